@@ -1,0 +1,1 @@
+"""How a model is asked. See base.py for the protocol."""

@@ -1,0 +1,133 @@
+"""How a model is asked: requests in, completions out, and log-probabilities where an engine has them.
+
+A prompt is either a text to complete (`str`, sent as it is) or a conversation (a tuple of
+`Message`s, put through the model's chat template; a last message of the role "assistant" is a
+beginning the model continues). An engine tokenizes it once, in tokens.py. Results stream in any
+order with the index of their request; requests are pulled lazily. Nothing here knows who is asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from woolgather.artifacts import Model
+from woolgather.options import Options
+
+
+class Message(NamedTuple):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+
+
+class Sampling(Options):
+    """How text is drawn."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Keep the smallest set of tokens whose probability reaches this; in (0, 1]."""
+    top_k: int = 0
+    """Keep the k most likely tokens; 0 keeps all."""
+    max_tokens: int = 256
+    """New tokens at most."""
+    stop: tuple[str, ...] = ()
+    """Texts at which the completion ends; the text itself is not returned."""
+    repetition_penalty: float = 1.0
+    """Divides the scores of tokens seen before; 1 is off."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    prompt: Prompt
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    finish_reason: Literal["stop", "length", "too_long", "error"]
+    """stop: an end token or stop text; length: max_tokens; too_long: the prompt leaves no room in
+    the model's context, nothing was generated; error: the engine gave up on this request alone."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class LogProb(NamedTuple):
+    """Of a continuation given its prompt."""
+
+    total: float
+    """Summed natural log-probability of its tokens (end token not included)."""
+    tokens: int
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Asks one model. Methods raise CapabilityError when the engine cannot, EngineError when it
+    could but failed."""
+
+    @property
+    def model(self) -> Model: ...
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        """Completions with the index of their request, in any order."""
+        ...
+
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]:
+        """For each prompt the log-probability of each option as the next text, [prompts][options]."""
+        ...
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        """For each (prompt, continuation) pair; logits are divided by `temperature`."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Mean-pooled last hidden states, [texts][hidden]."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Execution, never identity: where and how fast a model is asked."""
+
+    name: str = "transformers"
+    """transformers | openai | fake"""
+    device: str = "auto"
+    """auto | cpu | cuda | cuda:1 ..."""
+    dtype: str = "auto"
+    """auto | bfloat16 | float16 | float32; auto takes bfloat16 where the hardware computes in it."""
+    batch_tokens: int = 0
+    """Token budget of a batch (prompt and new tokens); 0 chooses from the memory there is."""
+    urls: tuple[str, ...] = ()
+    """openai: base addresses of servers that all serve the model."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """openai: the environment variable that holds the key. The key itself is never stored."""
+    served_name: str = ""
+    """openai: the model's name on the server; empty asks the server."""
+    concurrency: int = 64
+    """openai: requests in flight, at most; adapts below it."""
+    date: str = ""
+    """YYYY-MM-DD that chat templates see as today; pinned by the run."""
+    trust_remote_code: bool = False
+
+
+def ask(engine: Engine, requests: Iterable[Request]) -> Iterator[Completion]:
+    """Completions in the order of their requests, as soon as that order allows."""
+    waiting: dict[int, Completion] = {}
+    due = 0
+    for index, completion in engine.complete(requests):
+        waiting[index] = completion
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1

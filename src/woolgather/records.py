@@ -1,0 +1,78 @@
+"""Rows, nothing else: what flows between ops.
+
+A row is frozen. An op that changes one makes another with `dataclasses.replace`. `id` is empty until
+the run that stores the row gives it one; an op that creates *new* content (a new instruction, a new
+response) clears the id and names its `parents`, an op that only annotates (a verdict, a reason to
+set aside) keeps it. A row that is set aside stays in the data with its reason, and later steps do
+not see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+JSON = Any
+"""A value that `json.dumps` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an assessor said of a row."""
+
+    score: float | None
+    """On the assessor's own scale; None when the reply could not be read (never 0 for unknown)."""
+    text: str = ""
+    """The reply, or how the score came about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """An instruction with, once answered, its response."""
+
+    instruction: str
+    input: str = ""
+    """Material the instruction speaks of; empty when there is none."""
+    response: str = ""
+    system: str = ""
+    """System turn; empty means none is sent."""
+    id: str = ""
+    finish_reason: str | None = None
+    """How the response ended: "stop", "length", or None when it was not generated."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By name of the question asked, e.g. "quality", "following"."""
+    parents: tuple[str, ...] = ()
+    """Ids of the rows this one was made from."""
+    set_aside: str | None = None
+    """Reason, a short snake_case word that a test can assert; None while the row is in use."""
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+    """Anything else, JSON: `category`, `origin`, `check`, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePair:
+    """Two responses to one instruction, the first preferred (SPIN: real and generated)."""
+
+    instruction: str
+    chosen: str
+    rejected: str
+    system: str = ""
+    id: str = ""
+    parents: tuple[str, ...] = ()
+    set_aside: str | None = None
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+
+
+Row = Example | PreferencePair
+R = TypeVar("R", Example, PreferencePair)
+
+
+def question(row: Example) -> str:
+    """The instruction and its input as one text: the only place where the two are joined."""
+    return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
+
+
+def set_aside(row: R, reason: str) -> R:
+    """The row with a reason; a row already set aside keeps its first reason."""
+    return row if row.set_aside else replace(row, set_aside=reason)
