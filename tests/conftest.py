@@ -1,0 +1,94 @@
+"""Models that tests share: a tiny random one made in a second, and the embedded real one.
+
+torch and transformers are imported only when a test asks for a model.
+"""
+
+from pathlib import Path
+
+import pytest
+
+TEXT = [
+    "The quick brown fox jumps over the lazy dog. The dog sleeps in the warm sun all day.",
+    "user system assistant: write a list of three things and say what is in the list.",
+    "One two three four five six seven eight nine ten. Yes or no? Score: 8 of 10.",
+]
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' "
+    "+ message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def save_tokenizer(path: Path, specials: list[str], **settings: object) -> int:
+    """A byte-level tokenizer of about 300 tokens in `path`; returns the size of its vocabulary."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=specials,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    inner.train_from_iterator(TEXT, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=inner, **settings).save_pretrained(path)
+    return int(inner.get_vocab_size())
+
+
+def save_llama(path: Path, vocabulary: int, *, end: int, seed: int = 0, **settings: object) -> None:
+    """A random two-layer llama in `path`, float32, 512 positions."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape: dict[str, object] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "initializer_range": 0.3,
+    }
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    LlamaForCausalLM(LlamaConfig(**{**shape, **settings})).to(torch.float32).save_pretrained(path)
+    torch.set_rng_state(generator_state)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer llama with a ChatML tokenizer of about 300 tokens, as a plain directory.
+
+    `<|im_end|>` (id 2) is end of turn, end of text and padding; there is no start token.
+    """
+    pytest.importorskip("transformers")
+    path = tmp_path_factory.mktemp("tiny-model")
+    vocabulary = save_tokenizer(
+        path,
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        chat_template=CHATML,
+    )
+    save_llama(path, vocabulary, end=2)
+    return path
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The embedded SmolLM2-135M-Instruct, converted once into the cache."""
+    from woolgather.embedded import embedded_model
+    from woolgather.errors import InputError
+
+    try:
+        return embedded_model()
+    except InputError as error:
+        pytest.skip(f"no embedded model: {error}")
