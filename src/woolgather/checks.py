@@ -1,8 +1,8 @@
 """Machine checks of a response: does a text do what it was asked, decided without a model.
 
-The one idea: a check is data, so that it travels in a JSON line beside its prompt, in a row's `meta`,
-and into a fingerprint. A check is a mapping with a `kind` and that kind's parameters, or a list of
-such mappings that must all hold:
+The one idea: a check is data, so that it travels in a JSON line beside its prompt, in a row's
+`meta`, and into a fingerprint. A check is a mapping with a `kind` and that kind's parameters, or a
+list of such mappings that must all hold:
 
     {"kind": "contains", "all": ["Paris"], "max_words": 12}
     [{"kind": "sentences", "min": 2, "max": 2}, {"kind": "contains", "any": ["river", "rivers"]}]
@@ -33,27 +33,7 @@ Check = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _PLAIN = str.maketrans("‘’‚“”„«»–—−\u00a0", '\'\'\'"""""--- ')
 _EDGES = " \t\r\n.,;:!?\"'`*_()[]{}<>"
 _SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "as",
-        "at",
-        "but",
-        "by",
-        "for",
-        "from",
-        "in",
-        "into",
-        "nor",
-        "of",
-        "on",
-        "or",
-        "the",
-        "to",
-        "up",
-        "with",
-    ]
+    re.findall(r"\w+", "a an and as at but by for from in into of on or the to with")
 )
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|a\.m|p\.m)\.$")
 
@@ -174,29 +154,12 @@ _NUMBER = re.compile(
     r"(?:(?:(?P<whole>\d{1,9})\s+)?(?P<over>\d{1,9})\s*/\s*(?P<under>\d{1,9})(?![\d/])"
     r"|(?P<plain>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))"
 )
-_ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ONES = re.findall(
+    r"\w+",
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen",
+)
+_TENS = re.findall(r"\w+", "twenty thirty forty fifty sixty seventy eighty ninety")
 _NUMBER_WORDS = {word: i for i, word in enumerate(_ONES)} | {
     f"{ten}-{_ONES[one]}" if one else ten: 10 * i + one
     for i, ten in enumerate(_TENS, 2)
@@ -219,7 +182,7 @@ def _value(match: re.Match[str]) -> float | None:
 
 
 def _within(count: int, p: Params) -> bool:
-    return p.get("min", 0) <= count <= p.get("max", math.inf)
+    return bool(p.get("min", 0) <= count <= p.get("max", math.inf))
 
 
 # The kinds
