@@ -1,0 +1,212 @@
+"""An engine around any engine: answers are remembered as they arrive.
+
+The one idea: a call is known by what was asked, not by when. Its key is the kind of call, the
+model's fingerprint and prompt format, the prompt, the sampling, and the how-manieth such call of
+this step it is. A killed run therefore asks again only what was in flight, and a changed setting
+that leaves some requests as they were leaves their answers in use. SQLite in WAL mode, one commit an
+answer: it survives a kill of the process; after a loss of power the last moments may be missing,
+never half there. Only the run's own process writes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
+from woolgather.records import JSON
+
+CHUNK = 64
+"""Log-probability and embedding calls are asked, and remembered, this many at a time."""
+
+
+class Journal:
+    """The store. Threads may share it."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT)")
+
+    def get(self, key: bytes) -> JSON | None:
+        with self._lock:
+            found = self._db.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def put(self, key: bytes, answer: JSON) -> None:
+        text = json.dumps(answer, ensure_ascii=False)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", (key, text))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@dataclass
+class Calls:
+    """What was asked so far."""
+
+    requests: int = 0
+    remembered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class JournaledEngine:
+    """The engine an op sees during one step. `open_inner` is called at the first unknown request,
+    so a step whose every answer is remembered loads no model."""
+
+    def __init__(
+        self,
+        model: Model,
+        journal: Journal,
+        open_inner: Callable[[], Engine],
+        on_call: Callable[[Calls], None] = lambda calls: None,
+    ) -> None:
+        self._model = model
+        self._journal = journal
+        self._open = open_inner
+        self._on_call = on_call
+        self._seen: dict[bytes, int] = {}
+        self.calls = Calls()
+
+    @property
+    def model(self) -> Model:
+        return self._model
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        source = enumerate(requests)
+        ready: deque[tuple[int, Completion]] = deque()
+        asked: list[tuple[int, bytes]] = []
+
+        def remembered(index: int, request: Request) -> bytes | None:
+            key = self._key("complete", _prompt(request.prompt), request.sampling.__canonical__())
+            answer = self._journal.get(key)
+            if answer is None:
+                return key
+            ready.append((index, Completion(*answer)))
+            self._count(1, ready[-1][1])
+            return None
+
+        for index, request in source:
+            key = remembered(index, request)
+            if key is not None:
+                break
+            yield ready.popleft()
+        else:
+            return
+
+        def unknown() -> Iterator[Request]:
+            asked.append((index, key))
+            yield request
+            for i, r in source:
+                k = remembered(i, r)
+                if k is not None:
+                    asked.append((i, k))
+                    yield r
+
+        for inner, completion in self._open().complete(unknown()):
+            outer, key_of = asked[inner]
+            if completion.finish_reason != "error":
+                c = completion
+                answer = [c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens]
+                self._journal.put(key_of, answer)
+            self._count(0, completion)
+            yield outer, completion
+            while ready:
+                yield ready.popleft()
+        yield from ready
+
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]:
+        keys = [self._key("options", _prompt(p), list(options)) for p in prompts]
+        return self._many(
+            keys,
+            lambda at: self._open().option_logprobs([prompts[i] for i in at], options),
+            lambda answer: [float(v) for v in answer],
+            lambda value: value,
+        )
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        pairs = list(zip(prompts, continuations, strict=True))
+        keys = [self._key("sequence", _prompt(p), c, temperature) for p, c in pairs]
+        return self._many(
+            keys,
+            lambda at: self._open().sequence_logprobs(
+                [pairs[i][0] for i in at], [pairs[i][1] for i in at], temperature
+            ),
+            lambda answer: LogProb(float(answer[0]), int(answer[1])),
+            list,
+        )
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        keys = [self._key("embed", t) for t in texts]
+        return self._many(
+            keys,
+            lambda at: self._open().embed([texts[i] for i in at]),
+            lambda answer: array("f", base64.b64decode(answer)).tolist(),
+            lambda value: base64.b64encode(array("f", value).tobytes()).decode(),
+        )
+
+    def close(self) -> None:
+        """The run closes what it opened."""
+
+    def _many(
+        self,
+        keys: Sequence[bytes],
+        ask: Callable[[list[int]], Sequence[Any]],
+        load: Callable[[JSON], Any],
+        dump: Callable[[Any], JSON],
+    ) -> list[Any]:
+        answers = [self._journal.get(key) for key in keys]
+        missing = [i for i, answer in enumerate(answers) if answer is None]
+        self.calls.requests += len(keys) - len(missing)
+        self.calls.remembered += len(keys) - len(missing)
+        for start in range(0, len(missing), CHUNK):
+            at = missing[start : start + CHUNK]
+            for i, value in zip(at, ask(at), strict=True):
+                answers[i] = dump(value)
+                self._journal.put(keys[i], answers[i])
+            self.calls.requests += len(at)
+            self._on_call(self.calls)
+        return [load(answer) for answer in answers]
+
+    def _key(self, *parts: JSON) -> bytes:
+        text = json.dumps(
+            [self._model.fingerprint, self._model.prompt_format, *parts], ensure_ascii=False
+        )
+        base = hashlib.sha256(text.encode()).digest()[:16]
+        occurrence = self._seen.get(base, 0)
+        self._seen[base] = occurrence + 1
+        return base + occurrence.to_bytes(4, "big")
+
+    def _count(self, remembered: int, completion: Completion) -> None:
+        self.calls.requests += 1
+        self.calls.remembered += remembered
+        if not remembered:
+            self.calls.prompt_tokens += completion.prompt_tokens
+            self.calls.completion_tokens += completion.completion_tokens
+        self._on_call(self.calls)
+
+
+def _prompt(prompt: Prompt) -> JSON:
+    return prompt if isinstance(prompt, str) else [list(message) for message in prompt]

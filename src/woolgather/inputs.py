@@ -1,0 +1,135 @@
+"""Things from outside a run become artifacts: a base model, a file of seeds.
+
+A model on disk is known by the content of its files (hashed once, remembered by path, size and
+time), one on the hub by its commit. Rows are read by formats.py, checked, and stored in the run as
+Parquet under the hash of their content. Nothing is downloaded here unless the user names a hub model
+that is not in the local cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from woolgather import formats
+from woolgather.artifacts import Dataset, Model, PromptFormat
+from woolgather.errors import InputError
+from woolgather.fingerprint import fingerprint
+from woolgather.records import Example
+from woolgather.storage import digest, to_record, write_json, write_rows
+
+EMBEDDED = "embedded"
+"""`base=embedded` is the small model that installs from a package."""
+
+
+def cache_dir() -> Path:
+    return Path(os.environ.get("WOOLGATHER_CACHE") or Path.home() / ".cache" / "woolgather")
+
+
+def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model:
+    """A Model from `embedded`, a local directory, or `repo[@revision]` on the hub.
+
+    Raises InputError when it is not there or has no tokenizer."""
+    if isinstance(name, Model):
+        return name
+    if not name:
+        raise InputError("no base model. Name one: base=<folder or hub name>, or base=embedded.")
+    if name.startswith("fake"):
+        return Model(name, fingerprint({"fake": name}), prompt_format)
+    if name == EMBEDDED:
+        from woolgather.embedded import embedded_model
+
+        name = str(embedded_model())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _check_model_dir(path)
+        print_ = fingerprint({"files": model_digest(path)})
+        return Model(str(path.resolve()), print_, prompt_format)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"base={name}: no such folder. Give a folder with config.json in it.")
+    return _open_hub(name, prompt_format)
+
+
+def _open_hub(name: str, prompt_format: PromptFormat) -> Model:
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = name.partition("@")
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        folder = snapshot_download(
+            repo, revision=revision or None, local_files_only=True, allow_patterns=wanted
+        )
+    except Exception:
+        try:
+            folder = snapshot_download(repo, revision=revision or None, allow_patterns=wanted)
+        except Exception as error:
+            raise InputError(
+                f"base={name}: neither a folder here nor a model that the hub gives "
+                f"({type(error).__name__}). Check the name, or give a local folder."
+            ) from error
+    path = Path(folder)
+    _check_model_dir(path)
+    return Model(str(path), fingerprint({"hub": repo, "commit": path.name}), prompt_format)
+
+
+def _check_model_dir(path: Path) -> None:
+    adapter = (path / "adapter_config.json").is_file()
+    if not adapter and not (path / "config.json").is_file():
+        raise InputError(f"base={path}: no config.json there, so it is not a model directory.")
+    names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    if not any((path / name).is_file() for name in names):
+        raise InputError(
+            f"base={path}: the model has no tokenizer (tokenizer.json). "
+            "Save the tokenizer beside it: tokenizer.save_pretrained(...)."
+        )
+    if not adapter and not list(path.glob("*.safetensors")):
+        raise InputError(
+            f"base={path}: no *.safetensors weights there. Save the model with safetensors."
+        )
+
+
+def model_digest(path: Path) -> str:
+    """Content hash of a model directory, remembered by each file's path, size and time."""
+    store = cache_dir() / "digests.json"
+    try:
+        known = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    digests: dict[str, str] = {}
+    changed = False
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        key = f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key not in known:
+            known[key] = digest(file)
+            changed = True
+        digests[file.relative_to(path).as_posix()] = known[key]
+    if changed:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        write_json(store, known)
+    return fingerprint(digests)
+
+
+def open_dataset(
+    source: str | Path | Dataset, store: Path, name: str, *, needs_response: bool = True
+) -> Dataset:
+    """Rows of a file or directory in any shape that formats.py reads, as a Dataset under `store`.
+
+    Raises InputError naming file, line, field and remedy; an empty set is an error."""
+    if isinstance(source, Dataset):
+        return source
+    rows = list(formats.read_examples(Path(source), needs_response=needs_response))
+    if not rows:
+        raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
+    print_ = fingerprint([to_record(row) for row in rows])
+    folder = store / f"{name}-{print_[:12]}"
+    if not list(folder.glob("part-*.parquet")):
+        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, "example"):
+            pass
+    return Dataset(folder, print_, len(rows))
+
+
+def _with_id(row: Example, index: int, name: str) -> Example:
+    return row if row.id else replace(row, id=f"{name}-{index:05d}")
