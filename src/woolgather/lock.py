@@ -15,6 +15,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -56,7 +57,7 @@ class RunLock:
             self._owner.unlink()
         self._file.release()
 
-    def read(self) -> dict[str, object]:
+    def read(self) -> dict[str, Any]:
         """Who owns the run, or nothing."""
         try:
             found = json.loads(self._owner.read_text(encoding="utf-8"))
@@ -64,7 +65,7 @@ class RunLock:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _in_use(self, owner: dict[str, object]) -> str:
+    def _in_use(self, owner: dict[str, Any]) -> str:
         who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
         since = owner.get("since", "an unknown time")
         return (

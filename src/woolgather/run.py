@@ -459,6 +459,7 @@ class Run:
             files = {p.name: p.stat().st_size for p in sorted(folder.glob("part-*.parquet"))}
             sha = fingerprint([digest(folder / f) for f in files])
             return {"count": artifact.count, "kind": artifact.kind, "files": files}, sha
+        assert isinstance(artifact, Model)
         where = folder / model_path
         result = {"path": model_path, "prompt_format": artifact.prompt_format}
         if not where.is_dir():

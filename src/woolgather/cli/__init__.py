@@ -1,0 +1,52 @@
+"""Thin commands over the library, no logic of their own.
+
+Exit codes: 2 a mistake in what was asked, 1 a failure of the work, 75 stopped at a deadline or by a
+signal (the same command continues).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from woolgather.errors import WoolgatherError
+
+
+def app() -> typer.Typer:
+    """The command line, its commands registered; importing them loads nothing heavy."""
+    from woolgather.cli import about, inspecting, models, reporting, running
+
+    cli = typer.Typer(
+        name="woolgather",
+        help="Align a language model with data the model writes itself.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    commands = (
+        running.run, running.plan, inspecting.status, inspecting.show, inspecting.lineage,
+        reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
+        inspecting.clean, about.recipes, about.doctor,
+    )  # fmt: skip
+    for command in commands:
+        cli.command(name=command.__name__.rstrip("_"))(command)
+    return cli
+
+
+def main() -> None:
+    """Entry point. A user's mistake is one message, never a traceback."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        app()()
+    except WoolgatherError as error:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(Text("error: ", style="bold red") + Text(str(error)))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

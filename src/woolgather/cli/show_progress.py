@@ -1,0 +1,196 @@
+"""Progress of a run for people (a live line on a terminal, plain lines without one) and for
+programs (`events.jsonl`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from woolgather.engines.journal import Calls
+from woolgather.expect import Expected
+from woolgather.progress import Progress
+from woolgather.records import JSON
+from woolgather.step_record import StepRecord
+
+PLAIN_EVERY = 10.0
+"""Seconds between progress lines where there is no terminal, and between progress events."""
+
+
+class Shown(Progress):
+    """A line per finished step; the running one is drawn below them."""
+
+    def __init__(self, console: Console, events: Path) -> None:
+        self._console = console
+        self._events = events
+        self._live: Live | None = None
+        self._step = ""
+        self._expected = Expected()
+        self._began = self._last = self._drawn = 0.0
+        self._used = self._total = 0
+        self._calls = Calls()
+        self._training: dict[str, JSON] = {}
+
+    def step_started(self, step: str, why: str, expected: Expected) -> None:
+        self._step, self._expected, self._began = step, expected, time.monotonic()
+        self._used = self._total = 0
+        self._calls, self._training, self._last = Calls(), {}, self._began
+        self._event("step_started", why=why)
+        tail = "" if why == "not done yet" else f"  [dim]{escape(why)}[/]"
+        self._console.print(f"[bold]{step}[/]{tail}", highlight=False)
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, refresh_per_second=4)
+            self._live.start()
+
+    def step_finished(self, step: str, record: StepRecord) -> None:
+        self._stop_live()
+        self._event("step_finished", seconds=record.seconds, calls=dict(record.calls))
+        self._console.print(f"  [green]✓[/] {escape(summary(record))}", highlight=False)
+        for warning in record.warnings:
+            self._console.print(f"  [yellow]![/] {escape(warning)}", highlight=False)
+
+    def step_remembered(self, step: str, record: StepRecord) -> None:
+        self._console.print(
+            f"[dim]{step}  remembered: {escape(summary(record))}[/]", highlight=False
+        )
+
+    def rows(self, step: str, used: int, total: int) -> None:
+        self._used, self._total = used, total
+        self._tick()
+
+    def calls(self, step: str, calls: Calls) -> None:
+        self._calls = calls
+        self._tick()
+
+    def training(self, event: dict[str, JSON]) -> None:
+        self._training = event
+        self._tick()
+
+    def note(self, text: str) -> None:
+        self._event("note", text=text)
+        self._console.print(f"  [dim]{escape(text)}[/]", highlight=False)
+
+    def close(self) -> None:
+        self._stop_live()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn > 0.2:
+            self._drawn = now
+            self._live.update(Text("  " + self.line()))
+        if now - self._last > PLAIN_EVERY:
+            self._last = now
+            fresh = self._calls.requests - self._calls.remembered
+            self._event(
+                "progress",
+                rows=self._used,
+                total=self._total,
+                calls=self._calls.requests,
+                remembered=self._calls.remembered,
+                asked=fresh,
+                tokens=self._calls.completion_tokens,
+                rate=round(self._rate(), 1),
+                left=self._left(),
+                expected={"rows": self._expected.rows, "calls": self._expected.calls},
+                training=self._training,
+            )
+            if self._live is None:
+                self._console.print("  " + self.line(), highlight=False, markup=False)
+
+    def _rate(self) -> float:
+        """Generated tokens per second."""
+        return self._calls.completion_tokens / max(time.monotonic() - self._began, 1e-3)
+
+    def _left(self) -> float | None:
+        """Seconds, or None while unknown."""
+        done, of = self._calls.requests, self._expected.calls
+        if self._training:
+            done, of = (int(self._training.get(k) or 0) for k in ("update", "updates"))
+        elif self._expected.rows and self._used and not of:
+            done, of = self._used, self._expected.rows
+        if done < 1 or of < done:
+            return None
+        return round((time.monotonic() - self._began) / done * (of - done), 1)
+
+    def line(self) -> str:
+        """What the running step says of itself."""
+        parts = []
+        if self._training:
+            t = self._training
+            parts.append(f"update {t.get('update', '?')}/{t.get('updates', '?')}")
+            if isinstance(loss := t.get("loss"), float):
+                parts.append(f"loss {loss:.3f}")
+            if isinstance(rate := t.get("tokens_per_second"), int | float):
+                parts.append(f"{rate:.0f} tok/s")
+        if self._total:
+            of = f"/{self._expected.rows}" if self._expected.rows else ""
+            aside = f" ({self._total - self._used} set aside)" if self._total > self._used else ""
+            parts.append(f"{self._used}{of} rows{aside}")
+        if self._calls.requests:
+            of = f"/≤{self._expected.calls}" if self._expected.calls else ""
+            parts.append(f"{self._calls.requests}{of} calls")
+            if self._calls.completion_tokens:
+                parts.append(f"{self._rate():.0f} tok/s")
+        parts.append(f"{duration(time.monotonic() - self._began)}")
+        left = self._left()
+        if left is not None:
+            parts.append(f"≤{duration(left)} left")
+        return " · ".join(parts)
+
+    def _stop_live(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _event(self, event: str, **fields: JSON) -> None:
+        line = {"time": round(time.time(), 2), "event": event, "step": self._step, **fields}
+        try:
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError:
+            pass
+
+
+def summary(record: StepRecord) -> str:
+    """One line of what came of a step."""
+    parts = []
+    result = record.result
+    if record.kind == "dataset":
+        parts.append(f"{result.get('count', 0)} rows")
+        if record.set_aside:
+            top = sorted(record.set_aside.items(), key=lambda kv: -kv[1])[:3]
+            reasons = ", ".join(f"{reason} {count}" for reason, count in top)
+            parts.append(f"{sum(record.set_aside.values())} set aside ({reasons})")
+    elif record.kind == "choice":
+        value = result.get("value")
+        shown = value.get("kind", value) if isinstance(value, dict) else value
+        parts.append(f"{shown}: {result.get('why', '')}".rstrip(": "))
+    elif record.kind == "metrics":
+        values = result.get("values") or {}
+        parts.append(str(values.get("sentence") or values.get("short") or "measured"))
+    else:
+        parts.append("model")
+    asked = record.calls.get("requests", 0)
+    if asked:
+        old = record.calls.get("remembered", 0)
+        parts.append(f"{asked} calls" + (f" ({old} remembered)" if old else ""))
+        tokens = record.calls.get("completion_tokens", 0)
+        if tokens and record.seconds > 0.5:
+            parts.append(f"{tokens / record.seconds:.0f} tok/s")
+    parts.append(duration(record.seconds))
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`42s`, `3m10s`, `2h05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
