@@ -1,0 +1,159 @@
+"""Probes are right, varied, repeatable, and worth nothing to an answer that did not read them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from woolgather.checks import passes, validate
+from woolgather.errors import InputError
+from woolgather.probe_families import words
+from woolgather.probes import FAMILIES, NULL_ANSWERS, Probe, best_null, generate
+
+MANY = generate(4000, 0)
+
+
+def _key(probe: Probe) -> tuple[str, str]:
+    return probe.instruction, probe.input
+
+
+def test_references_pass() -> None:
+    for probe in [*MANY, *generate(2000, 1), *generate(2000, 2)]:
+        assert passes(probe.reference, probe.check), probe
+
+
+def test_a_reference_in_a_ramble_fails() -> None:
+    ramble = " And the next question is what else one could say of the matter, and so on." * 8
+    passed = Counter(p.family for p in MANY if passes(p.reference + ramble, p.check))
+    # In these the rules asked for are bounds on what must be there, at any length.
+    assert sum(passed.values()) / len(MANY) < 0.05, passed
+
+
+def test_references_of_other_probes_fail() -> None:
+    """A right answer to one probe is rarely right for another of its family."""
+    by_family: dict[str, list[Probe]] = {}
+    for probe in MANY:
+        by_family.setdefault(probe.family, []).append(probe)
+    for name, probes in by_family.items():
+        pairs = list(zip(probes, probes[1:] + probes[:1], strict=True))
+        rate = sum(passes(b.reference, a.check) for a, b in pairs) / len(pairs)
+        assert rate < 0.65, (name, rate)
+    pairs = list(zip(MANY, MANY[len(FAMILIES) :], strict=False))
+    assert sum(passes(b.reference, a.check) for a, b in pairs) / len(pairs) < 0.12
+
+
+def test_families_are_many_and_differently_worded() -> None:
+    assert len(FAMILIES) >= 22
+    for name, family in FAMILIES.items():
+        rng = random.Random(3)
+        probes = [family(rng) for _ in range(400)]
+        assert {p.family for p in probes} == {name}
+        openings = {tuple(w for w in p.instruction.split()[:2]) for p in probes}
+        assert len(openings) >= 3, (name, openings)
+        assert len({_key(p) for p in probes}) >= 100, name
+
+
+def test_pools_last_for_thousands() -> None:
+    for name, family in FAMILIES.items():
+        rng = random.Random(5)
+        assert len({_key(family(rng)) for _ in range(2500)}) >= 200, name
+
+
+def test_generate_is_balanced_and_distinct() -> None:
+    probes = generate(600, 0)
+    assert len({_key(p) for p in probes}) == len({p.id for p in probes}) == 600
+    counts = Counter(p.family for p in probes)
+    assert set(counts) == set(FAMILIES)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert [p.id for p in probes[:2]] == ["probe-0-0", "probe-0-1"]
+    assert sum(bool(p.input) for p in probes) > 150
+
+
+def test_generate_repeats_itself_and_extends() -> None:
+    assert generate(300, 9) == generate(300, 9)
+    assert generate(300, 9)[:120] == generate(120, 9)
+
+
+def test_generate_does_not_depend_on_the_hash_seed() -> None:
+    code = "from woolgather.probes import generate; print([repr(p) for p in generate(150, 4)])"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("probe-4-") == 150
+
+
+def test_seeds_share_few_probes() -> None:
+    first = {_key(p) for p in generate(600, 0)}
+    for seed in (1, 2, 3):
+        assert sum(_key(p) in first for p in generate(600, seed)) / 600 < 0.08
+
+
+def test_no_null_answer_does_well() -> None:
+    for seed in (0, 1, 2):
+        probes = generate(600, seed)
+        name, rate = best_null(probes)
+        assert rate <= 0.08, name
+        assert rate == sum(passes(NULL_ANSWERS[name](p), p.check) for p in probes) / 600
+
+
+def test_no_family_is_given_to_an_echo() -> None:
+    echoes = [name for name in NULL_ANSWERS if "echo" in name and "upper" not in name]
+    assert len(echoes) >= 4
+    for probe in MANY:
+        for name in echoes:
+            assert not passes(NULL_ANSWERS[name](probe), probe.check), (name, probe)
+
+
+def test_yes_and_no_are_balanced() -> None:
+    for name in ("yes_no_kind", "yes_no_number"):
+        said = Counter(FAMILIES[name](random.Random(k)).reference for k in range(1000))
+        assert set(said) == {"Yes", "No"}
+        assert 420 < said["Yes"] < 580
+
+
+def test_a_probe_is_data() -> None:
+    for probe in MANY[: len(FAMILIES)]:
+        validate(probe.check)
+        again = json.loads(json.dumps(dataclasses.asdict(probe)))
+        assert passes(probe.reference, again["check"])
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            probe.family = "other"  # type: ignore[misc]
+
+
+def test_mistakes() -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        generate(0, 0)
+    with pytest.raises(InputError, match="no new prompt"):
+        generate(100_000, 0)
+    with pytest.raises(InputError, match="without probes"):
+        best_null([])
+
+
+def test_word_pools_are_consistent() -> None:
+    members = [word for kind in words.KINDS.values() for word in kind]
+    assert len(members) == len(set(members))
+    for pool in (words.NOUNS, words.ADJECTIVES, words.NAMES, words.CITIES, words.GOODS):
+        assert len(pool) == len(set(pool)) >= 20
+    assert not set(words.NOUNS) & set(words.ADJECTIVES)
+    assert len(set(words.CAPITALS.values())) == len(words.CAPITALS) >= 80
+    assert all(word not in answers for word, answers in words.OPPOSITES.items())
+    for text, answers in words.GAPS.items():
+        assert text.count("___") == 1
+        check = {"kind": "contains", "any": answers}
+        assert not passes(text, check)
+    assert all(one not in many for one, many in words.PLURALS.items())
