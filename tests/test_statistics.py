@@ -1,0 +1,89 @@
+import itertools
+import random
+
+import pytest
+
+from woolgather.statistics import (
+    auc,
+    bootstrap_weights,
+    mean_interval,
+    paired_difference,
+    ranks,
+    spearman,
+)
+
+
+def test_auc_counts_pairs_in_order_and_ties_half():
+    rng = random.Random(1)
+    better = [rng.randint(0, 5) for _ in range(20)]
+    worse = [rng.randint(0, 4) for _ in range(30)]
+    by_hand = sum((g > b) + 0.5 * (g == b) for g, b in itertools.product(better, worse)) / 600
+    assert auc(better, worse) == pytest.approx(by_hand)
+    assert auc([2, 3], [0, 1]) == 1.0
+    assert auc([0], [1]) == 0.0
+    assert auc([1, 1], [1]) == 0.5
+
+
+def test_auc_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="each side"):
+        auc([], [1.0])
+
+
+def test_ranks_share_the_mean_of_ties():
+    assert list(ranks([10, 20, 20, 5])) == [2, 3.5, 3.5, 1]
+
+
+def test_spearman_is_of_order_not_of_size():
+    assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1)
+    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
+
+
+def test_spearman_is_unknown_without_variation():
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+    assert spearman([1, 2], [1, 2]) is None
+    with pytest.raises(ValueError, match="equal lengths"):
+        spearman([1], [1, 2])
+
+
+def test_mean_interval_is_near_the_normal_one():
+    values = [1.0] * 60 + [0.0] * 140
+    found = mean_interval(values, seed=3)
+    assert found is not None
+    error = (0.3 * 0.7 / 200) ** 0.5
+    assert found.value == pytest.approx(0.3)
+    assert found.error == pytest.approx(error, rel=0.1)
+    assert found.low == pytest.approx(0.3 - 1.96 * error, abs=0.01)
+    assert found.high == pytest.approx(0.3 + 1.96 * error, abs=0.01)
+    assert found.visible == pytest.approx(2.8 * error, rel=0.1)
+    assert mean_interval([]) is None
+
+
+def test_mean_interval_follows_from_its_seed():
+    values = [float(i % 7) for i in range(50)]
+    assert mean_interval(values, seed=1) == mean_interval(values, seed=1)
+    assert mean_interval(values, seed=1) != mean_interval(values, seed=2)
+
+
+def test_weights_are_draws_with_replacement():
+    weights = bootstrap_weights(10, draws=50, seed=0)
+    assert weights.shape == (50, 10)
+    assert set(weights.sum(axis=1)) == {10.0}
+
+
+def test_pairing_removes_what_is_hard_for_both():
+    rng = random.Random(0)
+    base = {str(i): float(rng.random() < 0.5) for i in range(400)}
+    better = {k: 1.0 if i < 30 else v for i, (k, v) in enumerate(base.items())}
+    paired = paired_difference(better, base)
+    assert paired is not None
+    assert paired.above_zero
+    assert not paired.below_zero
+    assert paired.error < (0.25 / 400 * 2) ** 0.5 / 2
+
+
+def test_pairing_leaves_out_what_one_has_not_measured():
+    found = paired_difference({"a": 1.0, "b": None, "c": 1.0}, {"a": 0.0, "b": 1.0, "d": 0.0})
+    assert found is not None
+    assert (found.value, found.count) == (1.0, 1)
+    assert paired_difference({"a": 1.0}, {"b": 1.0}) is None
