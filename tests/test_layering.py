@@ -1,0 +1,220 @@
+"""Who may know whom: every import in the package against the arrows of the design.
+
+Imports inside functions count as well: an arrow is an arrow, however late it is drawn.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "woolgather"
+ENGINES = {"torch", "transformers", "safetensors", "tokenizers", "vllm", "ray"}
+TRAINING = {"trl", "peft", "accelerate", "datasets"}
+LATE = {"pyarrow", "openai", "pandas", "datasets", "gguf", "sklearn", "scipy", "numpy", "plotly"}
+"""Slow to import: never by what `import woolgather` and `--help` load."""
+DATA = {"records", "artifacts", "options", "errors", "views"}
+MAY_KNOW = {
+    "records": set(),
+    "errors": set(),
+    "fingerprint": {"records"},
+    "views": {"records"},
+    "options": {"records"},
+    "artifacts": {"records", "views", "storage"},
+    "storage": {"records", "errors"},
+    "prompts": {"errors"},
+    "formats": {"records", "storage", "errors"},
+    "ops": DATA
+    | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}
+    | {"engines.base", "training.job", "ops"},
+    "recipes": {"ops", "run", "config", "artifacts", "records", "options", "errors"}
+    | {"engines.base", "training.job", "prompts", "formats", "inputs", "probes", "recipes"},
+    "report": {"report", "step_record", "artifacts", "records", "views", "storage", "errors"},
+    "engines": DATA
+    | {"engines", "tokens", "children", "storage", "fingerprint", "embedded", "progress"},
+    "training": DATA
+    | {"training", "engines.base", "tokens", "children", "storage", "fingerprint", "progress"},
+}
+"""By room: what it may import of ours. Rooms not named here are held by KNOWN_BY only."""
+KNOWN_BY = {
+    "cli": {"cli", "__main__"},
+    "recipes": {"cli", "recipes"},
+    "report": {"cli", "report"},
+    "ops": {"cli", "recipes", "ops"},
+    "run": {"cli", "recipes"},
+    "training.worker": set(),
+}
+"""By room: who may import it."""
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str
+    """Ours, without the package's name."""
+    target: str
+    line: int
+    late: bool
+    """Inside a function, or for type checkers only."""
+
+    def __str__(self) -> str:
+        return f"{self.module.replace('.', '/')}.py:{self.line} imports {self.target}"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> dict[str, Path]:
+    return {name_of(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(module: str, path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ours = modules()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+    def walk(node: ast.AST, late: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(module, alias.name, child.lineno, late)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    up = package.split(".")[: len(package.split(".")) - child.level + 1]
+                    base = ".".join(filter(None, ["woolgather", *up, base]))
+                for alias in child.names:
+                    inner = f"{base}.{alias.name}"
+                    is_module = inner.removeprefix("woolgather.") in ours
+                    yield Import(module, inner if is_module else base, child.lineno, late)
+            else:
+                types_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(
+                    child.test
+                )
+                is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, late or is_function or types_only)
+
+    yield from walk(tree, late=False)
+
+
+ALL = [found for name, path in sorted(modules().items()) for found in imports(name, path)]
+INTERNAL = [
+    Import(i.module, i.target.removeprefix("woolgather").lstrip("."), i.line, i.late)
+    for i in ALL
+    if i.target.split(".")[0] == "woolgather"
+]
+EXTERNAL = [i for i in ALL if i.target.split(".")[0] != "woolgather"]
+
+
+def within(module: str, rooms: set[str]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def top(target: str) -> str:
+    return target.split(".")[0]
+
+
+def listed(violations: list[Import]) -> str:
+    return "\n".join(map(str, violations))
+
+
+def test_the_walk_sees_what_is_there():
+    seen = {(i.module, i.target) for i in ALL}
+    assert ("storage", "woolgather.records") in seen
+    assert any(i.module == "storage" and top(i.target) == "pyarrow" and i.late for i in ALL)
+    assert ("engines.openai", "openai") not in {(i.module, i.target) for i in ALL if not i.late}
+    assert {"records", "ops", "engines.base", "training.job"} <= set(modules())
+
+
+def test_imports_are_found_wherever_they_hide(tmp_path):
+    path = tmp_path / "planted.py"
+    path.write_text(
+        "import json\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import pyarrow as pa\n"
+        "class C:\n    def f(self):\n        from ..run import Run\n"
+        "try:\n    import torch.nn\nexcept ImportError:\n    pass\n"
+        "from woolgather.ops import words, nothing\n"
+    )
+    found = {(i.target, i.late) for i in imports("ops.planted", path)}
+    assert found == {
+        ("json", False),
+        ("typing", False),
+        ("pyarrow", True),
+        ("woolgather.run", True),
+        ("torch.nn", False),
+        ("woolgather.ops.words", False),
+        ("woolgather.ops", False),
+    }
+
+
+@pytest.mark.parametrize("room", sorted(MAY_KNOW))
+def test_what_a_room_may_know(room):
+    wrong = [
+        i
+        for i in INTERNAL
+        if within(i.module, {room}) and i.target and not within(i.target, MAY_KNOW[room])
+    ]
+    assert not wrong, listed(wrong)
+
+
+@pytest.mark.parametrize("room", sorted(KNOWN_BY))
+def test_who_may_know_a_room(room):
+    wrong = [
+        i for i in INTERNAL if within(i.target, {room}) and not within(i.module, KNOWN_BY[room])
+    ]
+    assert not wrong, listed(wrong)
+
+
+@pytest.mark.parametrize("room", ["records", "fingerprint", "errors"])
+def test_the_ground_floor_needs_the_standard_library_only(room):
+    wrong = [
+        i
+        for i in EXTERNAL
+        if i.module == room and top(i.target) not in {*sys.stdlib_module_names, "__future__"}
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_models_are_known_to_engines_tokens_and_the_worker_only():
+    homes = {"engines", "training.worker", "tokens", "embedded"}
+    wrong = [
+        i
+        for i in EXTERNAL
+        if (top(i.target) in ENGINES and not within(i.module, homes))
+        or (top(i.target) in TRAINING and not within(i.module, {"engines", "training.worker"}))
+        or (top(i.target) in ENGINES and i.module in {"tokens", "embedded"} and not i.late)
+    ]
+    assert not wrong, listed(wrong)
+
+
+def test_some_libraries_are_imported_late_everywhere():
+    wrong = [i for i in EXTERNAL if top(i.target) in {"pyarrow", "openai"} and not i.late]
+    assert not wrong, listed(wrong)
+
+
+def loaded_with(start: str) -> set[str]:
+    """Modules of ours that importing `start` loads, packages above them included."""
+    found: set[str] = set()
+    due = [start]
+    while due:
+        module = due.pop()
+        if module in found or module not in modules():
+            continue
+        found.add(module)
+        due += [i.target for i in INTERNAL if i.module == module and not i.late]
+        due += [module.rpartition(".")[0]] if module else []
+    return found
+
+
+@pytest.mark.parametrize("start", ["", *sorted(m for m in modules() if within(m, {"cli"}))])
+def test_what_answers_at_once_loads_nothing_slow(start):
+    loaded = loaded_with(start)
+    assert start in loaded
+    slow = ENGINES | TRAINING | LATE
+    wrong = [i for i in EXTERNAL if i.module in loaded and not i.late and top(i.target) in slow]
+    assert not wrong, listed(wrong)
