@@ -1,0 +1,90 @@
+"""Whether to go on, and which candidate is the result.
+
+The one idea: a candidate qualifies when the paired interval of its difference to the base is clear
+of zero; the best of these is the result, otherwise the base. One probe seed decides (the first that
+`evaluate` was given), another reports, so that the winner is not praised for its luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from woolgather.artifacts import Choice, Metrics
+from woolgather.expect import Expected, expects
+from woolgather.statistics import Estimate, paired_difference
+from woolgather.views import table
+
+By = Literal["probes", "heldout", "last"]
+
+
+def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
+    """The name in `measure.items` that `by` speaks of; for probes the `which`-th seed's."""
+    if by == "heldout":
+        return "heldout" if measure.items.get("heldout") else None
+    keys = [k for k in measure.items if k.startswith("probes:")]
+    return keys[min(which, len(keys) - 1)] if keys else None
+
+
+def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | None:
+    """Paired difference a - b on the measure `by`; None where either lacks it."""
+    key = item_key(a, by, which)
+    if key is None or key not in b.items:
+        return None
+    return paired_difference(a.items[key], b.items[key])
+
+
+def mean(measure: Metrics, by: str, which: int = 0) -> float | None:
+    """Mean outcome; None where it was not measured."""
+    key = item_key(measure, by, which)
+    values = [v for v in measure.items[key].values() if v is not None] if key else []
+    return sum(values) / len(values) if values else None
+
+
+def _go_on(measures: Sequence[Metrics], **_: Any) -> Expected:
+    return Expected(value=False)
+
+
+@expects(_go_on)
+def should_stop(measures: Sequence[Metrics], *, patience: int | None, by: By = "probes") -> Choice:
+    """True when the last `patience` iterations brought no better one.
+
+    `measures[0]` is the base's. None, or `by="last"`, never stops.
+    """
+    if patience is None or by == "last":
+        return Choice(False, "runs all iterations")
+    scores = [mean(m, by) for m in measures]
+    known = [(s, i) for i, s in enumerate(scores) if s is not None]
+    if not known:
+        return Choice(False, f"{by} not measured")
+    best = max(known, key=lambda pair: (pair[0], -pair[1]))
+    since = len(measures) - 1 - best[1]
+    where = "the base" if best[1] == 0 else f"iter{best[1] - 1}"
+    why = f"best on {by} so far: {where} ({best[0]:.3f}), {since} iterations ago"
+    return Choice(since >= patience, why)
+
+
+def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
+    return Expected(value=len(measures) - 1)
+
+
+@expects(_longest)
+def select_model(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
+    """Index of the result among the measured models; 0 is the base."""
+    if by == "last":
+        return Choice(len(measures) - 1, "the last model, as asked")
+    rows: list[list[Any]] = []
+    qualified: list[tuple[float, int]] = []
+    for index, measure in enumerate(measures):
+        score = mean(measure, by)
+        gain = difference(measure, measures[0], by) if index else None
+        if gain is not None and gain.low > 0:
+            qualified.append((gain.value, -index))
+        shown = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else ""
+        name = "base" if index == 0 else f"iter{index - 1}"
+        rows.append([name, None if score is None else round(score, 3), shown])
+    chosen = -max(qualified)[1] if qualified else 0
+    views = (table(f"Selection on {by}", ["model", by, "against the base"], rows),)
+    if not qualified:
+        return Choice(0, f"no candidate is better than the base on {by}", views=views)
+    return Choice(chosen, f"iter{chosen - 1} is the best that is better than the base", views=views)

@@ -1,0 +1,146 @@
+"""What came of a run, in one sentence and one table.
+
+The one idea: a result is compared with the best thing the same effort could have bought (a control),
+not only with the base. Better or worse means an interval clear of zero; otherwise no difference was
+seen, and the smallest one that could have been seen is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from woolgather.artifacts import Choice, Metrics
+from woolgather.ops.select import difference, mean
+from woolgather.statistics import Estimate
+from woolgather.views import View, curve, table
+
+POWER = 2.8
+"""A true difference of this many standard errors is seen four times in five (two-sided, 5 %)."""
+
+
+def verdict(gain: Estimate | None) -> str:
+    """ "better", "worse", "no difference seen" or "not measured"."""
+    if gain is None:
+        return "not measured"
+    if gain.low > 0:
+        return "better"
+    return "worse" if gain.high < 0 else "no difference seen"
+
+
+def summarize(
+    measures: Sequence[Metrics],
+    *,
+    chosen: Choice,
+    controls: Mapping[str, Metrics],
+    by: str = "probes",
+) -> Metrics:
+    """The run's sentence and table, on the reporting probe seed.
+
+    `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named. Values:
+    `sentence`, `verdict` and `difference` against the best control (or the base where there is no
+    control), and `against_base`.
+    """
+    by = "probes" if by == "last" else by
+    index = int(chosen.value)
+    result = measures[index]
+    rivals = dict(controls) or {"the base": measures[0]}
+    scores = {name: mean(m, by, 1) for name, m in rivals.items()}
+    known = {name: s for name, s in scores.items() if s is not None}
+    best = max(known, key=known.__getitem__) if known else next(iter(rivals))
+    gain = difference(result, rivals[best], by, 1)
+    over_base = difference(result, measures[0], by, 1)
+    name = f"iter{index - 1}" if index else "the base itself"
+    values: dict[str, Any] = {
+        "sentence": _sentence(name, index, by, best, gain, over_base, bool(controls)),
+        "verdict": verdict(gain),
+        "rival": best,
+        "difference": _numbers(gain),
+        "against_base": _numbers(over_base),
+        "chosen": index,
+    }
+    return Metrics(values, views=_views(measures, controls, index, by))
+
+
+def _sentence(
+    name: str,
+    index: int,
+    by: str,
+    best: str,
+    gain: Estimate | None,
+    over_base: Estimate | None,
+    controlled: bool,
+) -> str:
+    what = {"probes": "probes passed", "heldout": "held-out tasks passed"}[by]
+    if gain is None:
+        return f"Result: {name}. It was not measured on {by}."
+    rival = f"the best control ({best})" if controlled else best
+    points = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    if index == 0 and not controlled:
+        return "Result: the base itself; no candidate was better."
+    text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
+    if verdict(gain) == "no difference seen":
+        text += f" (one of {100 * POWER * gain.error:.1f} points could have been seen)"
+    if over_base is not None and controlled and index:
+        base = f"{100 * over_base.value:+.1f} [{100 * over_base.low:+.1f}, {100 * over_base.high:+.1f}]"
+        text += f"; against the base: {verdict(over_base)}, {base}"
+    return text + "."
+
+
+def _views(
+    measures: Sequence[Metrics], controls: Mapping[str, Metrics], chosen: int, by: str
+) -> tuple[View, ...]:
+    named = {"base": measures[0]}
+    named |= {f"iter{t}": m for t, m in enumerate(measures[1:])}
+    rows = []
+    for name, m in {**named, **controls}.items():
+        null = m.values.get("null") or {}
+        against = difference(m, measures[0], by, 1) if m is not measures[0] else None
+        shown = (
+            f"{100 * against.value:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]"
+            if against
+            else ""
+        )
+        mark = " ← result" if measures[chosen] is m else ""
+        rows.append(
+            [
+                name + mark,
+                _percent(mean(m, "probes", 1)),
+                _percent(null.get("rate") if isinstance(null, Mapping) else None),
+                shown,
+                _percent(mean(m, "heldout")),
+                _percent(m.values.get("stops")),
+                _percent(m.values.get("loops")),
+                m.values.get("length_ratio"),
+                m.values.get("distinct_2"),
+            ]
+        )
+    columns = [
+        "model", "probes %", "best null %", "vs base (points)", "held out %", "stops %", "loops %",
+        "length", "distinct-2",
+    ]  # fmt: skip
+    note = (
+        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes."
+    )
+    curves = {
+        label: [
+            (float(t), 100 * s)
+            for t, m in enumerate(measures)
+            if (s := mean(m, key, 1)) is not None
+        ]
+        for label, key in (("probes", "probes"), ("held out", "heldout"))
+    }
+    return (
+        table("Models", columns, rows, note),
+        curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
+    )
+
+
+def _percent(value: Any) -> float | None:
+    return round(100 * float(value), 1) if isinstance(value, int | float) else None
+
+
+def _numbers(gain: Estimate | None) -> dict[str, float] | None:
+    if gain is None:
+        return None
+    return {"value": gain.value, "low": gain.low, "high": gain.high, "error": gain.error}
