@@ -183,6 +183,24 @@ class Run:
     def scope(self, name: str) -> Scope:
         return Scope(self, f"{name}/")
 
+    def model(self, name: str, source: str | Model) -> Model:
+        """A model from outside, known by content (see inputs.py); `name` stands for it in messages."""
+        from woolgather import inputs
+
+        found = inputs.open_model(source)
+        if not isinstance(source, Model):
+            self._index[found.fingerprint] = (name, found.fingerprint)
+        return found
+
+    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
+        """Rows from outside as a Dataset of this run (see inputs.py)."""
+        from woolgather import inputs
+
+        found = inputs.open_dataset(source, self.inputs_dir, name, **how)
+        if not isinstance(source, Dataset):
+            self._index[found.fingerprint] = (name, found.fingerprint)
+        return found
+
     def engine(self, model: Model) -> Any:
         """A handle on `model` for a step's arguments; no model is loaded before a step asks it."""
         return EngineHandle(model, self._options)
@@ -515,10 +533,6 @@ class Run:
 
     # -- bookkeeping ----------------------------------------------------------------------------
 
-    def external(self, artifact: Artifact, name: str) -> None:
-        """Note a thing from outside, so that changes of it can be named."""
-        self._index[artifact.fingerprint] = (name, artifact.fingerprint)
-
     def _opened(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)
         if key not in self._engines:
@@ -582,6 +596,12 @@ class Scope:
 
     def scope(self, name: str) -> Scope:
         return Scope(self.run, f"{self.prefix}{name}/")
+
+    def model(self, name: str, source: str | Model) -> Model:
+        return self.run.model(name, source)
+
+    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
+        return self.run.rows(name, source, **how)
 
     def engine(self, model: Model) -> Any:
         return self.run.engine(model)

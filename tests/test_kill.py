@@ -1,0 +1,131 @@
+"""Killed with -9 at random moments, a run on the fake path ends with the same data, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from woolgather import step_record
+
+SETTINGS = ["--preset", "demo", "--engine", "fake", "iterations=2", "per_iteration=12"]
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-c", "from woolgather.cli import main; main()",
+        "run", "isheep", *SETTINGS, "--dir", str(folder), *more,
+    ]  # fmt: skip
+
+
+def data(folder: Path) -> dict[str, bytes]:
+    """Every data file of the current steps, by step and name."""
+    found = {}
+    for entry, record in step_record.current_steps(folder):
+        for name in record.result.get("files") or ():
+            found[f"{record.step}/{name}"] = (folder / str(entry["path"]) / name).read_bytes()
+    return found
+
+
+def finish(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *more), capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    began = time.monotonic()
+    done = finish(folder)
+    assert done.returncode == 0, done.stderr
+    return folder, time.monotonic() - began
+
+
+def killed_run(folder: Path, kills: int, seconds: float, seed: int) -> int:
+    """Kill `kills` launches at random moments, then let one finish; how many were really killed."""
+    rng, killed = random.Random(seed), 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=rng.uniform(0.3, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    return killed
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.full)])
+def test_killed_at_random_moments(
+    undisturbed: tuple[Path, float], tmp_path: Path, kills: int
+) -> None:
+    whole, seconds = undisturbed
+    folder = tmp_path / "run"
+    # Launches that finish count as no kill, so the directory starts anew until the number is met.
+    killed, rounds = 0, 0
+    while killed < kills:
+        folder = tmp_path / f"run{rounds}"
+        killed += killed_run(folder, min(4, kills - killed), seconds, seed=rounds)
+        rounds += 1
+        done = finish(folder)
+        assert done.returncode == 0, done.stderr
+        assert data(folder) == data(whole)
+    assert killed >= kills
+
+
+def test_kill_between_data_and_marker(undisturbed: tuple[Path, float], tmp_path: Path) -> None:
+    """The data of a step are there and its record is not: it is made again, the same."""
+    whole, _ = undisturbed
+    folder = tmp_path / "run"
+    assert finish(folder).returncode == 0
+    for entry, record in step_record.current_steps(folder):
+        if record.step in ("iter0/keep", "iter1/train", "iter0/respond"):
+            (folder / str(entry["path"]) / "record.json").unlink()
+    calls = sqlite3.connect(folder / "journal.sqlite").execute("select count(*) from calls")
+    before = calls.fetchone()[0]
+    done = finish(folder)
+    assert done.returncode == 0, done.stderr
+    assert data(folder) == data(whole)
+    calls = sqlite3.connect(folder / "journal.sqlite").execute("select count(*) from calls")
+    assert calls.fetchone()[0] == before
+
+
+def test_second_run_executes_no_step(undisturbed: tuple[Path, float]) -> None:
+    folder, _ = undisturbed
+    done = finish(folder)
+    assert done.returncode == 0, done.stderr
+    last = step_record.read_launches(folder)[-1]
+    assert {entry["state"] for entry in last.steps} == {"remembered"}
+
+
+def test_sigterm_stops_cleanly_with_75_and_continues(
+    undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    whole, seconds = undisturbed
+    folder = tmp_path / "run"
+    process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
+    while not (folder / "launches").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, out
+    assert "same command" in out
+    launch = json.loads((folder / "launches" / "0001.json").read_text())
+    assert launch["status"] == "stopped"
+    assert finish(folder).returncode == 0
+    assert data(folder) == data(whole)
+
+
+def test_deadline_stops_with_75(tmp_path: Path) -> None:
+    done = finish(tmp_path / "run", "--max-hours", "0.0003")
+    assert done.returncode == 75, done.stderr
+    assert "--max-hours" in done.stdout
