@@ -1,36 +1,39 @@
 """What to train, on what, from which weights: data, no torch.
 
 A `Trainer` is a handle that carries a job out; it is execution, so it has no identity. `SftOptions`
-is what a paper would report, plus a listed set of execution fields.
+is what a paper would report, plus a listed set of execution fields. What a trainer leaves in its
+directory has fixed names (`MODEL`, `RESULT`, `CURVES`), so that ops and reports read real and fake
+training alike.
 """
 
 from __future__ import annotations
 
+import ast
+import difflib
+import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from woolgather.artifacts import Model
+from woolgather.errors import ConfigError
 from woolgather.options import Options
 from woolgather.records import JSON
 
 EXECUTION_ARGS = frozenset(
     {
-        "per_device_train_batch_size",
         "per_device_eval_batch_size",
-        "gradient_accumulation_steps",
-        "gradient_checkpointing",
         "gradient_checkpointing_kwargs",
         "dataloader_num_workers",
         "dataloader_pin_memory",
         "dataset_num_proc",
         "report_to",
-        "save_steps",
-        "save_total_limit",
-        "logging_steps",
         "use_cpu",
         "deepspeed",
         "fsdp",
@@ -38,6 +41,65 @@ EXECUTION_ARGS = frozenset(
     }
 )
 """Fields of TRL's config that change how a job runs and not what comes out."""
+
+OURS = {
+    "learning_rate": "learning_rate",
+    "lr_scheduler_type": "schedule",
+    "warmup_steps": "warmup_updates",
+    "num_train_epochs": "epochs",
+    "max_steps": "max_updates",
+    "max_length": "max_length",
+    "weight_decay": "weight_decay",
+    "optim": "optimizer",
+    "bf16": "precision",
+    "fp16": "precision",
+    "tf32": "precision",
+    "per_device_train_batch_size": "micro_batch_size",
+    "gradient_accumulation_steps": "batch_size",
+    "gradient_checkpointing": "gradient_checkpointing",
+}
+"""Fields of TRL's config with a setting of our own, which has to be used instead."""
+FIXED = frozenset(
+    {
+        "output_dir",
+        "seed",
+        "data_seed",
+        "dataset_kwargs",
+        "dataset_text_field",
+        "completion_only_loss",
+        "assistant_only_loss",
+        "chat_template_path",
+        "eos_token",
+        "pad_token",
+        "model_init_kwargs",
+        "shuffle_dataset",
+        "remove_unused_columns",
+        "resume_from_checkpoint",
+        "save_strategy",
+        "save_steps",
+        "save_total_limit",
+        "logging_strategy",
+        "logging_steps",
+        "eval_strategy",
+        "auto_find_batch_size",
+        "do_train",
+        "do_eval",
+        "do_predict",
+        "push_to_hub",
+        "trust_remote_code",
+    }
+)
+"""Fields of TRL's config that woolgather sets itself: rows come rendered, tokenized and labelled."""
+
+MODEL = "model"
+"""What was trained or merged, a directory in a trainer's `out`."""
+RESULT = "result.json"
+"""Numbers of a job, in `out`: updates, epochs, tokens, seconds, losses; None where unknown."""
+CURVES = "curves.parquet"
+"""By update, in `out`: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss` (null where not
+measured)."""
+STAMP = "fake.json"
+"""Marks a directory that a fake trainer made."""
 
 
 class LoraOptions(Options):
@@ -75,16 +137,34 @@ class SftOptions(Options):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """auto: bfloat16. Part of identity."""
     args: Mapping[str, Any] = Field(default_factory=dict)
-    """Any other field of TRL's SFTConfig; checked against the installed version."""
+    """Any other field of TRL's SFTConfig; checked against the installed version. Those in
+    `EXECUTION_ARGS` are execution only, all others identity."""
     micro_batch_size: int = Field(default=0, ge=0)
     """Rows on a device at once; 0 chooses. Execution only."""
     gradient_checkpointing: bool | None = None
     """None switches it on only where memory asks for it. Execution only."""
 
+    @field_validator("args")
+    @classmethod
+    def _known(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_args(value)
+        return value
+
     def __canonical__(self) -> dict[str, Any]:
         fields = super().__canonical__()
         fields["args"] = {k: v for k, v in self.args.items() if k not in EXECUTION_ARGS}
         return fields
+
+    def updates(self, rows: int) -> int:
+        """Optimizer steps of a training on `rows` rows, validation held back."""
+        if self.max_updates is not None:
+            return self.max_updates
+        trained = rows - round(rows * self.validation)
+        return max(1, math.ceil(trained / self.batch_size * self.epochs))
+
+    def like(self, rows: int) -> SftOptions:
+        """The same training with as many updates as one on `rows` rows has."""
+        return self.model_copy(update={"max_updates": self.updates(rows)})
 
 
 @dataclass(frozen=True)
@@ -93,9 +173,10 @@ class TrainJob:
     start: Model
     """Whose weights training starts from; a merge's adapter (or model to copy)."""
     data: Path | None = None
-    """Parquet with `input_ids` and `labels` (lists of int; -100 where no loss), in training order."""
+    """A directory with train.parquet and, where rows are held back, validation.parquet: columns
+    `input_ids` and `labels` (lists of int; -100 where no loss)."""
     config: Mapping[str, JSON] = field(default_factory=dict)
-    """`SftOptions` as JSON; for a merge its own options."""
+    """`SftOptions` as JSON; for a merge `scale`, `max_shard_size` and `card` (text of README.md)."""
     seed: int = 0
 
 
@@ -107,3 +188,48 @@ class Trainer(Protocol):
     def __call__(self, job: TrainJob, out: Path) -> Model: ...
 
     def __canonical__(self) -> None: ...
+
+
+def is_fake(model: Model) -> bool:
+    """Whether the model is only a name for dry runs, or was made by a fake trainer."""
+    return model.path.startswith("fake") or (Path(model.path) / STAMP).is_file()
+
+
+@cache
+def known_args() -> frozenset[str]:
+    """Fields of the installed TRL's SFTConfig, read from its source so that nothing heavy is
+    imported; empty when TRL is not installed."""
+    names: set[str] = set()
+    for package, file in (
+        ("trl", "trainer/sft_config.py"),
+        ("trl", "trainer/base_config.py"),
+        ("transformers", "training_args.py"),
+    ):
+        spec = importlib.util.find_spec(package)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        source = next((p for place in places if (p := Path(place, file)).is_file()), None)
+        if source is None:
+            return frozenset()
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                names |= {
+                    part.target.id
+                    for part in node.body
+                    if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+                }
+    return frozenset(n for n in names if not n.startswith("_"))
+
+
+def check_args(args: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a field that the installed SFTConfig lacks, or that is not free."""
+    for name in args:
+        if name in OURS:
+            raise ConfigError(f"args.{name}: set `{OURS[name]}` instead.")
+        if name in FIXED:
+            raise ConfigError(f"args.{name} is set by woolgather and cannot be given.")
+        if (known := known_args()) and name not in known:
+            near = difflib.get_close_matches(name, known - FIXED - OURS.keys(), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"args.{name}: TRL {metadata.version('trl')} has no such field in SFTConfig.{hint}"
+            )
