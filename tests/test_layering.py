@@ -26,7 +26,8 @@ MAY_KNOW = {
     "artifacts": {"records", "views", "storage"},
     "storage": {"records", "errors"},
     "prompts": {"errors"},
-    "formats": {"records", "storage", "errors"},
+    "record_files": {"storage", "errors"},
+    "formats": {"records", "record_files", "storage", "errors", "checks"},
     "ops": DATA
     | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}
     | {"engines.base", "training.job", "ops"},
