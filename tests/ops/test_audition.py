@@ -1,0 +1,227 @@
+import random
+
+import pytest
+
+from woolgather.artifacts import Choice
+from woolgather.engines.base import LogProb, Sampling
+from woolgather.engines.fake import FakeEngine, text_of
+from woolgather.errors import CapabilityError, ConfigError, YieldError
+from woolgather.fingerprint import canonical
+from woolgather.ops.assessors import CANDIDATES, assessor_of
+from woolgather.ops.audition import audition
+from woolgather.ops.audition_scores import fitted_exponent
+from woolgather.records import Example
+
+SOUNDS = [a + b for a in "bdfg" for b in "aeiou"]
+
+
+def made_up(rng, n):
+    return " ".join("".join(rng.choice(SOUNDS) for _ in range(3)) for _ in range(n))
+
+
+def seeds(n=60):
+    rng = random.Random(7)
+    return [
+        Example(
+            id=f"s{i}",
+            instruction=f"Tell me of {made_up(rng, 4)}.",
+            response=made_up(rng, 6 + i % 9),
+        )
+        for i in range(n)
+    ]
+
+
+class Judge(FakeEngine):
+    """Knows the seeds' answers and likes them by `taste`; 0 is blind. Written replies stay blind."""
+
+    def __init__(self, taste, *, n=60, noise=1.0):
+        super().__init__(answer=lambda *_: "5 - fine")
+        self.known = {s.instruction: s.response for s in seeds(n)}
+        self.taste, self.noise = taste, noise
+
+    def liking(self, prompt, answer):
+        rng = random.Random(f"{prompt}|{answer}")
+        right = any(k in prompt and v == answer for k, v in self.known.items())
+        return self.taste * right + self.noise * rng.gauss(0, 1)
+
+    def option_logprobs(self, prompts, options):
+        out = []
+        for prompt in prompts:
+            text = text_of(prompt)
+            answer = text.split("### Response\n")[1].split("\n\n###")[0]
+            good = self.liking(text.split("### Response")[0], answer)
+            if options == [" Yes", " No"]:
+                out.append([good, 0.0])
+            else:
+                out.append([good * i for i in range(len(options))])
+        return out
+
+    def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+        out = []
+        for prompt, answer in zip(prompts, continuations, strict=True):
+            n = len(answer.split())
+            gain = 0.0
+            if "Tell me" in text_of(prompt):
+                gain = n * self.liking(text_of(prompt), answer)
+            out.append(LogProb(-5.0 * n + gain, n))
+        return out
+
+
+def hear(engine, n=60, **settings):
+    given = {"pairs": 120, "probes": 0, "seed": 1}
+    return audition(seeds(n), engine, **{**given, **settings})
+
+
+def rows_of(choice):
+    table = next(v for v in choice.views if v.title == "Audition")
+    return {
+        row[0].split(" / ")[0]: dict(zip(table.data["columns"], row, strict=True))
+        for row in table.data["rows"]
+    }
+
+
+def test_an_assessor_that_knows_is_hired_across_prompts():
+    choice = hear(Judge(4.0), candidates=("yes_no",))
+    assert isinstance(choice, Choice)
+    hired = assessor_of(choice)
+    assert (hired.kind, hired.scope, hired.fit) == ("yes_no", "across", True)
+    assert hired.verdicts == ("yes_no",)
+    assert hired.scale is None
+    assert "hired across prompts" in choice.why
+    row = rows_of(choice)["yes_no"]
+    assert row["verdict"] == "fit across"
+    assert float(row["mismatched"][:4]) > 0.95
+    assert 0.3 < float(rows_of(choice)["random"]["all, across"][:4]) < 0.7
+
+
+def test_the_blind_one_is_not_hired_and_stopping_gives_advice():
+    with pytest.raises(YieldError, match=r"no assessor is fit.*keep_all"):
+        hear(Judge(0.0))
+
+
+def test_among_several_the_seeing_one_is_hired():
+    choice = hear(Judge(4.0))
+    assert choice.value["kind"] in ("expected", "yes_no", "mutual_information")
+    table = rows_of(choice)
+    assert set(table) == {*CANDIDATES, "length", "overlap", "random"}
+    assert table["rubric"]["verdict"] == "unfit"
+    assert table["rubric"]["mismatched"].startswith("0.50 [0.50, 0.50]")
+
+
+def test_keep_best_uses_a_named_one_and_warns():
+    choice = hear(Judge(0.0), candidates=("rubric",), on_unfit="keep_best")
+    hired = assessor_of(choice)
+    assert (hired.kind, hired.scope, hired.fit) == ("rubric", "across", False)
+    assert hired.scale == (1, 10)
+    assert hired.verdicts == ("quality", "following")
+    assert choice.views[0].kind == "alarm"
+    signal = assessor_of(hear(Judge(0.0), candidates=("yes_no",), on_unfit="keep_best"))
+    assert (signal.scope, signal.fit) == ("within", False)
+
+
+def test_keep_all_rates_with_nobody():
+    hired = assessor_of(hear(Judge(0.0), on_unfit="keep_all"))
+    assert (hired.kind, hired.scope, hired.fit, hired.verdicts) == ("none", "none", False, ())
+
+
+class PromptBound(Judge):
+    """Right within every prompt, but with an offset a prompt that drowns it across prompts."""
+
+    def liking(self, prompt, answer):
+        task = prompt.split("Tell me of ")[-1].split(".")[0]
+        offset = random.Random(task).gauss(0, 60)
+        return offset + super().liking(prompt, answer)
+
+
+def test_one_that_is_right_only_within_prompts_is_hired_within():
+    choice = hear(PromptBound(6.0), candidates=("yes_no",))
+    assert choice.value["scope"] == "within"
+    assert rows_of(choice)["yes_no"]["verdict"] == "fit within"
+
+
+def test_a_few_seeds_hire_nobody():
+    with pytest.raises(YieldError):
+        hear(Judge(8.0, n=8), n=8, candidates=("yes_no",))
+
+
+def test_what_the_engine_cannot_is_left_out_and_named():
+    class Writer(Judge):
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            raise CapabilityError("this server gives no log-probabilities")
+
+    choice = hear(Writer(4.0))
+    assert choice.value["kind"] in ("yes_no", "expected")
+    notes = [v for v in choice.views if v.kind == "alarm"]
+    assert [v.title for v in notes] == ["Not tried: mutual_information", "Not tried: channel"]
+    with pytest.raises(CapabilityError, match="no log-probabilities"):
+        hear(Writer(4.0), candidates=("channel",))
+
+
+def test_own_samples_join_when_there_are_enough():
+    from woolgather.checks import passes
+    from woolgather.fingerprint import seed_of
+    from woolgather.probes import generate
+
+    probes = generate(20, seed_of(1, "audition"))
+
+    def answer(prompt, sampling):
+        for p in probes:
+            if p.instruction in prompt and p.input in prompt:
+                return p.reference if sampling.seed % 2 else "I would rather not say that here"
+        return "5"
+
+    assert all(passes(p.reference, p.check) for p in probes)
+    judge = Judge(4.0)
+    judge._answer = answer
+    choice = hear(
+        judge,
+        candidates=("yes_no",),
+        probes=20,
+        samples=6,
+        answers=Sampling(max_tokens=200),
+        on_unfit="keep_best",
+    )
+    assert "sampled" in rows_of(choice)["yes_no"]
+    make_up = next(v for v in choice.views if v.title == "Pairs of the audition")
+    assert [row[0] for row in make_up.data["rows"]] == [
+        "mismatched",
+        "edited",
+        "scrambled",
+        "sampled",
+    ]
+
+
+def test_the_exponent_takes_length_out():
+    tokens = list(range(5, 200, 3))
+    rng = random.Random(0)
+    totals = [n**0.4 * (10 + rng.random()) for n in tokens]
+    assert fitted_exponent(totals, tokens) == pytest.approx(0.4, abs=0.05)
+    assert fitted_exponent([10 + rng.random() for _ in tokens], tokens) == pytest.approx(0, abs=0.1)
+    assert fitted_exponent([1.0], [3]) == 1.0
+
+
+def test_the_hired_exponent_is_recorded():
+    choice = hear(Judge(4.0), candidates=("mutual_information",), on_unfit="keep_best")
+    assert 0 <= choice.value["exponent"] <= 1
+    assert choice.value["exponent"] in [i / 20 for i in range(21)]
+
+
+def test_it_follows_from_its_seed_and_has_a_canonical_value():
+    a, b = (hear(Judge(4.0), candidates=("yes_no",)) for _ in range(2))
+    assert (a.value, a.why, a.views) == (b.value, b.why, b.views)
+    canonical(a.value)
+
+
+def test_nothing_to_try_is_a_clear_error():
+    with pytest.raises(YieldError, match="no seed has a response"):
+        audition([Example(instruction="x")], FakeEngine(), probes=0)
+    with pytest.raises(ConfigError, match="needs candidates"):
+        hear(Judge(0.0), candidates=())
+
+
+def test_the_plan_walks_with_a_hired_assessor():
+    work = audition.__expects__(seeds(), None, candidates=("rubric", "yes_no"), pairs=40)
+    assert assessor_of(Choice(work.value)).fit is True
+    assert work.value["kind"] == "rubric"
+    assert work.calls == 80 * 2 + 80 + 60 * 4
+    assert work.new_tokens == 80 * 2 * 48 + 240 * 64
