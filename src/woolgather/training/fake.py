@@ -1,7 +1,7 @@
 """Training for dry runs and tests: a directory that says what would have been trained.
 
-Its bytes follow from the job and nothing else, and its path holds the word fake, so that nothing made
-from it passes for a real model.
+Its bytes follow from the job and nothing else, its path holds the word fake, and its stamp marks it,
+so that nothing made from it passes for a real model. It leaves the files that a real trainer does.
 """
 
 from __future__ import annotations
@@ -11,31 +11,69 @@ from pathlib import Path
 
 from woolgather.artifacts import Model
 from woolgather.fingerprint import fingerprint
-from woolgather.storage import digest
-from woolgather.training.job import TrainJob
-from woolgather.views import curve, table
+from woolgather.records import JSON
+from woolgather.storage import digest, write_json
+from woolgather.training.files import write_curves
+from woolgather.training.job import CURVES, MODEL, RESULT, STAMP, SftOptions, TrainJob
 
 
 class FakeTrainer:
-    """A Trainer in seconds."""
-
-    def __call__(self, job: TrainJob, out: Path) -> Model:
-        folder = out / "model" / "fake"
-        folder.mkdir(parents=True, exist_ok=True)
-        data = digest(job.data) if job.data else ""
-        stamp = {"kind": job.kind, "start": job.start.fingerprint, "data": data,
-                 "config": dict(job.config), "seed": job.seed}  # fmt: skip
-        text = json.dumps(stamp, sort_keys=True, indent=1)
-        (folder / "fake.json").write_text(text + "\n", encoding="utf-8")
-        if job.kind == "merge":
-            return Model(str(folder), prompt_format="chat")
-        start = 2.0 + int(fingerprint(stamp)[:4], 16) / 65536
-        points = [(float(i), start / (1 + i / 10)) for i in range(1, 21)]
-        views = (
-            curve("Training loss", {"training": points}, x="update", y="loss"),
-            table("Training", ["updates", "seconds"], [[20, 0]]),
-        )
-        return Model(str(folder), prompt_format="chat", views=views)
+    """A Trainer in no time. Losses are made up, falling, and follow from the job."""
 
     def __canonical__(self) -> str:
         return "fake"
+
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        folder = out / MODEL / "fake"
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp: dict[str, JSON] = {
+            "kind": job.kind,
+            "start": job.start.fingerprint,
+            "data": digest(job.data) if job.data else None,
+            "config": dict(job.config),
+            "seed": job.seed,
+        }
+        write_json(folder / STAMP, stamp)
+        if card := job.config.get("card"):
+            (folder / "README.md").write_text(str(card), encoding="utf-8")
+        result: dict[str, JSON] = {"seconds": None, "execution": {"device": "fake"}}
+        if job.kind == "sft" and job.data is not None:
+            result |= _training(job, job.data, stamp, out)
+        write_json(out / RESULT, result)
+        form = job.start.prompt_format if job.kind == "merge" else "chat"
+        return Model(str(folder), prompt_format=form)
+
+
+def _training(job: TrainJob, data: Path, stamp: JSON, out: Path) -> dict[str, JSON]:
+    import pyarrow.parquet as pq
+
+    config = SftOptions.model_validate(dict(job.config))
+    rows = pq.read_table(data / "train.parquet", columns=["input_ids"])["input_ids"].to_pylist()
+    held = (data / "validation.parquet").is_file()
+    updates = config.max_updates or config.updates_of(len(rows))
+    start = 2 + int(fingerprint(stamp)[:4], 16) / 65536
+    curve: list[dict[str, JSON]] = [
+        {
+            "update": u,
+            "epoch": config.epochs * u / updates,
+            "loss": round(start / (1 + u / 10), 6),
+            "learning_rate": config.learning_rate * (1 - u / updates),
+        }
+        for u in range(1, updates + 1)
+    ]
+    if held:
+        curve[-1]["validation_loss"] = curve[-1]["loss"]
+    write_curves(curve, out / CURVES)
+    return {
+        "updates": updates,
+        "epochs": config.epochs,
+        "rows": len(rows),
+        "tokens": round(sum(map(len, rows)) * config.epochs),
+        "loss": curve[-1]["loss"],
+        "validation_loss": curve[-1]["loss"] if held else None,
+    }
+
+
+def read_stamp(model: Model) -> dict[str, JSON]:
+    """What a fake trainer wrote of the job that made `model`."""
+    return dict(json.loads((Path(model.path) / STAMP).read_text(encoding="utf-8")))

@@ -159,8 +159,11 @@ class SftOptions(Options):
         """Optimizer steps of a training on `rows` rows, validation held back."""
         if self.max_updates is not None:
             return self.max_updates
-        trained = rows - round(rows * self.validation)
-        return max(1, math.ceil(trained / self.batch_size * self.epochs))
+        return self.updates_of(rows - held_back(rows, self.validation))
+
+    def updates_of(self, trained: int) -> int:
+        """The same for the number of rows that are left when validation is held back."""
+        return max(1, math.ceil(math.ceil(trained / self.batch_size) * self.epochs))
 
     def like(self, rows: int) -> SftOptions:
         """The same training with as many updates as one on `rows` rows has."""
@@ -187,12 +190,18 @@ class Trainer(Protocol):
 
     def __call__(self, job: TrainJob, out: Path) -> Model: ...
 
-    def __canonical__(self) -> None: ...
+    def __canonical__(self) -> str | None:
+        """None: a trainer has no identity. The fake one names itself."""
 
 
 def is_fake(model: Model) -> bool:
     """Whether the model is only a name for dry runs, or was made by a fake trainer."""
     return model.path.startswith("fake") or (Path(model.path) / STAMP).is_file()
+
+
+def held_back(rows: int, share: float) -> int:
+    """How many of `rows` rows are for validation: at least one stays to train on."""
+    return min(round(rows * share), max(0, rows - 1))
 
 
 @cache

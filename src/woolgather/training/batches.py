@@ -1,0 +1,89 @@
+"""Which rows make an update, and how many of them are on a device at once.
+
+The one idea: the first is identity and the second is not. An epoch's order follows from the seed and
+is cut into updates; only within one may rows be sorted by length, and be taken by twos or fours as
+memory and caches like it. No torch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from woolgather.errors import ConfigError
+
+CPU_ROWS, GPU_ROWS = 4, 16
+"""Rows at once, at most. On a CPU more rows leave its caches and add padding: 16 rows of 150 tokens
+took twice as long at once as by fours."""
+MEMORY_SHARE = 0.6
+"""Of the free memory that activations may take."""
+
+
+class ByUpdate:
+    """Sampler: a new order each epoch, cut into updates, and the rows of an update longest first,
+    so that memory runs out at once or never."""
+
+    def __init__(self, lengths: Sequence[int], rows_per_update: int, seed: int) -> None:
+        self.lengths, self.rows_per_update = lengths, rows_per_update
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(len(self.lengths)))
+        random.Random(f"{self.seed}:{self.epoch}").shuffle(order)
+        for start in range(0, len(order), self.rows_per_update):
+            update = order[start : start + self.rows_per_update]
+            yield from sorted(update, key=lambda i: (-self.lengths[i], i))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of a model, as far as the memory of its activations goes."""
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    bytes_per_value: int = 2
+
+    def row(self, tokens: int) -> int:
+        """Bytes kept for the backward pass of a row. Rough on purpose: a guess that is too high
+        costs little, one that is too low is halved when memory runs out."""
+        values = 20 * self.hidden + 6 * self.inner + self.heads * tokens * 2
+        return self.layers * self.bytes_per_value * tokens * values
+
+
+def fit(
+    batch_size: int,
+    processes: int,
+    wanted: int,
+    shape: Shape,
+    longest: int,
+    free_bytes: float,
+    on_cpu: bool,
+) -> tuple[int, bool]:
+    """Rows on a device at once, and whether activations should be recomputed to save memory.
+
+    `wanted` is the number of rows asked for (0 chooses), `longest` the tokens of the longest row,
+    `free_bytes` those of one device. Raises ConfigError when rows cannot be shared out evenly.
+    """
+    if batch_size % processes:
+        raise ConfigError(
+            f"batch_size {batch_size} cannot be shared by {processes} processes: "
+            "choose a multiple of their number."
+        )
+    share = batch_size // processes
+    if wanted and share % wanted:
+        raise ConfigError(
+            f"micro_batch_size {wanted} does not divide the {share} rows a device has in an update."
+        )
+    room, row = MEMORY_SHARE * free_bytes, shape.row(longest)
+    most = min(share, CPU_ROWS if on_cpu else GPU_ROWS, max(1, int(room / row)))
+    micro = wanted or max(m for m in range(1, most + 1) if share % m == 0)
+    return micro, micro * row > room

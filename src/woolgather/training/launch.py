@@ -1,0 +1,251 @@
+"""Training on this machine: starts worker.py, follows it, and survives what can be survived.
+
+The one idea: the process that trains is disposable. It runs in a session of its own under
+`accelerate launch`, tells its progress in a file, and can be started again from the last complete
+checkpoint of the same job: after a kill of the whole run (checkpoints of earlier attempts, which
+are sibling directories of `out`, are copied), and at once, with fewer rows at a time, when memory
+runs out. Nothing here decides what comes out, so a LocalTrainer has no identity.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from woolgather import children
+from woolgather.artifacts import Model
+from woolgather.errors import ConfigError, DiskError, TrainingError
+from woolgather.fingerprint import canonical, fingerprint
+from woolgather.records import JSON
+from woolgather.storage import digest, write_json
+from woolgather.training import files
+from woolgather.training.job import MODEL, RESULT, SftOptions, TrainJob, is_fake
+
+LAUNCHES = 6
+"""Of one job in one attempt, at most."""
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class LocalTrainer:
+    """A Trainer that runs jobs on this machine. All fields are execution."""
+
+    num_processes: int = 1
+    """Devices to train on."""
+    on_progress: Callable[[dict[str, JSON]], None] | None = None
+    """Gets each event: `event` is start, training, update, validation, checkpoint or note; an
+    update has `update`, `updates`, `loss`, `learning_rate`, `tokens_per_second`."""
+    config_file: Path | None = None
+    """A configuration of `accelerate` (FSDP and the like); replaces `num_processes`."""
+    micro_batch_size: int = 0
+    """Rows on a device at once; 0 leaves it to the job's own setting."""
+    checkpoint_every: float = 2.0
+    """Minutes between checkpoints; 0 saves one after every update."""
+    cpu: bool = False
+    """Train on the CPU although there is a GPU."""
+    stop_grace: float = 60.0
+    """Seconds that a training may take to finish its update and save, when stopped."""
+
+    def __canonical__(self) -> None:
+        """None: how a job is carried out is not what it is."""
+
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        """Raises TrainingError when the process fails, with the last lines of out/train.log."""
+        if is_fake(job.start):
+            raise ConfigError(
+                f"{job.start.path} is a name for dry runs, not a model: give a real one as base, "
+                "or train it with the fake trainer (--engine fake)."
+            )
+        out = out.absolute()
+        out.mkdir(parents=True, exist_ok=True)
+        identity = _identity(job)
+        execution: dict[str, JSON] = {
+            "cpu": self.cpu,
+            "micro_batch_size": self.micro_batch_size,
+            "checkpoint_every": self.checkpoint_every,
+            "recompute": False,
+        }
+        notes: list[str] = []
+        for _ in range(LAUNCHES):
+            events = self._launch(job, out, identity, execution)
+            if (out / RESULT).is_file():
+                return _finished(job, out, notes)
+            note = _remedy(events, _error(out), out, execution)
+            notes.append(note)
+            self._tell({"event": "note", "text": note})
+        raise TrainingError(
+            f"training was started {LAUNCHES} times and did not end. The last lines of "
+            f"{out / files.LOG}:\n{children.tail(out / files.LOG)}"
+        )
+
+    def _launch(
+        self, job: TrainJob, out: Path, identity: str, execution: dict[str, JSON]
+    ) -> list[dict[str, JSON]]:
+        """One process from start to end; its events."""
+        for name in (files.ERROR, files.STOP, files.PROGRESS, RESULT):
+            (out / name).unlink(missing_ok=True)
+        description = {
+            "kind": job.kind,
+            "start": job.start.path,
+            "data": str(job.data.absolute()) if job.data else None,
+            "config": dict(job.config),
+            "seed": job.seed,
+            "out": str(out),
+            "digest": identity,
+            "execution": execution,
+            "resume": _resume(out, identity) if job.kind == "sft" else None,
+        }
+        write_json(out / files.JOB, description)
+        argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
+        if job.kind == "sft":
+            argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
+        process = children.spawn(argv, log=out / files.LOG)
+        events: list[dict[str, JSON]] = []
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL_SECONDS)
+                self._follow(out, events)
+            self._follow(out, events)
+        except BaseException:
+            self._stop(process, out, any(e["event"] == "training" for e in events))
+            raise
+        return events
+
+    def _layout(self) -> list[str]:
+        """Flags of `accelerate launch`; all given, so that a user's defaults do not leak in."""
+        if self.config_file is not None:
+            return ["--config_file", str(self.config_file)]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        flags = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        flags += ["--num_processes", str(self.num_processes)]
+        flags += ["--num_cpu_threads_per_process", str(max(1, (cores or 1) // self.num_processes))]
+        if self.cpu:
+            flags.append("--cpu")
+        if self.num_processes > 1:
+            flags += ["--main_process_port", str(_free_port())]
+            flags += [] if self.cpu else ["--multi_gpu"]
+        return flags
+
+    def _follow(self, out: Path, events: list[dict[str, JSON]]) -> None:
+        """Pass on the events that are new; a half-written last line waits."""
+        path = out / files.PROGRESS
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        for line in lines[len(events) :]:
+            events.append(json.loads(line))
+            self._tell(events[-1])
+
+    def _tell(self, event: dict[str, JSON]) -> None:
+        if self.on_progress is not None:
+            self.on_progress(event)
+
+    def _stop(self, process: subprocess.Popen[bytes], out: Path, training: bool) -> None:
+        """Asks for a checkpoint at the end of this update, then ends the process."""
+        try:
+            if training:
+                (out / files.STOP).touch()
+                process.wait(self.stop_grace)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            pass
+        finally:
+            children.stop(process)
+
+
+def _identity(job: TrainJob) -> str:
+    """What two attempts must share for one to go on from the other's checkpoint."""
+    config: JSON = dict(job.config)
+    if job.kind == "sft":
+        config = SftOptions.model_validate(config).__canonical__()
+    return fingerprint(
+        canonical(
+            {
+                "kind": job.kind,
+                "start": job.start.fingerprint or job.start.path,
+                "data": digest(job.data) if job.data else None,
+                "config": config,
+                "seed": job.seed,
+            }
+        )
+    )
+
+
+def _resume(out: Path, identity: str) -> str | None:
+    """A complete checkpoint in `out`: the latest there or in another attempt, then copied."""
+    attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
+    found = sorted(files.checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
+    for update, path in reversed(found):
+        target = out / files.CHECKPOINTS / f"checkpoint-{update}"
+        if path == target:
+            return str(target)
+        half = target.with_name(f".copy-{update}")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            shutil.copytree(path, half)
+        except (OSError, shutil.Error):  # removed meanwhile by whoever made it: take the one before
+            continue
+        half.replace(target)
+        return str(target)
+    return None
+
+
+def _finished(job: TrainJob, out: Path, notes: list[str]) -> Model:
+    shutil.rmtree(out / files.CHECKPOINTS, ignore_errors=True)
+    (out / files.STOP).unlink(missing_ok=True)
+    if notes:
+        result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+        result.setdefault("execution", {})["notes"] = notes
+        write_json(out / RESULT, result)
+    form = job.start.prompt_format if job.kind == "merge" else "chat"
+    return Model(str(out / MODEL), prompt_format=form)
+
+
+def _error(out: Path) -> dict[str, str]:
+    path = out / files.ERROR
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _remedy(
+    events: list[dict[str, JSON]], error: dict[str, str], out: Path, execution: dict[str, JSON]
+) -> str:
+    """Changes `execution` so that another launch may do better, and says how; or raises."""
+    kind, message = error.get("kind", ""), error.get("message", "")
+    log = f"The last lines of {out / files.LOG}:\n{children.tail(out / files.LOG)}"
+    if kind == "mistake":
+        raise ConfigError(message)
+    if "No space left on device" in message:
+        raise DiskError(
+            f"training: no room left on the disk of {out}. Checkpoints are kept: free some space "
+            "and give the same command again."
+        )
+    used = next((e for e in reversed(events) if e["event"] == "start"), None)
+    if used is None or kind == "error":
+        raise TrainingError(f"training failed: {message or 'the process died'}. {log}")
+    why = "memory ran out" if kind == "memory" else "the process was killed (memory, perhaps)"
+    rows = int(used["micro_batch_size"])
+    if rows > 1:
+        fewer = max(m for m in range(1, rows // 2 + 1) if rows % m == 0)
+        execution["micro_batch_size"] = fewer
+        return f"{why}: going on with {fewer} rows at a time instead of {rows}"
+    if not used["gradient_checkpointing"] and not execution["recompute"]:
+        execution["recompute"] = True
+        return f"{why}: going on with activations recomputed"
+    raise TrainingError(
+        f"training failed: {why} with one row at a time. Lower max_length, use lora, or train on a "
+        f"device with more memory. {log}"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
