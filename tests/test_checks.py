@@ -133,7 +133,12 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     (
         {"kind": "items", "count": 2, "among": ["Red", "blue"], "max_item_words": 1},
         ["red, blue", "Blue\nRed"],
-        ["red, green", "dark red, blue"],
+        ["red, green", "dark red, blue", "- red: warm\n- blue"],
+    ),
+    (
+        {"kind": "items", "count": 2, "among": ["Red", "blue"]},
+        ["- Red: the warm one\n- Blue (cold)", "1. blue - cold\n2. **red**: warm"],
+        ["- warm: red\n- blue", "- reddish (red)\n- blue"],
     ),
     (
         {"kind": "items", "count": 2, "style": "numbered"},

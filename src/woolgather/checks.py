@@ -260,7 +260,7 @@ def _lines(text: str, p: Params) -> bool:
 
 
 def _items(text: str, p: Params) -> bool:
-    """a list of exactly `count` different items, in a `style`, each `among` the allowed ones"""
+    """a list of exactly `count` different items, in a `style`, each (but for a remark) `among`"""
     found = [_same(item) for item in split_items(text)]
     style = p.get("style", "any")
     if style in _STYLES:
@@ -272,7 +272,12 @@ def _items(text: str, p: Params) -> bool:
     if any(count_words(item) > p.get("max_item_words", math.inf) for item in found):
         return False
     allowed = {_same(item) for item in p.get("among", ())}
-    return not allowed or all(item in allowed for item in found)
+    return not allowed or all(item in allowed or _head(item) in allowed for item in found)
+
+
+def _head(item: str) -> str:
+    """What stands before a remark on the item: "oslo" of "oslo (norway)" and of "oslo: cold"."""
+    return _same(re.split(r"\s*[:(]|\s+-\s", item, maxsplit=1)[0])
 
 
 _STYLES = {"numbered": re.compile(r"\d{1,3}[.):]\s"), "bulleted": re.compile(r"[-*•+]\s")}

@@ -23,7 +23,7 @@ def opposite(rng: random.Random) -> Draft:
         "Name the opposite of this word.",
     )
     right = pool.OPPOSITES[word]
-    return *ask(rng, wordings, word), {"kind": "contains", "any": right, "max_words": 10}, right[0]
+    return *ask(rng, wordings, word), {"kind": "contains", "any": right, "max_words": 16}, right[0]
 
 
 @family
@@ -38,7 +38,7 @@ def capital(rng: random.Random) -> Draft:
     )
     right = [city, *pool.CAPITAL_SPELLINGS.get(city, [])]
     asked = ask(rng, wordings, country)
-    return *asked, {"kind": "contains", "any": right, "max_words": 12}, f"The capital is {city}."
+    return *asked, {"kind": "contains", "any": right, "max_words": 16}, f"The capital is {city}."
 
 
 @family
@@ -51,7 +51,7 @@ def plural(rng: random.Random) -> Draft:
         "Give the plural of this noun.",
     )
     many = pool.PLURALS[one]
-    return *ask(rng, wordings, one), {"kind": "contains", "all": many, "max_words": 10}, many[0]
+    return *ask(rng, wordings, one), {"kind": "contains", "all": many, "max_words": 16}, many[0]
 
 
 @family
@@ -64,7 +64,7 @@ def past_tense(rng: random.Random) -> Draft:
         'Today I {x}. Which form of "{x}" do I use for yesterday?',
     )
     past = pool.PASTS[verb]
-    return *ask(rng, wordings, verb), {"kind": "contains", "all": past, "max_words": 10}, past[0]
+    return *ask(rng, wordings, verb), {"kind": "contains", "all": past, "max_words": 16}, past[0]
 
 
 @family
@@ -78,7 +78,7 @@ def fill_in(rng: random.Random) -> Draft:
         "Replace the line (___) by a fitting word.",
     )
     right = pool.GAPS[gap]
-    return *ask(rng, wordings, gap), {"kind": "contains", "any": right, "max_words": 14}, right[0]
+    return *ask(rng, wordings, gap), {"kind": "contains", "any": right, "max_words": 16}, right[0]
 
 
 @family
@@ -96,7 +96,7 @@ def calendar(rng: random.Random) -> Draft:
         "What {unit} is {words} {x}?",
     )
     asked = ask(rng, wordings, known, unit=unit, words=words.format(u=unit))
-    return *asked, pick([answer], [c for c in cycle if c not in (known, answer)], 12), answer
+    return *asked, pick([answer], [c for c in cycle if c not in (known, answer)], 16), answer
 
 
 @family
@@ -114,4 +114,4 @@ def first_letter(rng: random.Random) -> Draft:
     )
     asked = ask(rng, wordings, kind=kind, letter=letter)
     plurals = [f"{name}s" for name in right]
-    return *asked, {"kind": "contains", "any": right + plurals, "max_words": 10}, right[0]
+    return *asked, {"kind": "contains", "any": right + plurals, "max_words": 16}, right[0]

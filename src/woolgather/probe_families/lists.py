@@ -34,6 +34,20 @@ def list_k(rng: random.Random) -> Draft:
 
 
 @family
+def another(rng: random.Random) -> Draft:
+    topic = rng.choice(list(pool.LISTABLE))
+    known = rng.choice([item for item in pool.LISTABLE[topic] if " " not in item])
+    wordings = (
+        "My list of {topic} begins with {x}. Add one more to it and write only the new one.",
+        "Name one of the {topic}, but not {x}.",
+        "Give me a single example of {topic} other than {x}.",
+    )
+    right = [item for item in _allowed(topic) if not item.startswith(known)]
+    check = {"kind": "contains", "any": right, "max_words": 12}
+    return *ask(rng, wordings, known, topic=topic), check, right[0]
+
+
+@family
 def marked_list(rng: random.Random) -> Draft:
     topic, count = rng.choice(list(pool.LISTABLE)), rng.randint(2, 5)
     items = rng.sample(pool.LISTABLE[topic], count)

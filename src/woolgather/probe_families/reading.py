@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from woolgather.checks import Check
 from woolgather.probe_families import words as pool
 from woolgather.probe_families.shared import (
     Draft,
@@ -31,7 +32,7 @@ def sentiment(rng: random.Random) -> Draft:
         "Classify this review: positive or negative.",
     )
     right, wrong = ("positive", "negative") if good else ("negative", "positive")
-    return *ask(rng, wordings, review), pick([right], [wrong], 8), right
+    return *ask(rng, wordings, review), pick([right], [wrong], 16), right
 
 
 @family
@@ -44,8 +45,8 @@ def category(rng: random.Random) -> Draft:
         "Choose the right label for {x}: {k[0]}, {k[1]}, {k[2]}.",
     )
     word = rng.choice(pool.KINDS[kind])
-    wrong = [other for other in kinds if other != kind]
-    return *ask(rng, wordings, word, k=kinds), pick([kind], wrong, 8), kind
+    wrong = [form for other in kinds if other != kind for form in (other, f"{other}s")]
+    return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong, 16), kind
 
 
 def _kinds(rng: random.Random, count: int) -> list[str]:
@@ -91,7 +92,7 @@ def yes_no_number(rng: random.Random) -> Draft:
     wordings = (
         "Is {a} {word} than {b}? Answer yes or no.",
         "Answer only yes or no: {a} is {word} than {b}.",
-        "True or not: {a} is {word} than {b}. Say yes if it is true and no if it is not.",
+        "Say yes if this is right and no if it is wrong: {a} is {word} than {b}.",
     )
     check = {"kind": "yes_no", "value": answer, "max_words": 12}
     return *ask(rng, wordings, a=a, b=b, word=word), check, answer.capitalize()
@@ -126,7 +127,10 @@ def extract_name(rng: random.Random) -> Draft:
         "Extract the person's name.",
         "Who is this sentence about? Answer with the name alone.",
     )
-    check = {"kind": "contains", "all": [facts["name"]], "max_words": 8}
+    check: Check = [
+        {"kind": "contains", "all": [facts["name"]], "max_words": 14},
+        {"kind": "excludes", "words": [facts["city"], facts["month"]]},
+    ]
     return *ask(rng, wordings, text), check, facts["name"]
 
 
@@ -139,7 +143,11 @@ def extract_date(rng: random.Random) -> Draft:
         "Find the date in the text and return nothing else.",
     )
     days = [facts["day"] + ending for ending in ("", "st", "nd", "rd", "th")]
-    check = {"kind": "contains", "all": [facts["month"]], "any": days, "max_words": 8}
+    check: Check = [
+        {"kind": "contains", "all": [facts["month"]], "any": days, "max_words": 12},
+        {"kind": "excludes", "words": [facts["name"], facts["city"]]},
+        {"kind": "regex", "pattern": r"(?s)(?!.*\d{3}).*"},
+    ]
     return *ask(rng, wordings, text), check, f"{facts['day']} {facts['month']}"
 
 
@@ -151,7 +159,7 @@ def extract_price(rng: random.Random) -> Draft:
         "Extract the amount of money.",
         "Find the sum in dollars and write nothing else.",
     )
-    check = {"kind": "number", "value": int(facts["price"]), "which": "only", "max_words": 8}
+    check = {"kind": "number", "value": int(facts["price"]), "which": "only", "max_words": 12}
     return *ask(rng, wordings, text), check, f"${facts['price']}"
 
 
@@ -167,4 +175,4 @@ def who_has(rng: random.Random) -> Draft:
     )
     asked = ask(rng, wordings, f"{owns[0]}, {owns[1]} and {owns[2]}.", thing=things[which])
     wrong = [person for person in people if person != people[which]]
-    return *asked, pick([people[which]], wrong, 8), people[which]
+    return *asked, pick([people[which]], wrong, 12), people[which]

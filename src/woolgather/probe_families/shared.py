@@ -83,5 +83,5 @@ def pick(right: Sequence[str], wrong: Sequence[str], max_words: int = 10) -> Che
     ]
 
 
-def number_is(value: int, max_words: int = 12) -> Check:
+def number_is(value: int, max_words: int = 30) -> Check:
     return {"kind": "number", "value": value, "max_words": max_words}

@@ -42,6 +42,74 @@ def _near(word: str) -> str:
 
 
 @family
+def two_words(rng: random.Random) -> Draft:
+    one, other = rng.sample(pool.NOUNS, 2)
+    wordings = (
+        'Write a sentence with the words "{a}" and "{b}".',
+        "Use both {a} and {b} in one sentence.",
+        'Make up a sentence in which "{a}" and "{b}" both occur.',
+    )
+    instruction, given = ask(rng, wordings, a=one, b=other)
+    check: Check = [
+        {"kind": "contains", "all": [one, other]},
+        {"kind": "words", "min": 5, "max": 40},
+        {"kind": "sentences", "max": 1},
+        free(instruction),
+    ]
+    return instruction, given, check, f"She walked past the {one} and looked for a {other}."
+
+
+@family
+def question(rng: random.Random) -> Draft:
+    thing, forms = _thing(rng)
+    word = rng.choice(("What", "Where", "Why", "How", "When"))
+    wordings = (
+        'Write a question about {a} that begins with "{w}".',
+        "Ask one question about {a}. Begin with {w}.",
+        'Think of a question on {a} whose first word is "{w}", and write it down.',
+    )
+    instruction, given = ask(rng, wordings, a=a_(thing), w=word)
+    check: Check = [
+        {"kind": "starts_with", "value": word},
+        {"kind": "contains", "any": forms},
+        {"kind": "regex", "pattern": r"(?s)[^?]*\?\W*"},
+        {"kind": "words", "min": 3, "max": 30},
+    ]
+    return instruction, given, check, f"{word} did you see {a_(thing)}?"
+
+
+_NOTES = {
+    "a birthday wish": (["birthday"], "Happy birthday, {}, and a wonderful year to you!"),
+    "a thank-you note": (["thank", "thanks", "grateful"], "Dear {}, thank you for your kind help."),
+    "an apology": (
+        ["sorry", "apology", "apologies", "apologize", "apologise", "forgive"],
+        "Dear {}, I am sorry that I forgot our meeting.",
+    ),
+    "a get-well message": (["well", "recovery", "recover", "better"], "Get well soon, {}!"),
+    "a good-night message": (["night", "sleep", "dreams"], "Good night, {}, and sweet dreams."),
+}
+
+
+@family
+def note(rng: random.Random) -> Draft:
+    kind, name = rng.choice(list(_NOTES)), rng.choice(pool.NAMES)
+    marks, reference = _NOTES[kind]
+    wordings = (
+        "Write {k} to {n} in one or two sentences.",
+        "I need {k} for {n}. Keep it to two sentences at most.",
+        "Compose {k} for my friend {n}, no longer than two sentences.",
+    )
+    instruction, given = ask(rng, wordings, k=kind, n=name)
+    check: Check = [
+        {"kind": "contains", "all": [name], "any": marks},
+        {"kind": "sentences", "max": 3},
+        {"kind": "words", "min": 4, "max": 60},
+        free(instruction),
+    ]
+    return instruction, given, check, reference.format(name)
+
+
+@family
 def start_word(rng: random.Random) -> Draft:
     word = rng.choice(list(pool.STARTERS))
     thing, forms = _thing(rng)
