@@ -9,12 +9,11 @@ No wording may let a null answer through: where the answer stands in the prompt,
 the words or forbids the wrong candidates; where the answer is free writing, it forbids an echo of
 the instruction.
 
-Difficulty spreads widely. A chat model
-of 135M parameters, decoded greedily, passes about one in seven: most of contain_word, json_object
-and fill_in, some of plural, sentiment, capital, another, two_words, extract_name, list_k and copy.
-The arithmetic, order, case and counting families are built to need a model of billions, and spell,
-count_letters, exact_words and reverse_list to leave room above that. Sampling sets of probes is
-`probes.generate`, not here.
+Difficulty spreads widely. A chat model of 135M parameters, decoded greedily, passes about one in
+seven: most of contain_word, json_object and fill_in, some of plural, sentiment, capital, another,
+two_words, extract_name, list_k and copy. The arithmetic, order, case and counting families are
+meant for models of billions, and spell, count_letters, exact_words and reverse_list for room above.
+Sampling sets of probes is `probes.generate`, not here.
 """
 
 from woolgather.probe_families import knowledge, lists, numeric, reading, text, writing
