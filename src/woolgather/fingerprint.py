@@ -61,7 +61,7 @@ def canonical(value: Any, where: str = "value") -> JSON:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{where} is {value}: only finite numbers have an identity")
-        return value
+        return value + 0.0  # -0.0 is 0.0
     if isinstance(value, Enum):
         return canonical(value.value, where)
     if isinstance(value, Mapping):
@@ -82,8 +82,11 @@ def canonical(value: Any, where: str = "value") -> JSON:
 
 def fingerprint(payload: JSON) -> str:
     """sha256 of the canonical JSON, as 64 hex digits."""
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_text(payload).encode()).hexdigest()
+
+
+def _text(payload: JSON) -> str:
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def seed_of(*parts: JSON) -> int:
@@ -97,7 +100,8 @@ def explain_change(old: JSON, new: JSON) -> list[str]:
 
 
 def _differences(old: JSON, new: JSON, path: str) -> Iterator[str]:
-    if old == new:
+    # Python holds 1, 1.0 and True for equal; a fingerprint does not.
+    if _text(old) == _text(new):
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
@@ -112,7 +116,7 @@ def _differences(old: JSON, new: JSON, path: str) -> Iterator[str]:
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _differences(a, b, f"{path}[{i}]")
     else:
-        yield f"{path}: {_short(old)} -> {_short(new)}"
+        yield f"{path or 'value'}: {_short(old)} -> {_short(new)}"
 
 
 def _short(value: JSON) -> str:
