@@ -13,6 +13,7 @@ that returns an artifact puts them into its `views`. Kinds and the shape of `dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -22,7 +23,7 @@ from woolgather.records import JSON
 T = TypeVar("T")
 Kind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
 MAX_POINTS = 2000
-"""Points kept of one series; longer ones are thinned evenly."""
+"""Points kept of one series; longer ones are thinned evenly, first and last kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,11 @@ def histogram(
     x: str = "",
     note: str = "",
 ) -> View:
-    """Counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed."""
-    values = {name: [float(v) for v in vs] for name, vs in series.items()}
+    """Counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed.
+
+    What is not finite, or outside of given edges, is in no bin.
+    """
+    values = {name: [float(v) for v in vs if math.isfinite(v)] for name, vs in series.items()}
     if edges is None:
         every = [v for vs in values.values() for v in vs] or [0.0]
         low, high = min(every), max(every)
@@ -115,5 +119,5 @@ def _counts(values: Iterable[float], edges: Sequence[float]) -> list[int]:
 def _thin(points: Sequence[T]) -> Sequence[T]:
     if len(points) <= MAX_POINTS:
         return points
-    step = len(points) / MAX_POINTS
-    return [points[int(i * step)] for i in range(MAX_POINTS)]
+    step = (len(points) - 1) / (MAX_POINTS - 1)
+    return [points[round(i * step)] for i in range(MAX_POINTS)]
