@@ -39,7 +39,12 @@ def load(name: str, needs: frozenset[str] = frozenset()) -> Template:
         path = Path(name)
         if not path.is_file():
             raise InputError(f"template {name}: no such file. Give a path to a .md file.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"template {name}: byte {error.start + 1} is not UTF-8. Save the file as UTF-8."
+            ) from None
     else:
         source = resources.files("woolgather") / "templates" / f"{name}.md"
         if not source.is_file():

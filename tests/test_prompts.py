@@ -1,0 +1,84 @@
+import pytest
+
+from woolgather.errors import InputError
+from woolgather.fingerprint import canonical
+from woolgather.prompts import Template, available, fill, load
+
+
+def test_filling_is_one_pass():
+    template = Template("t", "A {{one}} and {{ two }} and {{one}}.")
+    assert template.fields == {"one", "two"}
+    assert fill(template, one="{{two}}", two="\\1 {{one}} $x") == (
+        "A {{two}} and \\1 {{one}} $x and {{two}}."
+    )
+
+
+def test_what_looks_like_a_field_and_is_none():
+    template = Template("t", 'Reply as {"score": {x}} or {{}} or {{ a b }}.')
+    assert template.fields == frozenset()
+    assert fill(template) == template.text
+
+
+def test_a_field_without_a_value_is_named():
+    with pytest.raises(InputError, match=r"template t: field \{\{two\}\} has no value .given: one"):
+        fill(Template("t", "{{one}} {{two}}"), one="1")
+    with pytest.raises(InputError, match="given: none"):
+        fill(Template("t", "{{one}}"))
+
+
+def test_values_that_no_field_asks_for_are_left():
+    assert fill(Template("t", "{{one}}"), one="1", more="2") == "1"
+
+
+def test_a_file_of_the_users(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("<!-- For a test:\ntwo lines. -->\n\nSay {{word}}. <!-- stays -->\n\n")
+    template = load(str(path))
+    assert template == Template(str(path), "Say {{word}}. <!-- stays -->")
+    assert canonical(template) == template.text
+
+
+def test_only_the_text_is_identity(tmp_path):
+    one, two = tmp_path / "one.md", tmp_path / "two.md"
+    one.write_text("<!-- this -->\nSay it.")
+    two.write_text("\ufeff<!-- and that -->\nSay it.\n", encoding="utf-8")
+    assert canonical(load(str(one))) == canonical(load(str(two))) == "Say it."
+
+
+def test_a_field_that_is_not_given_where_the_template_is_used(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("{{task}} {{tusk}}")
+    with pytest.raises(
+        InputError, match=r"field \{\{tusk\}\} is not given here\. Use only: task, x"
+    ):
+        load(str(path), frozenset({"task", "x"}))
+    assert load(str(path), frozenset({"task", "tusk"})).fields == {"task", "tusk"}
+
+
+def test_templates_that_are_not_there(tmp_path):
+    with pytest.raises(InputError, match="template 'synthesise' is not one of ours"):
+        load("synthesise")
+    with pytest.raises(InputError, match="no such file"):
+        load(str(tmp_path / "none.md"))
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(InputError, match="no such file"):
+        load(str(tmp_path / "folder.md"))
+
+
+def test_a_template_that_is_not_text(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match="byte 4 is not UTF-8"):
+        load(str(path))
+
+
+def test_every_template_of_ours_says_what_it_is_for():
+    from importlib import resources
+
+    assert available() == sorted(available())
+    for name in available():
+        raw = (resources.files("woolgather") / "templates" / f"{name}.md").read_text("utf-8")
+        assert raw.startswith("<!-- "), name
+        template = load(name)
+        assert template.text.strip(), name
+        assert not template.text.startswith("<!--"), name
