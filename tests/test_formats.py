@@ -322,6 +322,7 @@ GOOD_LINE = '{"instruction": "Q", "input": "", "output": "A"}\n'
         ('{"instruction": "Q", "output": "A", "check": {"kind": "x"}}', "field 'check': "),
         ('{"instruction": "Q", "output": "A", "check": "{"}', "field 'check' is not JSON"),
         ('{"instruction": "Q", "output": "A", "meta": [1]}', "field 'meta' is a list"),
+        ('{"instruction": "Q", "output": "A\\ud83d"}', "field 'output' has half a character at 2"),
         ('{"instruction": "Q", "output": "A", "category": true}', "field 'category' is true"),
     ],
 )
@@ -349,6 +350,7 @@ def shaped(field: str, *turns: Any) -> str:
         (shaped("messages", {"content": "x"}), "message 1: 'role' is None"),
         (shaped("messages", USER, {"role": "assistant"}), "message 2: 'content' is null"),
         (shaped("messages", {**USER, "content": " "}), "the user's message is empty"),
+        (shaped("messages", {**USER, "content": "\ud83d"}), "message 1 has half a character"),
         (shaped("conversations", {"from": "human"}), "message 1: 'value' is null"),
         ('{"messages": "hi"}', "text, where a list of messages belongs"),
         ('{"instruction": "Q", "instances": []}', "field 'instances' is not a list with"),

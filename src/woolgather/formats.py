@@ -289,6 +289,7 @@ def _talked(turns: Any, shape: str, place: Place, common: dict[str, Any]) -> Exa
             raise place.wrong(
                 f"message {i + 1}: {text_key!r} is {kind_of(text)}, not text.", GOOD[shape]
             )
+        text = _whole(text, f"message {i + 1}", shape, place)
         if asked is not None:
             answer = text if role == "assistant" else ""
             break
@@ -337,7 +338,19 @@ def _text(record: Record, field: str, shape: str, place: Place, *, may_lack: boo
         raise place.wrong(f"field {field!r} is {kind_of(value)}, not text.", GOOD[shape])
     if not may_lack and not value.strip():
         raise place.wrong(f"field {field!r} is empty.", GOOD[shape])
-    return value
+    return _whole(value, f"field {field!r}", shape, place)
+
+
+def _whole(text: str, where: str, shape: str, place: Place) -> str:
+    r"""JSON can spell half a character (`\ud83d` alone), which no file can hold."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise place.wrong(
+                f"{where} has half a character at {error.start + 1}.", GOOD[shape]
+            ) from None
+    return text
 
 
 def _need(record: Record, field: str, shape: str, place: Place) -> Any:
