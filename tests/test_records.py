@@ -1,0 +1,45 @@
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from woolgather.records import Example, PreferencePair, Verdict, question, set_aside
+
+
+def test_a_row_is_frozen_and_has_no_stray_fields():
+    row = Example(instruction="Q")
+    with pytest.raises(FrozenInstanceError):
+        row.response = "A"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Example("positional")  # type: ignore[misc]
+    assert not hasattr(row, "__dict__")
+
+
+def test_nothing_is_known_of_a_new_row():
+    row = Example(instruction="Q")
+    assert (row.response, row.id, row.parents) == ("", "", ())
+    assert row.finish_reason is None
+    assert row.set_aside is None
+    assert row.verdicts == {} == row.meta
+    assert Verdict(None).score is None
+
+
+def test_the_question_joins_instruction_and_input():
+    assert question(Example(instruction="Sort.", input="b a")) == "Sort.\n\nb a"
+    assert question(Example(instruction="Sort.")) == "Sort."
+
+
+def test_a_row_keeps_its_first_reason():
+    row = Example(instruction="Q", id="7")
+    once = set_aside(row, "echo")
+    assert once == replace(row, set_aside="echo")
+    assert set_aside(once, "too_long") is once
+    assert row.set_aside is None
+
+
+def test_pairs_are_set_aside_as_well():
+    pair = PreferencePair(instruction="Q", chosen="a", rejected="b")
+    assert set_aside(pair, "equal").set_aside == "equal"
+
+
+def test_rows_do_not_share_their_maps():
+    assert Example(instruction="a").meta is not Example(instruction="b").meta
