@@ -413,6 +413,11 @@ def test_an_empty_answer_is_an_answer(server, engine_at):
     assert completion == Completion("", "stop", 2, 0)
 
 
+def test_half_a_character_does_not_come_through(server, engine_at):
+    server.tell(text="a \ud83d b 😀")
+    assert texts(engine_at(server.url).complete(requests(1))) == {0: "a \ufffd b 😀"}
+
+
 def test_a_server_with_one_way_of_asking_only(server, engine_at):
     server.tell(paths=["/completions", "/models"])
     talk = Request((Message("user", "hi"),), Sampling())

@@ -300,9 +300,11 @@ def _completion(reply: Any) -> Completion:
     choice, usage = read.choices[0], read.usage or _Usage()
     if choice.text is None and choice.message is None:
         raise ValueError("a choice without text")
-    text = choice.text if choice.message is None else choice.message.content
+    text = (choice.text if choice.message is None else choice.message.content) or ""
+    # JSON can spell half a character, which no file can hold.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Completion(
-        text or "",
+        text,
         _FINISH.get(choice.finish_reason or "", "stop"),
         usage.prompt_tokens or 0,
         usage.completion_tokens or 0,
