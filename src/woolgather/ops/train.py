@@ -1,13 +1,19 @@
-"""Supervised fine-tuning: rows become token ids and labels here, and a launched process trains on them.
+"""Supervised fine-tuning: rows become token ids and labels here, and a trainer trains on them.
 
-Loss is on the response and its one end token. The order of rows is fixed by the seed; which rows are
-held back for validation too.
+The one idea: a model is trained on exactly what it is asked with (tokens.py renders both), with loss
+on the response and its one end token and on nothing else. Which rows are held back for validation
+follows from the seed; a prompt that occurs twice is never held back, so that no response that is
+trained on is validated with.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +21,35 @@ from woolgather.artifacts import Model
 from woolgather.errors import YieldError
 from woolgather.expect import Expected, expects
 from woolgather.ops.mix import messages_of
-from woolgather.records import Example, question
-from woolgather.training.job import SftOptions, Trainer, TrainJob
+from woolgather.records import JSON, Example, question
+from woolgather.training.job import (
+    CURVES,
+    RESULT,
+    SftOptions,
+    Trainer,
+    TrainJob,
+    held_back,
+    is_fake,
+)
+from woolgather.views import View, alarm, curve, table
 
 ROW_TOKENS = 160
 """Of a training row, for plans."""
 ADAPTER_BYTES = 12_000_000
 """Of an adapter with its optimizer state, for plans."""
+IGNORE = -100
+"""Label of a token without loss."""
+Tokens = tuple[list[int], list[int]]
+"""input_ids and labels of a row."""
 
 
 def _work(rows: Any, *, start: Model, config: SftOptions, **_: Any) -> Expected:
-    count = len(rows)
-    trained = count * config.epochs
+    count = min(len(rows), config.max_rows or len(rows))
+    updates = config.updates(count)
     return Expected(
-        updates=config.updates(count),
-        train_tokens=int(trained * ROW_TOKENS),
-        disk_bytes=ADAPTER_BYTES if config.lora else _size(start) * 4,
+        updates=updates,
+        train_tokens=updates * min(config.batch_size, max(count, 1)) * ROW_TOKENS,
+        disk_bytes=ADAPTER_BYTES if config.lora else weight_bytes(start) * 6,
     )
 
 
@@ -45,59 +64,115 @@ def sft(
     min_rows: int = 8,
     seed: int = 0,
 ) -> Model:
-    """`start` tuned on `rows`: an adapter directory, or full weights.
+    """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
-    Raises YieldError with advice when fewer than `min_rows` rows are there, TrainingError when the
-    process fails."""
+    Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens are
+    left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
+    than `min_rows` are left, TrainingError when the process fails.
+    """
     examples = list(rows)
-    if len(examples) < min_rows:
-        raise YieldError(
-            f"only {len(examples)} rows to train on (at least {min_rows} are needed). Keep more "
-            "(a lower keep.above, keep.by=fraction), ask for more (per_iteration), or leave the "
-            "seeds in (mix.seeds=true)."
-        )
     rng = random.Random(seed)
     rng.shuffle(examples)
-    held = round(len(examples) * config.validation)
+    encoded = [
+        (question(row), ids)
+        for row, ids in zip(examples, encode(examples, start), strict=True)
+        if len(ids[0]) <= config.max_length
+    ]
+    usable = len(encoded)
+    encoded = encoded[: config.max_rows]
+    if len(encoded) < min_rows:
+        raise YieldError(
+            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Keep more "
+            "(a lower keep.above, or keep.by=fraction), ask for more (per_iteration), or leave the "
+            "seeds in (mix.seeds=true)."
+        )
+    asked = Counter(prompt for prompt, _ in encoded)
+    single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]
+    held = set(single[: held_back(len(encoded), config.validation)])
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
-    encoded = (
-        [encode(row, start) for row in examples] if _fake(start) else _encoded(examples, start)
-    )
-    write_tokens(encoded[held:], data / "train.parquet")
+    write_tokens([ids for i, (_, ids) in enumerate(encoded) if i not in held], data / "train")
     if held:
-        write_tokens(encoded[:held], data / "validation.parquet")
-    job = TrainJob("sft", start, data, config.model_dump(mode="json"), seed)
-    return trainer(job, out)
+        write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
+    model = trainer(TrainJob("sft", start, data, config.model_dump(mode="json"), seed), out)
+    left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
+    return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
 
-def _fake(start: Model) -> bool:
-    return start.path.startswith("fake") or "/fake" in start.path
-
-
-def encode(row: Example, start: Model) -> tuple[list[int], list[int]]:
-    """Ids of words, for a fake model that has no tokenizer."""
-    prompt, response = question(row).split(), row.response.split()
-    ids = [sum(map(ord, word)) % 1000 for word in (*prompt, *response)]
-    return ids, [-100] * len(prompt) + ids[len(prompt) :]
-
-
-def _encoded(rows: list[Example], start: Model) -> list[tuple[list[int], list[int]]]:
+def encode(rows: Sequence[Example], start: Model) -> list[Tokens]:
+    """Ids and labels of rows. Hashes of words for a fake model, which has no tokens."""
+    if is_fake(start):
+        return [_words(row) for row in rows]
     from woolgather.tokens import Renderer
 
     renderer = Renderer(start.path)
     return [renderer.training_ids(messages_of(row), row.response) for row in rows]
 
 
-def write_tokens(rows: list[tuple[list[int], list[int]]], path: Path) -> None:
-    """`input_ids` and `labels` as Parquet."""
+def write_tokens(rows: Sequence[Tokens], path: Path) -> None:
+    """`input_ids` and `labels` as `path`.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"input_ids": [r[0] for r in rows], "labels": [r[1] for r in rows]})
-    pq.write_table(table, path, compression="zstd")
+    ids = pa.list_(pa.int32())
+    columns = pa.table(
+        {
+            "input_ids": pa.array([r[0] for r in rows], ids),
+            "labels": pa.array([r[1] for r in rows], ids),
+        }
+    )
+    pq.write_table(columns, path.with_suffix(".parquet"), compression="zstd")
 
 
-def _size(model: Model) -> int:
+def weight_bytes(model: Model) -> int:
+    """Of a local model's weights on disk; 0 when it is not a directory here."""
     path = Path(model.path)
     return sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else 0
+
+
+def _words(row: Example) -> Tokens:
+    def number(word: str) -> int:
+        return int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big")
+
+    prompt = [number(w) for w in f"{row.system} {question(row)}".split()]
+    reply = [*map(number, row.response.split()), 0]
+    return prompt + reply, [IGNORE] * len(prompt) + reply
+
+
+def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -> list[View]:
+    """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
+    views: list[View] = []
+    result: dict[str, JSON] = {}
+    if (out / RESULT).is_file():
+        result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    if (out / CURVES).is_file():
+        import pyarrow.parquet as pq
+
+        points = pq.read_table(out / CURVES).to_pylist()
+        series = {
+            name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
+            for name, key in (("training", "loss"), ("validation", "validation_loss"))
+        }
+        shown = {name: line for name, line in series.items() if line}
+        views.append(curve("Training loss", shown, x="update", y="loss per token"))
+    numbers = [
+        ("rows", result.get("rows")),
+        ("rows held back for validation", held),
+        *((f"rows left out: {reason}", count) for reason, count in left_out.items() if count),
+        ("updates", result.get("updates")),
+        ("tokens", result.get("tokens")),
+        ("seconds", result.get("seconds")),
+        ("trained parameters", result.get("trained_parameters")),
+        ("loss", result.get("loss")),
+        ("validation loss before", result.get("validation_loss_before")),
+        ("validation loss", result.get("validation_loss")),
+    ]
+    views.append(table("Training", ["measure", "value"], [r for r in numbers if r[1] is not None]))
+    updates = result.get("updates")
+    if updates is not None and config.warmup_updates >= max(1, updates):
+        text = (
+            f"The learning rate was still warming up when training ended: {updates} updates, "
+            f"warmup_updates={config.warmup_updates:g}. A value below 1 is a share of all updates."
+        )
+        views.append(alarm("Warm-up", text))
+    return views
