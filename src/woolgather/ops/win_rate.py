@@ -1,0 +1,117 @@
+"""How often one model's answer is preferred to another's, by a judge that may be asked.
+
+The one idea: a judge that chose the training data prefers what it chose, and one that failed its
+audition prefers nothing. So a win rate is measured only by a judge model that selected no data in
+this run and whose assessor passed; in every other case it is None, "not measured", with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any
+
+from woolgather.artifacts import Choice, Metrics, Model
+from woolgather.engines.base import Engine, Sampling
+from woolgather.expect import Expected, expects
+from woolgather.ops.assessors import (
+    DEFAULT_QUESTIONS,
+    DEFAULT_RUBRICS,
+    JUDGING,
+    Assessor,
+    assessor_of,
+    calls_per_row,
+    combined,
+    rate,
+)
+from woolgather.ops.rubrics import Rubric
+from woolgather.prompts import Template
+from woolgather.records import Example, question
+from woolgather.statistics import mean_interval
+from woolgather.views import alarm, table
+
+
+def _work(
+    ours: Iterable[Example],
+    theirs: Iterable[Example],
+    engine: Engine,
+    *,
+    assessor: Assessor | Choice,
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    sampling: Sampling = JUDGING,
+    **_: Any,
+) -> Expected:
+    count = len(ours) if isinstance(ours, Sized) else 0
+    chosen = assessor_of(assessor)
+    calls = 2 * count * calls_per_row(chosen, rubrics)
+    return Expected(
+        calls=calls, new_tokens=calls * sampling.max_tokens if chosen.kind == "rubric" else 0
+    )
+
+
+@expects(_work)
+def win_rate(
+    ours: Iterable[Example],
+    theirs: Iterable[Example],
+    engine: Engine,
+    *,
+    assessor: Assessor | Choice,
+    selected_with: Sequence[Model] = (),
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
+    sampling: Sampling = JUDGING,
+    seed: int = 0,
+) -> Metrics:
+    """Share of tasks on which our answer is rated above theirs, ties half: `win_rate`, an estimate.
+
+    `ours` and `theirs` are answers to the same tasks, matched by instruction and input.
+    `selected_with` are the models that rated training data in this run. None, with `why`, unless
+    the assessor passed its audition and the judge is none of those models. Items: `wins` by
+    task, None where a verdict could not be read.
+    """
+    chosen = assessor_of(assessor)
+    why = _unfit(chosen, engine, selected_with)
+    if why:
+        return Metrics({"win_rate": None, "why": why}, views=(_told(why),))
+    other = {question(row): row for row in theirs}
+    pairs = [(row, other[question(row)]) for row in ours if question(row) in other]
+    if not pairs:
+        why = "the two sides answered no task in common"
+        return Metrics({"win_rate": None, "why": why}, views=(_told(why),))
+    rows = [row for pair in pairs for row in pair]
+    verdicts = rate(
+        rows, engine, chosen, rubrics=rubrics, questions=questions, sampling=sampling, seed=seed
+    )
+    scores = [combined(v) for v in verdicts]
+    wins = {
+        mine.id or f"task-{i}": _win(scores[2 * i], scores[2 * i + 1])
+        for i, (mine, _) in enumerate(pairs)
+    }
+    known = [w for w in wins.values() if w is not None]
+    found = mean_interval(known, seed)
+    values = {
+        "win_rate": found.json() if found else None,
+        "why": "" if found else "no verdict could be read",
+        "unreadable": len(wins) - len(known),
+    }
+    counts = [
+        [label, known.count(w)] for label, w in (("ours", 1.0), ("equal", 0.5), ("theirs", 0.0))
+    ]
+    return Metrics(values, {"wins": wins}, views=(table("Preferred", ["answer", "tasks"], counts),))
+
+
+def _unfit(assessor: Assessor, engine: Engine, selected_with: Sequence[Model]) -> str:
+    if assessor.fit is not True:
+        return f"assessor {assessor.kind} has not passed an audition"
+    if any(engine.model.fingerprint == model.fingerprint for model in selected_with):
+        return "this judge selected training data, so it would rate its own choice"
+    return ""
+
+
+def _win(mine: float | None, theirs: float | None) -> float | None:
+    if mine is None or theirs is None:
+        return None
+    return 0.5 + 0.5 * ((mine > theirs) - (mine < theirs))
+
+
+def _told(why: str) -> Any:
+    return alarm("Win rate not measured", f"Not measured: {why}.", "note")

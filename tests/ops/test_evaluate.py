@@ -1,0 +1,139 @@
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import LogProb
+from woolgather.engines.fake import FakeEngine
+from woolgather.errors import CapabilityError, ConfigError
+from woolgather.ops.evaluate import evaluate
+from woolgather.probes import best_null, generate
+from woolgather.records import Example
+
+RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
+TASKS = [
+    Example(
+        id=f"h{i}",
+        instruction=f"Say the word {w} and nothing else.",
+        response=w,
+        meta={"check": {"kind": "exact", "value": w}} if i < 6 else {},
+    )
+    for i, w in enumerate("oak elm ash fir yew box bay fig".split())  # noqa: SIM905
+]
+
+
+def knows(share, seeds=(1, 2), n=60):
+    """A model that answers this share of the probes rightly, and every held-out task."""
+    right = {}
+    for seed in seeds:
+        for k, probe in enumerate(generate(n, seed)):
+            ok = (k * 7) % 10 < 10 * share
+            right[probe.instruction, probe.input] = probe.reference if ok else "zzz qqq"
+
+    def answer(prompt, sampling):
+        for (instruction, material), text in right.items():
+            if instruction in prompt and material in prompt:
+                return text
+        return prompt.split()[-4] if "nothing else" in prompt else "zzz qqq"
+
+    return FakeEngine(answer=answer)
+
+
+def test_the_headline_is_what_is_above_the_best_null():
+    found = evaluate(TASKS, knows(0.7), probes=60)
+    name, rate = best_null(generate(60, 2))
+    assert found.values["null"] == {"name": name, "rate": rate}
+    assert found.values["probes"]["value"] == pytest.approx(0.7, abs=0.07)
+    above = found.values["above_null"]
+    assert above["value"] == pytest.approx(found.values["probes"]["value"] - rate)
+    assert above["low"] < above["value"] < above["high"]
+
+
+def test_one_seed_selects_and_another_reports():
+    found = evaluate(TASKS, knows(1.0, seeds=(1,)), probes=60)
+    assert found.values["probe_seeds"] == [1, 2]
+    assert found.values["probes_select"]["value"] > 0.95
+    assert found.values["probes"]["value"] < 0.2
+    assert set(found.items) == {"probes:1", "probes:2", "heldout"}
+    assert set(found.items["probes:1"]) == {p.id for p in generate(60, 1)}
+
+
+def test_held_out_tasks_count_where_they_have_a_check():
+    found = evaluate(TASKS, knows(0.0), probes=10)
+    assert found.items["heldout"] == {f"h{i}": 1.0 for i in range(6)}
+    assert found.values["heldout"]["value"] == 1.0
+    assert evaluate([], knows(0.0), probes=10).values["heldout"] is None
+
+
+def test_guards_and_families_are_there():
+    found = evaluate(TASKS, knows(0.5), probes=60)
+    assert found.values["stops"] == 1.0
+    assert found.values["loops"] == 0.0
+    assert found.values["length_ratio"] == 1.0
+    assert found.values["win_rate"] is None
+    assert len(found.values["families"]) >= 20
+    assert found.values["nll"] > 0
+
+
+def test_max_tokens_ends_answers_alike():
+    found = evaluate(TASKS, FakeEngine(["one two three four"]), probes=20, max_tokens=2)
+    assert found.values["stops"] == 0.0
+
+
+def test_without_probes_they_are_not_measured():
+    found = evaluate(TASKS, knows(0.5), probes=0)
+    assert found.values["probes"] is None
+    assert found.values["above_null"] is None
+    assert list(found.items) == ["heldout"]
+    with pytest.raises(ConfigError, match="probe_seeds is empty"):
+        evaluate(TASKS, knows(0.5), probes=5, probe_seeds=())
+
+
+def test_likelihood_is_optional():
+    class Chat(FakeEngine):
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            raise CapabilityError("no log-probabilities here")
+
+    found = evaluate(TASKS, Chat(), probes=5)
+    assert found.values["nll"] is None
+    assert any("no log-probabilities" in str(v.data) for v in found.views if v.kind == "alarm")
+    asked = []
+
+    class Counting(FakeEngine):
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            asked.append(temperature)
+            return [LogProb(-1.0, 1) for _ in prompts]
+
+    evaluate(TASKS, Counting(), probes=5, likelihood=False)
+    assert asked == []
+
+
+def test_every_model_is_asked_the_same_zero_shot_or_with_shots():
+    seen = []
+
+    def note(prompt, sampling):
+        seen.append((prompt, sampling.temperature, sampling.stop))
+        return "x"
+
+    evaluate(TASKS, FakeEngine(answer=note), probes=5)
+    assert seen[0][0] == f"user: {_question(generate(5, 1)[0])}"
+    assert {t for _, t, _ in seen} == {0.0}
+    assert len(seen) == 10 + len(TASKS)
+    zero, seen[:] = list(seen), []
+    evaluate(TASKS, FakeEngine(answer=note, model=RAW), probes=5, shots=TASKS[:1])
+    assert all(p.startswith("### Task\nSay the word oak") for p, _, _ in seen)
+    assert all(stop for _, _, stop in seen)
+    assert not any(stop for _, _, stop in zero)
+
+
+def _question(probe):
+    return f"{probe.instruction}\n\n{probe.input}" if probe.input else probe.instruction
+
+
+def test_it_follows_from_its_arguments():
+    a, b = (evaluate(TASKS, knows(0.5), probes=40) for _ in range(2))
+    assert (a.values, a.items) == (b.values, b.items)
+
+
+def test_the_plan_counts_the_questions():
+    work = evaluate.__expects__(TASKS, None, probes=50, max_tokens=10, likelihood=False)
+    assert work.calls == 108
+    assert work.new_tokens == 1080
