@@ -124,7 +124,8 @@ def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS) ->
     if not len(values):
         return None
     array = np.asarray(values, dtype=np.float64)
-    drawn = bootstrap_weights(len(array), draws, seed) @ array / len(array)
+    generator = np.random.default_rng(seed)
+    drawn = array[generator.integers(0, len(array), (draws, len(array)), dtype=np.int32)].mean(1)
     return interval(drawn, float(array.mean()), len(array))
 
 

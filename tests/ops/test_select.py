@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from woolgather.artifacts import Choice, Metrics
-from woolgather.ops.select import select_model, should_stop
+from woolgather.ops.select import mean, select_model, should_stop
 from woolgather.ops.summary import summarize
 
 
@@ -63,3 +63,46 @@ def test_summary_says_what_could_have_been_seen() -> None:
     out = summarize([measured(0.5), measured(0.5)], chosen=Choice(0), controls={"c": measured(0.5)})
     assert "no difference seen" in out.values["sentence"]
     assert "could have been seen" in out.values["sentence"]
+
+
+def test_the_order_of_probe_seeds_is_the_recorded_one() -> None:
+    """Not the order of names: a file may hold them sorted."""
+    items = {"probes:2": {"a": 0.0, "b": 0.0}, "probes:9": {"a": 1.0, "b": 1.0}}
+    measure = Metrics({"probe_seeds": [9, 2]}, items)
+    assert mean(measure, "probes", 0) == 1.0
+    assert mean(measure, "probes", 1) == 0.0
+    assert mean(Metrics({"probe_seeds": []}, {}), "probes") is None
+
+
+def test_the_rival_is_chosen_on_the_selecting_seed() -> None:
+    def control(selecting: float, reporting: float) -> Metrics:
+        both = (measured(selecting), measured(reporting))
+        return Metrics(
+            {}, {"probes:1": both[0].items["probes:1"], "probes:2": both[1].items["probes:2"]}
+        )
+
+    controls = {"lucky": control(0.3, 0.9), "steady": control(0.4, 0.4)}
+    out = summarize([measured(0.3), measured(0.6)], chosen=Choice(1), controls=controls)
+    assert out.values["rival"] == "steady"
+
+
+def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
+    row = summarize([measured(0.5)], chosen=Choice(0), controls={}).views[0].data["rows"][0]
+    assert row[1].startswith("5") or row[1].startswith("4")
+    assert "[" in row[1]
+    bare = Metrics({}, {})
+    out = summarize([bare, bare], chosen=Choice(1), controls={"c": bare})
+    assert out.values["verdict"] == "not measured"
+    assert "not measured" in out.values["sentence"]
+    assert out.views[0].data["rows"][0][1] == "not measured"
+
+
+def test_an_unmeasured_model_stops_nothing_and_is_not_chosen() -> None:
+    bare = Metrics({}, {})
+    assert should_stop([bare, bare], patience=1).value is False
+    assert select_model([bare, bare]).value == 0
+
+
+def test_the_plan_walks_to_the_last_iteration() -> None:
+    assert should_stop.__expects__([1, 2], patience=1).value is False  # type: ignore[attr-defined]
+    assert select_model.__expects__([1, 2, 3]).value == 2  # type: ignore[attr-defined]

@@ -19,11 +19,17 @@ By = Literal["probes", "heldout", "last"]
 
 
 def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
-    """The name in `measure.items` that `by` speaks of; for probes the `which`-th seed's."""
+    """The name in `measure.items` that `by` speaks of; for probes that of the selecting seed
+    (`which` 0) or of the reporting one (1). None where it was not measured."""
     if by == "heldout":
         return "heldout" if measure.items.get("heldout") else None
-    keys = [k for k in measure.items if k.startswith("probes:")]
-    return keys[min(which, len(keys) - 1)] if keys else None
+    seeds = measure.values.get("probe_seeds")
+    keys = (
+        [f"probes:{seed}" for seed in seeds]
+        if seeds is not None
+        else [k for k in measure.items if k.startswith("probes:")]
+    )
+    return keys[-1 if which else 0] if keys else None
 
 
 def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | None:
@@ -70,7 +76,11 @@ def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
 
 @expects(_longest)
 def select_model(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
-    """Index of the result among the measured models; 0 is the base."""
+    """Index of the result among the measured models; 0 is the base.
+
+    By "probes" or "heldout" the best of those whose paired interval against the base is above
+    zero, the earlier of equal ones; by "last" the last, whatever it is worth.
+    """
     if by == "last":
         return Choice(len(measures) - 1, "the last model, as asked")
     rows: list[list[Any]] = []

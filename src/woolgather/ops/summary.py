@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
-from woolgather.ops.select import difference, mean
-from woolgather.statistics import Estimate
+from woolgather.ops.select import difference, item_key, mean
+from woolgather.statistics import Estimate, mean_interval
 from woolgather.views import View, curve, table
-
-POWER = 2.8
-"""A true difference of this many standard errors is seen four times in five (two-sided, 5 %)."""
 
 
 def verdict(gain: Estimate | None) -> str:
@@ -37,7 +34,8 @@ def summarize(
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
 
-    `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named. Values:
+    `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named, such as
+    "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
     control), and `against_base`.
     """
@@ -45,7 +43,8 @@ def summarize(
     index = int(chosen.value)
     result = measures[index]
     rivals = dict(controls) or {"the base": measures[0]}
-    scores = {name: mean(m, by, 1) for name, m in rivals.items()}
+    # The rival is chosen on the selecting seed, like the result: neither is praised for luck.
+    scores = {name: mean(m, by, 0) for name, m in rivals.items()}
     known = {name: s for name, s in scores.items() if s is not None}
     best = max(known, key=known.__getitem__) if known else next(iter(rivals))
     gain = difference(result, rivals[best], by, 1)
@@ -80,7 +79,7 @@ def _sentence(
         return "Result: the base itself; no candidate was better."
     text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
     if verdict(gain) == "no difference seen":
-        text += f" (one of {100 * POWER * gain.error:.1f} points could have been seen)"
+        text += f" (one of {100 * gain.visible:.1f} points could have been seen)"
     if over_base is not None and controlled and index:
         base = f"{100 * over_base.value:+.1f} [{100 * over_base.low:+.1f}, {100 * over_base.high:+.1f}]"
         text += f"; against the base: {verdict(over_base)}, {base}"
@@ -105,10 +104,10 @@ def _views(
         rows.append(
             [
                 name + mark,
-                _percent(mean(m, "probes", 1)),
+                _rate(m, "probes"),
                 _percent(null.get("rate") if isinstance(null, Mapping) else None),
                 shown,
-                _percent(mean(m, "heldout")),
+                _rate(m, "heldout"),
                 _percent(m.values.get("stops")),
                 _percent(m.values.get("loops")),
                 m.values.get("length_ratio"),
@@ -134,6 +133,15 @@ def _views(
         table("Models", columns, rows, note),
         curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
     )
+
+
+def _rate(measure: Metrics, by: str) -> str:
+    key = item_key(measure, by, 1)
+    outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
+    found = mean_interval(outcomes)
+    if found is None:
+        return "not measured"
+    return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def _percent(value: Any) -> float | None:
