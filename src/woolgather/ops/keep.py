@@ -1,0 +1,295 @@
+"""Which rated rows go into training: one rule, its reasons on the rows it leaves out.
+
+A verdict that could not be read is never kept. Rules that need a scale refuse scores without one;
+those that compare prompts with each other refuse an assessor that was hired within prompts only.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from woolgather.artifacts import Choice
+from woolgather.engines.base import Engine
+from woolgather.errors import CapabilityError, ConfigError
+from woolgather.expect import Expected, expects
+from woolgather.fingerprint import seed_of
+from woolgather.ops.assessors import Assessor, assessor_of, combined
+from woolgather.ops.turns import answer_prompt
+from woolgather.ops.words import count_words
+from woolgather.options import Options
+from woolgather.records import Example, question, set_aside
+from woolgather.views import View, funnel, histogram
+
+By = Literal[
+    "auto", "threshold", "fraction", "best_of_n", "perplexity", "density", "density_perplexity",
+    "random", "all",
+]  # fmt: skip
+CHUNK = 256
+
+
+class KeepRule(Options):
+    """How rows are kept."""
+
+    by: By = "auto"
+    """auto: by threshold where the assessor has a scale, by fraction where it may rank prompts, by
+    best_of_n where it may only rank responses to one prompt, all where nothing was rated.
+    threshold, fraction, best_of_n; perplexity, density and density_perplexity are the paper's
+    ablations; random and all rate nothing."""
+    above: float = 8
+    """threshold: every verdict must be greater than this."""
+    on: tuple[str, ...] = ()
+    """threshold, fraction: the verdicts that count, e.g. ["quality"]; empty: all."""
+    fraction: float = Field(default=0.5, gt=0, le=1)
+    """fraction: share of the rows that stays, the best."""
+    quota: bool = True
+    """fraction: the share is taken within each quarter of response lengths, so that a taste for
+    short answers cannot take over."""
+    perplexity: float = Field(default=50, gt=1)
+    """perplexity: of the response, and of instruction and response, must be below this."""
+    clusters: int = Field(default=3000, ge=1)
+    """density: clusters of embeddings, one row from each."""
+    limit: int | None = Field(default=None, ge=1)
+    """Rows at most, drawn at random from those kept."""
+
+
+def _work(rows: Any, *, rule: KeepRule, limit: int | None = None, **_: Any) -> Expected:
+    count = len(rows)
+    calls = {"perplexity": 2 * count, "density": count, "density_perplexity": 2 * count}
+    bounds = [b for b in (rule.limit, limit) if b]
+    return Expected(rows=min([count, *bounds]), calls=calls.get(rule.by, 0))
+
+
+@expects(_work)
+def keep(
+    rows: Iterable[Example],
+    *,
+    rule: KeepRule,
+    assessor: Assessor | Choice = Assessor(kind="none"),  # noqa: B008 - frozen
+    engine: Engine | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Every row again, those not kept set aside with the rule's reason.
+
+    `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
+    `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
+    hired = assessor_of(assessor)
+    by = _resolved(rule, hired)
+    given = list(rows)
+    names = sorted({name for row in given for name in row.verdicts})
+    reasons: list[str | None] = [None] * len(given)
+    if by in ("threshold", "fraction", "best_of_n"):
+        wanted = rule.on or tuple(names)
+        for i, row in enumerate(given):
+            scores = [row.verdicts[n].score if n in row.verdicts else None for n in wanted]
+            if not scores or None in scores:
+                reasons[i] = "unreadable"
+    chooser = _RULES[by]
+    chooser(given, reasons, rule, engine, random.Random(seed))
+    _limit(reasons, min((b for b in (rule.limit, limit) if b), default=None), seed)
+    counts: Counter[str] = Counter()
+    for row, reason in zip(given, reasons, strict=True):
+        if reason:
+            counts[reason] += 1
+        yield set_aside(row, reason) if reason else row
+    kept = reasons.count(None)
+    return _views(given, names, rule, by, kept, counts)
+
+
+def _resolved(rule: KeepRule, hired: Assessor) -> str:
+    """The rule that `auto` stands for, or the one named if it fits."""
+    if rule.by == "auto":
+        if hired.kind == "none" or hired.scope == "none":
+            return "all"
+        if hired.scope == "within":
+            return "best_of_n"
+        return "threshold" if hired.scale or hired.kind in ("rubric", "expected") else "fraction"
+    scaled = hired.scale or hired.kind in ("rubric", "expected", "none")
+    if rule.by == "threshold" and not scaled:
+        raise ConfigError(
+            f"keep.by=threshold: the assessor {hired.kind} has no scale that {rule.above:g} could be "
+            "on. Use keep.by=fraction (across prompts) or keep.by=best_of_n (respond.samples > 1)."
+        )
+    if rule.by in ("threshold", "fraction") and hired.fit is not None and hired.scope == "within":
+        raise ConfigError(
+            f"keep.by={rule.by}: the assessor {hired.kind} was hired to compare responses to one "
+            "prompt only. Use keep.by=best_of_n with respond.samples > 1, or keep.by=auto."
+        )
+    return rule.by
+
+
+def _threshold(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+) -> None:
+    for i, row in enumerate(rows):
+        names = rule.on or tuple(row.verdicts)
+        if reasons[i] is None and any(_score(row, name) <= rule.above for name in names):
+            reasons[i] = "below_threshold"
+
+
+def _score(row: Example, name: str) -> float:
+    score = row.verdicts[name].score
+    return -math.inf if score is None else score
+
+
+def _overall(row: Example, rule: KeepRule) -> float:
+    verdicts = {n: v for n, v in row.verdicts.items() if not rule.on or n in rule.on}
+    value = combined(verdicts)
+    return -math.inf if value is None else value
+
+
+def _fraction(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, rng: random.Random
+) -> None:
+    able = [i for i, reason in enumerate(reasons) if reason is None]
+    able.sort(key=lambda i: (count_words(rows[i].response), i))
+    groups = [able]
+    if rule.quota and len(able) >= 8:
+        size = math.ceil(len(able) / 4)
+        groups = [able[start : start + size] for start in range(0, len(able), size)]
+    for group in groups:
+        order = sorted(group, key=lambda i: (-_overall(rows[i], rule), rng.random()))
+        for i in order[math.ceil(len(group) * rule.fraction) :]:
+            reasons[i] = "not_in_best_fraction"
+
+
+def _best_of_n(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+) -> None:
+    prompts: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if reasons[i] is None:
+            prompts[str(row.meta.get("prompt_id") or question(row))].append(i)
+    for group in prompts.values():
+        best = max(group, key=lambda i: (_overall(rows[i], rule), -i))
+        for i in group:
+            if i != best:
+                reasons[i] = "not_best_of_prompt"
+
+
+def _perplexities(
+    rows: Sequence[Example], engine: Engine | None
+) -> tuple[list[float], list[float]]:
+    """Of each response given its task, and of task and response as one text."""
+    if engine is None:
+        raise CapabilityError("keep.by=perplexity needs an engine with log-probabilities.")
+    form = engine.model.prompt_format
+    given = engine.sequence_logprobs(
+        [answer_prompt(r, form) for r in rows], [r.response for r in rows]
+    )
+    whole = engine.sequence_logprobs(
+        [""] * len(rows), [f"{question(r)}\n{r.response}" for r in rows]
+    )
+    one, two = (
+        [math.exp(min(-p.total / max(p.tokens, 1), 50)) for p in ps] for ps in (given, whole)
+    )
+    return one, two
+
+
+def _perplexity(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any, _: Any
+) -> None:
+    for i, (a, b) in enumerate(zip(*_perplexities(rows, engine), strict=True)):
+        if a >= rule.perplexity or b >= rule.perplexity:
+            reasons[i] = "high_perplexity"
+
+
+def _density(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any,
+    rng: random.Random,
+) -> None:  # fmt: skip
+    for group in _clusters(rows, rule, engine, rng):
+        chosen = rng.choice(group)
+        for i in group:
+            if i != chosen:
+                reasons[i] = "not_drawn_from_cluster"
+
+
+def _density_perplexity(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any,
+    rng: random.Random,
+) -> None:  # fmt: skip
+    given, _ = _perplexities(rows, engine)
+    for group in _clusters(rows, rule, engine, rng):
+        chosen = min(group, key=lambda i: (given[i], i))
+        for i in group:
+            if i != chosen:
+                reasons[i] = "not_lowest_perplexity_of_cluster"
+
+
+def _clusters(
+    rows: Sequence[Example], rule: KeepRule, engine: Engine | None, rng: random.Random
+) -> list[list[int]]:
+    """Row indices by cluster of their embeddings."""
+    if engine is None:
+        raise CapabilityError("keep.by=density needs an engine with embeddings.")
+    if len(rows) <= rule.clusters:
+        return [[i] for i in range(len(rows))]
+    import numpy as np
+    from sklearn.cluster import MiniBatchKMeans
+
+    texts = [f"{question(row)}\n{row.response}" for row in rows]
+    vectors: list[list[float]] = []
+    for start in range(0, len(texts), CHUNK):
+        vectors += engine.embed(texts[start : start + CHUNK])
+    means = MiniBatchKMeans(rule.clusters, random_state=rng.randrange(1 << 31), n_init=3)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, label in enumerate(means.fit_predict(np.asarray(vectors, dtype=np.float32))):
+        groups[int(label)].append(i)
+    return list(groups.values())
+
+
+def _random(
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+) -> None:
+    """Only the limit decides."""
+
+
+_Rule = Callable[[Sequence[Example], list[str | None], KeepRule, Any, random.Random], None]
+_RULES: dict[str, _Rule] = {
+    "threshold": _threshold,
+    "fraction": _fraction,
+    "best_of_n": _best_of_n,
+    "perplexity": _perplexity,
+    "density": _density,
+    "density_perplexity": _density_perplexity,
+    "random": _random,
+    "all": _random,
+}
+
+
+def _limit(reasons: list[str | None], bound: int | None, seed: int) -> None:
+    kept = [i for i, reason in enumerate(reasons) if reason is None]
+    if bound is not None and len(kept) > bound:
+        random.Random(seed_of(seed, "limit")).shuffle(kept)
+        for i in kept[bound:]:
+            reasons[i] = "over_limit"
+
+
+def _views(
+    rows: Sequence[Example],
+    names: Sequence[str],
+    rule: KeepRule,
+    by: str,
+    kept: int,
+    counts: Counter[str],
+) -> list[View]:
+    views = [funnel(f"Kept by {by}", [("rated", len(rows)), ("kept", kept)], counts)]
+    scores = {
+        name: [v.score for r in rows if (v := r.verdicts.get(name)) and v.score is not None]
+        for name in names
+    }
+    if any(scores.values()):
+        share = ""
+        if by == "threshold" and rows:
+            share = (
+                f"High quality (all above {rule.above:g}): {100 * kept / len(rows):.1f} % of rows."
+            )
+        views.append(histogram("Scores", scores, x="score", note=share))
+    return views

@@ -1,0 +1,122 @@
+"""Each keep rule, its reasons, and the assessors it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from woolgather.engines.fake import FakeEngine
+from woolgather.errors import CapabilityError, ConfigError
+from woolgather.ops.assessors import Assessor
+from woolgather.ops.keep import KeepRule, keep
+from woolgather.records import Example, Verdict
+
+RUBRIC = Assessor(kind="rubric", scope="across", scale=(1, 10))
+INFORMATION = Assessor(kind="mutual_information", scope="across")
+
+
+def row(i: int, prompt: str = "", words: int = 5, **scores: float | None) -> Example:
+    return Example(
+        id=f"r{i}",
+        instruction=f"task {i}",
+        response="w " * words,
+        meta={"prompt_id": prompt or f"p{i}"},
+        verdicts={name: Verdict(score) for name, score in scores.items()},
+    )
+
+
+def reasons(rows: list[Example], rule: KeepRule, **more: object) -> list[str | None]:
+    return [r.set_aside for r in keep(rows, rule=rule, **more)]  # type: ignore[arg-type]
+
+
+def test_threshold_is_strict_and_on_every_verdict() -> None:
+    rows = [
+        row(0, quality=9, following=9),
+        row(1, quality=8, following=10),
+        row(2, quality=10, following=None),
+    ]
+    rule = KeepRule(by="threshold")
+    assert reasons(rows, rule, assessor=RUBRIC) == [None, "below_threshold", "unreadable"]
+    one = KeepRule(by="threshold", on=("quality",))
+    assert reasons(rows, one, assessor=RUBRIC) == [None, "below_threshold", None]
+    low = KeepRule(by="threshold", above=7)
+    assert reasons(rows, low, assessor=RUBRIC) == [None, None, "unreadable"]
+
+
+def test_threshold_without_a_scale_is_an_error_with_a_remedy() -> None:
+    rows = [row(0, mutual_information=3.0)]
+    with pytest.raises(ConfigError, match=r"no scale.*keep\.by=fraction"):
+        reasons(rows, KeepRule(by="threshold"), assessor=INFORMATION)
+
+
+def test_fraction_takes_the_best_of_each_length() -> None:
+    rows = [row(i, words=5 if i < 8 else 50, m=float(i)) for i in range(16)]
+    with_quota = reasons(rows, KeepRule(by="fraction", fraction=0.5), assessor=INFORMATION)
+    kept = [i for i, reason in enumerate(with_quota) if reason is None]
+    assert sum(i < 8 for i in kept) == sum(i >= 8 for i in kept) == 4
+    plain = KeepRule(by="fraction", fraction=0.5, quota=False)
+    without = reasons(rows, plain, assessor=INFORMATION)
+    assert [i for i, reason in enumerate(without) if reason is None] == list(range(8, 16))
+
+
+def test_best_of_n_keeps_one_a_prompt() -> None:
+    rows = [row(0, "a", m=1.0), row(1, "a", m=2.0), row(2, "b", m=0.5), row(3, "b", m=None)]
+    assert reasons(rows, KeepRule(by="best_of_n"), assessor=INFORMATION) == [
+        "not_best_of_prompt",
+        None,
+        None,
+        "unreadable",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("assessor", "first"),
+    [
+        (RUBRIC, "Kept by threshold"),
+        (INFORMATION, "Kept by fraction"),
+        (Assessor(kind="channel", scope="within"), "Kept by best_of_n"),
+        (Assessor(kind="none"), "Kept by all"),
+    ],
+)
+def test_auto_follows_what_the_assessor_may_do(assessor: Assessor, first: str) -> None:
+    generator = keep([row(i, m=float(i)) for i in range(3)], rule=KeepRule(), assessor=assessor)
+    while True:
+        try:
+            next(generator)
+        except StopIteration as stop:
+            assert stop.value[0].title == first
+            break
+
+
+def test_hired_within_prompts_may_not_rank_prompts() -> None:
+    within = Assessor(kind="channel", scope="within", fit=True)
+    with pytest.raises(ConfigError, match="one prompt only"):
+        reasons([row(0, channel=1.0)], KeepRule(by="fraction"), assessor=within)
+
+
+def test_perplexity_and_density_need_an_engine_and_use_it() -> None:
+    rows = [row(i) for i in range(12)]
+    with pytest.raises(CapabilityError):
+        reasons(rows, KeepRule(by="perplexity"))
+    # The fake's perplexity lies between e and e^2.
+    strict = reasons(rows, KeepRule(by="perplexity", perplexity=2), engine=FakeEngine())
+    assert set(strict) == {"high_perplexity"}
+    loose = reasons(rows, KeepRule(by="perplexity", perplexity=50), engine=FakeEngine())
+    assert set(loose) == {None}
+    for by, reason in (
+        ("density", "not_drawn_from_cluster"),
+        ("density_perplexity", "not_lowest_perplexity_of_cluster"),
+    ):
+        got = Counter(reasons(rows, KeepRule(by=by, clusters=4), engine=FakeEngine()))  # type: ignore[arg-type]
+        assert got[None] <= 4
+        assert got[None] + got[reason] == 12
+
+
+def test_limit_and_random() -> None:
+    rows = [row(i) for i in range(10)]
+    first = reasons(rows, KeepRule(by="random", limit=4), seed=1)
+    assert Counter(first) == {None: 4, "over_limit": 6}
+    assert first == reasons(rows, KeepRule(by="random", limit=4), seed=1)
+    assert first != reasons(rows, KeepRule(by="random", limit=4), seed=2)
+    assert Counter(reasons(rows, KeepRule(by="all"), limit=3))[None] == 3
