@@ -198,7 +198,7 @@ def test_after_a_lasting_failure_what_was_answered_is_yielded_first(server, engi
     assert f"{server.url}/v1/completions" in message
     assert "status 500" in message
     assert "4 times" in message
-    assert server.bodies.count(server.bodies[3]) <= 4
+    assert [b["prompt"] for b in server.bodies].count("question 3") == 4
     assert caught.value.exit_code == 1
 
 
@@ -520,7 +520,7 @@ def test_after_a_start_token_an_empty_prompt_will_do(server, engine_at):
 def test_embeddings_in_order_and_in_batches(server, engine_at):
     found = engine_at(server.url).embed(["x" * n for n in range(1, 151)])
     assert found == [[float(n), 1.0] for n in range(1, 151)]
-    assert [len(b["input"]) for b in server.bodies] == [64, 64, 22]
+    assert sorted(len(b["input"]) for b in server.bodies) == [22, 64, 64]
 
 
 def test_a_server_without_embeddings(server, engine_at):
