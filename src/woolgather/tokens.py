@@ -132,6 +132,13 @@ class Renderer:
             )
         )
 
+    def continuation_text(self, ids: Sequence[int]) -> str:
+        """Text of ids that follow a prompt; the inverse of `continuation_ids`."""
+        if not self._puts_space:
+            return self.decode(ids)
+        anchor = self._plain_ids("\n")
+        return self.decode([*anchor, *ids])[len(self.decode(anchor)) :]
+
     def save(self, path: Path) -> None:
         """Writes tokenizer, template and a generation config that stops at our end tokens into a
         model's directory. Sampling defaults of the model we came from are kept."""
