@@ -50,7 +50,7 @@ def expand(
 class InstructionRules(Options):
     """Which new instructions are set aside, whatever a model thinks of them."""
 
-    use: tuple[str, ...] = Field(("default",), validate_default=True)
+    use: tuple[str, ...] = Field(default=("default",), validate_default=True)
     """Rules by name, or `paper`, `default`, `none`; `-name` takes one out."""
     min_words: int = 4
     """`too_short` below this many words of instruction."""

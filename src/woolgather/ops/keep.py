@@ -20,6 +20,7 @@ from woolgather.errors import CapabilityError, ConfigError
 from woolgather.expect import Expected, expects
 from woolgather.fingerprint import seed_of
 from woolgather.ops.assessors import Assessor, assessor_of, combined
+from woolgather.ops.diversity import clusters, embeddings, perplexities
 from woolgather.ops.turns import answer_prompt
 from woolgather.ops.words import count_words
 from woolgather.options import Options
@@ -30,7 +31,6 @@ By = Literal[
     "auto", "threshold", "fraction", "best_of_n", "perplexity", "density", "density_perplexity",
     "random", "all",
 ]  # fmt: skip
-CHUNK = 256
 
 
 class KeepRule(Options):
@@ -56,6 +56,11 @@ class KeepRule(Options):
     """density: clusters of embeddings, one row from each."""
     limit: int | None = Field(default=None, ge=1)
     """Rows at most, drawn at random from those kept."""
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether `keep` needs an engine for this rule."""
+        return self.by in ("perplexity", "density", "density_perplexity")
 
 
 def _work(rows: Any, *, rule: KeepRule, limit: int | None = None, **_: Any) -> Expected:
@@ -176,19 +181,13 @@ def _best_of_n(
 def _perplexities(
     rows: Sequence[Example], engine: Engine | None
 ) -> tuple[list[float], list[float]]:
-    """Of each response given its task, and of task and response as one text."""
+    """Of each response given its task, and of task and response as one text; infinite for none."""
     if engine is None:
         raise CapabilityError("keep.by=perplexity needs an engine with log-probabilities.")
     form = engine.model.prompt_format
-    given = engine.sequence_logprobs(
-        [answer_prompt(r, form) for r in rows], [r.response for r in rows]
-    )
-    whole = engine.sequence_logprobs(
-        [""] * len(rows), [f"{question(r)}\n{r.response}" for r in rows]
-    )
-    one, two = (
-        [math.exp(min(-p.total / max(p.tokens, 1), 50)) for p in ps] for ps in (given, whole)
-    )
+    given = perplexities(engine, [answer_prompt(r, form) for r in rows], [r.response for r in rows])
+    whole = perplexities(engine, [""] * len(rows), [f"{question(r)}\n{r.response}" for r in rows])
+    one, two = ([math.inf if p is None else p for p in ps] for ps in (given, whole))
     return one, two
 
 
@@ -229,19 +228,11 @@ def _clusters(
     """Row indices by cluster of their embeddings."""
     if engine is None:
         raise CapabilityError("keep.by=density needs an engine with embeddings.")
-    if len(rows) <= rule.clusters:
-        return [[i] for i in range(len(rows))]
-    import numpy as np
-    from sklearn.cluster import MiniBatchKMeans
-
     texts = [f"{question(row)}\n{row.response}" for row in rows]
-    vectors: list[list[float]] = []
-    for start in range(0, len(texts), CHUNK):
-        vectors += engine.embed(texts[start : start + CHUNK])
-    means = MiniBatchKMeans(rule.clusters, random_state=rng.randrange(1 << 31), n_init=3)
+    labels = clusters(embeddings(engine, texts), rule.clusters, rng.randrange(1 << 31))
     groups: dict[int, list[int]] = defaultdict(list)
-    for i, label in enumerate(means.fit_predict(np.asarray(vectors, dtype=np.float32))):
-        groups[int(label)].append(i)
+    for i, label in enumerate(labels):
+        groups[label].append(i)
     return list(groups.values())
 
 

@@ -43,7 +43,7 @@ __all__ = [
 class ResponseRules(Options):
     """Which responses are set aside, whatever a model thinks of them."""
 
-    use: tuple[str, ...] = Field(("default",), validate_default=True)
+    use: tuple[str, ...] = Field(default=("default",), validate_default=True)
     """Rules by name, or `paper`, `default`, `none`; `-name` takes one out."""
     max_foreign: float = 0.1
     """`foreign_script` above this share of letters in scripts that neither a seed nor the task has."""
