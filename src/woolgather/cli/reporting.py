@@ -1,0 +1,51 @@
+"""`report` and `compare`: a run as one HTML file, and several runs side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from woolgather.cli import output
+from woolgather.cli.output import Json, console, print_json
+from woolgather.errors import MistakeError
+
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+
+
+def report(
+    run: RunDir,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; RUN/report.html if not given.")
+    ] = None,
+) -> None:
+    """Write a run as one HTML file that opens offline.
+
+    Example: woolgather report runs/isheep-smollm2-135m-demo --out report.html
+    """
+    from woolgather.report import write_report
+
+    console().print(Text(f"Report: {write_report(run, out)}"))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Directories of runs.")],
+    as_json: Json = False,
+) -> None:
+    """Settings that differ, funnels and measures of several runs, side by side.
+
+    Example: woolgather compare runs/isheep-demo runs/isheep-demo-random
+    """
+    from woolgather.report.compare import compare_runs
+
+    if len(runs) < 2:
+        raise MistakeError("compare needs at least two runs; `woolgather status` shows one.")
+    views = compare_runs(runs)
+    if as_json:
+        print_json([asdict(view) for view in views])
+        return
+    for view in views:
+        output.print_view(view)
