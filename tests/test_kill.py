@@ -16,7 +16,7 @@ import pytest
 
 from woolgather import step_record
 
-SETTINGS = ["--preset", "demo", "--engine", "fake", "iterations=2", "per_iteration=12"]
+SETTINGS = ["--preset", "demo", "--engine", "fake", "iterations=2", "per_iteration=12", "--no-report"]
 
 
 def command(folder: Path, *more: str) -> list[str]:

@@ -172,6 +172,8 @@ class Run:
                 stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
                 status = "finished" if kind is None else "stopped" if stopped else "failed"
                 self._save_launch(status, str(error or ""))
+                if status == "finished" and self._launch.result:
+                    _link(self.dir / self._launch.result, self.dir / "result")
         finally:
             self._stack.close()
 
@@ -566,14 +568,15 @@ class Run:
     def _save_launch(self, status: Any, message: str) -> None:
         assert self._launch is not None
         done = datetime.now(UTC).isoformat(timespec="seconds") if status != "running" else None
-        models = [e["path"] for e in self._entries if e["step"] == "result"]
+        models = [str(e["path"]) for e in self._entries if e["step"] == "result"]
+        made = step_record.read(self.dir / models[-1]).result["path"] if models else None
         self._launch = dataclasses.replace(
             self._launch,
             status=status,
             message=message,
             finished=done,
             steps=list(self._entries),
-            result=f"{models[-1]}/model" if models else None,
+            result=f"{models[-1]}/{made}" if models else None,
         )
         step_record.write_launch(self._launch, self.dir)
 
@@ -608,6 +611,22 @@ class Scope:
 
     def trainer(self) -> Trainer:
         return self.run.trainer()
+
+
+def _link(model: Path, target: Path) -> None:
+    """`target` becomes the model's files, as hard links where the disk has them."""
+    temp = target.with_name(".result.tmp")
+    shutil.rmtree(temp, ignore_errors=True)
+    for file in sorted(p for p in model.rglob("*") if p.is_file()):
+        place = temp / file.relative_to(model)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(file)
+        except OSError:
+            shutil.copy2(file, place)
+    shutil.rmtree(target, ignore_errors=True)
+    if temp.is_dir():
+        temp.replace(target)
 
 
 def result_kind(op: Callable[..., Any]) -> Kind:
