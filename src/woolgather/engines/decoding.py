@@ -28,13 +28,20 @@ Finished = tuple[Row, Reason]
 
 
 def decode(
-    rows: Iterable[Row], lane: Callable[[], Lane], limits: Limits, renderer: Renderer
+    rows: Iterable[Row],
+    lane: Callable[[], Lane],
+    limits: Limits,
+    renderer: Renderer,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Finished]:
-    """Every row with the reason it ended; "error" when it does not fit into memory alone."""
+    """Every row with the reason it ended; "error" when it does not fit into memory alone. Ends
+    within a step, rows under way left behind, once `stopped`."""
     source = iter(rows)
     while window := list(islice(source, WINDOW)):
         for group in groups([row.prompt for row in window]):
-            yield from _Batch(window, group, lane, limits, renderer).run()
+            yield from _Batch(window, group, lane, limits, renderer).run(stopped)
+            if stopped():
+                return
 
 
 class _Batch:
@@ -56,9 +63,9 @@ class _Batch:
         self._make, self._limits, self._renderer = make, limits, renderer
         self._active: list[Row] = []
 
-    def run(self) -> Iterator[Finished]:
+    def run(self, stopped: Callable[[], bool]) -> Iterator[Finished]:
         lane: Lane | None = None
-        while self._pending or self._active:
+        while (self._pending or self._active) and not stopped():
             entering = self._admitted(lane)
             try:
                 if lane is None:

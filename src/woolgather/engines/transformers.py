@@ -50,6 +50,7 @@ class TransformersEngine:
         self.shares = slabs.serves(self._net)
         """Whether shared prefixes are computed once; otherwise the plain path is taken."""
         self._limits = self._measured_limits(options.batch_tokens)
+        self._stopped = False
 
     @property
     def model(self) -> Model:
@@ -62,8 +63,14 @@ class TransformersEngine:
         """Works in smaller batches from now on."""
         self._limits.halve()
 
+    def interrupt(self) -> None:
+        """From another thread: the `complete` under way ends soon, without the rest of its
+        results."""
+        self._stopped = True
+
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         too_long: list[tuple[int, Completion]] = []
+        self._stopped = False
 
         def rows() -> Iterator[Row]:
             for index, request in enumerate(requests):
@@ -136,7 +143,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _decoded(self, rows: Iterator[Row]) -> Iterator[Any]:
-        yield from decode(rows, self._lane, self._limits, self.renderer)
+        yield from decode(rows, self._lane, self._limits, self.renderer, lambda: self._stopped)
 
     def _pooled(self, rows: list[list[int]]) -> list[list[float]]:
         span = max(map(len, rows))

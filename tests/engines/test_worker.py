@@ -1,0 +1,237 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import Engine, EngineOptions, Message, Request, Sampling, ask
+from woolgather.engines.worker import WINDOW, WorkerEngine
+from woolgather.errors import CapabilityError, ConfigError, EngineError, InputError
+
+HERE = Path(__file__).parent
+MODEL = Model("somewhere", "print", "raw")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "engine.log"
+
+
+@pytest.fixture
+def worker(log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerEngine]:
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    made = WorkerEngine(MODEL, EngineOptions(batch_tokens=7), log, host="hosted:Obedient")
+    yield made
+    made.close()
+
+
+def texts(worker: WorkerEngine, *prompts: Any) -> list[str]:
+    return [c.text for c in ask(worker, [Request(p, Sampling(seed=5)) for p in prompts])]
+
+
+def gone(pid: int, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_answers_come_back_and_the_child_starts_late_and_ends(worker: WorkerEngine) -> None:
+    assert isinstance(worker, Engine)
+    assert worker._child is None
+    talk = (Message("user", "é\ud800"), Message("assistant", "b"))
+    found = list(ask(worker, [Request("ab", Sampling(seed=5)), Request(talk, Sampling())]))
+    assert [c.text for c in found] == ["ba", "b:tnatsissa|\ud800é:resu"]
+    assert (found[0].finish_reason, found[0].prompt_tokens, found[0].completion_tokens) == (
+        "stop",
+        2,
+        5,
+    )
+    child = worker._child
+    assert child is not None
+    worker.close()
+    assert child.returncode is not None
+    assert texts(worker, "again") == ["niaga"]
+
+
+def test_identity_and_options_reach_the_child(worker: WorkerEngine) -> None:
+    assert worker.model is MODEL
+    assert worker.__canonical__() == {"engine": "print", "format": "raw"}
+    assert texts(worker, "reductions") == ["0 7 ()"]
+
+
+def test_logprobs_and_embeddings_exactly(worker: WorkerEngine) -> None:
+    assert worker.option_logprobs(["abc", "d"], ["x", "yy"]) == [[2.0, 1.0], [0.0, -1.0]]
+    found = worker.sequence_logprobs(["a"] * 600, ["b" * (i % 3) for i in range(600)], 0.1)
+    assert [f.tokens for f in found] == [i % 3 for i in range(600)]
+    assert found[2].total == -0.1 * 2
+    assert worker.embed(["xy"]) == [[2.0, 0.1 + 0.2]]
+    assert worker.embed([]) == []
+
+
+def test_requests_are_pulled_within_a_window_and_a_loop_may_stop_early(
+    worker: WorkerEngine,
+) -> None:
+    pulled = 0
+
+    def source() -> Iterator[Request]:
+        nonlocal pulled
+        for i in range(10 * WINDOW):
+            pulled += 1
+            yield Request(f"n{i}", Sampling())
+
+    stream = worker.complete(source())
+    assert [next(stream)[0] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert pulled <= WINDOW + 5
+    stream.close()
+    assert texts(worker, "next") == ["txen"]
+
+
+def test_a_call_given_up_is_interrupted_and_the_next_is_answered(worker: WorkerEngine) -> None:
+    stream = worker.complete([Request("a", Sampling()), Request("slow", Sampling())])
+    assert next(stream)[1].text == "a"
+    began = time.monotonic()
+    stream.close()
+    assert texts(worker, "next") == ["txen"]
+    assert time.monotonic() - began < 30, "the slow answer was waited for"
+
+
+def test_many_requests_in_and_out(worker: WorkerEngine) -> None:
+    prompts = [f"prompt {i} " + "x" * 2000 for i in range(3 * WINDOW)]
+    assert texts(worker, *prompts) == [p[::-1] for p in prompts]
+
+
+def test_one_call_at_a_time(worker: WorkerEngine) -> None:
+    stream = worker.complete([Request("a", Sampling()), Request("b", Sampling())])
+    next(stream)
+    with pytest.raises(EngineError, match="another call"):
+        worker.embed(["x"])
+    assert next(stream)[1].text == "b"
+
+
+def test_a_death_loses_nothing_and_asks_only_what_is_unanswered(
+    worker: WorkerEngine, tmp_path: Path
+) -> None:
+    order = f"die {tmp_path / 'died'}"
+    found = texts(worker, "one", order, "two", order, "three")
+    assert found == ["eno", order[::-1], "owt", order[::-1], "eerht"]
+    lines = (tmp_path / "engine.log").read_text().count("it hurts here")
+    assert lines == 1
+
+
+def test_a_kill_halves_the_batch(worker: WorkerEngine, tmp_path: Path) -> None:
+    found = texts(worker, f"kill {tmp_path / 'killed'}", "reductions")
+    assert found[1] == "1 7 ()"
+
+
+def test_a_death_during_log_probabilities_is_survived(worker: WorkerEngine, tmp_path: Path) -> None:
+    found = worker.sequence_logprobs([f"die {tmp_path / 'x'}"], ["abc"])
+    assert found == [(-3.0, 3)]
+
+
+@pytest.mark.parametrize("order", ["die", "crash"])
+def test_dying_again_and_again_is_an_error_that_quotes_the_log(
+    worker: WorkerEngine, log: Path, order: str
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        texts(worker, order)
+    told = {"die": ("ended with code 3", "it hurts here"), "crash": ("code 1", "of the engine's")}
+    for part in (*told[order], "somewhere", "4 times", "1 requests unanswered", str(log)):
+        assert part in str(caught.value)
+    assert texts(worker, "alive") == ["evila"]
+
+
+def test_answers_between_deaths_count_as_getting_on(worker: WorkerEngine, tmp_path: Path) -> None:
+    orders = [f"die {tmp_path / str(i)}" for i in range(6)]
+    assert texts(worker, *orders) == [o[::-1] for o in orders]
+
+
+def test_errors_keep_their_kind(worker: WorkerEngine, log: Path) -> None:
+    with pytest.raises(CapabilityError, match="this engine cannot"):
+        texts(worker, "refuse")
+    assert texts(worker, "alive") == ["evila"]
+    missing = WorkerEngine(Model("missing"), EngineOptions(), log, host="hosted:Obedient")
+    for _ in range(2):
+        with pytest.raises(InputError, match="cannot be loaded"):
+            texts(missing, "x")
+    missing.close()
+
+
+def test_a_package_that_is_missing_is_named_with_the_remedy(log: Path) -> None:
+    worker = WorkerEngine(MODEL, EngineOptions(), log, host="no_such_package:Engine")
+    with pytest.raises(ConfigError, match=r"woolgather\[local\]"):
+        texts(worker, "x")
+    worker.close()
+
+
+def test_what_a_library_prints_goes_to_the_log(worker: WorkerEngine, log: Path) -> None:
+    assert texts(worker, "print", "b") == ["tnirp", "b"]
+    worker.close()
+    assert "loud library" in log.read_text()
+
+
+def test_an_error_in_the_requests_is_the_callers(worker: WorkerEngine) -> None:
+    def source() -> Iterator[Request]:
+        yield Request("a", Sampling())
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(worker.complete(source()))
+    assert texts(worker, "alive") == ["evila"]
+
+
+@pytest.mark.parametrize("host", ["hosted:Obedient", "hosted:slow_to_load"])
+def test_the_child_leaves_when_the_parent_is_killed(host: str, log: Path) -> None:
+    code = (
+        "import sys; from woolgather.artifacts import Model\n"
+        "from woolgather.engines.base import EngineOptions, Request, Sampling\n"
+        "from woolgather.engines.worker import WorkerEngine\n"
+        f"w = WorkerEngine(Model('m'), EngineOptions(), None, host={host!r})\n"
+        "w._start(); print(w._child.pid, flush=True)\n"
+        "list(w.complete([Request('slow', Sampling())]))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    env.pop("WOOLGATHER_PARENT", None)
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert gone(child)
+
+
+def test_the_parent_imports_no_torch() -> None:
+    code = (
+        "import sys, woolgather.engines.worker, woolgather.embedded, woolgather.tokens\n"
+        "print(sorted({'torch', 'transformers', 'jinja2'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_a_real_model_in_a_child(tiny_model: Path, log: Path) -> None:
+    from woolgather.engines.transformers import TransformersEngine
+
+    model, options = Model(str(tiny_model), "t", "raw"), EngineOptions(dtype="float32")
+    worker, inside = WorkerEngine(model, options, log), TransformersEngine(model, options)
+    requests = [
+        Request(f"the dog {i}", Sampling(temperature=0.8, seed=i, max_tokens=9)) for i in range(5)
+    ]
+    assert list(ask(worker, requests)) == list(ask(inside, requests))
+    prompts, tails = ["the dog", "one two"], ["sleeps", " three"]
+    assert worker.sequence_logprobs(prompts, tails) == inside.sequence_logprobs(prompts, tails)
+    assert worker.embed(prompts) == inside.embed(prompts)
+    child = worker._child
+    assert child is not None
+    child.kill()
+    assert list(ask(worker, requests)) == list(ask(inside, requests))
+    worker.close()
