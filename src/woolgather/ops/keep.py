@@ -41,7 +41,7 @@ class KeepRule(Options):
     best_of_n where it may only rank responses to one prompt, all where nothing was rated.
     threshold, fraction, best_of_n; perplexity, density and density_perplexity are the paper's
     ablations; random and all rate nothing."""
-    above: float = 8
+    above: float = 8.0
     """threshold: every verdict must be greater than this."""
     on: tuple[str, ...] = ()
     """threshold, fraction: the verdicts that count, e.g. ["quality"]; empty: all."""

@@ -1,0 +1,226 @@
+"""I-SHEEP on the fake engine: it ends, an option re-runs the steps it concerns and their dependants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from woolgather import config, step_record
+from woolgather.engines import open_engine
+from woolgather.engines.base import EngineOptions
+from woolgather.fingerprint import source_hash
+from woolgather.recipes import isheep
+from woolgather.run import Run
+from woolgather.training import open_trainer
+
+BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
+
+
+def built(*overrides: str, preset: str = "demo") -> isheep.Config:
+    return config.build(isheep.Config, "isheep", preset=preset, overrides=[*BASE, *overrides])
+
+
+def opened(folder: Path, **options: Any) -> Run:
+    return Run(
+        folder,
+        "isheep",
+        open_engine=open_engine,
+        trainer=open_trainer(fake=True),
+        engine_options=EngineOptions(name="fake"),
+        recipe_source=source_hash(isheep.recipe),
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("isheep") / "run"
+    with opened(folder) as run:
+        isheep.recipe(run, built())
+    yield folder
+
+
+def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:
+    with opened(folder, plan=True) as run:
+        isheep.recipe(run, built(*overrides))
+    return {p.step: (p.state, p.why) for p in run.planned}
+
+
+def dependants(folder: Path, changed: set[str]) -> set[str]:
+    """Steps of the finished run that are made, directly or not, from one of `changed`."""
+    inputs = {
+        record.step: {entry["step"] for entry in record.inputs.values()}
+        for _, record in step_record.current_steps(folder)
+    }
+    # Numbers of rows are handed on by value: controls get as many rows and updates.
+    inputs["control/seeds"] |= {"control/random-mix"}
+    for t in (0, 1):
+        inputs[f"control/random{t}"] |= {f"iter{t}/keep"}
+    found = set(changed)
+    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
+        found |= more
+    # Which model is handed over hangs on the choice, not on the model's own fingerprint alone.
+    return found | ({"result"} if "select" in found else set())
+
+
+def test_nothing_changed_nothing_to_do(finished: Path) -> None:
+    assert {state for state, _ in planned(finished).values()} == {"remembered"}
+
+
+ITERATIONS = ("iter0", "iter1")
+
+
+def each(*names: str) -> set[str]:
+    return {f"{it}/{name}" for it in ITERATIONS for name in names}
+
+
+TRAINED = {*each("train"), "control/seeds", "control/random"}
+MEASURED = {
+    "measure", *each("measure"), "control/fewshot-measure", "control/seeds-alone-measure",
+    "control/random-rows-measure",
+}  # fmt: skip
+CASES: list[tuple[str, set[str]]] = [
+    ("base_format=raw", set()),
+    ("synthesis.items=9", each("synthesize")),
+    ("synthesis.template=synthesize", each("synthesize")),
+    ("synthesis.demos.count=4", each("synthesize")),
+    ("synthesis.demos.method=density", each("synthesize")),
+    ("synthesis.demos.method=inverse_perplexity", each("synthesize")),
+    ("synthesis.demos.with_machine=1", each("synthesize")),
+    ("synthesis.sampling.temperature=0.8", each("synthesize")),
+    ("synthesis.rules.use=[none]", each("synthesize")),
+    ("synthesis.novelty.threshold=0.6", each("synthesize")),
+    ("synthesis.wave=8", each("synthesize")),
+    ("synthesis.max_prompts=40", each("synthesize")),
+    ("per_iteration=13", each("synthesize")),
+    ("per_iteration=[12, 13]", {"iter1/synthesize"}),
+    ("respond.sampling.top_p=0.9", each("respond")),
+    ("respond.samples=2", each("respond")),
+    ("respond.finished_only=false", each("respond")),
+    ("respond.shots=3", {"shots"}),
+    ("rules.use=[none]", each("rules")),
+    ("judge.assessor=rubric", each("audition")),
+    ("judge.pairs=30", each("audition")),
+    ("judge.probes=5", each("audition")),
+    ("judge.on_unfit=keep_all", each("audition")),
+    ("judge.candidates=[rubric]", each("audition")),
+    ("judge.rubric.style=simple", each("audition", "assess")),
+    ("judge.rubric.style=icl", each("audition", "assess")),
+    ("judge.sampling.max_tokens=32", each("audition", "assess")),
+    ("judge.floor=0.1", each("assess")),
+    ("judge_model=base", {"iter1/audition", "iter1/assess"}),
+    ("keep.by=fraction", each("keep")),
+    ("keep.by=random", each("keep")),
+    ("keep.by=all", each("keep")),
+    ("keep.by=perplexity", each("keep")),
+    ("keep.by=density", each("keep")),
+    ("keep.by=density_perplexity", each("keep")),
+    ("keep.on=[quality]", each("keep")),
+    ("keep.above=7", each("keep")),
+    ("keep.fraction=0.3", each("keep")),
+    ("keep.limit=4", each("keep")),
+    ("mix.seeds=false", {*each("mix"), "control/random-mix"}),
+    ("mix.one_per_prompt=false", {*each("mix"), "control/random-mix"}),
+    ("history=none", {"iter1/mix", "control/random-mix"}),
+    ("init_from=last", {"iter1/train"}),
+    ("sft.learning_rate=1e-4", TRAINED),
+    ("sft.lora.r=4", TRAINED),
+    ("sft.epochs=3", TRAINED),
+    ("sft.batch_size=8", TRAINED),
+    ("sft.args.adam_beta2=0.95", TRAINED),
+    ("sft.max_rows=20", {*each("mix"), *TRAINED, "control/random-mix"}),
+    ("sft.max_length=256", {*each("mix"), *TRAINED, "control/random-mix", "control/seeds-mix"}),
+    ("sft.micro_batch_size=2", set()),
+    ("sft.args.dataloader_num_workers=1", set()),
+    ("measure.probes=60", MEASURED),
+    ("measure.max_tokens=32", MEASURED),
+    ("measure.report_seed=7", MEASURED),
+    ("measure.likelihood=false", MEASURED),
+    ("patience=null", each("stop")),
+    ("select_by=heldout", {*each("stop"), "select", "summary"}),
+    ("controls=false", {"summary"}),
+]
+
+
+@pytest.mark.parametrize(("override", "own"), CASES, ids=[case[0] for case in CASES])
+def test_option_changes_its_steps_and_their_dependants_only(
+    finished: Path, override: str, own: set[str]
+) -> None:
+    plan = planned(finished, override)
+    new = {step for step, (state, _) in plan.items() if state == "new"}
+    if override == "base_format=raw":  # asks the same model differently: every step that asks it
+        assert {"measure", "iter0/synthesize", "iter0/audition", "iter0/portrait"} <= new
+        assert "shots" not in new
+        return
+    names = {step for step, (_, why) in plan.items() if "args." in why}
+    missing = {s for s in own if s in plan} - names
+    assert not missing, f"not changed by themselves: {missing}"
+    before = {r.step for _, r in step_record.current_steps(finished)}
+    allowed = dependants(finished, own)
+    assert new & before <= allowed, f"changed without a reason: {sorted((new & before) - allowed)}"
+    # A count handed on (updates alike, rows alike) may name more steps than the option's own.
+    assert names & before <= allowed
+
+
+def test_change_is_explained(finished: Path) -> None:
+    plan = planned(finished, "keep.above=7")
+    assert plan["iter0/keep"] == ("new", "new because args.rule.above: 8.0 -> 7.0")
+    assert "iter0/keep" in plan["iter0/mix"][1]
+
+
+def test_more_iterations_run_only_new_ones(finished: Path) -> None:
+    plan = planned(finished, "iterations=3", "patience=null")
+    new = {step for step, (state, _) in plan.items() if state == "new"}
+    assert not {s for s in new if s.startswith(ITERATIONS) and not s.endswith("/stop")}
+    assert "iter2/synthesize" in new
+
+
+def test_every_row_is_traced_to_seeds(finished: Path) -> None:
+    """Parents lead from a training row to a seed id."""
+    from woolgather.storage import read_rows
+
+    parents: dict[str, tuple[str, ...]] = {}
+    for entry, record in step_record.current_steps(finished):
+        if record.kind == "dataset":
+            for row in read_rows(finished / str(entry["path"])):
+                parents[row.id] = row.parents or parents.get(row.id, ())
+    mixed = next(
+        finished / str(e["path"])
+        for e, r in step_record.current_steps(finished)
+        if r.step == "iter1/mix"
+    )
+    for row in read_rows(mixed):
+        heads = {row.id}
+        while any(parents.get(h) for h in heads):
+            heads = {p for h in heads for p in (parents.get(h) or (h,))}
+        assert all(head.startswith("seed-") for head in heads)
+
+
+def test_presets_build_and_paper_says_what_the_paper_says() -> None:
+    paper = config.build(isheep.Config, "isheep", preset="paper", overrides=["base=fake"])
+    assert paper.keep.by == "threshold"
+    assert paper.keep.above == 8
+    assert (paper.sft.lora.r, paper.sft.lora.alpha) == (8, 16)  # type: ignore[union-attr]
+    assert paper.synthesis.sampling.max_tokens == 1000
+    assert paper.select_by == "last"
+    assert set(config.presets("isheep")) == {"default", "demo", "paper"}
+
+
+def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:
+    cfg = config.build(
+        isheep.Config,
+        "isheep",
+        preset="paper",
+        overrides=[*BASE, "keep.by=all", "judge.pairs=16", "judge.probes=0"],
+    )
+    with opened(tmp_path / "run") as run:
+        model = isheep.recipe(run, cfg)
+    stamp = json.loads((Path(model.path) / "fake.json").read_text())
+    assert stamp["kind"] == "merge"
+    steps = [record.step for _, record in step_record.current_steps(tmp_path / "run")]
+    assert "iter1/train" in steps
+    assert not any(step.startswith("control") for step in steps)
