@@ -1,0 +1,106 @@
+import json
+
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.errors import ConfigError
+from woolgather.fingerprint import canonical, fingerprint
+from woolgather.training.job import (
+    EXECUTION_ARGS,
+    FIXED,
+    OURS,
+    STAMP,
+    LoraOptions,
+    SftOptions,
+    check_args,
+    held_back,
+    is_fake,
+    known_args,
+)
+
+
+def identity(options: SftOptions) -> str:
+    return fingerprint(canonical(options))
+
+
+def test_what_a_paper_would_report_is_identity_and_how_it_runs_is_not():
+    plain = SftOptions()
+    for same in (
+        {"micro_batch_size": 4},
+        {"gradient_checkpointing": True},
+        {"args": {"dataloader_num_workers": 2}},
+    ):
+        assert identity(SftOptions(**same)) == identity(plain), same
+    for other in (
+        {"learning_rate": 1e-4},
+        {"batch_size": 8},
+        {"precision": "float32"},
+        {"lora": None},
+        {"lora": LoraOptions(r=16)},
+        {"max_updates": 5},
+        {"validation": 0},
+        {"max_rows": 3000},
+        {"args": {"max_grad_norm": 0.5}},
+    ):
+        assert identity(SftOptions(**other)) != identity(plain), other
+
+
+def test_options_survive_the_way_to_the_worker():
+    options = SftOptions(lora=None, max_updates=3, args={"max_grad_norm": 0.5})
+    again = SftOptions.model_validate(json.loads(json.dumps(options.model_dump(mode="json"))))
+    assert again == options
+
+
+def test_a_field_that_trl_lacks_is_an_error_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"args\.max_grad_nrom.*'max_grad_norm'"):
+        SftOptions(args={"max_grad_nrom": 1})
+
+
+@pytest.mark.parametrize(("name", "ours"), [("num_train_epochs", "epochs"), ("bf16", "precision")])
+def test_a_field_with_a_setting_of_ours_points_to_it(name, ours):
+    with pytest.raises(ConfigError, match=f"args.{name}: set `{ours}` instead"):
+        check_args({name: 1})
+
+
+def test_a_field_that_is_not_free_is_refused():
+    with pytest.raises(ConfigError, match=r"args\.completion_only_loss is set by woolgather"):
+        check_args({"completion_only_loss": False})
+
+
+def test_known_fields_are_those_of_the_installed_config():
+    trl = pytest.importorskip("trl")
+    import dataclasses
+
+    fields = {f.name for f in dataclasses.fields(trl.SFTConfig)}
+    assert known_args() == fields
+    assert fields >= (FIXED | OURS.keys() | EXECUTION_ARGS)
+    assert not (FIXED | OURS.keys()) & EXECUTION_ARGS
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "updates"),
+    [
+        (100, {"validation": 0.1}, 12),
+        (100, {"validation": 0, "epochs": 1}, 7),
+        (100, {"validation": 0, "epochs": 0.5}, 4),
+        (4, {"validation": 0, "epochs": 1}, 1),
+        (100, {"max_updates": 3}, 3),
+    ],
+)
+def test_updates(rows, options, updates):
+    assert SftOptions(**options).updates(rows) == updates
+    assert SftOptions(epochs=9).like(0).max_updates is not None
+    assert SftOptions(**options).like(rows).max_updates == updates
+
+
+def test_one_row_is_always_left_to_train_on():
+    assert held_back(100, 0.1) == 10
+    assert held_back(1, 0.9) == 0
+    assert held_back(2, 0.9) == 1
+
+
+def test_fakes_are_known_by_name_or_stamp(tmp_path):
+    assert is_fake(Model("fake-base"))
+    assert not is_fake(Model(str(tmp_path)))
+    (tmp_path / STAMP).write_text("{}")
+    assert is_fake(Model(str(tmp_path)))
