@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -65,18 +65,8 @@ def recipes(
         print_json(rows)
         return
     console().print(Text(harmless((module.__doc__ or "").strip())))
-    shown = [
-        {
-            "option": row["option"],
-            "type": row["type"],
-            "default": _written(row["default"]),
-            "meaning": row["meaning"],
-            **{f"preset {p}": _written(value) for p, value in row["presets"].items()},
-        }
-        for row in rows
-    ]
-    columns = [Column("option"), Column("default"), *(Column(f"preset {p}") for p in presets)]
-    print_rows(shown, [*columns, Column("type"), Column("meaning")])
+    for row in rows:
+        console().print(*_option_lines(row), sep="\n", soft_wrap=True)
 
 
 def options_of(config: type[Any], prefix: str = "", given: Any = None) -> Iterator[dict[str, JSON]]:
@@ -99,7 +89,7 @@ def options_of(config: type[Any], prefix: str = "", given: Any = None) -> Iterat
         if not groups:
             yield line
         elif type(None) in get_args(field.annotation):
-            state = None if default is None else "(as below)"
+            state = None if default is None else "(a group, below)"
             yield {**line, "type": "group | null", "default": state}
         for group in groups:
             inner = default if isinstance(default, group) else None
@@ -200,6 +190,17 @@ def _summary(docstring: str | None) -> str:
     flat = " ".join((docstring or "").split())
     found = re.match(r"(.+?\.)(?:\s|$)", flat)
     return found.group(1) if found else flat
+
+
+def _option_lines(row: Mapping[str, JSON]) -> Iterator[Text]:
+    """`option = default`, what it takes, where presets differ; below it the meaning."""
+    default = "(required)" if row["required"] else _written(row["default"])
+    line = Text(f"\n{row['option']} = {default}", style="bold")
+    presets = "".join(f"; {name}: {_written(value)}" for name, value in row["presets"].items())
+    line.append(f"  {row['type']}{presets}", style="not bold dim")
+    yield line
+    if row["meaning"]:
+        yield Text(f"    {row['meaning']}")
 
 
 def _at(settings: Any, row: dict[str, JSON]) -> JSON:

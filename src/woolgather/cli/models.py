@@ -94,7 +94,9 @@ def chat(
     ] = None,
     system: Annotated[str, typer.Option(help="System turn; none if not given.")] = "",
     temperature: Annotated[float, typer.Option(min=0, help="0 always takes the likeliest.")] = 0.7,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
+    top_p: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Share of probability that is drawn from.")
+    ] = 0.95,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 512,
     seed: Annotated[int, typer.Option(help="Another number draws other answers.")] = 0,
     engine: EngineName = "transformers",

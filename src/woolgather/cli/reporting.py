@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from woolgather.cli import output
-from woolgather.cli.output import Json, console, print_json
+from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.errors import MistakeError
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
@@ -39,13 +37,16 @@ def compare(
 
     Example: woolgather compare runs/isheep-demo runs/isheep-demo-random
     """
-    from woolgather.report.compare import compare_runs
+    from woolgather.report import compare_runs
+    from woolgather.report.text import cell
 
     if len(runs) < 2:
         raise MistakeError("compare needs at least two runs; `woolgather status` shows one.")
-    views = compare_runs(runs)
+    tables = compare_runs(runs)
     if as_json:
-        print_json([asdict(view) for view in views])
+        print_json(tables)
         return
-    for view in views:
-        output.print_view(view)
+    for table in tables:
+        columns = [Column(str(i), str(name) or " ") for i, name in enumerate(table["columns"])]
+        rows = [{str(i): cell(value) for i, value in enumerate(row)} for row in table["rows"]]
+        print_rows(rows, columns, table["title"])

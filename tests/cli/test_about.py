@@ -1,0 +1,156 @@
+"""`recipes` gives every option its default and meaning; `doctor` says what there is, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+
+from woolgather import config
+from woolgather.cli import about
+from woolgather.errors import ConfigError
+from woolgather.options import Options
+
+Call = Callable[..., Any]
+
+
+class Inner(Options):
+    rate: float = Field(default=0.5, gt=0, le=1)
+    """How fast,
+    per update."""
+    names: tuple[str, ...] = ("a", "b")
+
+
+class Group(Options):
+    inner: Inner = Inner(rate=0.25)
+    """Settings of their own."""
+    off: Inner | None = None
+    """None switches it off."""
+    mode: Literal["x", "y"] = "x"
+    size: int | tuple[int, ...] | None = Field(default=None, ge=1)
+    free: Mapping[str, Any] = Field(default_factory=dict)
+    needed: str
+
+
+def options() -> dict[str, dict[str, Any]]:
+    return {row["option"]: row for row in about.options_of(Group)}
+
+
+def test_options_are_dotted_with_the_default_their_group_gives() -> None:
+    found = options()
+    assert list(found) == [
+        "inner.rate",
+        "inner.names",
+        "off",
+        "off.rate",
+        "off.names",
+        "mode",
+        "size",
+        "free",
+        "needed",
+    ]
+    assert found["inner.rate"]["default"] == 0.25
+    assert found["off.rate"]["default"] == 0.5
+    assert found["off"]["default"] is None
+    assert found["inner.rate"]["meaning"] == "How fast, per update."
+    assert found["needed"]["required"]
+    assert not found["mode"]["required"]
+
+
+def test_types_are_as_a_user_writes_them() -> None:
+    types = {name: row["type"] for name, row in options().items()}
+    assert types["inner.rate"] == "float, > 0, ≤ 1"
+    assert types["inner.names"] == "list of str"
+    assert types["mode"] == "x | y"
+    assert types["size"] == "int | list of int | null, ≥ 1"
+    assert types["free"] == "mapping"
+
+
+def test_recipes_are_listed_in_a_sentence_each(told: Call) -> None:
+    found = told("recipes")
+    assert [row["recipe"] for row in found] == list(config.RECIPES)
+    assert all(row["what"].endswith(".") for row in found)
+
+
+@pytest.mark.parametrize("recipe", config.RECIPES)
+def test_every_option_of_a_recipe_is_there_with_its_presets(
+    call: Call, told: Call, recipe: str
+) -> None:
+    rows = {row["option"]: row for row in told("recipes", recipe)}
+    settings = set(config._keys(config.find_recipe(recipe).Config))
+    assert set(rows) <= settings
+    groups = {key.rpartition(".")[0] for key in settings}
+    assert settings - set(rows) <= groups
+    for preset in config.presets(recipe):
+        for key, value in leaves(config.load_preset(recipe, preset)):
+            assert rows[key]["presets"][preset] == ("null" if value is None else value)
+    text = call("recipes", recipe).stdout
+    assert all(f"\n{option} = " in text for option in rows)
+
+
+def leaves(settings: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found += leaves(value, f"{prefix}{key}.")
+        else:
+            found.append((prefix + key, value))
+    return found
+
+
+def test_a_recipe_of_ones_own_and_one_that_is_not_there(call: Call, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        '"""My own method. It is short."""\n'
+        "from woolgather.options import Options\n"
+        "class Config(Options):\n"
+        "    base: str = ''\n    '''The model.'''\n"
+        "def recipe(run, cfg): ...\n"
+    )
+    text = call("recipes", mine).stdout
+    assert "My own method." in text
+    assert 'base = ""  str\n    The model.' in text
+    with pytest.raises(ConfigError, match="Did you mean isheep"):
+        call("recipes", "isheeep")
+
+
+def test_doctor_is_pasteable_and_holds_no_secret(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(about, "_torch", lambda: {"bfloat16": {"cpu": True}})
+    text = call("doctor").stdout
+    assert "secret" not in text
+    assert str(Path.home()) not in text
+    lines = dict(line.split("  ", 1) for line in text.splitlines())
+    assert lines["offline"].strip() == "true"
+    assert int(lines["cores"]) >= 1
+    assert "pydantic: 2" in lines["packages"]
+    assert "bfloat16: cpu: true" in lines["torch"]
+
+
+def test_doctor_without_torch_and_with_a_broken_one(
+    told: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = about.importlib.util.find_spec
+    monkeypatch.setattr(
+        about.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
+    )
+    assert told("doctor")["torch"].startswith("not installed")
+    monkeypatch.undo()
+    monkeypatch.setattr(about, "_TORCH", "raise ImportError('libcudart.so is missing')")
+    assert told("doctor")["torch"] == "cannot be loaded: ImportError: libcudart.so is missing"
+
+
+def test_doctor_asks_torch_in_another_process() -> None:
+    pytest.importorskip("torch")
+    found = about._torch()
+    assert isinstance(found, dict), found
+    assert json.dumps(found)
+    assert isinstance(found["bfloat16"]["cpu"], bool)
