@@ -1,0 +1,145 @@
+"""The embedded engine against transformers' own `generate`: the same work, alternating, one process.
+
+Two cases. `shared`: prompts with a long common beginning, as few-shot recipes ask them. `varied`:
+prompts of different lengths without one, and a different limit of new tokens for each. Both sides
+have the same weights, dtype, sampling and token limits, and end tokens are switched off, so that
+both write exactly the same number of tokens. `generate` has a limit for a whole batch, not for a
+row: its rows are sorted by limit, each batch runs to its largest, and only wanted tokens count.
+It is given three batch sizes and its best is compared.
+
+    python benchmarks/engine.py [--quick] [--model DIR] [--rounds N]
+
+Prints seconds and, for each case, the ratio generate / engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from woolgather.artifacts import Model
+from woolgather.embedded import embedded_model
+from woolgather.engines.base import EngineOptions, Sampling
+from woolgather.engines.sampling import Row
+from woolgather.engines.transformers import TransformersEngine
+
+Case = list[tuple[list[int], int]]
+"""Prompt ids and new tokens of each request."""
+SETTINGS = {"temperature": 0.8, "top_p": 0.95}
+
+
+def shared_case(rows: int, shared: int, own: int, new: int, vocabulary: int) -> Case:
+    chance = random.Random(1)
+    draw = range(vocabulary // 10, vocabulary // 2)
+    head = chance.choices(draw, k=shared)
+    return [(head + chance.choices(draw, k=own), new) for _ in range(rows)]
+
+
+def varied_case(rows: int, low: int, high: int, vocabulary: int) -> Case:
+    chance = random.Random(2)
+    draw = range(vocabulary // 10, vocabulary // 2)
+    return [
+        (chance.choices(draw, k=chance.randint(40, 300)), chance.randint(low, high))
+        for _ in range(rows)
+    ]
+
+
+def by_engine(engine: TransformersEngine, case: Case) -> int:
+    rows = (
+        Row(i, ids, Sampling(seed=i, max_tokens=new, **SETTINGS), new)
+        for i, (ids, new) in enumerate(case)
+    )
+    return sum(len(row.new) for row, _ in engine._decoded(rows))
+
+
+def by_generate(net: Any, case: Case, batch: int) -> int:
+    ordered = sorted(case, key=lambda one: (one[1], len(one[0])))
+    wanted = 0
+    for i in range(0, len(ordered), batch):
+        some = ordered[i : i + batch]
+        span, new = max(len(ids) for ids, _ in some), max(new for _, new in some)
+        ids = torch.tensor([[0] * (span - len(ids)) + ids for ids, _ in some])
+        mask = torch.tensor([[0] * (span - len(ids)) + [1] * len(ids) for ids, _ in some])
+        with torch.inference_mode():
+            out = net.generate(
+                input_ids=ids.to(net.device),
+                attention_mask=mask.to(net.device),
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=new,
+                eos_token_id=None,
+                pad_token_id=0,
+                **SETTINGS,
+            )
+        assert out.shape[1] - span == new
+        wanted += sum(n for _, n in some)
+    return wanted
+
+
+def timed(work: Callable[[], int], expected: int) -> float:
+    began = time.perf_counter()
+    assert work() == expected
+    return time.perf_counter() - began
+
+
+def compare(
+    name: str, engine: TransformersEngine, net: Any, case: Case, sizes: Sequence[int], rounds: int
+) -> float:
+    """Best of `rounds` alternating measurements of each side."""
+    expected = sum(new for _, new in case)
+    ours: list[float] = []
+    theirs: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(rounds):
+        ours.append(timed(lambda: by_engine(engine, case), expected))
+        for size in sizes:
+            theirs[size].append(timed(lambda size=size: by_generate(net, case, size), expected))
+    best = {size: min(times) for size, times in theirs.items()}
+    for size, seconds in best.items():
+        print(f"{name}: generate, batches of {size:3}: {seconds:7.1f} s", flush=True)
+    print(
+        f"{name}: engine                  : {min(ours):7.1f} s  ({expected / min(ours):.0f} tok/s)"
+    )
+    ratio = min(best.values()) / min(ours)
+    print(f"{name}: ratio {ratio:.2f}", flush=True)
+    return ratio
+
+
+def cases(quick: bool, vocabulary: int) -> Iterator[tuple[str, Case, tuple[int, ...]]]:
+    if quick:
+        yield "shared", shared_case(16, 200, 20, 16, vocabulary), (4, 8, 16)
+        yield "varied", varied_case(32, 4, 64, vocabulary), (8, 16, 32)
+    else:
+        yield "shared", shared_case(64, 800, 40, 64, vocabulary), (16, 32, 64)
+        yield "varied", varied_case(128, 16, 256, vocabulary), (16, 32, 64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
+    parser.add_argument("--model", help="a model directory; by default the embedded model")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--case", choices=["shared", "varied"], help="only this one")
+    asked = parser.parse_args()
+    path = asked.model or str(embedded_model())
+    engine = TransformersEngine(Model(path, "benchmark", "raw"), EngineOptions())
+    engine.renderer.end_ids = ()
+    from transformers import AutoModelForCausalLM
+
+    net = AutoModelForCausalLM.from_pretrained(path, dtype=engine.dtype).to(engine.device).eval()
+    vocabulary = len(engine.renderer.tokenizer)
+    print(f"{path}, {engine.dtype}, {engine.device}, {torch.get_num_threads()} threads")
+    warm = shared_case(4, 40, 10, 4, vocabulary)
+    by_engine(engine, warm)
+    by_generate(net, warm, 4)
+    for name, case, sizes in cases(asked.quick, vocabulary):
+        if asked.case in (None, name):
+            compare(name, engine, net, case, sizes, asked.rounds)
+
+
+if __name__ == "__main__":
+    main()
