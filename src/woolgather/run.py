@@ -501,7 +501,9 @@ class Run:
         if kind == "model":
             made: Artifact = inputs.open_model(source)
         else:
-            made = inputs.open_dataset(source, self.inputs_dir, name.replace("/", "-"))
+            made = inputs.open_dataset(
+                source, self.inputs_dir, name.replace("/", "-"), needs_response=False
+            )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
         if self.plan:

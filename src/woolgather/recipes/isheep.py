@@ -65,7 +65,7 @@ class Synthesis(Options):
     def options(self) -> dict[str, Any]:
         """As `synthesize` takes them."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {**fields, "template": load(self.template)}
+        return {**fields, "template": load(self.template, frozenset({"items", "demos", "next"}))}
 
 
 class Responding(Options):
@@ -76,8 +76,8 @@ class Responding(Options):
     """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
     shots: int = Field(default=5, ge=0)
     """Fixed demo blocks before the task of a model that is prompted as raw text."""
-    finished_only: bool = True
-    """Set aside responses that ran into max_tokens."""
+    unfinished: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of responses that ran into max_tokens."""
 
 
 class Judging(Options):
@@ -205,10 +205,10 @@ def recipe(run: Any, cfg: Config) -> Model:
             respond,
             tasks,
             writer,
-            shots=shots,
+            shots=shots if model.prompt_format == "raw" else [],
             n=cfg.respond.samples,
             sampling=cfg.respond.sampling,
-            finished_only=cfg.respond.finished_only,
+            unfinished=cfg.respond.unfinished,
         )
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
         rated = it.step(
