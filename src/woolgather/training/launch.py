@@ -49,6 +49,8 @@ class LocalTrainer:
     """Rows on a device at once; 0 leaves it to the job's own setting."""
     checkpoint_every: float = 2.0
     """Minutes between checkpoints; 0 saves one after every update."""
+    threads: int = 0
+    """CPU threads of a process; 0 shares out the cores there are."""
     cpu: bool = False
     """Train on the CPU although there is a GPU."""
     stop_grace: float = 60.0
@@ -107,7 +109,9 @@ class LocalTrainer:
         argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
         if job.kind == "sft":
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
-        process = children.spawn(argv, log=out / files.LOG)
+        # A thread that waits lets another program have the core instead of spinning on it.
+        env = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self._threads())}
+        process = children.spawn(argv, log=out / files.LOG, env=env)
         events: list[dict[str, JSON]] = []
         try:
             while process.poll() is None:
@@ -123,16 +127,21 @@ class LocalTrainer:
         """Flags of `accelerate launch`; all given, so that a user's defaults do not leak in."""
         if self.config_file is not None:
             return ["--config_file", str(self.config_file)]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         flags = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         flags += ["--num_processes", str(self.num_processes)]
-        flags += ["--num_cpu_threads_per_process", str(max(1, (cores or 1) // self.num_processes))]
+        flags += ["--num_cpu_threads_per_process", str(self._threads())]
         if self.cpu:
             flags.append("--cpu")
         if self.num_processes > 1:
             flags += ["--main_process_port", str(_free_port())]
             flags += [] if self.cpu else ["--multi_gpu"]
         return flags
+
+    def _threads(self) -> int:
+        if self.threads:
+            return self.threads
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return max(1, (cores or 1) // self.num_processes)
 
     def _follow(self, out: Path, events: list[dict[str, JSON]]) -> None:
         """Pass on the events that are new; a half-written last line waits."""

@@ -1,0 +1,154 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.errors import YieldError
+from woolgather.ops.train import encode, sft
+from woolgather.records import Example
+from woolgather.storage import digest
+from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.job import SftOptions, TrainJob, is_fake
+
+FAKE = Model("fake", fingerprint="fake")
+
+
+def rows(count: int, words: int = 3) -> list[Example]:
+    return [
+        Example(instruction=f"task {n}", response=f"answer {n} " + "word " * words)
+        for n in range(count)
+    ]
+
+
+class Remembers:
+    """A trainer that leaves nothing but the job it was given."""
+
+    job: TrainJob
+
+    def __call__(self, job, out):
+        self.job = job
+        return Model(str(out / "model"))
+
+    def __canonical__(self):
+        return None
+
+
+def tuned(examples, out, *, start=FAKE, trainer=None, seed=0, min_rows=8, **settings):
+    config = SftOptions(**settings)
+    trainer = trainer or FakeTrainer()
+    return sft(
+        examples,
+        start=start,
+        config=config,
+        trainer=trainer,
+        out=out,
+        seed=seed,
+        min_rows=min_rows,
+    )
+
+
+def stored(out, name):
+    return pq.read_table(out / "data" / f"{name}.parquet").to_pylist()
+
+
+def test_a_share_of_the_rows_is_held_back(tmp_path):
+    tuned(rows(40), tmp_path, validation=0.1)
+    train, held = stored(tmp_path, "train"), stored(tmp_path, "validation")
+    assert (len(train), len(held)) == (36, 4)
+    assert not {tuple(r["input_ids"]) for r in train} & {tuple(r["input_ids"]) for r in held}
+    tuned(rows(40), tmp_path / "none", validation=0)
+    assert not (tmp_path / "none" / "data" / "validation.parquet").exists()
+
+
+def test_a_prompt_that_occurs_twice_is_never_held_back(tmp_path):
+    twice = [Example(instruction="same", response=f"answer {n}") for n in range(10)]
+    tuned([*twice, *rows(2)], tmp_path, validation=0.5)
+    assert len(stored(tmp_path, "validation")) == 2
+    assert len(stored(tmp_path, "train")) == 10
+
+
+def test_order_follows_from_the_seed(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        tuned(rows(30), tmp_path / name, seed=seed)
+    same, again, other = (digest(tmp_path / n / "data") for n in "abc")
+    assert same == again
+    assert same != other
+
+
+def test_too_few_rows_end_the_step_with_advice(tmp_path):
+    with pytest.raises(YieldError, match=r"only 7 rows .* at least 8 .*keep\.above"):
+        tuned(rows(7), tmp_path)
+    assert tuned(rows(7), tmp_path, min_rows=7).path
+
+
+def test_rows_over_a_bound_are_left_out_and_told(tmp_path):
+    long = rows(3, words=200)
+    model = tuned([*rows(20), *long], tmp_path, max_rows=15, max_length=64, validation=0)
+    assert len(stored(tmp_path, "train")) == 15
+    shown = dict(model.views[1].data["rows"])
+    assert shown["rows left out: too long"] == 3
+    assert shown["rows left out: over max_rows"] == 5
+
+
+def test_loss_is_on_the_response_and_one_end_token(tmp_path, tiny_model):
+    from woolgather.tokens import Renderer
+
+    renderer = Renderer(tiny_model)
+    [(ids, labels)] = encode(
+        [Example(instruction="say", response="the fox")], Model(str(tiny_model))
+    )
+    start = labels.index(next(x for x in labels if x != -100))
+    assert labels[start:] == ids[start:]
+    assert set(labels[:start]) == {-100}
+    assert renderer.tokenizer.decode(ids[start:]) == "the fox<|im_end|>"
+    assert labels.count(renderer.end_id) == 1
+
+
+def test_the_trainer_gets_the_whole_job(tmp_path):
+    trainer = Remembers()
+    model = tuned(rows(20), tmp_path, trainer=trainer, seed=5, learning_rate=1e-4)
+    job = trainer.job
+    assert (job.kind, job.start, job.seed, job.data) == ("sft", FAKE, 5, tmp_path / "data")
+    assert SftOptions.model_validate(job.config).learning_rate == 1e-4
+    assert [view.kind for view in model.views] == ["table"]
+
+
+def test_a_fake_training_leaves_what_a_real_one_does(tmp_path):
+    model = tuned(rows(40), tmp_path, epochs=3, batch_size=8, warmup_updates=2)
+    assert is_fake(model)
+    assert model.prompt_format == "chat"
+    curve, table = model.views
+    assert curve.kind == "curve"
+    assert len(curve.data["series"]["training"]) == 15
+    assert dict(table.data["rows"])["updates"] == 15
+    assert curve.data["series"]["training"][0][1] > curve.data["series"]["training"][-1][1]
+    assert json.loads((tmp_path / "result.json").read_text())["seconds"] is None
+
+
+def test_a_fake_training_is_the_same_byte_for_byte_and_marks_its_job(tmp_path):
+    models = [
+        tuned(rows(20), tmp_path / "a"),
+        tuned(rows(20), tmp_path / "b"),
+        tuned(rows(20), tmp_path / "c", learning_rate=1e-3),
+    ]
+    first, second, other = (digest(tmp_path / name) for name in "abc")
+    assert first == second
+    assert first != other
+    assert read_stamp(models[0])["config"]["learning_rate"] == 5e-5
+    assert read_stamp(models[2])["config"]["learning_rate"] == 1e-3
+
+
+def test_a_warm_up_as_long_as_the_training_is_told(tmp_path):
+    kinds = [v.kind for v in tuned(rows(20), tmp_path / "a", warmup_updates=20).views]
+    assert kinds == ["curve", "table", "alarm"]
+    kinds = [v.kind for v in tuned(rows(20), tmp_path / "b", warmup_updates=0.1).views]
+    assert kinds == ["curve", "table"]
+
+
+def test_the_plan_counts_updates_and_tokens():
+    expected = sft.__expects__(rows(100), start=FAKE, config=SftOptions())
+    assert expected.updates == 12
+    assert expected.train_tokens == 12 * 16 * 160
+    bounded = sft.__expects__(rows(100), start=FAKE, config=SftOptions(max_rows=20, epochs=1))
+    assert bounded.updates == 2
