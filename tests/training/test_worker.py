@@ -1,0 +1,162 @@
+"""The launched program's own decisions, run here without a launcher, on a tiny model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+import transformers
+import trl.trainer.utils
+
+from woolgather.artifacts import Model
+from woolgather.ops.train import encode, write_tokens
+from woolgather.records import Example
+from woolgather.training import files, worker
+from woolgather.training.job import RESULT, LoraOptions, SftOptions
+
+ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(12)]
+OPTIONS = SftOptions(
+    lora=LoraOptions(dropout=0), learning_rate=1e-2, warmup_updates=0, epochs=1, batch_size=4
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    before, head = torch.get_num_threads(), trl.trainer.utils._use_triton
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    trl.trainer.utils._use_triton = head
+
+
+def run(start: Path, out: Path, *, micro: int = 0, kind: str = "sft", **changes) -> int:
+    (out / "data").mkdir(parents=True)
+    write_tokens(encode(ROWS, Model(str(start))), out / "data" / "train")
+    options = SftOptions.model_validate({**OPTIONS.model_dump(), **changes})
+    job = {
+        "kind": kind,
+        "start": str(start),
+        "data": str(out / "data"),
+        "config": options.model_dump(mode="json"),
+        "seed": 1,
+        "out": str(out),
+        "digest": "d",
+        "execution": {"cpu": True, "micro_batch_size": micro},
+        "resume": None,
+    }
+    (out / files.JOB).write_text(json.dumps(job))
+    return worker.main([str(out / files.JOB)])
+
+
+def losses(out: Path) -> list[float]:
+    lines = (out / files.PROGRESS).read_text().splitlines()
+    return [e["loss"] for e in map(json.loads, lines) if e["event"] == "update"]
+
+
+def error(out: Path) -> dict:
+    return json.loads((out / files.ERROR).read_text())
+
+
+def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):
+    for micro in (1, 4):
+        assert run(tiny_model, tmp_path / str(micro), micro=micro, precision="float32") == 0
+    one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
+    assert len(one) == 3
+    assert one == pytest.approx(four, rel=1e-5)
+
+
+def test_the_faster_loss_is_the_plain_one(tiny_model, tmp_path, monkeypatch):
+    assert run(tiny_model, tmp_path / "fast") == 0
+    monkeypatch.setattr(worker, "faster_on_cpu", lambda model, low: None)
+    monkeypatch.setattr(trl.trainer.utils, "_use_triton", lambda device: False)
+    assert run(tiny_model, tmp_path / "plain") == 0
+    assert losses(tmp_path / "fast") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
+
+
+def test_the_first_loss_is_the_cross_entropy_of_responses_alone(tiny_model, tmp_path):
+    assert run(tiny_model, tmp_path / "out", precision="float32", batch_size=12) == 0
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
+    total = count = 0.0
+    for ids, labels in encode(ROWS, Model(str(tiny_model))):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0, :-1]
+        wanted = torch.tensor(labels[1:])
+        loss = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
+        total, count = total + loss.item(), count + (wanted != -100).sum().item()
+    assert losses(tmp_path / "out")[0] == pytest.approx(total / count, rel=1e-4)
+
+
+def test_all_weights_can_be_trained_and_are_stored_as_the_base_is(tiny_model, tmp_path):
+    assert run(tiny_model, tmp_path / "out", lora=None, learning_rate=1e-3, epochs=3) == 0
+    line = losses(tmp_path / "out")
+    assert line[-1] < line[0]
+    folder = tmp_path / "out" / "model"
+    assert not (folder / "adapter_config.json").exists()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert model.dtype == base.dtype
+    assert not torch.equal(model.lm_head.weight, base.lm_head.weight)
+    result = json.loads((tmp_path / "out" / RESULT).read_text())
+    assert result["trained_parameters"] == sum(p.numel() for p in base.parameters())
+    assert result["validation_loss"] is None
+
+
+def test_other_fields_of_trl_take_effect(tiny_model, tmp_path):
+    assert run(tiny_model, tmp_path / "a", args={"max_grad_norm": 1e-9}) == 0
+    assert run(tiny_model, tmp_path / "b") == 0
+    clipped, plain = losses(tmp_path / "a"), losses(tmp_path / "b")
+    assert clipped[0] == pytest.approx(plain[0], rel=1e-4)
+    assert clipped[2] != pytest.approx(plain[2], rel=1e-3)
+
+
+def test_an_adapter_is_no_start(tiny_model, tmp_path):
+    assert run(tiny_model, tmp_path / "first") == 0
+    assert run(tmp_path / "first" / "model", tmp_path / "second") == 1
+    assert error(tmp_path / "second")["kind"] == "mistake"
+    assert "merge it first" in error(tmp_path / "second")["message"]
+
+
+def test_a_batch_that_cannot_be_shared_is_a_mistake(tiny_model, tmp_path):
+    assert run(tiny_model, tmp_path / "out", micro=3) == 1
+    assert error(tmp_path / "out")["kind"] == "mistake"
+    assert "micro_batch_size 3 does not divide" in error(tmp_path / "out")["message"]
+
+
+def test_memory_that_runs_out_is_told_apart(tiny_model, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(worker.UpdateTrainer, "train", full)
+    assert run(tiny_model, tmp_path / "out") == 1
+    assert error(tmp_path / "out")["kind"] == "memory"
+    assert not (tmp_path / "out" / RESULT).exists()
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    torch.manual_seed(0)
+    dropout = worker.Dropout(0.25)
+    x = torch.ones(1000, 100, requires_grad=True)
+    y = dropout(x)
+    assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert y.mean().item() == pytest.approx(1, abs=0.01)
+    assert y.unique().tolist() == pytest.approx([0, 4 / 3])
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), y)
+    assert not torch.equal(dropout(x), y)
+    assert dropout.eval()(x) is x
+    assert worker.Dropout(0.0)(x) is x
+
+
+def test_sampling_defaults_that_only_warn_are_left_out(tmp_path):
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({"temperature": 0.6, "top_p": 0.9, "eos_token_id": [2]}))
+    files.tidy_generation_config(tmp_path)
+    assert json.loads(path.read_text()) == {"eos_token_id": [2]}
+    path.write_text(json.dumps({"do_sample": True, "temperature": 0.6}))
+    files.tidy_generation_config(tmp_path)
+    assert json.loads(path.read_text()) == {"do_sample": True, "temperature": 0.6}
