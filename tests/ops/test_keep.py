@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,15 @@ def test_best_of_n_keeps_one_a_prompt() -> None:
         None,
         "unreadable",
     ]
+
+
+def test_short_answers_are_voted_on() -> None:
+    said = ["Paris", "Rome", "paris."]
+    rows = [replace(row(i, "a", m=float(i == 1)), response=text) for i, text in enumerate(said)]
+    plain = reasons(rows, KeepRule(by="best_of_n"), assessor=INFORMATION)
+    assert plain.index(None) == 1
+    voted = reasons(rows, KeepRule(by="best_of_n", vote_words=3), assessor=INFORMATION)
+    assert voted.index(None) == 0
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ class KeepRule(Options):
     quota: bool = True
     """fraction: the share is taken within each quarter of response lengths, so that a taste for
     short answers cannot take over."""
+    vote_words: int = Field(default=0, ge=0)
+    """best_of_n: where most responses to a prompt have at most this many words, the commonest one
+    wins and the score decides only between equals; 0 never votes."""
     perplexity: float = Field(default=50, gt=1)
     """perplexity: of the response, and of instruction and response, must be below this."""
     clusters: int = Field(default=3000, ge=1)
@@ -172,10 +175,25 @@ def _best_of_n(
         if reasons[i] is None:
             prompts[str(row.meta.get("prompt_id") or question(row))].append(i)
     for group in prompts.values():
-        best = max(group, key=lambda i: (_overall(rows[i], rule), -i))
+        votes = _votes([rows[i].response for i in group], rule.vote_words)
+        best = max(
+            group, key=lambda i: (votes[_answer(rows[i].response)], _overall(rows[i], rule), -i)
+        )
         for i in group:
             if i != best:
                 reasons[i] = "not_best_of_prompt"
+
+
+def _votes(responses: Sequence[str], most_words: int) -> Counter[str]:
+    """How many responses say each answer; empty where they are not short."""
+    short = sum(count_words(r) <= most_words for r in responses)
+    return (
+        Counter(map(_answer, responses)) if most_words and 2 * short > len(responses) else Counter()
+    )
+
+
+def _answer(response: str) -> str:
+    return " ".join(response.lower().split()).strip(" .!\"'")
 
 
 def _perplexities(
