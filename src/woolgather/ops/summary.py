@@ -110,8 +110,8 @@ def _views(
                 _rate(m, "heldout"),
                 _percent(m.values.get("stops")),
                 _percent(m.values.get("loops")),
-                m.values.get("length_ratio"),
-                m.values.get("distinct_2"),
+                _rounded(m.values.get("length_ratio")),
+                _rounded(m.values.get("distinct_2")),
             ]
         )
     columns = [
@@ -142,6 +142,10 @@ def _rate(measure: Metrics, by: str) -> str:
     if found is None:
         return "not measured"
     return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _rounded(value: Any) -> float | None:
+    return round(float(value), 2) if isinstance(value, int | float) else None
 
 
 def _percent(value: Any) -> float | None:
