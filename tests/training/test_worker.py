@@ -12,6 +12,7 @@ import transformers
 import trl.trainer.utils
 
 from woolgather.artifacts import Model
+from woolgather.errors import ConfigError
 from woolgather.ops.train import encode, write_tokens
 from woolgather.records import Example
 from woolgather.training import files, worker
@@ -160,3 +161,20 @@ def test_sampling_defaults_that_only_warn_are_left_out(tmp_path):
     path.write_text(json.dumps({"do_sample": True, "temperature": 0.6}))
     files.tidy_generation_config(tmp_path)
     assert json.loads(path.read_text()) == {"do_sample": True, "temperature": 0.6}
+
+
+def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    (tmp_path / "data").mkdir()
+    write_tokens(encode(ROWS, Model(str(tiny_model))), tmp_path / "data" / "train")
+    job = {
+        "start": str(tiny_model),
+        "data": str(tmp_path / "data"),
+        "config": OPTIONS.model_dump(mode="json"),
+        "seed": 1,
+        "execution": {"cpu": True, "processes": 2},
+    }
+    with pytest.raises(
+        ConfigError, match="2 processes were asked for, and there are devices for 1"
+    ):
+        worker.train(job, tmp_path)

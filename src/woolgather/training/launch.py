@@ -71,6 +71,7 @@ class LocalTrainer:
         identity = _identity(job)
         execution: dict[str, JSON] = {
             "cpu": self.cpu,
+            "processes": None if self.config_file else self.num_processes,
             "micro_batch_size": self.micro_batch_size,
             "checkpoint_every": self.checkpoint_every,
             "recompute": False,

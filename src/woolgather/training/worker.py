@@ -23,6 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from woolgather.children import watch_parent
+
+if __name__ == "__main__":
+    watch_parent()  # before the imports below, which take seconds
+
 import numpy as np
 import peft
 import psutil
@@ -31,7 +36,6 @@ import transformers
 import trl
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from woolgather.children import watch_parent
 from woolgather.errors import ConfigError, WoolgatherError
 from woolgather.records import JSON
 from woolgather.storage import write_json
@@ -47,7 +51,6 @@ class StopRequested(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Carries out the job file named by the first argument; returns the exit code."""
-    watch_parent()
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     out = Path(job["out"])
     try:
@@ -88,6 +91,11 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
     rows, held = (_rows(Path(job["data"]) / f"{n}.parquet") for n in ("train", "validation"))
     lengths = [len(ids) for ids in rows["input_ids"]]
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world < int(execution.get("processes") or 1):
+        raise ConfigError(
+            f"{execution['processes']} processes were asked for, and there are devices for {world}. "
+            "One process uses all cores of a CPU: set processes to 1."
+        )
     micro, scarce = fit(
         config.batch_size,
         world,
