@@ -26,7 +26,7 @@ from woolgather.artifacts import Model
 from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
 from woolgather.records import JSON
 
-CHUNK = 64
+CHUNK = 32
 """Log-probability and embedding calls are asked, and remembered, this many at a time."""
 
 
