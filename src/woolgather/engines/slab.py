@@ -29,6 +29,8 @@ from transformers.cache_utils import Cache
 
 NAME = "woolgather"
 _GROW = 64
+_SCORES = 1 << 24
+"""Attention scores worked on at once."""
 _here = threading.local()
 
 
@@ -180,30 +182,44 @@ class Slab(Cache):  # type: ignore[misc]
         assert share.values is not None
         k = share.keys[self._slots, :, :, : self._width]
         v = share.values[self._slots, :, : self._width]
-        if t == 1:
-            out = self._decode(query.reshape(n, h, heads // h, d) * scale, k, v, share, window)
-            return out.reshape(n, 1, heads, d)
-        if share.prefix_keys is not None and share.prefix_values is not None:
-            k = torch.cat([share.prefix_keys.expand(n, -1, -1, -1), k], dim=-1)
-            v = torch.cat([share.prefix_values.expand(n, -1, -1, -1), v], dim=-2)
-        return _dense(query, k.transpose(-1, -2), v, self.blocked(window), scale).transpose(1, 2)
+        blocked = self.blocked(window)
+        each = heads * t * blocked.shape[-1]
+        if each > _SCORES:
+            if share.prefix_keys is not None and share.prefix_values is not None:
+                k = torch.cat([share.prefix_keys.expand(n, -1, -1, -1), k], dim=-1)
+                v = torch.cat([share.prefix_values.expand(n, -1, -1, -1), v], dim=-2)
+            return _dense(query, k.transpose(-1, -2), v, blocked, scale).transpose(1, 2)
+        q = query.reshape(n, h, -1, d) * scale
+        some = max(1, _SCORES // each)
+        cuts = [slice(i, i + some) for i in range(0, n, some)]
+        parts = [_behind_prefix(q[c], k[c], v[c], share, blocked[c]) for c in cuts]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return out.reshape(n, heads, t, d).transpose(1, 2)
 
-    def _decode(self, q: Tensor, k: Tensor, v: Tensor, share: _Layer, window: Any) -> Tensor:
-        """One query a row: q [n, h, g, d], already scaled; returns the same shape."""
-        n, h, g, d = q.shape
-        p = self.prefix
-        scores = q @ k
-        if share.prefix_keys is not None:
-            flat = q.transpose(0, 1).reshape(h, n * g, d)
-            shared = (flat @ share.prefix_keys).view(h, n, g, p).transpose(0, 1)
-            scores = torch.cat([shared, scores], dim=-1)
-        scores = scores.masked_fill(self.blocked(window), float("-inf"))
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
-        out = weights[..., p:] @ v
-        if share.prefix_values is not None:
-            flat = weights[..., :p].transpose(0, 1).reshape(h, n * g, p)
-            out = out + (flat @ share.prefix_values).view(h, n, g, d).transpose(0, 1)
-        return out
+
+def _behind_prefix(q: Tensor, k: Tensor, v: Tensor, share: _Layer, blocked: Tensor) -> Tensor:
+    """Attention of scaled queries [n, h, g * t, d] to the prefix and to k, v; the same shape.
+
+    As in transformers' eager attention, scores are in the model's dtype and weights are computed in
+    float32.
+    """
+    n, h, gt, d = q.shape
+    p = 0
+    scores = q @ k
+    if share.prefix_keys is not None:
+        p = share.prefix_keys.shape[-1]
+        flat = q.transpose(0, 1).reshape(h, n * gt, d)
+        shared = (flat @ share.prefix_keys).view(h, n, gt, p).transpose(0, 1)
+        scores = torch.cat([shared, scores], dim=-1)
+    if blocked.shape[2] > 1:
+        blocked = blocked.repeat(1, 1, gt // blocked.shape[2], 1)
+    scores = scores.masked_fill_(blocked, float("-inf"))
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    out = weights[..., p:] @ v
+    if share.prefix_values is not None:
+        flat = weights[..., :p].transpose(0, 1).reshape(h, n * gt, p)
+        out = out + (flat @ share.prefix_values).view(h, n, gt, d).transpose(0, 1)
+    return out
 
 
 def _dense(query: Tensor, keys: Tensor, values: Tensor, blocked: Tensor, scale: float) -> Tensor:
