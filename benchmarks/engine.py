@@ -15,9 +15,11 @@ Prints seconds and, for each case, the ratio generate / engine.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
 from typing import Any
 
 import torch
@@ -33,20 +35,32 @@ Case = list[tuple[list[int], int]]
 SETTINGS = {"temperature": 0.8, "top_p": 0.95}
 
 
-def shared_case(rows: int, shared: int, own: int, new: int, vocabulary: int) -> Case:
+def passages(engine: TransformersEngine) -> Callable[[int], list[int]]:
+    """A draw of n tokens of running text, made of our seed tasks in random order."""
+    place = resources.files("woolgather").joinpath("seeds", "seeds.jsonl")
+    rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    texts = [f"{r['instruction']}\n{r.get('input', '')}\n{r['response']}\n\n" for r in rows]
     chance = random.Random(1)
-    draw = range(vocabulary // 10, vocabulary // 2)
-    head = chance.choices(draw, k=shared)
-    return [(head + chance.choices(draw, k=own), new) for _ in range(rows)]
+
+    def draw(n: int) -> list[int]:
+        ids: list[int] = []
+        while len(ids) < n:
+            ids += engine.renderer.continuation_ids(chance.choice(texts))
+        return ids[:n]
+
+    return draw
 
 
-def varied_case(rows: int, low: int, high: int, vocabulary: int) -> Case:
+def shared_case(
+    draw: Callable[[int], list[int]], rows: int, shared: int, own: int, new: int
+) -> Case:
+    head = draw(shared)
+    return [(head + draw(own), new) for _ in range(rows)]
+
+
+def varied_case(draw: Callable[[int], list[int]], rows: int, low: int, high: int) -> Case:
     chance = random.Random(2)
-    draw = range(vocabulary // 10, vocabulary // 2)
-    return [
-        (chance.choices(draw, k=chance.randint(40, 300)), chance.randint(low, high))
-        for _ in range(rows)
-    ]
+    return [(draw(chance.randint(40, 300)), chance.randint(low, high)) for _ in range(rows)]
 
 
 def by_engine(engine: TransformersEngine, case: Case) -> int:
@@ -109,13 +123,15 @@ def compare(
     return ratio
 
 
-def cases(quick: bool, vocabulary: int) -> Iterator[tuple[str, Case, tuple[int, ...]]]:
+def cases(
+    draw: Callable[[int], list[int]], quick: bool
+) -> Iterator[tuple[str, Case, tuple[int, ...]]]:
     if quick:
-        yield "shared", shared_case(16, 200, 20, 16, vocabulary), (4, 8, 16)
-        yield "varied", varied_case(32, 4, 64, vocabulary), (8, 16, 32)
+        yield "shared", shared_case(draw, 16, 200, 20, 16), (4, 8, 16)
+        yield "varied", varied_case(draw, 32, 4, 64), (8, 16, 32)
     else:
-        yield "shared", shared_case(64, 800, 40, 64, vocabulary), (16, 32, 64)
-        yield "varied", varied_case(128, 16, 256, vocabulary), (16, 32, 64)
+        yield "shared", shared_case(draw, 64, 800, 40, 64), (16, 32, 64)
+        yield "varied", varied_case(draw, 128, 16, 256), (16, 32, 64)
 
 
 def main() -> None:
@@ -131,12 +147,12 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     net = AutoModelForCausalLM.from_pretrained(path, dtype=engine.dtype).to(engine.device).eval()
-    vocabulary = len(engine.renderer.tokenizer)
+    draw = passages(engine)
     print(f"{path}, {engine.dtype}, {engine.device}, {torch.get_num_threads()} threads")
-    warm = shared_case(4, 40, 10, 4, vocabulary)
+    warm = shared_case(draw, 4, 40, 10, 4)
     by_engine(engine, warm)
     by_generate(net, warm, 4)
-    for name, case, sizes in cases(asked.quick, vocabulary):
+    for name, case, sizes in cases(draw, asked.quick):
         if asked.case in (None, name):
             compare(name, engine, net, case, sizes, asked.rounds)
 
