@@ -1,0 +1,346 @@
+"""Views as inline SVG and HTML: one drawing function per kind, and nothing that knows an op.
+
+Drawings carry classes, not colours, so that the page's style sheet decides for light, dark and
+print; and no style attributes, so that the page can forbid them. Every text is escaped here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from markupsafe import Markup
+
+from woolgather.records import JSON
+from woolgather.report.frame import Frame, Point, value_range
+from woolgather.report.text import (
+    as_estimate,
+    cell,
+    is_estimate,
+    is_number,
+    number,
+    places_of,
+    visible,
+    words,
+)
+from woolgather.views import View
+
+COLOURS = 8
+"""Classes s0..s7 of the style sheet."""
+TABLE_ROWS = 80
+SCATTER_POINTS = 700
+"""Drawn of one group; more only add ink and bytes."""
+REASONS = 12
+
+
+def draw(view: View) -> Markup:
+    """The drawing of a view; one of an unknown kind, or with broken data, is shown as its data."""
+    drawer = DRAWERS.get(view.kind)
+    if drawer is not None:
+        try:
+            return drawer(view)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            pass
+    text = json.dumps(view.data, ensure_ascii=False, indent=1, default=str)
+    return Markup("<pre class=raw>{}</pre>").format(visible(text, 4000))
+
+
+def funnel(view: View) -> Markup:
+    stages = [(str(name), int(count)) for name, count in view.data["stages"]]
+    reasons = sorted(view.data.get("reasons", {}).items(), key=lambda r: (-int(r[1]), r[0]))
+    shown = [(words(name), int(count)) for name, count in reasons[:REASONS]]
+    if rest := reasons[REASONS:]:
+        shown.append((f"{len(rest)} other reasons", sum(int(count) for _, count in rest)))
+    top = max((count for _, count in stages), default=0)
+    lines, before = [], None
+    for name, count in stages:
+        lost = before - count if before is not None else 0
+        lines.append(_bar_row(words(name), count, top, "s0", f"−{lost:,}" if lost > 0 else ""))
+        before = count
+    html = _bar_table(lines)
+    if shown:
+        most = max(count for _, count in shown)
+        rows = [_bar_row(name, count, most, "aside", "") for name, count in shown]
+        html += Markup("<p class=minor>Set aside, by reason</p>") + _bar_table(rows)
+    return html
+
+
+def histogram(view: View) -> Markup:
+    edges = [float(e) for e in view.data["edges"]]
+    series = {str(k): [float(c) for c in v] for k, v in view.data["series"].items()}
+    if len(edges) < 2 or not series:
+        return _nothing()
+    totals = [sum(counts) for counts in series.values()]
+    shares = len(series) > 1 and max(totals) > 1.5 * max(min(totals), 1)
+    if shares:
+        series = {
+            k: [c / (t or 1) for c in v] for (k, v), t in zip(series.items(), totals, strict=True)
+        }
+    frame = Frame(
+        (edges[0], edges[-1]),
+        (0.0, max(max(counts, default=0) for counts in series.values()) or 1.0),
+        str(view.data.get("x", "")),
+        "share" if shares else "rows",
+        whole=not shares,
+    )
+    body = []
+    for i, (name, counts) in enumerate(series.items()):
+        if len(series) == 1:
+            body += [
+                frame.box(a, b, c, f"s{i}", f"{number(a)} – {number(b)}: {number(c)}")
+                for a, b, c in zip(edges, edges[1:], counts, strict=False)
+                if c
+            ]
+        else:
+            corners = [(edges[0], 0.0)]
+            for a, b, c in zip(edges, edges[1:], counts, strict=False):
+                corners += [(a, c), (b, c)]
+            body.append(frame.area([*corners, (edges[-1], 0.0)], f"s{i % COLOURS}", name))
+    label = f"{view.title}: " + ", ".join(
+        f"{name} {number(total)}" for name, total in zip(series, totals, strict=True)
+    )
+    names = [f"{n} ({number(t)})" for n, t in zip(series, totals, strict=True)]
+    return _legend(names if len(series) > 1 else []) + frame.svg(body, label)
+
+
+def curve(view: View) -> Markup:
+    series = {str(name): _points(points) for name, points in view.data["series"].items()}
+    every = [p for points in series.values() for p in points]
+    if not every:
+        return _nothing()
+    frame = Frame(
+        value_range(p[0] for p in every),
+        value_range((p[1] for p in every), pad=0.06),
+        str(view.data.get("x", "")),
+        str(view.data.get("y", "")),
+        steps=all(x.is_integer() for x, _ in every),
+    )
+    body = []
+    for i, (name, points) in enumerate(series.items()):
+        body.append(frame.line(points, f"s{i % COLOURS}", name))
+        if len(points) <= 30:
+            body += [
+                frame.dot(p, f"s{i % COLOURS}", 2.6, f"{name}: {number(p[0])}, {number(p[1])}")
+                for p in points
+            ]
+    return _legend(list(series) if len(series) > 1 else []) + frame.svg(body, view.title)
+
+
+def scatter(view: View) -> Markup:
+    groups = {str(name): _thin(list(pts)) for name, pts in view.data["groups"].items()}
+    every = [p for points in groups.values() for p in _points(points)]
+    if not every:
+        return _nothing()
+    frame = Frame(
+        value_range((p[0] for p in every), pad=0.05),
+        value_range((p[1] for p in every), pad=0.05),
+        str(view.data.get("x", "")),
+        str(view.data.get("y", "")),
+        height=400,
+    )
+    labels: Mapping[str, Sequence[JSON]] = view.data.get("labels") or {}
+    colour = {name: f"s{i % COLOURS}" for i, name in enumerate(groups)}
+    body = []
+    for name, points in sorted(groups.items(), key=lambda g: -len(g[1])):
+        texts = _thin(list(labels.get(name, ())))
+        for i, raw in enumerate(points):
+            if kept := _points([raw]):
+                tip = f"{name}: {texts[i]}" if i < len(texts) else name
+                body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
+    names = [f"{n} ({len(view.data['groups'][n]):,})" for n in groups]
+    return _legend(names) + frame.svg(body, view.title)
+
+
+def table(view: View) -> Markup:
+    columns = [str(c) for c in view.data["columns"]]
+    rows = [list(row) for row in view.data["rows"]]
+    html = grid(columns, rows[:TABLE_ROWS])
+    if (more := len(rows) - TABLE_ROWS) > 0:
+        html += Markup("<p class=minor>… and {:,} more in the step's record</p>").format(more)
+    return html
+
+
+def alarm(view: View) -> Markup:
+    level = str(view.data.get("level", "warning"))
+    level = level if level in ("note", "warning", "error") else "warning"
+    return Markup('<p class="alarm {}"><b>{}</b> {}</p>').format(
+        level, visible(view.title, 120) or level.capitalize(), visible(str(view.data["text"]), 2000)
+    )
+
+
+DRAWERS: Mapping[str, Callable[[View], Markup]] = {
+    "funnel": funnel,
+    "histogram": histogram,
+    "curve": curve,
+    "scatter": scatter,
+    "table": table,
+    "alarm": alarm,
+}
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
+    """An HTML table; numbers to the right, and a whisker beside every number with an interval.
+
+    An interval is a cell {"value", "low", "high"}, a text like "0.31 [0.27, 0.35]", or the columns
+    "low" and "high" after a number.
+    """
+    columns, joined = _with_intervals(list(columns), [list(row) for row in rows])
+    body = [[as_estimate(value) for value in row[: len(columns)]] for row in joined]
+    sides = [[row[i] for row in body if i < len(row)] for i in range(len(columns))]
+    right = [_is_numeric(side) for side in sides]
+    drawn = [any(is_estimate(v) for v in side) and r for side, r in zip(sides, right, strict=True)]
+    scales = [value_range(_ends(side)) for side in sides]
+    places = [places_of([*side, *_ends(side)]) for side in sides]
+
+    def one(i: int, value: JSON) -> Markup:
+        whisker = _whisker(value, scales[i]) if is_estimate(value) else Markup("")
+        before = Markup("<td class=w>{}</td>").format(whisker) if drawn[i] else Markup("")
+        tag = "<td class=n>" if right[i] else "<td dir=auto>"
+        return before + Markup(tag + "{}</td>").format(cell(value, places=places[i] or None))
+
+    heads = [
+        Markup('<th scope=col class="{}"{}>{}</th>').format(
+            "n" if right[i] else "", Markup(" colspan=2") if drawn[i] else "", words(c)
+        )
+        for i, c in enumerate(columns)
+    ]
+    lines = [
+        Markup("<tr>{}</tr>").format(Markup("").join(one(i, v) for i, v in enumerate(row)))
+        for row in body
+    ]
+    return Markup(
+        "<div class=wide tabindex=0><table class=grid><thead><tr>{}</tr></thead>"
+        "<tbody>{}</tbody></table></div>"
+    ).format(Markup("").join(heads), Markup("").join(lines))
+
+
+def _is_numeric(values: Sequence[JSON]) -> bool:
+    """Whether a column is one of numbers, a few short words such as "not measured" aside."""
+    some = [v for v in values if is_number(v) or is_estimate(v)]
+    others = [v for v in values if not (v is None or is_number(v) or is_estimate(v))]
+    return len(some) > len(others) and all(len(cell(v)) <= 24 for v in others)
+
+
+def _ends(values: Iterable[JSON]) -> list[float]:
+    found = [v for v in values if is_estimate(v)]
+    return [v[k] for v in found for k in ("low", "value", "high") if is_number(v[k])]
+
+
+def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None = None) -> Markup:
+    """One measure over iterations, with whiskers where it has intervals; unknown values are gaps.
+
+    The axis spans `within`, or the values and at least a fifth of the greatest: a change in the
+    third digit should not look like a cliff.
+    """
+    width, height = 280, 150
+    known = [(i, name, value) for i, (name, value) in enumerate(points) if value is not None]
+    ends = [
+        float(v)
+        for _, _, value in known
+        for v in ((value["value"], value["low"], value["high"]) if is_estimate(value) else (value,))
+        if is_number(v)
+    ]
+    low, high = within or value_range(ends, pad=0.12)
+    short = 0.2 * max((abs(v) for v in ends), default=0.0) - (high - low)
+    if short > 0:
+        low, high = low - short / 2, high + short / 2
+    frame = Frame((-0.4, len(points) - 0.6), (low, high), "", "", width, height, xticks=False)
+    body, line = [], []
+    for i, name, value in known:
+        middle = value["value"] if is_estimate(value) else value
+        if not is_number(middle):
+            continue
+        if is_estimate(value) and is_number(value["low"]) and is_number(value["high"]):
+            body.append(frame.line([(i, value["low"]), (i, value["high"])], "s0 whisker"))
+        line.append((float(i), float(middle)))
+        body.append(frame.dot(line[-1], "s0", 3.6, f"{name}: {cell(value)}"))
+    names = [
+        frame.text(frame.x(i), height - 10, visible(name, 12), "tick", "mid")
+        for i, (name, _) in enumerate(points)
+        if len(points) <= 6 or i in (0, len(points) - 1)
+    ]
+    return frame.svg([frame.line(line, "s0", title), *body, *names], title)
+
+
+def bar(value: float, top: float, classes: str, second: float = 0.0) -> Markup:
+    """A horizontal bar of value / top, followed by `second` / top as what was set aside."""
+    a, b = (100 * v / top if top > 0 else 0.0 for v in (value, second))
+    return Markup(
+        '<svg class=bar viewBox="0 0 100 8" preserveAspectRatio=none aria-hidden=true>'
+        '<rect class=rail width=100 height=8 /><rect class="{}" width="{:.2f}" height=8 />'
+        '<rect class=aside x="{:.2f}" width="{:.2f}" height=8 /></svg>'
+    ).format(classes, a, a, b)
+
+
+def _whisker(value: Mapping[str, JSON], scale: Point) -> Markup:
+    low, middle, high = (value[k] for k in ("low", "value", "high"))
+    if not all(is_number(v) for v in (low, middle, high)):
+        return Markup("")
+    a, b = scale
+    place = [4 + 92 * (v - a) / ((b - a) or 1) for v in (low, middle, high, 0.0)]
+    zero = (
+        Markup("<line class=zero x1={0:.1f} x2={0:.1f} y1=0 y2=16 />").format(place[3])
+        if a <= 0 <= b
+        else ""
+    )
+    sure = "s0" if low > 0 else "aside" if high < 0 else "unsure"
+    return Markup(
+        "<svg class=whisk viewBox='0 0 100 16' aria-hidden=true>{}"
+        '<line class="line {}" x1="{:.1f}" x2="{:.1f}" y1=8 y2=8 />'
+        '<circle class="{}" cx="{:.1f}" cy=8 r=3.4 /></svg>'
+    ).format(zero, sure, place[0], place[2], sure, place[1])
+
+
+def _with_intervals(
+    columns: list[str], rows: list[list[JSON]]
+) -> tuple[list[str], list[list[JSON]]]:
+    """Join "x", "low", "high" columns into one of estimates."""
+    lower = [c.lower() for c in columns]
+    for i in range(1, len(columns) - 1):
+        if lower[i] == "low" and lower[i + 1] == "high":
+            joined = []
+            for row in rows:
+                value, low, high = row[i - 1 : i + 2]
+                known = all(is_number(v) for v in (value, low, high))
+                one = {"value": value, "low": low, "high": high} if known else value
+                joined.append([*row[: i - 1], one, *row[i + 2 :]])
+            return _with_intervals([*columns[:i], *columns[i + 2 :]], joined)
+    return columns, rows
+
+
+def _bar_table(rows: Sequence[Markup]) -> Markup:
+    return Markup("<table class=bars>{}</table>").format(Markup("").join(rows))
+
+
+def _bar_row(name: str, count: int, top: float, classes: str, note: str) -> Markup:
+    return Markup(
+        "<tr><th scope=row>{}</th><td>{}</td><td class=n>{:,}</td><td class='n lost'>{}</td></tr>"
+    ).format(visible(name, 60), bar(count, top, classes), count, note)
+
+
+def _legend(names: Sequence[str]) -> Markup:
+    if not names:
+        return Markup("")
+    items = [
+        Markup(
+            '<li><svg class=key viewBox="0 0 10 10" aria-hidden=true>'
+            '<rect class="s{}" width=10 height=10 rx=2 /></svg>{}</li>'
+        ).format(i % COLOURS, visible(name, 60))
+        for i, name in enumerate(names)
+    ]
+    return Markup("<ul class=legend>{}</ul>").format(Markup("").join(items))
+
+
+def _nothing() -> Markup:
+    return Markup("<p class=minor>Nothing to draw: no values.</p>")
+
+
+def _points(raw: Iterable[Sequence[JSON]]) -> list[Point]:
+    """The points whose numbers are known and finite."""
+    return [(float(p[0]), float(p[1])) for p in raw if is_number(p[0]) and is_number(p[1])]
+
+
+def _thin(items: list[JSON]) -> list[JSON]:
+    if len(items) <= SCATTER_POINTS:
+        return items
+    return [items[i * len(items) // SCATTER_POINTS] for i in range(SCATTER_POINTS)]

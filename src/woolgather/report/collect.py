@@ -1,0 +1,363 @@
+"""What a page about a run says, read from its records: headings, numbers and views, no markup.
+
+It knows the kinds of results and of views. Which recipe ran, and what its ops mean, it does not
+know: steps of one name in several iterations belong together, and a metrics value called `sentence`
+is the run's verdict. That is all.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from woolgather.records import JSON
+from woolgather.report.text import (
+    between,
+    cell,
+    duration,
+    flatten,
+    is_estimate,
+    is_number,
+    number,
+    when,
+    words,
+)
+from woolgather.step_record import (
+    RunRecord,
+    StepRecord,
+    current_steps,
+    read_launches,
+    read_run,
+    split_name,
+)
+from woolgather.views import View, curve
+
+FAMILY = 6
+"""A value with more parts than this is a table of its own, no set of series."""
+LEVELS = ("error", "warning", "note")
+
+Line = tuple[str, list[tuple[str, JSON]]]
+"""A measure, and its value at each iteration."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step as the page shows it."""
+
+    record: StepRecord
+    entry: Mapping[str, Any]
+    anchor: str
+
+    @cached_property
+    def place(self) -> tuple[str, int | None, str]:
+        """Scope, iteration, last word of the name."""
+        return split_name(self.record.step)
+
+    @property
+    def scope(self) -> str:
+        return self.place[0]
+
+    @property
+    def name(self) -> str:
+        return self.place[2]
+
+    @property
+    def used(self) -> int:
+        return int(self.record.result.get("count") or 0)
+
+    @property
+    def aside(self) -> list[tuple[str, int]]:
+        """Reasons and counts, the most frequent first."""
+        return sorted(self.record.set_aside.items(), key=lambda r: (-r[1], r[0]))
+
+    @property
+    def lost(self) -> int:
+        return sum(self.record.set_aside.values())
+
+    @property
+    def views(self) -> list[View]:
+        return self.record.shown()
+
+    @property
+    def brief(self) -> str:
+        """The result in a few words."""
+        result = self.record.result
+        if self.record.kind == "dataset":
+            return f"{number(self.used)} rows"
+        if self.record.kind == "model":
+            return "model"
+        if self.record.kind == "metrics":
+            return _headline(result.get("values") or {})
+        leaves = [leaf for _, leaf in flatten(result.get("value")) if leaf is not None]
+        return cell(leaves[0], 24) if leaves else "nothing"
+
+    @property
+    def why(self) -> str:
+        return str(self.record.result.get("why", "")) if self.record.kind == "choice" else ""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    level: str
+    title: str
+    text: str
+    step: Step
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, read."""
+
+    path: Path
+    head: Mapping[str, JSON]
+    launches: Sequence[RunRecord]
+    steps: Sequence[Step]
+    verdict: str = ""
+    verdict_step: Step | None = None
+    alarms: Sequence[Alarm] = field(default_factory=tuple)
+
+    @property
+    def last(self) -> RunRecord | None:
+        return self.launches[-1] if self.launches else None
+
+    @property
+    def scopes(self) -> list[str]:
+        """Scopes in order of their first step, without the root."""
+        return list(dict.fromkeys(step.scope for step in self.steps if step.scope))
+
+    def of(self, scope: str) -> list[Step]:
+        return [step for step in self.steps if step.scope == scope]
+
+
+def read_run_dir(path: Path) -> Run:
+    """Raises RunDirError when it is none, or of a newer format, or a record is broken."""
+    head = read_run(path)
+    launches = read_launches(path)
+    steps = [
+        Step(record, entry, f"step-{i}") for i, (entry, record) in enumerate(current_steps(path))
+    ]
+    verdict, source = "", None
+    for step in steps:
+        said = (step.record.result.get("values") or {}).get("sentence")
+        if step.record.kind == "metrics" and isinstance(said, str) and said:
+            verdict, source = said, step
+    return Run(path, head, launches, steps, verdict, source, tuple(_alarms(steps)))
+
+
+def _alarms(steps: Sequence[Step]) -> list[Alarm]:
+    """Those of the views, and warnings of the record that no view says; the gravest first."""
+    found = []
+    for step in steps:
+        said = set()
+        for view in step.views:
+            if view.kind == "alarm":
+                level = str(view.data.get("level", "warning"))
+                text = str(view.data.get("text", ""))
+                level = level if level in LEVELS else "warning"
+                found.append(Alarm(level, view.title, text, step))
+                said.add(text)
+        found += [Alarm("warning", "", str(w), step) for w in step.record.warnings if w not in said]
+    return sorted(found, key=lambda a: LEVELS.index(a.level))
+
+
+def label_of(scope: str) -> str:
+    """ "iter2" -> "iteration 2"; other scopes as they are."""
+    number_ = split_name(f"{scope}/x")[1]
+    if number_ is None or not scope.split("/")[-1].startswith("iter"):
+        return words(scope)
+    outer = scope.rpartition("/")[0]
+    return (f"{outer} · " if outer else "") + f"iteration {number_}"
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What ran, on what, when: the head of the page."""
+    last = run.last
+    config = last.config if last and isinstance(last.config, dict) else {}
+    known = dict(last.provenance) if last else {}
+    seconds = [between(launch.started, launch.finished) for launch in run.launches]
+    worked = sum(s for s in seconds if s is not None)
+    launches = f" in {len(run.launches)} launches" if len(run.launches) > 1 else ""
+    tokens = sum(step.record.calls.get("completion_tokens", 0) for step in run.steps)
+    lines = [
+        ("Recipe", run.head.get("recipe")),
+        ("Base model", _name(config.get("base"))),
+        ("Seeds", _name(config.get("seeds"))),
+        ("Started", when(run.launches[0].started) if run.launches else None),
+        ("Time", duration(worked) + launches if any(s is not None for s in seconds) else None),
+        ("Tokens written", number(tokens) if tokens else None),
+        ("Machine", _machine(known.get("hardware"))),
+        ("Version", _version(known)),
+        ("Replicate", number(n) if is_number(n := run.head.get("replicate")) and n else None),
+    ]
+    return [(name, str(value)) for name, value in lines if value]
+
+
+def command(run: Run) -> str:
+    """The command line of the latest launch, to be pasted; empty when unknown."""
+    argv = run.last.provenance.get("argv") if run.last else None
+    if not isinstance(argv, list) or not argv:
+        return ""
+    name = os.path.basename(str(argv[0]))
+    name = "woolgather" if name in ("__main__.py", "-m", "-c", "") else name
+    return shlex.join([name, *map(str, argv[1:])])
+
+
+def settings(run: Run) -> list[tuple[str, str, bool]]:
+    """Key, value, whether it changed in the latest launch."""
+    if run.last is None or not isinstance(run.last.config, dict):
+        return []
+    changed = [line.partition(":")[0] for line in run.last.config_changes]
+    return [
+        (key, cell(value, 400), any(key == c or key.startswith(f"{c}.") for c in changed))
+        for key, value in flatten(run.last.config)
+    ]
+
+
+def provenance(run: Run) -> list[tuple[str, str]]:
+    known = dict(run.last.provenance) if run.last else {}
+    known.pop("argv", None)
+    own = [("created", run.head.get("created")), ("date in prompts", run.head.get("date"))]
+    return [(k, cell(v)) for k, v in [*own, *flatten(known)] if v not in (None, "", [])]
+
+
+def series(run: Run) -> list[tuple[str, tuple[float, float] | None, list[Line]]]:
+    """Groups of series over iterations: (step name, range of the axis if it is known, lines).
+
+    Rows kept as a share by each step that sets aside, and every number that metrics of one name have
+    in at least two places. A step of the root that shares the name comes first, as "before".
+    """
+    shares: list[Line] = []
+    groups: list[tuple[str, tuple[float, float] | None, list[Line]]] = []
+    for name, steps in _by_name(run).items():
+        if len(steps) < 2:
+            continue
+        if steps[0].record.kind == "dataset" and any(step.lost for step in steps):
+            line: list[tuple[str, JSON]] = [
+                (short(s), s.used / (s.used + s.lost) if s.used + s.lost else None) for s in steps
+            ]
+            shares.append((name, line))
+        elif all(step.record.kind == "metrics" for step in steps):
+            found = _measures(steps)
+            if found:
+                groups.append((words(name), None, found))
+    return [*groups, *([("share of rows kept", (0.0, 1.0), shares)] if shares else [])]
+
+
+def overlays(run: Run) -> list[View]:
+    """Histograms and curves of one title in several iterations, drawn over one another."""
+    found: dict[tuple[str, str, str], list[tuple[str, View]]] = {}
+    for step in run.steps:
+        for view in step.views:
+            if view.kind in ("histogram", "curve") and step.scope and view.data.get("series"):
+                found.setdefault((view.kind, step.name, view.title), []).append((short(step), view))
+    drawn = [
+        _overlay(title, parts) for (_, _, title), parts in found.items() if 2 <= len(parts) <= 8
+    ]
+    return [view for view in drawn if view is not None]
+
+
+def short(step: Step) -> str:
+    return step.scope or "before"
+
+
+def _overlay(title: str, parts: Sequence[tuple[str, View]]) -> View | None:
+    first = parts[0][1]
+    try:
+        lines = {name: next(iter(view.data["series"].values())) for name, view in parts}
+        if first.kind == "curve":
+            return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]))
+        edges = first.data["edges"]
+        if all(view.data["edges"] == edges for _, view in parts):
+            data = {"edges": edges, "series": lines, "x": first.data["x"]}
+            return View("histogram", title, data)
+        shapes = {
+            name: _density(view.data["edges"], counts)
+            for (name, counts), (_, view) in zip(lines.items(), parts, strict=True)
+        }
+        return curve(title, shapes, x=str(first.data["x"]), y="density")
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _density(edges: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:
+    total = sum(counts) or 1
+    pairs = zip(edges, edges[1:], counts, strict=False)
+    return [((a + b) / 2, c / total / ((b - a) or 1)) for a, b, c in pairs]
+
+
+def _by_name(run: Run) -> dict[str, list[Step]]:
+    """Steps by the last word of their name and the scope around their iteration, if in any."""
+    found: dict[str, list[Step]] = {}
+    for step in run.steps:
+        found.setdefault(step.name, []).append(step)
+    return {
+        name: [s for s in steps if s.record.kind == steps[-1].record.kind]
+        for name, steps in found.items()
+        if any(step.scope for step in steps)
+    }
+
+
+def _measures(steps: Sequence[Step]) -> list[Line]:
+    columns = [dict(_numbers(step.record.result.get("values") or {})) for step in steps]
+    keys = list(dict.fromkeys(key for column in columns for key in column))
+    lines = [
+        (key, [(short(s), column.get(key)) for s, column in zip(steps, columns, strict=True)])
+        for key in keys
+    ]
+    return [(key, line) for key, line in lines if sum(v is not None for _, v in line) > 1]
+
+
+def _numbers(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+    for key, value in values.items():
+        if is_number(value) or is_estimate(value):
+            yield key, value
+        elif isinstance(value, Mapping) and len(value) <= FAMILY:
+            for inner, leaf in flatten(value, key):
+                if is_number(leaf) or is_estimate(leaf):
+                    yield inner, leaf
+
+
+def _headline(values: Mapping[str, JSON]) -> str:
+    """The first number with an interval, else the count of numbers."""
+    for key, value in flatten(values):
+        if is_estimate(value):
+            return f"{words(key)} {cell(value['value'])}"
+    known = sum(is_number(value) for _, value in flatten(values))
+    return f"{known} number{'' if known == 1 else 's'}"
+
+
+def _name(value: JSON) -> str | None:
+    """A model or file as a short name: the last parts of a path."""
+    if isinstance(value, Mapping):
+        value = value.get("path") or value.get("name")
+    if not isinstance(value, str) or not value:
+        return None
+    parts = [p for p in value.split("/") if p]
+    return "/".join(parts[-2:]) if value.startswith(("/", "~", ".")) else value
+
+
+def _machine(hardware: JSON) -> str | None:
+    if not isinstance(hardware, Mapping):
+        return None
+    gpus = hardware.get("gpus") or []
+    parts = [str(g) for g in gpus] if isinstance(gpus, list) else []
+    cores, memory = hardware.get("cores"), hardware.get("memory_gib")
+    parts += [f"{cores} cores"] if cores else []
+    parts += [f"{cell(memory)} GiB"] if is_number(memory) else []
+    if not gpus and hardware.get("processor"):
+        parts.insert(0, str(hardware["processor"]))
+    return ", ".join(parts)
+
+
+def _version(known: Mapping[str, JSON]) -> str | None:
+    version, git = known.get("woolgather"), known.get("git")
+    if not version:
+        return None
+    if not isinstance(git, Mapping) or not git.get("commit"):
+        return str(version)
+    return f"{version} at {str(git['commit'])[:10]}{', with changes' if git.get('dirty') else ''}"

@@ -1,0 +1,114 @@
+"""Several runs side by side: where their settings differ, what was left after each step, measures.
+
+Plain data for a terminal, JSON or a page. A cell is a number, a text, None (not measured, or the run
+has no such step) or an estimate {"value", "low", "high"}; `woolgather.report.text.cell` writes any
+of them for people.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from woolgather.records import JSON
+from woolgather.report import collect
+from woolgather.report.collect import Run
+from woolgather.report.text import flatten, is_estimate, is_number
+
+
+def compare_runs(dirs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Tables {"title", "columns", "rows"}, a column a run; tables without a row are left out.
+
+    Raises RunDirError when one is no run directory, is of a newer format, or holds a broken record.
+    """
+    runs = [collect.read_run_dir(Path(path)) for path in dirs]
+    names = _names([Path(path) for path in dirs])
+    tables = [
+        ("Runs", "", _table(runs, _head)),
+        ("Settings that differ", "setting", _differing(_table(runs, _settings))),
+        ("Rows in use after each step", "step", _table(runs, _used)),
+        ("Rows set aside", "step: reason", _table(runs, _aside)),
+        ("Measures", "measure", _table(runs, _measures)),
+        ("Decisions", "step", _table(runs, _choices)),
+    ]
+    return [
+        {"title": title, "columns": [first, *names], "rows": rows}
+        for title, first, rows in tables
+        if rows
+    ]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as much as tells them apart."""
+    short = [path.resolve().name for path in paths]
+    if len(set(short)) == len(short):
+        return short
+    common = os.path.commonpath([path.resolve().parent for path in paths])
+    return [os.path.relpath(path.resolve(), common) for path in paths]
+
+
+def _table(runs: Sequence[Run], of: Callable[[Run], Mapping[str, JSON]]) -> list[list[JSON]]:
+    """A line a key, in order of first sight."""
+    columns = [of(run) for run in runs]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    return [[key, *(column.get(key) for column in columns)] for key in keys]
+
+
+def _differing(rows: list[list[JSON]]) -> list[list[JSON]]:
+    return [row for row in rows if any(value != row[1] for value in row[2:])]
+
+
+def _head(run: Run) -> dict[str, JSON]:
+    last = run.last
+    return {
+        "verdict": run.verdict or None,
+        "status": last.status if last else "not started",
+        **dict(collect.facts(run)),
+        "Steps": len(run.steps),
+        "Seconds of work": round(sum(step.record.seconds for step in run.steps), 1),
+    }
+
+
+def _settings(run: Run) -> dict[str, JSON]:
+    config = run.last.config if run.last else None
+    return dict(flatten(config)) if isinstance(config, Mapping) else {}
+
+
+def _used(run: Run) -> dict[str, JSON]:
+    return {step.record.step: step.used for step in run.steps if step.record.kind == "dataset"}
+
+
+def _aside(run: Run) -> dict[str, JSON]:
+    return {
+        f"{step.record.step}: {why}": count
+        for step in run.steps
+        if step.record.kind == "dataset"
+        for why, count in step.aside
+    }
+
+
+def _measures(run: Run) -> dict[str, JSON]:
+    return {
+        f"{step.record.step}: {key}": value
+        for step in run.steps
+        if step.record.kind == "metrics"
+        for key, value in flatten(step.record.result.get("values") or {})
+        if value is None or is_number(value) or is_estimate(value)
+    }
+
+
+def _choices(run: Run) -> dict[str, JSON]:
+    return {
+        step.record.step: _plain(step.record.result.get("value"))
+        for step in run.steps
+        if step.record.kind == "choice"
+    }
+
+
+def _plain(value: JSON) -> JSON:
+    """A decision that is a structure, as its parts in one line."""
+    if not isinstance(value, Mapping):
+        return value
+    return ", ".join(f"{k} {v}" for k, v in flatten(value) if v not in (None, "", []))

@@ -1,0 +1,214 @@
+"""A run directory as one HTML file: opened from disk, fetching nothing, trusting no text in it.
+
+The page forbids itself everything but its own style and script (by hash), so that a text which got
+past the escaping still could not act. The browser of rows gets its data as JSON and writes it with
+`textContent` only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from woolgather.report import charts, collect, rows, text
+from woolgather.report.collect import Run, Step
+from woolgather.views import View
+
+HERE = Path(__file__).parent
+MAX_ROWS = 300
+
+
+def write_report(
+    run_dir: Path, out: Path | None = None, *, title: str | None = None, max_rows: int = MAX_ROWS
+) -> Path:
+    """Write the report of a run, by default to RUN/report.html; the path of the file.
+
+    `max_rows` of each step are in the browser of rows. Raises RunDirError when `run_dir` is no run
+    directory, is of a newer format, or holds a broken record.
+    """
+    run = collect.read_run_dir(run_dir)
+    out = out or run_dir / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temp = out.with_name(f".{out.name}.tmp")
+    temp.write_text(render(run, title=title, max_rows=max_rows), encoding="utf-8", errors="replace")
+    temp.replace(out)
+    return out
+
+
+def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
+    """The page as text."""
+    style, script = (_asset(name) for name in ("style.css", "browser.js"))
+    tables = rows.sample(_sources(run), max_rows)
+    trends = [
+        (name, [(label, charts.trend(label, points, within)) for label, points in lines])
+        for name, within, lines in collect.series(run)
+    ]
+    sections = _sections(run)
+    shown = {v.title for v in run.verdict_step.views} if run.verdict_step else set()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            title=title or run.head.get("title") or run.path.resolve().name,
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            data=Markup(rows.script_json(rows.embed(tables))) if tables else None,
+            status=_status(run),
+            facts=collect.facts(run),
+            command=collect.command(run),
+            settings=collect.settings(run),
+            provenance=collect.provenance(run),
+            grid=_loop(run),
+            trends=trends,
+            overlays=[v for v in collect.overlays(run) if v.title not in shown],
+            sections=sections,
+            shown_steps=[step for _, _, steps in sections for step in steps],
+            models=[step for step in run.steps if step.record.kind == "model"],
+            warnings=_group(run.alarms),
+        )
+    )
+
+
+def _sources(run: Run) -> list[rows.Source]:
+    """Rows from outside that the current steps name, then each dataset step's."""
+    known = " ".join([*(str(step.record.payload) for step in run.steps)])
+    outside = [
+        rows.Source(f"inputs/{folder.name.rpartition('-')[0]}", folder)
+        for folder in sorted((run.path / "inputs").glob("*-*"))
+        if folder.name.rpartition("-")[2] in known and list(folder.glob("part-*.parquet"))
+    ]
+    return outside + [
+        rows.Source(step.record.step, run.path / str(step.entry["path"]))
+        for step in run.steps
+        if step.record.kind == "dataset"
+    ]
+
+
+def _status(run: Run) -> tuple[str, str]:
+    """A word for the state of the run, and what to say when there is no verdict."""
+    if run.last is None:
+        return "not started", "Nothing has run yet."
+    steps = f"{len(run.steps)} step{'' if len(run.steps) == 1 else 's'} done"
+    last = run.last
+    said = {
+        "finished": "It ended without a step that says what came of it.",
+        "running": "It is still running, or was killed; the same command continues it.",
+        "stopped": "It was stopped; the same command continues it.",
+        "failed": "It failed; what is finished is kept, and the same command continues it.",
+    }[last.status]
+    message = f" {text.visible(last.message, 600)}" if last.message else ""
+    return last.status, f"{said} {steps[0].upper()}{steps[1:]}.{message}"
+
+
+def _loop(run: Run) -> dict[str, object]:
+    """The grid: a line a step name, a column a scope; and what lies outside the scopes."""
+    scopes = run.scopes
+    steps = [step for step in run.steps if step.scope] or list(run.steps)
+    names = list(dict.fromkeys(step.name for step in steps))
+    cells = {(step.name, step.scope): step for step in steps}
+    top = max((step.used + step.lost for step in steps), default=0)
+    return {
+        "scopes": scopes or [""],
+        "lines": [(name, [cells.get((name, s)) for s in scopes or [""]]) for name in names],
+        "top": top,
+        "outside": [step for step in run.steps if not step.scope] if scopes else [],
+    }
+
+
+def _sections(run: Run) -> list[tuple[str, str, Sequence[Step]]]:
+    """(heading, summary, steps with something to show): before, each scope, after."""
+    inside = [i for i, step in enumerate(run.steps) if step.scope]
+    first = inside[0] if inside else 0
+    parts = [
+        ("Before the loop", [s for s in run.steps[:first] if not s.scope]),
+        *((collect.label_of(scope), run.of(scope)) for scope in run.scopes),
+        ("After the loop" if inside else "Steps", [s for s in run.steps[first:] if not s.scope]),
+    ]
+    return [
+        (name[0].upper() + name[1:], _summary(steps), [s for s in steps if _shows(s)])
+        for name, steps in parts
+        if any(_shows(s) for s in steps)
+    ]
+
+
+def _shows(step: Step) -> bool:
+    return bool(step.views or step.why or step.record.kind == "metrics")
+
+
+def _summary(steps: Sequence[Step]) -> str:
+    data = [step for step in steps if step.record.kind == "dataset"]
+    parts = [f"{text.number(data[0].used + data[0].lost)} rows written"] if data else []
+    parts += [f"{text.number(data[-1].used)} left at the end"] if len(data) > 1 else []
+    return ", ".join([*parts, text.duration(sum(step.record.seconds for step in steps))])
+
+
+def _group(alarms: Sequence[collect.Alarm]) -> list[tuple[collect.Alarm, list[Step]]]:
+    """Alarms that say the same, said once."""
+    found: dict[tuple[str, str, str], tuple[collect.Alarm, list[Step]]] = {}
+    for alarm in alarms:
+        key = (alarm.level, alarm.title, alarm.text)
+        found.setdefault(key, (alarm, []))[1].append(alarm.step)
+    return list(found.values())
+
+
+def _wide(view: View) -> bool:
+    """Whether a view wants the whole width of the page."""
+    if view.kind != "table":
+        return False
+    columns, lines = view.data.get("columns") or (), view.data.get("rows") or ()
+    longest = max((len(str(c)) for row in lines[:20] for c in row), default=0)
+    return len(columns) > 4 or longest > 60
+
+
+def _leaves(step: Step) -> list[tuple[str, object]]:
+    """All numbers and texts of a metrics step."""
+    return list(text.flatten(step.record.result.get("values") or {}))
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8").strip()
+
+
+def _policy(style: str, script: str) -> str:
+    def source(content: str) -> str:
+        digest = hashlib.sha256(content.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {source(style)}; script-src {source(script)};"
+        " base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "visible": text.visible,
+        "cell": text.cell,
+        "number": text.number,
+        "duration": text.duration,
+        "when": text.when,
+        "words": text.words,
+        "label": collect.label_of,
+        "draw": charts.draw,
+        "grid": lambda lines, columns: charts.grid(columns, lines),
+        "bar": charts.bar,
+    }
+    environment.tests["wide"] = _wide
+    environment.globals["leaves"] = _leaves
+    return environment
