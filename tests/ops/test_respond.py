@@ -36,7 +36,7 @@ def test_unfinished_rows_are_set_aside_unless_asked() -> None:
     engine = FakeEngine(["one two three four"])
     short = Sampling(max_tokens=2)
     assert {r.set_aside for r in respond(TASKS, engine, sampling=short)} == {"unfinished"}
-    rows = list(respond(TASKS, engine, sampling=short, finished_only=False))
+    rows = list(respond(TASKS, engine, sampling=short, unfinished="keep"))
     assert {r.set_aside for r in rows} == {None}
     assert {r.finish_reason for r in rows} == {"length"}
 

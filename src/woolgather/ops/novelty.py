@@ -46,6 +46,10 @@ class Nearest(NamedTuple):
     """Index of the text, in order of `add`; the first of equals."""
 
 
+NOTHING = Nearest(0.0, -1)
+"""Of a text that is like none."""
+
+
 class NoveltyIndex:
     """Texts by their tokens, and the nearest of them to another text.
 
@@ -121,4 +125,5 @@ class NoveltyIndex:
 
 
 def is_novel(nearest: Nearest | None, options: NoveltyOptions) -> bool:
+    """Whether a text with this nearest one may be accepted; the threshold itself still is."""
     return nearest is None or nearest.similarity <= options.threshold

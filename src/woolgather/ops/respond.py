@@ -1,28 +1,35 @@
-"""Answers to instructions.
+"""Answer tasks with the model itself.
 
-A model prompted by its chat template gets the task as a user turn. One prompted as raw text gets
-it after a handful of fixed answered tasks, the same for every task, so that an engine computes them
-once; without them it gets instruction and input and a newline, as the paper's first iteration did.
+The one idea: the prompt is the one the measures use (turns.py), so what is gained is seen. A chat
+model gets the task as a user turn. A raw base gets either the task and a line end (zero-shot, the
+paper) or the same handful of answered tasks before every task: fixed, so that the engine computes
+that prefix once, and few-shot ability moves into the rows a zero-shot model learns from. Whether an
+answer is good is not judged here; whether it is finished is.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sized
 from dataclasses import replace
-from typing import Any
+from itertools import count
+from typing import Any, Literal
 
-from woolgather.engines.base import Engine, Request, Sampling, ask
+from woolgather.engines.base import Engine, Prompt, Request, Sampling, ask
+from woolgather.errors import ConfigError
 from woolgather.expect import Expected, expects
 from woolgather.fingerprint import seed_of
-from woolgather.ops.turns import answer_prompt, stops
+from woolgather.ops.turns import ANSWER, TASK, answer_prompt
 from woolgather.ops.words import count_words
-from woolgather.records import Example, set_aside
-from woolgather.views import View, histogram, table
+from woolgather.prompts import FIELD, Template, fill
+from woolgather.records import Example, question
+from woolgather.views import View, alarm, funnel, histogram
 
-PROMPT_TOKENS = 120
-"""Of a task, for plans."""
+FIELDS = frozenset({"question", "response"})
+"""Fields that a block template may use; it must have both, `response` last."""
+TOKENS_PER_TASK = 60
+"""For plans."""
 
 
 @expects(lambda seeds, k=5, **_: Expected(rows=k))
@@ -34,88 +41,151 @@ def fixed_shots(
     max_words: int = 120,
     seed: int = 0,
 ) -> Iterator[Example]:
-    """`k` answered seeds whose responses have `min_words` to `max_words` words, one a category first.
+    """`k` answered seeds to show before every task, of different categories as far as there are any.
 
-    The rest of the seeds is not passed on. Fewer than `k` come out when fewer fit."""
-    fitting = [s for s in seeds if min_words <= count_words(s.response) <= max_words]
-    random.Random(seed).shuffle(fitting)
-    first: dict[str, Example] = {}
-    for row in fitting:
-        first.setdefault(str(row.meta.get("category", row.id)), row)
-    chosen = [*first.values(), *(row for row in fitting if row not in first.values())]
-    yield from chosen[:k]
-
-
-def _work(
-    tasks: Any, engine: Engine, *, sampling: Sampling, shots: Any = (), n: int = 1, **_: Any
-) -> Expected:
-    calls = len(tasks) * n
-    return Expected(
-        rows=calls,
-        calls=calls,
-        prompt_tokens=calls * PROMPT_TOKENS,
-        new_tokens=calls * sampling.max_tokens,
-        disk_bytes=calls * 2048,
-    )
+    Only responses of `min_words` to `max_words` words: shorter ones teach one-word answers, longer
+    ones fill the context. Fewer than `k` come out when fewer fit.
+    """
+    fit = [row for row in seeds if min_words <= count_words(row.response) <= max_words]
+    random.Random(seed_of(seed, "shots")).shuffle(fit)
+    first: dict[str, int] = {}
+    for i, row in enumerate(fit):
+        first.setdefault(str(row.meta.get("category", i)), i)
+    order = [*first.values(), *(i for i in range(len(fit)) if i not in first.values())]
+    yield from (fit[i] for i in order[:k])
 
 
-@expects(_work)
-def respond(
+def _expected(
     tasks: Iterable[Example],
     engine: Engine,
     *,
     sampling: Sampling,
     shots: Iterable[Example] = (),
     n: int = 1,
+    **_: Any,
+) -> Expected:
+    rows = n * (len(tasks) if isinstance(tasks, Sized) else 0)
+    shown = len(shots) if isinstance(shots, Sized) else 0
+    return Expected(
+        rows=rows,
+        calls=rows,
+        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * shown),
+        new_tokens=rows * sampling.max_tokens,
+    )
+
+
+@expects(_expected)
+def respond(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    sampling: Sampling,
+    template: Template | None = None,
+    shots: Iterable[Example] = (),
+    n: int = 1,
     system: str = "",
-    finished_only: bool = True,
+    unfinished: Literal["set_aside", "keep"] = "set_aside",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """`n` responses to each task, each a row of its own whose parent is the task's row.
+    """`n` responses to each task, in order of tasks and samples; memory does not grow with them.
 
-    `shots` are shown to a model that is prompted as raw text only. With `finished_only`, responses
-    that ran into `sampling.max_tokens` are set aside as `unfinished`; tasks that leave no room in
-    the model's context as `prompt_too_long`, and those the engine gave up on as `engine_error`.
+    `shots` (see `fixed_shots`) are shown before every task, as earlier turns to a chat model and as
+    blocks to a raw one. `template` is the wording of such a block for a raw model, with the fields
+    `question` and then `response`; a task's own block ends where the response would begin. None
+    takes the house block, or without shots the task and a line end. `system` is sent unless the
+    task has its own. Each sample has its own seed.
+
+    A row has the task's fields, the response, `finish_reason`, meta prompt_id (the task's id, or
+    its number where it has none) and sample (0 to n-1). Reasons: unfinished (cut at max_tokens;
+    not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error.
     """
-    form = engine.model.prompt_format
-    blocks = list(shots) if form == "raw" else []
-    asked: list[Example] = []
+    if n < 1:
+        raise ConfigError(f"respond.n is {n}: a task needs at least one response. Set it to 1.")
+    shots = list(shots)
+    raw = engine.model.prompt_format == "raw"
+    stop = sampling.stop
+    if raw:
+        stop = (*stop, *([f"\n{_split(template)[0]}"] if template else _house_stops(shots)))
+    asked: deque[tuple[Example, int, str]] = deque()
 
     def requests() -> Iterator[Request]:
-        for task in tasks:
-            row = replace(task, system=system or task.system)
-            prompt = answer_prompt(row, form, blocks)
+        index = count()
+        for number, task in enumerate(tasks):
+            row = task if task.system or not system else replace(task, system=system)
+            prompt = _block_prompt(template, row, shots) if raw and template else None
+            if prompt is None:
+                prompt = answer_prompt(row, engine.model.prompt_format, shots)
             for sample in range(n):
-                drawn = sampling.model_copy(
-                    update={
-                        "seed": seed_of(seed, len(asked)),
-                        "stop": (*sampling.stop, *stops(form, blocks)),
-                    }
-                )
-                asked.append(
-                    replace(row, meta={**row.meta, "prompt_id": task.id, "sample": sample})
-                )
-                yield Request(prompt, drawn)
+                asked.append((row, sample, task.id or f"task-{number}"))
+                own = sampling.model_copy(update={"stop": stop, "seed": seed_of(seed, next(index))})
+                yield Request(prompt, own)
 
-    ends: Counter[str] = Counter()
+    reasons: dict[str, int] = {}
     lengths: list[float] = []
-    aside = {"too_long": "prompt_too_long", "error": "engine_error"}
-    for index, completion in enumerate(ask(engine, requests())):
-        source = asked[index]
-        row = replace(
-            source,
-            id="",
-            parents=(source.id,) if source.id else (),
-            response=completion.text.strip(),
-            finish_reason=completion.finish_reason,
+    total = 0
+    for completion in ask(engine, requests()):
+        task, sample, prompt_id = asked.popleft()
+        reason = {"too_long": "prompt_too_long", "error": "engine_error"}.get(
+            completion.finish_reason
         )
-        ends[completion.finish_reason] += 1
-        lengths.append(count_words(row.response))
-        reason = aside.get(completion.finish_reason)
-        if completion.finish_reason == "length" and finished_only:
+        if completion.finish_reason == "length" and unfinished == "set_aside":
             reason = "unfinished"
-        yield set_aside(row, reason) if reason else row
-    return [
-        histogram("Response length", {"responses": lengths}, x="words"),
-        table("How responses ended", ["ended by", "responses"], sorted(ends.items())),
+        total += 1
+        if reason:
+            reasons[reason] = reasons.get(reason, 0) + 1
+        else:
+            lengths.append(count_words(completion.text))
+        yield replace(
+            task,
+            id="",
+            response=completion.text.strip(),
+            finish_reason=completion.finish_reason
+            if not reason or reason == "unfinished"
+            else None,
+            verdicts={},
+            parents=(task.id,) if task.id else (),
+            set_aside=reason,
+            meta={**task.meta, "prompt_id": prompt_id, "sample": sample},
+        )
+    done = total - sum(reasons.values())
+    views = [
+        funnel("Responses", [("asked", total), ("finished", done)], reasons),
+        histogram("Length of responses", {"responses": lengths}, x="words"),
     ]
+    if reasons.get("unfinished", 0) > total / 2:
+        views.append(
+            alarm(
+                "Most responses do not end",
+                f"{reasons['unfinished']} of {total} were cut at {sampling.max_tokens} tokens. "
+                "Raise sampling.max_tokens, or give stop texts.",
+            )
+        )
+    return views
+
+
+def _house_stops(shots: list[Example]) -> tuple[str, ...]:
+    # The labels themselves, not any "### ": an answer may have headings.
+    return (f"\n{TASK.strip()}", f"\n{ANSWER.strip()}") if shots else ()
+
+
+def _split(template: Template) -> tuple[str, str]:
+    """A block's label, and the block up to its response. Raises ConfigError without them."""
+    fields = {m.group(1): m for m in FIELD.finditer(template.text)}
+    asked, answered = fields.get("question"), fields.get("response")
+    if not asked or not answered or asked.start() > answered.start():
+        raise ConfigError(
+            f"template {template.name}: a block needs {{{{question}}}} and after it {{{{response}}}}."
+        )
+    label = template.text[: asked.start()].strip().split("\n")[0]
+    if not label:
+        raise ConfigError(
+            f"template {template.name}: a block needs a label before {{{{question}}}}, so that a raw "
+            "model can be stopped where it begins the next one."
+        )
+    return label, template.text[: answered.start()]
+
+
+def _block_prompt(template: Template, row: Example, shots: list[Example]) -> Prompt:
+    blocks = [fill(template, question=question(s), response=s.response.strip()) for s in shots]
+    opening = Template(template.name, _split(template)[1])
+    return "\n\n".join([*blocks, fill(opening, question=question(row))])
