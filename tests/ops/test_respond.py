@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from woolgather.engines.base import Sampling
+import pytest
+
+from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.respond import fixed_shots, respond
+from woolgather.errors import ConfigError
+from woolgather.ops.respond import FIELDS, fixed_shots, respond
+from woolgather.prompts import Template, load
 from woolgather.records import Example
 
 TASKS = [Example(id=f"t{i}", instruction=f"Name a bird {i}") for i in range(3)]
@@ -63,3 +68,74 @@ def test_shots_are_of_the_right_length_one_a_category() -> None:
     assert {s.meta["category"] for s in shots} == {"a", "b", "d"}
     assert all(20 <= len(s.response.split()) <= 120 for s in shots)
     assert shots == list(fixed_shots(seeds, k=3, seed=0))
+
+
+def test_a_template_words_the_blocks_and_where_they_stop() -> None:
+    prompts: list[str] = []
+    block = Template("b", "Q: {{question}}\nA: {{ response }}")
+    engine = raw_engine(prompts, "A wren.\nQ: next")
+    rows = list(respond(TASKS[:1], engine, sampling=Sampling(), shots=SHOTS, template=block))
+    assert prompts == ["Q: Name a fish\nA: A trout.\n\nQ: Name a bird 0\nA: "]
+    assert rows[0].response == "A wren."
+
+
+def test_the_house_block_is_our_template() -> None:
+    with_template: list[str] = []
+    without: list[str] = []
+    list(
+        respond(
+            TASKS, raw_engine(with_template), sampling=Sampling(), shots=SHOTS,
+            template=load("respond-block", FIELDS),
+        )
+    )  # fmt: skip
+    list(respond(TASKS, raw_engine(without), sampling=Sampling(), shots=SHOTS))
+    assert with_template == without
+
+
+@pytest.mark.parametrize(
+    "text", ["A: {{response}} Q: {{question}}", "Q: {{question}}", "{{question}} {{response}}"]
+)
+def test_a_block_that_cannot_work_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="template b: a block needs"):
+        list(respond(TASKS, raw_engine([]), sampling=Sampling(), template=Template("b", text)))
+
+
+def test_headings_in_an_answer_to_a_raw_prompt_survive() -> None:
+    engine = raw_engine([], "Intro\n### History\nOld.")
+    rows = list(respond(TASKS[:1], engine, sampling=Sampling(), shots=SHOTS))
+    assert rows[0].response == "Intro\n### History\nOld."
+
+
+def test_prompts_that_fail_have_reasons_and_no_verdicts() -> None:
+    class Failing(FakeEngine):
+        def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+            for i, _ in enumerate(requests):
+                yield i, Completion("", "too_long" if i == 0 else "error")
+
+    rows = list(respond(TASKS[:2], Failing(), sampling=Sampling()))
+    assert [r.set_aside for r in rows] == ["prompt_too_long", "engine_error"]
+    assert [r.finish_reason for r in rows] == [None, None]
+
+
+def test_tasks_are_read_as_answers_are_taken() -> None:
+    read: list[int] = []
+
+    def tasks() -> Iterator[Example]:
+        for i in range(100):
+            read.append(i)
+            yield Example(id=str(i), instruction=f"Name a bird {i}")
+
+    op = respond(tasks(), FakeEngine(), sampling=Sampling())
+    assert next(op).meta["prompt_id"] == "0"
+    assert len(read) == 1
+
+
+def test_a_system_turn_is_sent_unless_the_task_has_its_own() -> None:
+    prompts: list[str] = []
+    engine = FakeEngine(answer=lambda p, _: prompts.append(p) or "ok")
+    tasks = [TASKS[0], replace(TASKS[1], system="Be kind.")]
+    rows = list(respond(tasks, engine, sampling=Sampling(), system="Be brief."))
+    assert [p.split("\n")[0] for p in prompts] == ["system: Be brief.", "system: Be kind."]
+    assert [r.system for r in rows] == ["Be brief.", "Be kind."]
+    with pytest.raises(ConfigError, match=r"respond\.n is 0"):
+        list(respond(tasks, engine, sampling=Sampling(), n=0))

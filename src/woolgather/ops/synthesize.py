@@ -168,7 +168,10 @@ def _read(
     if completion.finish_reason in ("too_long", "error"):
         tally.reasons[f"prompt_{completion.finish_reason}"] += 1
         return
-    text = f"{first}. Task: {completion.text.strip().removeprefix(f'{first}. Task:').lstrip()}"
+    written = completion.text.strip().removeprefix(f"{first}. Task:").lstrip()
+    if not written:
+        return
+    text = f"{first}. Task: {written}"
     for item in read_items(text, first, completion.finish_reason == "length"):
         yield Example(
             instruction=item.instruction,
@@ -267,7 +270,7 @@ class _Tally:
     def advice(self, threshold: float, sampling: Sampling) -> str:
         remedies = {
             "malformed": "the model does not keep to the form: show shorter demos "
-            "(demos.max_words), lower sampling.temperature, or try format=chat",
+            "(demos.max_words), or lower sampling.temperature",
             "cut": f"answers end at {sampling.max_tokens} tokens: raise sampling.max_tokens or "
             "lower items",
             "not_novel": f"the model repeats what there is: give more seeds, raise "
@@ -279,7 +282,7 @@ class _Tally:
         first = next(iter(self.reasons.most_common(1)), ("", 0))[0]
         remedy = remedies.get(first, f"see what {first} took (woolgather show --set-aside)")
         if not self.reasons:
-            remedy = "the model wrote nothing: lower sampling.temperature, or try format=chat"
+            remedy = "the model wrote nothing: try another template, or a model that completes text"
         return (
             f"synthesize: {self.accepted} tasks accepted of {self.wanted} wanted, after "
             f"{self.prompts} prompts (at most {self.bound}) and {self.items} items. "
