@@ -41,6 +41,9 @@ def spawn(
     """
     own = psutil.Process()
     merged = {
+        # Threads that wait by spinning starve each other when another program computes too: a
+        # decode loop on two cores ran ten times slower beside a second one.
+        "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
