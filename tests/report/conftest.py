@@ -30,7 +30,13 @@ NASTY = [
     "{{ 7 * 7 }} {% raw %} ${7*7} &lt;b&gt; ]]> <!-- --> \u2028 line",
     '"><svg/onload=alert(1)> javascript:alert(1)',
 ]
-VERBS = ["Describe", "Name three facts about", "Write a short note on", "Explain to a child", "List"]
+VERBS = [
+    "Describe",
+    "Name three facts about",
+    "Write a short note on",
+    "Explain to a child",
+    "List",
+]
 TOPICS = [
     "how bread rises", "a lighthouse in winter", "the rules of chess", "why leaves fall",
     "a letter to a neighbour", "sorting a shelf of books", "the water cycle", "tuning a guitar",
@@ -256,7 +262,7 @@ def iteration(b: Builder, t: int, seeds: list[Row], size: int) -> None:
     b.step(
         f"{scope}/assess", "dataset", {}, [
             views.histogram("Scores: quality", {"quality": [n for n in numbers if n is not None]},
-                            edges=[i for i in range(0, 13)], x="quality, by mutual information"),
+                            edges=range(13), x="quality, by mutual information"),
             views.alarm("Unreadable verdicts", "5 of 180 rows have a verdict that could not be "
                         "read. They are never kept."),
         ], list(scored), warnings=["5 of 180 rows have a verdict that could not be read. They are "

@@ -167,6 +167,9 @@
     show(); focus();
   });
   get("controls").hidden = false;
-  pick.value = data.steps.length - 1;
+  // Begin where most can be seen: the last step that rated rows or found them rated, and set some aside.
+  const telling = data.steps.map((step, s) => [s, step]).filter(([, step]) =>
+    Object.keys(step.reasons).length && step.rows.some((row) => row.verdicts)).map(([s]) => s);
+  pick.value = telling.length ? telling.at(-1) : data.steps.length - 1;
   fill(); show();
 })();

@@ -71,7 +71,8 @@ def histogram(view: View) -> Markup:
     if len(edges) < 2 or not series:
         return _nothing()
     totals = [sum(counts) for counts in series.values()]
-    shares = len(series) > 1 and max(totals) > 1.5 * max(min(totals), 1)
+    some = [total for total in totals if total]
+    shares = len(some) > 1 and max(some) > 1.5 * min(some)
     if shares:
         series = {
             k: [c / (t or 1) for c in v] for (k, v), t in zip(series.items(), totals, strict=True)
@@ -85,9 +86,11 @@ def histogram(view: View) -> Markup:
     )
     body = []
     for i, (name, counts) in enumerate(series.items()):
-        if len(series) == 1:
+        if not any(counts):
+            continue
+        if len(some) == 1:
             body += [
-                frame.box(a, b, c, f"s{i}", f"{number(a)} – {number(b)}: {number(c)}")
+                frame.box(a, b, c, f"s{i % COLOURS}", f"{number(a)} – {number(b)}: {number(c)}")
                 for a, b, c in zip(edges, edges[1:], counts, strict=False)
                 if c
             ]
@@ -188,19 +191,26 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
     body = [[as_estimate(value) for value in row[: len(columns)]] for row in joined]
     sides = [[row[i] for row in body if i < len(row)] for i in range(len(columns))]
     right = [_is_numeric(side) for side in sides]
-    drawn = [any(is_estimate(v) for v in side) and r for side, r in zip(sides, right, strict=True)]
+    drawn = [any(is_estimate(v) for v in side) for side in sides]
+    stacked = sum(drawn) > 2
     scales = [value_range(_ends(side)) for side in sides]
     places = [places_of([*side, *_ends(side)]) for side in sides]
 
     def one(i: int, value: JSON) -> Markup:
         whisker = _whisker(value, scales[i]) if is_estimate(value) else Markup("")
-        before = Markup("<td class=w>{}</td>").format(whisker) if drawn[i] else Markup("")
-        tag = "<td class=n>" if right[i] else "<td dir=auto>"
-        return before + Markup(tag + "{}</td>").format(cell(value, places=places[i] or None))
+        text = cell(value, places=places[i] or None)
+        size = "long" if len(text) > 40 else "brief" if len(text) <= 24 else ""
+        tag = "<td class=n>" if right[i] else f'<td dir=auto class="{size}">'
+        before = Markup("<td class=w>{}</td>").format(whisker) if drawn[i] and not stacked else ""
+        return Markup("{}{}{}{}</td>").format(
+            before, Markup(tag), text, whisker if stacked else Markup("")
+        )
 
     heads = [
         Markup('<th scope=col class="{}"{}>{}</th>').format(
-            "n" if right[i] else "", Markup(" colspan=2") if drawn[i] else "", words(c)
+            "n" if right[i] else "w" if drawn[i] else "",
+            Markup(" colspan=2") if drawn[i] and not stacked else "",
+            words(c),
         )
         for i, c in enumerate(columns)
     ]
@@ -244,6 +254,8 @@ def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None =
     short = 0.2 * max((abs(v) for v in ends), default=0.0) - (high - low)
     if short > 0:
         low, high = low - short / 2, high + short / 2
+    if min(ends, default=-1.0) >= 0:
+        low = max(low, 0.0)
     frame = Frame((-0.4, len(points) - 0.6), (low, high), "", "", width, height, xticks=False)
     body, line = [], []
     for i, name, value in known:

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ from woolgather.views import View, curve
 
 FAMILY = 6
 """A value with more parts than this is a table of its own, no set of series."""
+BINS = 16
+"""Of histograms that are drawn together and have bins of their own."""
 LEVELS = ("error", "warning", "note")
 
 Line = tuple[str, list[tuple[str, JSON]]]
@@ -93,8 +96,9 @@ class Step:
             return "model"
         if self.record.kind == "metrics":
             return _headline(result.get("values") or {})
-        leaves = [leaf for _, leaf in flatten(result.get("value")) if leaf is not None]
-        return cell(leaves[0], 24) if leaves else "nothing"
+        leaves = [leaf for leaf in flatten(result.get("value")) if leaf[1] not in (None, "", [])]
+        named = [v for key, v in leaves if key.rpartition(".")[2] in ("kind", "name")]
+        return words(cell([*named, *(v for _, v in leaves), "nothing"][0], 24))
 
     @property
     def why(self) -> str:
@@ -129,6 +133,12 @@ class Run:
     def scopes(self) -> list[str]:
         """Scopes in order of their first step, without the root."""
         return list(dict.fromkeys(step.scope for step in self.steps if step.scope))
+
+    @property
+    def iterations(self) -> list[str]:
+        """The scopes that are iterations; every scope where none is."""
+        found = [scope for scope in self.scopes if split_name(f"{scope}/x")[1] is not None]
+        return found or self.scopes
 
     def of(self, scope: str) -> list[Step]:
         return [step for step in self.steps if step.scope == scope]
@@ -179,8 +189,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
     last = run.last
     config = last.config if last and isinstance(last.config, dict) else {}
     known = dict(last.provenance) if last else {}
-    seconds = [between(launch.started, launch.finished) for launch in run.launches]
-    worked = sum(s for s in seconds if s is not None)
+    lasted = [between(launch.started, launch.finished) for launch in run.launches]
+    known_time = all(s is not None for s in lasted)
+    worked = sum(s or 0 for s in lasted)
+    worked = worked if known_time else sum(step.record.seconds for step in run.steps)
     launches = f" in {len(run.launches)} launches" if len(run.launches) > 1 else ""
     tokens = sum(step.record.calls.get("completion_tokens", 0) for step in run.steps)
     lines = [
@@ -188,7 +200,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Base model", _name(config.get("base"))),
         ("Seeds", _name(config.get("seeds"))),
         ("Started", when(run.launches[0].started) if run.launches else None),
-        ("Time", duration(worked) + launches if any(s is not None for s in seconds) else None),
+        ("Time", duration(worked) + (launches if known_time else " in steps") if worked else None),
         ("Tokens written", number(tokens) if tokens else None),
         ("Machine", _machine(known.get("hardware"))),
         ("Version", _version(known)),
@@ -256,7 +268,9 @@ def overlays(run: Run) -> list[View]:
             if view.kind in ("histogram", "curve") and step.scope and view.data.get("series"):
                 found.setdefault((view.kind, step.name, view.title), []).append((short(step), view))
     drawn = [
-        _overlay(title, parts) for (_, _, title), parts in found.items() if 2 <= len(parts) <= 8
+        _overlay(title, name, parts)
+        for (_, name, title), parts in found.items()
+        if 2 <= len(parts) <= 8
     ]
     return [view for view in drawn if view is not None]
 
@@ -265,29 +279,32 @@ def short(step: Step) -> str:
     return step.scope or "before"
 
 
-def _overlay(title: str, parts: Sequence[tuple[str, View]]) -> View | None:
-    first = parts[0][1]
+def _overlay(title: str, step: str, parts: Sequence[tuple[str, View]]) -> View | None:
+    first, note = parts[0][1], f"Step {words(step)}, each iteration."
     try:
         lines = {name: next(iter(view.data["series"].values())) for name, view in parts}
         if first.kind == "curve":
-            return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]))
+            return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]), note=note)
         edges = first.data["edges"]
-        if all(view.data["edges"] == edges for _, view in parts):
-            data = {"edges": edges, "series": lines, "x": first.data["x"]}
-            return View("histogram", title, data)
-        shapes = {
-            name: _density(view.data["edges"], counts)
-            for (name, counts), (_, view) in zip(lines.items(), parts, strict=True)
-        }
-        return curve(title, shapes, x=str(first.data["x"]), y="density")
+        if any(view.data["edges"] != edges for _, view in parts):
+            ends = [e for _, view in parts for e in view.data["edges"]]
+            edges = [min(ends) + (max(ends) - min(ends)) * i / BINS for i in range(BINS + 1)]
+            lines = {name: _rebin(view.data["edges"], lines[name], edges) for name, view in parts}
+        data = {"edges": edges, "series": lines, "x": first.data["x"]}
+        return View("histogram", title, data, note)
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _density(edges: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:
-    total = sum(counts) or 1
-    pairs = zip(edges, edges[1:], counts, strict=False)
-    return [((a + b) / 2, c / total / ((b - a) or 1)) for a, b, c in pairs]
+def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float]) -> list[float]:
+    """Counts over other bins, each old bin's spread evenly over those it overlaps."""
+    out = [0.0] * (len(onto) - 1)
+    for a, b, count in zip(edges, edges[1:], counts, strict=False):
+        for i, (low, high) in enumerate(pairwise(onto)):
+            shared = min(b, high) - max(a, low)
+            if shared > 0:
+                out[i] += count * shared / (b - a)
+    return out
 
 
 def _by_name(run: Run) -> dict[str, list[Step]]:
@@ -300,6 +317,15 @@ def _by_name(run: Run) -> dict[str, list[Step]]:
         for name, steps in found.items()
         if any(step.scope for step in steps)
     }
+
+
+def is_flat(line: Line) -> bool:
+    """Whether a measure is the same everywhere, and known without an interval."""
+    known = [value for _, value in line[1] if value is not None]
+    middles = {v["value"] if is_estimate(v) else v for v in known}
+    return len(middles) == 1 and all(
+        not is_estimate(v) or v["low"] == v["value"] == v["high"] for v in known
+    )
 
 
 def _measures(steps: Sequence[Step]) -> list[Line]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -46,7 +47,11 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
     style, script = (_asset(name) for name in ("style.css", "browser.js"))
     tables = rows.sample(_sources(run), max_rows)
     trends = [
-        (name, [(label, charts.trend(label, points, within)) for label, points in lines])
+        (
+            name,
+            [(line[0], charts.trend(*line, within)) for line in lines if not collect.is_flat(line)],
+            [(line[0], line[1][-1][1]) for line in lines if collect.is_flat(line)],
+        )
         for name, within, lines in collect.series(run)
     ]
     sections = _sections(run)
@@ -79,7 +84,8 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
 
 def _sources(run: Run) -> list[rows.Source]:
     """Rows from outside that the current steps name, then each dataset step's."""
-    known = " ".join([*(str(step.record.payload) for step in run.steps)])
+    payloads = " ".join(str(step.record.payload) for step in run.steps)
+    known = {found[:12] for found in re.findall(r"\b[0-9a-f]{64}\b", payloads)}
     outside = [
         rows.Source(f"inputs/{folder.name.rpartition('-')[0]}", folder)
         for folder in sorted((run.path / "inputs").glob("*-*"))
@@ -110,16 +116,15 @@ def _status(run: Run) -> tuple[str, str]:
 
 def _loop(run: Run) -> dict[str, object]:
     """The grid: a line a step name, a column a scope; and what lies outside the scopes."""
-    scopes = run.scopes
-    steps = [step for step in run.steps if step.scope] or list(run.steps)
-    names = list(dict.fromkeys(step.name for step in steps))
-    cells = {(step.name, step.scope): step for step in steps}
-    top = max((step.used + step.lost for step in steps), default=0)
+    scopes = run.iterations
+    inside = [step for step in run.steps if step.scope in scopes] or list(run.steps)
+    names = list(dict.fromkeys(step.name for step in inside))
+    cells = {(step.name, step.scope): step for step in inside}
     return {
         "scopes": scopes or [""],
         "lines": [(name, [cells.get((name, s)) for s in scopes or [""]]) for name in names],
-        "top": top,
-        "outside": [step for step in run.steps if not step.scope] if scopes else [],
+        "top": max((step.used + step.lost for step in inside), default=0),
+        "outside": [step for step in run.steps if step not in inside],
     }
 
 

@@ -57,7 +57,8 @@ def number(value: float, places: int | None = None) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     if (value and not 1e-3 <= abs(value) < 1e15) or (abs(value) >= 1e6 and value % 1):
-        text = f"{value:.2e}"
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        text = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     elif places is not None:
         text = f"{value:,.{places}f}"
     else:

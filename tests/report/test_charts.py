@@ -1,0 +1,98 @@
+"""Drawings: what the numbers say is where the marks are."""
+
+import re
+
+import pytest
+
+from woolgather import views
+from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
+from woolgather.report.frame import Frame, ticks
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "marks"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 97, [20, 40, 60, 80]), (5, 5, [5])],
+)
+def test_ticks_are_round(low: float, high: float, marks: list[float]) -> None:
+    assert ticks(low, high, 5) == marks
+
+
+def test_the_frame_maps_ends_to_ends() -> None:
+    frame = Frame((0, 10), (0, 1))
+    assert frame.x(0) == frame.left
+    assert frame.x(10) == frame.width - 12
+    assert frame.y(0) > frame.y(1) == frame.top
+
+
+def test_bars_are_as_high_as_their_counts() -> None:
+    drawn = draw(views.histogram("h", {"a": [0.1, 0.1, 0.9]}, edges=[0, 0.5, 1]))
+    heights = [float(h) for h in re.findall(r'<rect class="s0"[^>]*height="([\d.]+)"', drawn)]
+    assert heights[0] == pytest.approx(2 * heights[1], rel=0.01)
+    assert "0 – 0.5: 2" in drawn
+
+
+def test_unequal_series_are_compared_as_shares_and_empty_ones_are_named() -> None:
+    drawn = draw(views.histogram("h", {"few": [1.0], "many": [1.0] * 9 + [2.0], "none": []}))
+    assert ">share<" in drawn
+    assert "many (10)" in drawn
+    assert "none (0)" in drawn
+    assert drawn.count("<polygon") == 2
+
+
+def test_a_funnel_tells_what_was_lost_and_sums_rare_reasons() -> None:
+    reasons = {f"reason_{i}": 20 - i for i in range(15)}
+    drawn = draw(views.funnel("f", [("read", 100), ("kept", 40)], reasons))
+    assert "−60" in drawn
+    assert "reason 0" in drawn
+    assert "3 other reasons" in drawn
+
+
+def test_unknown_points_leave_a_gap() -> None:
+    drawn = trend("m", [("before", None), ("iter0", 0.5), ("iter1", 0.75)])
+    assert drawn.count("<circle") == 2
+    assert ">before<" in drawn
+
+
+def test_a_small_change_is_no_cliff() -> None:
+    drawn = trend("m", [("a", 0.801), ("b", 0.803)])
+    ys = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
+    assert abs(ys[0] - ys[1]) < 5
+
+
+def test_whiskers_tell_sure_from_unsure() -> None:
+    drawn = grid(["x", "by"], [["a", "+2.0 [+1.0, +3.0]"], ["b", "0.5 [-1.0, 2.0]"],
+                               ["c", {"value": -2, "low": -3, "high": -1}]])  # fmt: skip
+    marks = re.findall(r'<circle class="(\w+)"', drawn)
+    assert marks == ["s0", "unsure", "aside"]
+
+
+def test_low_and_high_columns_join_their_number() -> None:
+    drawn = grid(["model", "auc", "low", "high"], [["a", 0.9, 0.8, 0.95], ["b", None, None, None]])
+    assert "0.90 [0.80, 0.95]" in drawn
+    assert ">low<" not in drawn
+    assert drawn.count("class=whisk") == 1
+
+
+def test_long_tables_are_cut_and_say_so() -> None:
+    drawn = draw(views.table("t", ["n"], [[i] for i in range(TABLE_ROWS + 7)]))
+    assert drawn.count("<tr>") == 1 + TABLE_ROWS
+    assert "7 more" in drawn
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        views.table("<b>", ["<b>"], [["<b>"]]),
+        views.funnel("<b>", [("<b>", 1)], {"<b>": 1}),
+        views.histogram("<b>", {"<b>": [1.0], "c": [2.0]}, x="<b>"),
+        views.curve("<b>", {"<b>": [(0, 1)], "c": [(0, 2)]}, x="<b>", y="<b>"),
+        views.scatter("<b>", {"<b>": [(0, 1)]}, labels={"<b>": ["<b>"]}, x="<b>", y="<b>"),
+        views.alarm("<b>", "<b>"),
+    ],
+    ids=lambda view: view.kind,
+)
+def test_names_are_escaped(view: views.View) -> None:
+    drawn = draw(view)
+    own = 1 if view.kind == "alarm" else 0
+    assert drawn.count("<b>") == own
+    assert "&lt;b&gt;" in drawn
