@@ -25,6 +25,7 @@ from woolgather.training.job import CURVES, RESULT, SftOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 
 pytest.importorskip("trl")
+pytestmark = pytest.mark.xdist_group("training")
 
 WORDS = ["quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
 ROWS = [Example(instruction=f"say {a} {b}", response="the fox") for a in WORDS for b in WORDS[1:]]
