@@ -151,7 +151,13 @@ class Builder:
 
 
 def estimate(value: float, half: float) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half, "error": half / 2}
+    return {
+        "value": value,
+        "low": value - half,
+        "high": value + half,
+        "error": half / 2,
+        "count": 300,
+    }
 
 
 def measured(b: Builder, name: str, probes: float) -> dict[str, object]:

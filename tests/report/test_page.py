@@ -176,6 +176,7 @@ def test_changed_settings_are_marked(page: Page) -> None:
     changed = [a for _, a in page.tags if a.get("class") == "changed"]
     assert len(changed) == 1
     assert "keep.above: 8 -> 7" in page.text
+    assert "sft.learning_rate 0.0002" in page.text
 
 
 def test_rows_lead_back_to_the_seeds(page: Page) -> None:

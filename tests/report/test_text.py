@@ -32,6 +32,9 @@ def test_numbers(value: float, text: str) -> None:
     [
         (None, "–"), (True, "yes"), (False, "no"), ([1, 2.5, None], "1, 2.5, –"), ({}, "{}"),
         ({"value": 0.3, "low": 0.25, "high": None}, "0.30 [0.25, –]"),
+        ({"value": 0.31, "low": 0.282, "high": 0.338, "error": 0.01, "count": 300},
+         "0.310 [0.282, 0.338]"),
+        ({"value": 12.5, "low": 9.125, "high": 15}, "12.5 [9.125, 15]"),
         ("a\x1b[0m", "a\u241b[0m"), ({"a": [{}]}, '{"a": [{}]}'),
     ],
 )  # fmt: skip
@@ -50,6 +53,7 @@ def test_a_written_interval_is_read_and_shown_as_written() -> None:
 def test_a_column_has_as_many_places_as_its_finest_number() -> None:
     assert places_of([1, 2.5, None, "x", 0.125, 1e-9]) == 3
     assert cell(1, places=3) == "1.000"
+    assert places_of([182, 0.869]) == 0
 
 
 def test_cut_text_says_how_much_is_missing() -> None:

@@ -7,6 +7,7 @@ is the run's verdict. That is all.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -225,9 +226,15 @@ def settings(run: Run) -> list[tuple[str, str, bool]]:
         return []
     changed = [line.partition(":")[0] for line in run.last.config_changes]
     return [
-        (key, cell(value, 400), any(key == c or key.startswith(f"{c}.") for c in changed))
+        (key, _setting(value), any(key == c or key.startswith(f"{c}.") for c in changed))
         for key, value in flatten(run.last.config)
     ]
+
+
+def _setting(value: JSON) -> str:
+    """As it would be given on the command line, where that is short."""
+    plain = value is None or isinstance(value, bool | int | float)
+    return json.dumps(value) if plain else cell(value, 400)
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:

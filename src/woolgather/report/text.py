@@ -68,9 +68,12 @@ def number(value: float, places: int | None = None) -> str:
 
 
 def places_of(values: Iterable[JSON]) -> int:
-    """Places after the point that show each number of a column as `number` would."""
-    texts = (number(v) for v in values if is_number(v))
-    return max((len(t.partition(".")[2]) for t in texts if "e" not in t), default=0)
+    """Places after the point that all numbers of a column share; 0 where each has its own, as in a
+    column of counts and rates."""
+    found = [v for v in values if is_number(v)]
+    texts = [t for t in map(number, found) if "e" not in t]
+    places = max((len(t.partition(".")[2]) for t in texts), default=0)
+    return 0 if places > 2 and max(abs(v) for v in found) >= 10 else places
 
 
 def _digits(value: float) -> int:
@@ -92,7 +95,8 @@ def cell(value: JSON, limit: int = 300, places: int | None = None) -> str:
     if is_estimate(value):
         if isinstance(value.get("text"), str):
             return visible(value["text"], limit)
-        some = places_of(value.values()) if places is None else places
+        parts = [value[k] for k in ("value", "low", "high")]
+        some = places_of(parts) or None if places is None else places
         middle, low, high = (cell(value[k], places=some) for k in ("value", "low", "high"))
         return f"{middle} [{low}, {high}]"
     if isinstance(value, list | tuple) and all(not isinstance(v, dict | list) for v in value):
