@@ -16,7 +16,15 @@ import pytest
 
 from woolgather import step_record
 
-SETTINGS = ["--preset", "demo", "--engine", "fake", "iterations=2", "per_iteration=12", "--no-report"]
+SETTINGS = [
+    "--preset",
+    "demo",
+    "--engine",
+    "fake",
+    "iterations=2",
+    "per_iteration=12",
+    "--no-report",
+]
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -110,7 +118,7 @@ def test_second_run_executes_no_step(undisturbed: tuple[Path, float]) -> None:
 def test_sigterm_stops_cleanly_with_75_and_continues(
     undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
-    whole, seconds = undisturbed
+    whole, _ = undisturbed
     folder = tmp_path / "run"
     process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
     while not (folder / "launches").is_dir() and process.poll() is None:

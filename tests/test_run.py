@@ -248,9 +248,14 @@ def test_failure_keeps_what_is_finished(tmp_path: Path) -> None:
         raise RuntimeError("boom")
 
     broken.__qualname__ = "broken"
-    with pytest.raises(RuntimeError, match="boom"), open_run(tmp_path / "r") as run:
-        rows = run.scope("iter0").step("write", write, run.engine(FAKE_MODEL), n=6)
-        run.scope("iter0").step("keep", broken, rows, above=1)
+
+    def failing(run: Run) -> None:
+        with run:
+            rows = run.scope("iter0").step("write", write, run.engine(FAKE_MODEL), n=6)
+            run.scope("iter0").step("keep", broken, rows, above=1)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        failing(open_run(tmp_path / "r"))
     assert step_record.read_launches(tmp_path / "r")[-1].status == "failed"
     DONE.clear()
     with open_run(tmp_path / "r") as run:

@@ -519,6 +519,7 @@ class Run:
             total = sum(1 for _ in read_rows(folder))
             result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
         else:
+            assert isinstance(made, Model)
             result = {"path": made.path, "prompt_format": made.prompt_format}
         record = StepRecord(
             step=name,

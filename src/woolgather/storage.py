@@ -95,7 +95,8 @@ def write_rows(rows: Iterable[Row], folder: Path, kind: str) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    shape, shard, written, buffer = schema(kind), 0, 0, []
+    shape, shard, written = schema(kind), 0, 0
+    buffer: list[dict[str, Any]] = []
     temp = folder / ".part.tmp"
     writer: pq.ParquetWriter | None = None
 

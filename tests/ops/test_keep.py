@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -91,12 +92,13 @@ def test_short_answers_are_voted_on() -> None:
 )
 def test_auto_follows_what_the_assessor_may_do(assessor: Assessor, first: str) -> None:
     generator = keep([row(i, m=float(i)) for i in range(3)], rule=KeepRule(), assessor=assessor)
-    while True:
-        try:
-            next(generator)
-        except StopIteration as stop:
-            assert stop.value[0].title == first
-            break
+    views = []
+
+    def drained() -> Iterator[Example]:
+        views.extend((yield from generator))
+
+    assert len(list(drained())) == 3
+    assert views[0].title == first
 
 
 def test_hired_within_prompts_may_not_rank_prompts() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,11 @@ def opened(folder: Path, **options: Any) -> Run:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("isheep") / "run"
     with opened(folder) as run:
         isheep.recipe(run, built())
-    yield folder
+    return folder
 
 
 def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:

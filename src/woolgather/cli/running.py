@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Annotated, Any
@@ -233,21 +234,9 @@ class _Asked:
         for p in walked.planned:
             size = p.expected
             seconds = rates.seconds(size) if p.state == "new" else p.seconds or 0.0
-            lines.append(
-                {
-                    "step": p.step,
-                    "state": p.state,
-                    "why": p.why,
-                    "rows": size.rows,
-                    "calls": size.calls,
-                    "prompt_tokens": size.prompt_tokens,
-                    "new_tokens": size.new_tokens,
-                    "updates": size.updates,
-                    "train_tokens": size.train_tokens,
-                    "disk_bytes": size.disk_bytes,
-                    "seconds": round(seconds, 1),
-                }  # fmt: skip
-            )
+            sizes = {k: v for k, v in asdict(size).items() if k != "value"}
+            line = {"step": p.step, "state": p.state, "why": p.why, "seconds": round(seconds, 1)}
+            lines.append({**line, **sizes})
         new = [line for line in lines if line["state"] == "new"]
         keys = ("calls", "prompt_tokens", "new_tokens", "updates", "train_tokens", "disk_bytes")
         total: dict[str, Any] = {k: sum(line[k] for line in new) for k in keys}
