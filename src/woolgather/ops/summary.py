@@ -79,7 +79,11 @@ def _sentence(
         return "Result: the base itself; no candidate was better."
     text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
     if verdict(gain) == "no difference seen":
-        text += f" (one of {100 * gain.visible:.1f} points could have been seen)"
+        text += (
+            f" (one of {100 * gain.visible:.1f} points could have been seen)"
+            if gain.visible
+            else " (both gave the same outcome on every one)"
+        )
     if over_base is not None and controlled and index:
         base = f"{100 * over_base.value:+.1f} [{100 * over_base.low:+.1f}, {100 * over_base.high:+.1f}]"
         text += f"; against the base: {verdict(over_base)}, {base}"
