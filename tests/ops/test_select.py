@@ -61,6 +61,11 @@ def test_summary_says_what_could_have_been_seen() -> None:
     out = summarize([measured(0.5), measured(0.51)], chosen=Choice(1), controls={})
     assert out.values["verdict"] in ("no difference seen", "better")
     out = summarize([measured(0.5), measured(0.5)], chosen=Choice(0), controls={"c": measured(0.5)})
+    assert "same outcome on every one" in out.values["sentence"]
+    close = measured(0.5)
+    for name in list(close.items["probes:2"])[:3]:
+        close.items["probes:2"][name] = 1.0 - (close.items["probes:2"][name] or 0.0)  # type: ignore[index]
+    out = summarize([measured(0.5), close], chosen=Choice(1), controls={})
     assert "no difference seen" in out.values["sentence"]
     assert "could have been seen" in out.values["sentence"]
 
