@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from woolgather import provenance, step_record
-from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
+from woolgather.arguments import (
+    OUT,
+    EngineHandle,
+    Kind,
+    artifacts_in,
+    expected_of,
+    placeholder,
+    result_kind,
+)
+from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Calls, Journal, JournaledEngine
 from woolgather.errors import DiskError, RunDirError
@@ -40,33 +49,10 @@ from woolgather.fingerprint import (
 from woolgather.lock import RunLock
 from woolgather.progress import Progress
 from woolgather.records import JSON
+from woolgather.results import link, load, publish
 from woolgather.step_record import RunRecord, StepRecord
-from woolgather.storage import digest, read_rows, write_json, write_rows
+from woolgather.storage import read_rows, write_rows
 from woolgather.training.job import Trainer
-
-Kind = Literal["dataset", "model", "metrics", "choice"]
-
-
-class _Out:
-    """`OUT` stands for the directory of the attempt that runs the step."""
-
-    def __canonical__(self) -> None:
-        return None
-
-
-OUT: Any = _Out()
-
-
-class EngineHandle:
-    """`run.engine(model)`: stands for the model until a step asks it."""
-
-    def __init__(self, model: Model, options: EngineOptions) -> None:
-        self.model = model
-        self.options = options
-
-    def __canonical__(self) -> dict[str, str]:
-        mark = {"fake": "1"} if self.options.name == "fake" else {}
-        return {"engine": self.model.fingerprint, "format": self.model.prompt_format, **mark}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +159,7 @@ class Run:
                 status = "finished" if kind is None else "stopped" if stopped else "failed"
                 self._save_launch(status, str(error or ""))
                 if status == "finished" and self._launch.result:
-                    _link(self.dir / self._launch.result, self.dir / "result")
+                    link(self.dir / self._launch.result, self.dir / "result")
         finally:
             self._stack.close()
 
@@ -236,9 +222,9 @@ class Run:
             return self._take_given(name, kind, payload)
         identity = fingerprint(payload)
         folder = self.dir / step_record.step_dir(name, identity)
-        inputs = {a.fingerprint: self._index.get(a.fingerprint) for a in _artifacts(bound)}
+        inputs = {a.fingerprint: self._index.get(a.fingerprint) for a in artifacts_in(bound)}
         record, why = self._recall(name, folder, identity, payload, inputs)
-        expected = _expected(op, bound)
+        expected = expected_of(op, bound)
         if record is not None:
             if record.source != source_hash(op):
                 self.progress.note(
@@ -246,11 +232,11 @@ class Run:
                     f"to do it again: --redo {name}"
                 )
             self._enter(name, identity, folder, "remembered", "", expected, record)
-            return _load(record, folder)
+            return load(record, folder)
         if self.plan:
             self._index[identity] = (name, "")
             self.planned.append(Planned(name, "new", why, expected))
-            return _placeholder(kind, identity, expected, bound)
+            return placeholder(kind, identity, expected, bound)
         return self._execute(name, op, bound, kind, payload, identity, folder, why, expected)
 
     def _bind(
@@ -370,7 +356,7 @@ class Run:
                 f"{name}: no room left on the disk of {self.dir}. What is finished is kept: free "
                 "some space (`woolgather clean`) and give the same command again."
             ) from error
-        result, sha = self._publish(artifact, attempt, folder)
+        result, sha = publish(artifact, attempt, folder)
         if isinstance(artifact, Dataset):
             result["rows"] = total
         record = StepRecord(
@@ -386,7 +372,7 @@ class Run:
                 a.fingerprint: dict(
                     zip(("step", "digest"), self._index[a.fingerprint], strict=True)
                 )
-                for a in _artifacts(bound)
+                for a in artifacts_in(bound)
                 if a.fingerprint in self._index
             },
             digest=sha,
@@ -405,7 +391,7 @@ class Run:
             shutil.rmtree(old, ignore_errors=True)
         self._enter(name, identity, folder, "ran", why, expected, record)
         self.progress.step_finished(name, record)
-        return _load(record, folder)
+        return load(record, folder)
 
     def _store(
         self,
@@ -446,50 +432,6 @@ class Run:
                 aside[row.set_aside] += 1
             self.progress.rows(name, used, total)
         return Dataset(attempt, identity, used, shape, tuple(views)), aside, total
-
-    def _publish(
-        self, artifact: Artifact, attempt: Path, folder: Path
-    ) -> tuple[dict[str, JSON], str]:
-        """Move the attempt's files to their place; what the record says of them, and their digest.
-
-        Nothing marks them finished until the record is written."""
-        model_path = ""
-        if isinstance(artifact, Model):
-            path = Path(artifact.path)
-            inside = path.is_relative_to(attempt)
-            model_path = path.relative_to(attempt).as_posix() if inside else artifact.path
-        if isinstance(artifact, Metrics):
-            content = {"values": artifact.values, "items": artifact.items}
-            write_json(attempt / step_record.METRICS, content)
-        for item in attempt.iterdir():
-            if item.name.startswith("checkpoint"):
-                continue
-            target = folder / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            item.replace(target)
-        if isinstance(artifact, Choice):
-            value = canonical(artifact.value)
-            return {"value": value, "why": artifact.why}, fingerprint(value)
-        if isinstance(artifact, Metrics):
-            file = folder / step_record.METRICS
-            values = {"values": dict(artifact.values), "items_file": step_record.METRICS}
-            return {**values, "files": {file.name: file.stat().st_size}}, digest(file)
-        if isinstance(artifact, Dataset):
-            files = {p.name: p.stat().st_size for p in sorted(folder.glob("part-*.parquet"))}
-            sha = fingerprint([digest(folder / f) for f in files])
-            return {"count": artifact.count, "kind": artifact.kind, "files": files}, sha
-        assert isinstance(artifact, Model)
-        where = folder / model_path
-        result = {"path": model_path, "prompt_format": artifact.prompt_format}
-        if not where.is_dir():
-            return result, artifact.fingerprint
-        inner = {
-            f"{p.relative_to(folder).as_posix()}": p.stat().st_size
-            for p in sorted(where.rglob("*"))
-            if p.is_file()
-        }
-        return {**result, "files": inner}, digest(where)
 
     def _take_given(self, name: str, kind: Kind, payload: JSON) -> Any:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
@@ -534,7 +476,7 @@ class Run:
         )
         step_record.write(record, folder)
         self._enter(name, made.fingerprint, folder, "given", source, Expected(), record)
-        return _load(record, folder)
+        return load(record, folder)
 
     # -- bookkeeping ----------------------------------------------------------------------------
 
@@ -614,84 +556,6 @@ class Scope:
 
     def trainer(self) -> Trainer:
         return self.run.trainer()
-
-
-def _link(model: Path, target: Path) -> None:
-    """`target` becomes the model's files, as hard links where the disk has them."""
-    temp = target.with_name(".result.tmp")
-    shutil.rmtree(temp, ignore_errors=True)
-    for file in sorted(p for p in model.rglob("*") if p.is_file()):
-        place = temp / file.relative_to(model)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.hardlink_to(file)
-        except OSError:
-            shutil.copy2(file, place)
-    shutil.rmtree(target, ignore_errors=True)
-    if temp.is_dir():
-        temp.replace(target)
-
-
-def result_kind(op: Callable[..., Any]) -> Kind:
-    """What an op makes, from its return annotation."""
-    text = str(inspect.signature(op).return_annotation)
-    for word, kind in (("Model", "model"), ("Metrics", "metrics"), ("Choice", "choice")):
-        if text in (word, f"<class 'woolgather.artifacts.{word}'>"):
-            return kind  # type: ignore[return-value]
-    if "Example" in text or "PreferencePair" in text:
-        return "dataset"
-    raise TypeError(f"{name_of(op)} must be annotated to return rows, Model, Metrics or Choice")
-
-
-def _artifacts(value: Any) -> Iterator[Artifact]:
-    if isinstance(value, Dataset | Model | Metrics | Choice):
-        yield value
-    elif isinstance(value, EngineHandle):
-        yield value.model
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _artifacts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _artifacts(inner)
-
-
-def _expected(op: Callable[..., Any], bound: Mapping[str, Any]) -> Expected:
-    function = getattr(op, "__expects__", None)
-    if function is not None:
-        return function(**bound)  # type: ignore[no-any-return]
-    first = next(iter(bound.values()), None)
-    return Expected(rows=first.count if isinstance(first, Dataset) else 0)
-
-
-def _placeholder(
-    kind: Kind, identity: str, expected: Expected, bound: Mapping[str, Any]
-) -> Artifact:
-    nowhere = Path("/nonexistent")
-    if kind == "dataset":
-        return Dataset(nowhere, identity, expected.rows)
-    if kind == "model":
-        start = next((a for a in _artifacts(dict(bound)) if isinstance(a, Model)), None)
-        return Model(start.path if start else str(nowhere), identity, "chat")
-    if kind == "metrics":
-        return Metrics({}, {}, identity)
-    return Choice(expected.value, "planned", identity)
-
-
-def _load(record: StepRecord, folder: Path) -> Artifact:
-    result, identity = record.result, record.fingerprint
-    if record.kind == "dataset":
-        return Dataset(folder, identity, int(result["count"]), result["kind"])
-    if record.kind == "model":
-        local = folder / str(result["path"])
-        path = str(local.resolve()) if local.exists() else str(result["path"])
-        return Model(path, identity, result["prompt_format"])
-    if record.kind == "metrics":
-        import json
-
-        content = json.loads((folder / step_record.METRICS).read_text(encoding="utf-8"))
-        return Metrics(content["values"], content["items"], identity)
-    return Choice(result["value"], str(result["why"]), identity)
 
 
 def _total(asked: list[JournaledEngine]) -> dict[str, int]:

@@ -1,0 +1,87 @@
+"""What a step is called with: handles that stand for execution, and artifacts among the arguments.
+
+An `EngineHandle` stands for a model until a step asks it, `OUT` for the directory of the attempt that
+runs the step. Neither a place nor a machine is in their canonical form.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
+from woolgather.engines.base import EngineOptions
+from woolgather.expect import Expected
+from woolgather.fingerprint import name_of
+
+Kind = Literal["dataset", "model", "metrics", "choice"]
+
+
+class _Out:
+    """`OUT` stands for the directory of the attempt that runs the step."""
+
+    def __canonical__(self) -> None:
+        return None
+
+
+OUT: Any = _Out()
+
+
+class EngineHandle:
+    """`run.engine(model)`: stands for the model until a step asks it."""
+
+    def __init__(self, model: Model, options: EngineOptions) -> None:
+        self.model = model
+        self.options = options
+
+    def __canonical__(self) -> dict[str, str]:
+        mark = {"fake": "1"} if self.options.name == "fake" else {}
+        return {"engine": self.model.fingerprint, "format": self.model.prompt_format, **mark}
+
+
+def result_kind(op: Callable[..., Any]) -> Kind:
+    """What an op makes, from its return annotation."""
+    text = str(inspect.signature(op).return_annotation)
+    for word, kind in (("Model", "model"), ("Metrics", "metrics"), ("Choice", "choice")):
+        if text in (word, f"<class 'woolgather.artifacts.{word}'>"):
+            return kind  # type: ignore[return-value]
+    if "Example" in text or "PreferencePair" in text:
+        return "dataset"
+    raise TypeError(f"{name_of(op)} must be annotated to return rows, Model, Metrics or Choice")
+
+
+def artifacts_in(value: Any) -> Iterator[Artifact]:
+    if isinstance(value, Dataset | Model | Metrics | Choice):
+        yield value
+    elif isinstance(value, EngineHandle):
+        yield value.model
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from artifacts_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from artifacts_in(inner)
+
+
+def expected_of(op: Callable[..., Any], bound: Mapping[str, Any]) -> Expected:
+    function = getattr(op, "__expects__", None)
+    if function is not None:
+        return function(**bound)  # type: ignore[no-any-return]
+    first = next(iter(bound.values()), None)
+    return Expected(rows=first.count if isinstance(first, Dataset) else 0)
+
+
+def placeholder(
+    kind: Kind, identity: str, expected: Expected, bound: Mapping[str, Any]
+) -> Artifact:
+    nowhere = Path("/nonexistent")
+    if kind == "dataset":
+        return Dataset(nowhere, identity, expected.rows)
+    if kind == "model":
+        start = next((a for a in artifacts_in(dict(bound)) if isinstance(a, Model)), None)
+        return Model(start.path if start else str(nowhere), identity, "chat")
+    if kind == "metrics":
+        return Metrics({}, {}, identity)
+    return Choice(expected.value, "planned", identity)
