@@ -95,23 +95,31 @@ def by_generate(net: Any, case: Case, batch: int) -> int:
     return wanted
 
 
-def timed(work: Callable[[], int], expected: int) -> float:
-    began = time.perf_counter()
+def timed(clock: Callable[[], float], work: Callable[[], int], expected: int) -> float:
+    began = clock()
     assert work() == expected
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def compare(
-    name: str, engine: TransformersEngine, net: Any, case: Case, sizes: Sequence[int], rounds: int
+    name: str,
+    engine: TransformersEngine,
+    net: Any,
+    case: Case,
+    sizes: Sequence[int],
+    rounds: int,
+    clock: Callable[[], float],
 ) -> float:
     """Best of `rounds` alternating measurements of each side."""
     expected = sum(new for _, new in case)
     ours: list[float] = []
     theirs: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(rounds):
-        ours.append(timed(lambda: by_engine(engine, case), expected))
+        ours.append(timed(clock, lambda: by_engine(engine, case), expected))
         for size in sizes:
-            theirs[size].append(timed(lambda size=size: by_generate(net, case, size), expected))
+            theirs[size].append(
+                timed(clock, lambda size=size: by_generate(net, case, size), expected)
+            )
     best = {size: min(times) for size, times in theirs.items()}
     for size, seconds in best.items():
         print(f"{name}: generate, batches of {size:3}: {seconds:7.1f} s", flush=True)
@@ -139,14 +147,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
     parser.add_argument("--model", help="a model directory; by default the embedded model")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="by default torch's choice")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the process's own seconds; with --threads 1 fair on a machine that is busy",
+    )
     parser.add_argument("--case", choices=["shared", "varied"], help="only this one")
     asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
     path = asked.model or str(embedded_model())
     engine = TransformersEngine(Model(path, "benchmark", "raw"), EngineOptions())
     engine.renderer.end_ids = ()
     from transformers import AutoModelForCausalLM
 
     net = AutoModelForCausalLM.from_pretrained(path, dtype=engine.dtype).to(engine.device).eval()
+    clock = time.process_time if asked.cpu_time else time.perf_counter
     draw = passages(engine)
     print(f"{path}, {engine.dtype}, {engine.device}, {torch.get_num_threads()} threads")
     warm = shared_case(draw, 4, 40, 10, 4)
@@ -154,7 +171,7 @@ def main() -> None:
     by_generate(net, warm, 4)
     for name, case, sizes in cases(draw, asked.quick):
         if asked.case in (None, name):
-            compare(name, engine, net, case, sizes, asked.rounds)
+            compare(name, engine, net, case, sizes, asked.rounds, clock)
 
 
 if __name__ == "__main__":

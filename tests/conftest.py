@@ -3,9 +3,13 @@
 torch and transformers are imported only when a test asks for a model.
 """
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: threads that wait by spinning are slow beside other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TEXT = [
     "The quick brown fox jumps over the lazy dog. The dog sleeps in the warm sun all day.",

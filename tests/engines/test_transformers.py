@@ -27,6 +27,17 @@ def make(path: Path, **options: Any) -> Any:
     return TransformersEngine(Model(str(path), "m", "raw"), settings)
 
 
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tiny models gain nothing from more threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if "smollm2" in request.fixturenames else 1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Any:
     return make(tiny_model)

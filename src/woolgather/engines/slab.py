@@ -62,8 +62,8 @@ class Slab(Cache):  # type: ignore[misc]
         self._slots: slice | Tensor = slice(0, 0)
         self._rows = torch.zeros(0, dtype=torch.long)
         self._top = self._t = 0
-        self._starts = torch.zeros(0, dtype=torch.long)
-        self._first = True
+        self._columns = torch.zeros(0, 0, dtype=torch.long)
+        self._at_start = self._first = True
         self._width = 0
         self._blocked: dict[int | None, Tensor] = {}
 
@@ -77,15 +77,16 @@ class Slab(Cache):  # type: ignore[misc]
         self._rows = torch.tensor(list(slots), dtype=torch.long, device=self._device)
         in_line = list(slots) == list(range(lo, lo + len(slots)))
         self._slots = slice(lo, lo + len(slots)) if in_line else self._rows
-        self._starts = torch.tensor(list(starts), dtype=torch.long, device=self._device)
         self._writes_prefix = prefix
-        self._first = prefix or (not any(starts) and self.prefix == 0)
+        self._at_start = not any(starts)
+        self._first = prefix or (self._at_start and self.prefix == 0)
         self._width = max(starts) + t
         self._blocked = {}
         if prefix:
             self.prefix = 0
-        span = torch.arange(t, device=self._device)
-        positions = self.prefix + self._starts[:, None] + span
+        first = torch.tensor(list(starts), dtype=torch.long, device=self._device)
+        self._columns = first[:, None] + torch.arange(t, device=self._device)
+        positions = self.prefix + self._columns
         if prefix:
             self.prefix = t
         return positions
@@ -102,14 +103,13 @@ class Slab(Cache):  # type: ignore[misc]
         self._reserve(share, keys)
         assert share.keys is not None
         assert share.values is not None
-        if self._first or not self._starts.any():
+        if self._at_start:
             share.keys[self._slots, :, :, : self._t] = keys.transpose(-1, -2)
             share.values[self._slots, :, : self._t] = values
         else:
             rows = self._rows[:, None]
-            columns = self._starts[:, None] + torch.arange(self._t, device=self._device)
-            share.keys[rows, :, :, columns] = keys.transpose(1, 2)
-            share.values[rows, :, columns] = values.transpose(1, 2)
+            share.keys[rows, :, :, self._columns] = keys.transpose(1, 2)
+            share.values[rows, :, self._columns] = values.transpose(1, 2)
         return keys, values
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -154,8 +154,7 @@ class Slab(Cache):  # type: ignore[misc]
         found = self._blocked.get(window)
         if found is None:
             columns = torch.arange(self.prefix + self._width, device=self._device)
-            span = torch.arange(self._t, device=self._device)
-            at = (self.prefix + self._starts[:, None] + span)[:, None, :, None]
+            at = (self.prefix + self._columns)[:, None, :, None]
             found = columns > at
             if window is not None:
                 found = found | (at - columns >= window)
@@ -188,7 +187,9 @@ class Slab(Cache):  # type: ignore[misc]
             if share.prefix_keys is not None and share.prefix_values is not None:
                 k = torch.cat([share.prefix_keys.expand(n, -1, -1, -1), k], dim=-1)
                 v = torch.cat([share.prefix_values.expand(n, -1, -1, -1), v], dim=-2)
-            return _dense(query, k.transpose(-1, -2), v, blocked, scale).transpose(1, 2)
+            # In order in memory, or the fast kernels refuse.
+            k = k.transpose(-1, -2).contiguous()
+            return _dense(query, k, v, blocked, scale).transpose(1, 2)
         q = query.reshape(n, h, -1, d) * scale
         some = max(1, _SCORES // each)
         cuts = [slice(i, i + some) for i in range(0, n, some)]

@@ -75,11 +75,13 @@ class TransformersEngine:
         def rows() -> Iterator[Row]:
             for index, request in enumerate(requests):
                 prompt = self._prompt_ids(request.prompt)
-                limit = min(request.sampling.max_tokens, self.context - len(prompt))
-                if limit < 1:
+                room = self.context - len(prompt)
+                if room < 1:
                     too_long.append((index, Completion("", "too_long", len(prompt))))
                     continue
-                yield Row(index, prompt, request.sampling, limit)
+                yield Row(
+                    index, prompt, request.sampling, max(1, min(request.sampling.max_tokens, room))
+                )
 
         for row, reason in self._decoded(rows()):
             yield from too_long
@@ -122,7 +124,10 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        ids = [self.renderer.prompt_ids(text)[: self.context] or [0] for text in texts]
+        ids = [
+            self.renderer.prompt_ids(text)[: self.context] or [self.renderer.eos_id]
+            for text in texts
+        ]
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         found: list[list[float]] = [[] for _ in ids]
         while order:

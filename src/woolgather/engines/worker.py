@@ -193,8 +193,6 @@ class WorkerEngine:
             log=self._log,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Threads that wait by spinning cost most where other processes want the cores too.
-            env={"OMP_WAIT_POLICY": "passive"},
         )
         assert self._child.stdout is not None
         raw: Any = self._child.stdout
