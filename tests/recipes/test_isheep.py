@@ -85,6 +85,7 @@ MEASURED = {
 CASES: list[tuple[str, set[str]]] = [
     ("base_format=raw", set()),
     ("synthesis.items=9", each("synthesize")),
+    ("synthesis.format=raw", each("synthesize")),
     ("synthesis.template=synthesize", each("synthesize")),
     ("synthesis.demos.count=4", each("synthesize")),
     ("synthesis.demos.method=density", each("synthesize")),

@@ -50,6 +50,9 @@ class Synthesis(Options):
 
     template: str = "synthesize"
     """One of our templates, or the path of a .md file."""
+    format: Literal["raw", "chat", "auto"] = "auto"
+    """raw: the list is a text to complete; chat: it is a user turn, and the reply begins with its next
+    number; auto: as the model is prompted."""
     items: int = Field(default=20, ge=2)
     """Tasks that the list in the prompt is said to have; the demos are its first ones."""
     demos: DemoOptions = DemoOptions()
@@ -61,11 +64,15 @@ class Synthesis(Options):
     max_prompts: int | None = Field(default=None, ge=1)
     """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
 
-    @property
-    def options(self) -> dict[str, Any]:
+    def options(self, model: Model) -> dict[str, Any]:
         """As `synthesize` takes them."""
+        form = model.prompt_format if self.format == "auto" else self.format
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {**fields, "template": load(self.template, frozenset({"items", "demos", "next"}))}
+        return {
+            **fields,
+            "format": form,
+            "template": load(self.template, frozenset({"items", "demos", "next"})),
+        }
 
 
 class Responding(Options):
@@ -198,7 +205,7 @@ def recipe(run: Any, cfg: Config) -> Model:
             n=at(cfg.per_iteration, t),
             machine=kept[-1] if kept else [],
             avoid=[held_out, *kept],
-            **cfg.synthesis.options,
+            **cfg.synthesis.options(model),
         )
         pairs = it.step(
             "respond",
