@@ -225,3 +225,15 @@ def test_the_plan_walks_with_a_hired_assessor():
     assert work.value["kind"] == "rubric"
     assert work.calls == 80 * 2 + 80 + 60 * 4
     assert work.new_tokens == 80 * 2 * 48 + 240 * 64
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_rival_is_the_control_that_comes_closest_and_chance_is_not_turned_round(seed):
+    choice = hear(Judge(0.0), candidates=("yes_no",), on_unfit="keep_best", seed=seed)
+    scores = {name: float(row["all, across"][:4]) for name, row in rows_of(choice).items()}
+    turned = {k: max(scores[k], 1 - scores[k]) for k in ("length", "overlap")}
+    turned["random"] = scores["random"]
+    said = choice.why.split("ahead of ")[1]
+    rival, margin = said.split(" by ")[0], float(said.split(" by ")[1].split()[0])
+    assert margin == pytest.approx(scores["yes_no"] - max(turned.values()), abs=0.011)
+    assert turned[rival] == pytest.approx(max(turned.values()), abs=0.011)

@@ -11,10 +11,10 @@ What is measured, for each kind of pair, and as the plain mean over kinds:
   pick the best of several answers to one prompt.
 A score that could not be read is a tie with every other.
 
-Hired is a candidate whose 95 % interval lies above .5 and whose difference from every control, each
-taken in its better direction, has an interval above zero. Intervals are bootstrapped over the seeds
-and probes that the pairs came from, the same draws for all, so that differences are paired. With
-several hired, the best across prompts; if none is, the best within.
+Hired is a candidate whose 95 % interval lies above .5 and whose difference from every control
+(length and overlap in their better direction) has an interval above zero. Intervals are
+bootstrapped over the seeds and probes that the pairs came from, the same draws for all, so that
+differences are paired. With several hired, the best across prompts; if none is, the best within.
 
 Mutual information prefers short answers per token and long ones in total, so it is divided by n^a:
 a is taken from 0, .05, ..., 1 where the rank correlation with length over the seeds is nearest zero.
@@ -176,19 +176,17 @@ def _judged(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
     margin: dict[Scope, Estimate] = {}
     rival: dict[Scope, str] = {}
     for scope in SCOPES:
-        closest: tuple[Estimate, str] | None = None
+        mine, ahead = act.overall[scope], {}
         for control in controls:
             value, draws = control.overall[scope].value, control.draws[scope]
-            if value < 0.5:
+            # Chance has no other direction: turning it round would praise it for its luck.
+            if value < 0.5 and control.name != "random":
                 value, draws = 1 - value, 1 - draws
-            mine = act.overall[scope]
-            ahead = interval(act.draws[scope] - draws, mine.value - value, mine.count)
-            if closest is None or ahead.low < closest[0].low:
-                closest = (ahead, control.name)
-        assert closest is not None
-        margin[scope], rival[scope] = closest
-        better = act.overall[scope].low > 0.5 and margin[scope].above_zero
-        fit[scope] = better and groups >= MIN_GROUPS
+            ahead[control.name] = interval(act.draws[scope] - draws, mine.value - value, mine.count)
+        rival[scope] = min(ahead, key=lambda name: ahead[name].value)
+        margin[scope] = ahead[rival[scope]]
+        clear = mine.low > 0.5 and all(each.above_zero for each in ahead.values())
+        fit[scope] = clear and groups >= MIN_GROUPS
     return _Judgement(fit, margin, rival)
 
 
