@@ -363,4 +363,5 @@ def test_cells_are_empty_for_unknown_and_readable_for_numbers() -> None:
     assert output.cell(12345) == "12,345"
     assert output.cell(True) == "yes"
     assert output.cell({"a": 1, "b": None}) == "a 1, b "
+    assert output.cell({"value": 0.1, "low": 0, "high": 0.25, "count": 9}) == "0.100 [0.000, 0.250]"
     assert output.size(1536) == "1.5 KiB"

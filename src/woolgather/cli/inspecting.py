@@ -4,7 +4,6 @@ deletes what no current result needs."""
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,8 @@ from woolgather.step_record import StepRecord
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
 TOP_REASONS = 3
+OUTCOME = 60
+"""Characters of it in a table."""
 
 
 def status(run: RunDir, as_json: Json = False) -> None:
@@ -40,7 +41,10 @@ def status(run: RunDir, as_json: Json = False) -> None:
         print_json(found)
         return
     print_rows(
-        [{**row, "aside": _aside(row), "time": _time(row["seconds"])} for row in found["steps"]],
+        [
+            {**row, "aside": _aside(row), "time": _time(row["seconds"]), **_short(row)}
+            for row in found["steps"]
+        ],
         [
             Column("step"),
             Column("state"),
@@ -286,6 +290,12 @@ def _aside(row: Mapping[str, JSON]) -> str:
     return f"{row['set_aside']:,} ({some}{', ...' if len(top) > TOP_REASONS else ''})"
 
 
+def _short(row: Mapping[str, JSON]) -> dict[str, str]:
+    """Why a step ran, where that is worth a word, and what came of it; in full in the JSON."""
+    why = "" if row["why"] == "not done yet" else one_line(str(row["why"]), OUTCOME)
+    return {"why": why, "outcome": one_line(str(row["outcome"] or ""), OUTCOME)}
+
+
 def _time(seconds: float) -> str:
     return duration(seconds) if seconds else ""
 
@@ -344,14 +354,9 @@ def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
         if key == "files":
             value = {name: output.size(count) for name, count in value.items()}
         if isinstance(value, dict):
-            pairs = [{"name": name, "value": _plain(inner)} for name, inner in value.items()]
+            pairs = [{"name": name, "value": inner} for name, inner in value.items()]
             print_rows(pairs, [Column("name", key), Column("value", " ")])
         else:
             out.print(Text(f"{key}: {output.cell(value)}"))
     for view in record.shown():
         output.print_view(view)
-
-
-def _plain(value: JSON) -> JSON:
-    """Nested values as JSON text, so that a table stays readable."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from woolgather.cli.output import Column, Json, cell, console, harmless, print_json, print_rows
+from woolgather.cli.output import (
+    Column,
+    Json,
+    cell,
+    console,
+    estimate,
+    harmless,
+    print_json,
+    print_rows,
+)
+from woolgather.cli.show_progress import PLAIN_EVERY
 from woolgather.errors import ConfigError, InputError, WoolgatherError
 from woolgather.records import JSON, Example
 
@@ -243,21 +254,29 @@ def _formatted(model: Model, options: EngineOptions, rows: Sequence[Example]) ->
 
 @contextmanager
 def _watched(model: Model, options: EngineOptions, name: str) -> Iterator[Engine]:
-    """An engine whose calls are counted on a terminal's last line."""
+    """An engine whose calls are counted on stderr: live on a terminal, else a line now and then."""
     from woolgather.engines import open_engine
     from woolgather.engines.journal import Calls, Journal, JournaledEngine
 
+    shown = Console(stderr=True, highlight=False)
     journal = Journal(":memory:")
     engine = open_engine(model, options)
-    try:
-        with Console(stderr=True).status(Text(f"loading {name}")) as shown:
-            told: Callable[[Calls], None] = lambda calls: shown.update(  # noqa: E731
-                Text(f"{name}: {calls.requests:,} calls")
-            )
-            yield JournaledEngine(model, journal, lambda: engine, told)
-    finally:
-        engine.close()
-        journal.close()
+    last = time.monotonic()
+    with ExitStack() as stack:
+        stack.callback(journal.close)
+        stack.callback(engine.close)
+        live = stack.enter_context(shown.status(Text(f"loading {name}")))
+
+        def told(calls: Calls) -> None:
+            nonlocal last
+            line = Text(f"{name}: {calls.requests:,} calls")
+            if shown.is_terminal:
+                live.update(line)
+            elif time.monotonic() - last > PLAIN_EVERY:
+                last = time.monotonic()
+                shown.print(line)
+
+        yield JournaledEngine(model, journal, lambda: engine, told)
 
 
 def _result(name: str, metrics: Metrics, first: Metrics | None) -> dict[str, JSON]:
@@ -305,7 +324,7 @@ def _shown(value: JSON, sign: str = "") -> str:
     if value is None:
         return "not measured"
     if isinstance(value, dict) and "low" in value:
-        return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
+        return estimate(value, sign)
     if isinstance(value, dict) and "rate" in value:
         return f"{value['rate']:.3f} ({value['name']})"
     return cell(value)

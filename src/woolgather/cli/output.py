@@ -8,6 +8,7 @@ never reach a terminal raw: `harmless` takes out what a terminal would obey.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def one_line(text: str, width: int = 100) -> str:
 def console() -> Console:
     """Prints texts as they are (no markup, no emoji codes); wide where there is no terminal."""
     made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
+    if not made.is_terminal and "COLUMNS" not in os.environ:
         made = Console(highlight=False, markup=False, emoji=False, width=200)
     return made
 
@@ -106,11 +107,18 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
+        return estimate(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{harmless(str(k))} {cell(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(v) for v in value)
     return harmless(str(value))
+
+
+def estimate(value: Mapping[str, JSON], sign: str = "") -> str:
+    """A number with its interval."""
+    return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
 
 
 def print_view(view: View) -> None:

@@ -143,7 +143,7 @@ def _running(run_dir: Path) -> dict[str, JSON] | None:
     if rate := progress.get("rate"):
         parts.append(f"{rate:.0f} tok/s")
     parts.append(f"for {duration(since)}")
-    if left is not None:
+    if left:
         parts.append(f"≤{duration(left)} left")
     return {
         "step": started.get("step"),
