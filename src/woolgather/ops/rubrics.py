@@ -153,7 +153,8 @@ def read_score(
     Read in turn: a number where the reply begins ("8", "**9**", "7 - clear", "Score: 7/10"); a
     labelled number at the start of a later line ("Final score: 6"), if all such agree; a fraction
     of this scale's top in running text ("I would give it 7/10"), if all such agree. None: a range
-    ("7-8"), several numbers ("10, 2"), a numbered list, another scale ("4/5"), a number outside `low`..`high`, prose.
+    ("7-8"), several numbers ("10, 2"), a numbered list, another scale ("4/5"), a number outside
+    `low`..`high`, prose.
     """
     text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", reply.strip()))
     if read == "last_line_score":
