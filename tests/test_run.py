@@ -242,6 +242,25 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path / "r").__enter__()
 
 
+def make_model(*, out: Path) -> Model:
+    folder = out / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("w")
+    return Model(str(folder.resolve()))
+
+
+def test_a_model_is_where_its_step_is_also_under_a_relative_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_run(Path("runs/r")) as run:
+        made = run.step("train", make_model)
+    assert (Path(made.path) / "weights").read_text() == "w"
+    assert "attempt" not in made.path
+    _, record = step_record.current_steps(tmp_path / "runs" / "r")[0]
+    assert record.result["path"] == "model"
+
+
 def test_failure_keeps_what_is_finished(tmp_path: Path) -> None:
     def broken(rows: Iterable[Example], *, above: int) -> Iterator[Example]:
         yield from ()

@@ -24,7 +24,8 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
     Nothing marks them finished until the record is written."""
     model_path = ""
     if isinstance(artifact, Model):
-        path = Path(artifact.path)
+        path, attempt = Path(artifact.path), attempt.resolve()
+        path = path.resolve() if path.exists() else path
         inside = path.is_relative_to(attempt)
         model_path = path.relative_to(attempt).as_posix() if inside else artifact.path
     if isinstance(artifact, Metrics):

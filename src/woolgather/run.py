@@ -90,7 +90,7 @@ class Run:
         redo: tuple[str, ...] = (),
         progress: Progress | None = None,
     ) -> None:
-        self.dir = Path(folder)
+        self.dir = Path(folder).resolve()
         self.recipe = recipe
         self.replicate = replicate
         self.plan = plan
