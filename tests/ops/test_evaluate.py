@@ -137,3 +137,12 @@ def test_the_plan_counts_the_questions():
     work = evaluate.__expects__(TASKS, None, probes=50, max_tokens=10, likelihood=False)
     assert work.calls == 108
     assert work.new_tokens == 1080
+
+
+def test_one_line_for_a_list_of_steps() -> None:
+    short = evaluate([], FakeEngine(["yes"]), probes=10, likelihood=False).values["short"]
+    assert short.startswith("probes ")
+    assert "best null answer" in short
+    assert evaluate([], FakeEngine(["yes"]), probes=0, likelihood=False).values["short"] == (
+        "nothing to measure"
+    )

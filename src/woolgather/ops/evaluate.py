@@ -122,8 +122,20 @@ def evaluate(
     }
     notes: list[View] = []
     values |= _likelihood(held_out, engine, notes) if likelihood else {"nll": None}
+    values["short"] = _short(values)
     views = (*_views(values, sets, outcomes, held_out, own), *notes)
     return Metrics(values, items, views=views)
+
+
+def _short(values: Mapping[str, JSON]) -> str:
+    """One line for a list of steps."""
+    parts = []
+    for name, key in (("probes", "probes"), ("held out", "heldout")):
+        if values.get(key):
+            parts.append(f"{name} {100 * values[key]['value']:.1f} %")
+    if values.get("null"):
+        parts.append(f"best null answer {100 * values['null']['rate']:.1f} %")
+    return ", ".join(parts) or "nothing to measure"
 
 
 def _answers(
