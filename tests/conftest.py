@@ -11,6 +11,11 @@ import pytest
 # Before torch is imported: threads that wait by spinning are slow beside other tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# What is printed shall not depend on the terminal the tests were started from.
+os.environ["COLUMNS"] = "200"
+for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+    os.environ.pop(name, None)
+
 TEXT = [
     "The quick brown fox jumps over the lazy dog. The dog sleeps in the warm sun all day.",
     "user system assistant: write a list of three things and say what is in the list.",
