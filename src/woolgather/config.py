@@ -21,7 +21,10 @@ from woolgather.errors import ConfigError
 from woolgather.records import JSON
 
 C = TypeVar("C", bound=BaseModel)
-RECIPES = ("isheep",)
+RECIPES = tuple(
+    sorted(f.name for f in (resources.files("woolgather") / "presets").iterdir() if f.is_dir())
+)
+"""Every recipe we ship has a folder of presets."""
 
 
 def at(value: Any, t: int) -> Any:

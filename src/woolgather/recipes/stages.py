@@ -1,0 +1,209 @@
+"""Stretches of steps, and groups of settings, that several methods have in common.
+
+The one idea: a recipe is a page because what every method does (open the inputs, hire an assessor,
+train, measure, choose, hand over) is written once, here. Nothing in this module knows which recipe
+calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import Sampling
+from woolgather.formats import builtin_heldout, builtin_seeds
+from woolgather.ops.assessors import Assessor
+from woolgather.ops.audition import audition
+from woolgather.ops.demos import DemoOptions
+from woolgather.ops.evaluate import evaluate
+from woolgather.ops.instruction_rules import InstructionRules
+from woolgather.ops.merge import merge
+from woolgather.ops.novelty import NoveltyOptions
+from woolgather.ops.prompt_format import choose_format
+from woolgather.ops.rubrics import RubricOptions
+from woolgather.ops.summary import summarize
+from woolgather.ops.train import sft
+from woolgather.options import Options
+from woolgather.prompts import load
+from woolgather.training.job import SftOptions
+
+
+class Synthesis(Options):
+    """Writing new instructions."""
+
+    template: str = "synthesize"
+    """One of our templates, or the path of a .md file."""
+    format: Literal["raw", "chat", "auto"] = "auto"
+    """raw: the list is a text to complete; chat: it is a user turn, and the reply begins with its next
+    number; auto: as the model is prompted."""
+    items: int = Field(default=20, ge=2)
+    """Tasks that the list in the prompt is said to have; the demos are its first ones."""
+    demos: DemoOptions = DemoOptions()
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1000)
+    rules: InstructionRules = InstructionRules()
+    novelty: NoveltyOptions = NoveltyOptions()
+    wave: int = Field(default=32, ge=1)
+    """Prompts asked between two looks at what was accepted."""
+    max_prompts: int | None = Field(default=None, ge=1)
+    """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
+
+    def options(self, model: Model) -> dict[str, Any]:
+        """As `synthesize` takes them."""
+        form = model.prompt_format if self.format == "auto" else self.format
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            **fields,
+            "format": form,
+            "template": load(self.template, frozenset({"items", "demos", "next"})),
+        }
+
+
+class Responding(Options):
+    """Answering them."""
+
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
+    samples: int = Field(default=1, ge=1)
+    """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
+    shots: int = Field(default=5, ge=0)
+    """Fixed demo blocks before the task of a model that is prompted as raw text."""
+    unfinished: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of responses that ran into max_tokens."""
+
+
+class Judging(Options):
+    """Rating the answers."""
+
+    assessor: Literal[
+        "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
+    ] = "audition"
+    """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
+    candidates: tuple[str, ...] = ("rubric", "expected", "yes_no", "mutual_information", "channel")
+    """Who may apply."""
+    pairs: int = Field(default=160, ge=8)
+    """Pairs in an audition, over all kinds."""
+    probes: int = Field(default=60, ge=0)
+    """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
+    on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
+    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
+    rubric: RubricOptions = RubricOptions()
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
+    floor: float = Field(default=0.5, ge=0, le=1)
+    """Least share of readable verdicts; below it the run ends with advice."""
+
+    @property
+    def audition(self) -> dict[str, Any]:
+        """As `audition` takes them: a named assessor is tried alone, and used whatever comes out."""
+        if self.assessor == "audition":
+            who: dict[str, Any] = {"candidates": self.candidates, "on_unfit": self.on_unfit}
+        else:
+            who = {"candidates": [self.assessor], "on_unfit": "keep_best"}
+        return {**who, "pairs": self.pairs, "probes": self.probes, "sampling": self.sampling}
+
+
+class Measuring(Options):
+    """Looking at each model."""
+
+    probes: int = Field(default=300, ge=0)
+    """Generated test prompts with machine checks, for each of the two probe seeds."""
+    select_seed: int = 1
+    """Probes that decide; the report's are of another seed."""
+    report_seed: int = 2
+    max_tokens: int = Field(default=128, ge=8)
+    likelihood: bool = True
+    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+
+
+class Common(Options):
+    """Settings that every method has."""
+
+    base: str | Model = ""
+    """Base model: a folder, `repo[@revision]` on the hub, or `embedded`."""
+    seeds: str = ""
+    """File or folder of seed tasks with responses; empty takes ours (182)."""
+    held_out: str = ""
+    """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
+    base_format: Literal["raw", "chat", "auto"] = "auto"
+    """How the base is prompted; auto takes the format under which the seeds' responses cost less."""
+    measure: Measuring = Measuring()
+    controls: bool = True
+    """Train on what the same effort buys without the method, beside the result."""
+    select_by: Literal["probes", "heldout", "last"] = "probes"
+    """What the result must be better than the base in; last takes the last model."""
+
+    @property
+    def base_name(self) -> str:
+        """The base for people: its name without a path of this machine."""
+        name = self.base.path if isinstance(self.base, Model) else self.base
+        return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
+
+
+def opened(run: Any, cfg: Common) -> tuple[Any, Any, Model]:
+    """Seeds, held-out tasks, and the base with the format it is prompted in."""
+    seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
+    held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
+    base = run.model("base", cfg.base)
+    raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
+    form = cfg.base_format
+    if form == "auto":
+        form = run.step("format", choose_format, seeds, run.engine(raw), run.engine(chat)).value
+    return seeds, held_out, raw if form == "raw" else chat
+
+
+def hire(scope: Any, seeds: Any, rater: Any, judging: Judging, rubrics: Any) -> Assessor:
+    """Who rates: found by audition, named, or nobody."""
+    if judging.assessor == "none":
+        return Assessor(kind="none")
+    return scope.step("audition", audition, seeds, rater, rubrics=rubrics, **judging.audition)  # type: ignore[no-any-return]
+
+
+def measure(
+    scope: Any, name: str, model: Model, held_out: Any, options: Measuring, **more: Any
+) -> Any:
+    """What a model can do, on probes of both seeds and on the held-out tasks."""
+    m = options
+    return scope.step(
+        name,
+        evaluate,
+        held_out,
+        scope.engine(model),
+        probes=m.probes,
+        probe_seeds=(m.select_seed, m.report_seed),
+        max_tokens=m.max_tokens,
+        likelihood=m.likelihood,
+        **more,
+    )
+
+
+def train(scope: Any, name: str, start: Model, rows: Any, config: SftOptions) -> Model:
+    """Tuned and merged: whatever comes after starts from plain weights."""
+    tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
+    if config.lora is None:
+        return tuned  # type: ignore[no-any-return]
+    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
+
+
+def hand_over(
+    run: Any,
+    models: Sequence[Model],
+    measures: Sequence[Any],
+    chosen: Any,
+    *,
+    cfg: Common,
+    controls: Mapping[str, Any],
+    method: str,
+    facts: Mapping[str, Any],
+) -> Model:
+    """The summary, and the chosen model as a directory of its own with a card."""
+    run.step("summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by)
+    card = {
+        "title": "Tuned on data it wrote itself",
+        "method": method,
+        "base_model": cfg.base_name,
+        **facts,
+    }
+    return run.step("result", merge, models[chosen.value], trainer=run.trainer(), card=card)  # type: ignore[no-any-return]
