@@ -46,7 +46,7 @@ KNOWN_BY = {
     "report": {"cli", "report"},
     "ops": {"cli", "recipes", "ops"},
     "run": {"cli", "recipes"},
-    "training.worker": set(),
+    "training.worker": {"training.worker"},
 }
 """By room: who may import it."""
 

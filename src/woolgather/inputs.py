@@ -18,7 +18,7 @@ from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
 from woolgather.records import Example
-from woolgather.storage import digest, to_record, write_json, write_rows
+from woolgather.storage import digest, digest_of, to_record, write_json, write_rows
 
 EMBEDDED = "embedded"
 """`base=embedded` is the small model that installs from a package."""
@@ -46,7 +46,8 @@ def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model
     if path.is_dir():
         _check_model_dir(path)
         print_ = fingerprint({"files": model_digest(path)})
-        return Model(str(path.resolve()), print_, prompt_format)
+        whole = digest_of(file_digests(path))
+        return Model(str(path.resolve()), print_, prompt_format, digest=whole)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"base={name}: no such folder. Give a folder with config.json in it.")
     return _open_hub(name, prompt_format)
@@ -91,7 +92,12 @@ def _check_model_dir(path: Path) -> None:
 
 
 def model_digest(path: Path) -> str:
-    """Content hash of a model directory, remembered by each file's path, size and time."""
+    """Content hash of a model directory."""
+    return fingerprint(file_digests(path))
+
+
+def file_digests(path: Path) -> dict[str, str]:
+    """Of each file below a directory, remembered by its path, size and time."""
     store = cache_dir() / "digests.json"
     try:
         known = json.loads(store.read_text(encoding="utf-8"))
@@ -109,7 +115,7 @@ def model_digest(path: Path) -> str:
     if changed:
         store.parent.mkdir(parents=True, exist_ok=True)
         write_json(store, known)
-    return fingerprint(digests)
+    return digests
 
 
 def open_dataset(

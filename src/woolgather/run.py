@@ -462,7 +462,8 @@ class Run:
             result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
         else:
             assert isinstance(made, Model)
-            result = {"path": made.path, "prompt_format": made.prompt_format}
+            form = made.prompt_format
+            result = {"path": made.path, "prompt_format": form, "digest": made.digest}
         record = StepRecord(
             step=name,
             op=payload["op"],
