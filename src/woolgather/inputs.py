@@ -12,12 +12,13 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from woolgather import formats
 from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
-from woolgather.records import Example
+from woolgather.records import Row
 from woolgather.storage import digest, digest_of, to_record, write_json, write_rows
 
 EMBEDDED = "embedded"
@@ -119,23 +120,33 @@ def file_digests(path: Path) -> dict[str, str]:
 
 
 def open_dataset(
-    source: str | Path | Dataset, store: Path, name: str, *, needs_response: bool = True
+    source: str | Path | Dataset,
+    store: Path,
+    name: str,
+    *,
+    needs_response: bool = True,
+    kind: Literal["example", "pair"] = "example",
 ) -> Dataset:
     """Rows of a file or directory in any shape that formats.py reads, as a Dataset under `store`.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
         return source
-    rows = list(formats.read_examples(Path(source), needs_response=needs_response))
-    if not rows:
+    rows: list[Row] = []
+    if kind == "pair":
+        rows += formats.read_pairs(Path(source))
+    else:
+        rows += formats.read_examples(Path(source), needs_response=needs_response)
+    used = sum(row.set_aside is None for row in rows)
+    if not used:
         raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
     print_ = fingerprint([to_record(row) for row in rows])
     folder = store / f"{name}-{print_[:12]}"
     if not list(folder.glob("part-*.parquet")):
-        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, "example"):
+        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, kind):
             pass
-    return Dataset(folder, print_, len(rows))
+    return Dataset(folder, print_, used, kind)
 
 
-def _with_id(row: Example, index: int, name: str) -> Example:
+def _with_id(row: Row, index: int, name: str) -> Row:
     return row if row.id else replace(row, id=f"{name}-{index:05d}")

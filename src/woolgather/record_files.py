@@ -21,6 +21,7 @@ from woolgather.errors import InputError
 from woolgather.storage import ROW_GROUP, schema
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_HELD = ("test", "validation", "valid", "eval", "dev")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
 _GAP = re.compile(r"[\s,]*")
@@ -98,6 +99,21 @@ def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
     return count
 
 
+def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """`real` and `generated` lists of messages, with ids, as one Parquet file; returns their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    talk = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+    shape = pa.schema([("id", pa.string()), ("real", talk), ("generated", talk)])
+    source, count = iter(records), 0
+    with pq.ParquetWriter(path, shape, compression="zstd") as writer:
+        while group := list(itertools.islice(source, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=shape))
+            count += len(group)
+    return count
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(
@@ -105,6 +121,10 @@ def _files(path: Path) -> list[Path]:
         )
         # JSON beside Parquet shards describes them.
         files = [f for f in files if f.suffix == ".parquet"] or files
+        # Beside a file of the training split (SPIN's are train_prefs and test_prefs) the others are
+        # for measuring, and are never trained on.
+        if any(f.name.startswith("train") for f in files):
+            files = [f for f in files if not f.name.startswith(_HELD)]
         if not files:
             raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
         return files
