@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from woolgather.cli import output
 from woolgather.cli.show_progress import Shown, duration
 from woolgather.errors import ConfigError, DiskError, Stopped
 
@@ -73,12 +74,12 @@ def run(
     """
     ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, api_key_env,
                  dtype, processes, replicate)  # fmt: skip
-    console = Console(highlight=False)
+    console = output.console(markup=True)
     with _stopping(max_hours):
         _check_disk(ask)
         ask.dir.mkdir(parents=True, exist_ok=True)
         shown = Shown(console, ask.dir / "events.jsonl")
-        console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}")
+        console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         try:
             with ask.open(progress=shown) as live:
                 ask.module.recipe(live, ask.config)
@@ -95,7 +96,7 @@ def run(
                 path = write_report(ask.dir)
     _print_end(console, ask.dir)
     if report:
-        console.print(f"Report: {escape(str(path))}")
+        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
 
 
 def plan(
@@ -143,7 +144,7 @@ def plan(
         table.add_row(
             escape(line["step"]), line["state"], *numbers, time, escape(line["why"]), style=style
         )
-    console = Console(highlight=False)
+    console = output.console(markup=True)
     console.print(table)
     console.print(
         f"{total['new']} steps to run, {total['remembered']} remembered; at most "
@@ -327,4 +328,4 @@ def _print_end(console: Console, folder: Path) -> None:
                         table.add_row(*("" if c is None else escape(str(c)) for c in row))
                     console.print(table)
     if launch.result:
-        console.print(f"\nModel:  {escape(str(folder / 'result'))}")
+        console.print(f"\nModel:  {escape(str(folder / 'result'))}", soft_wrap=True)
