@@ -134,6 +134,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("sft.args.adam_beta2=0.95", TRAINED),
     ("sft.max_rows=20", {*each("mix"), *TRAINED, "control/random-mix"}),
     ("sft.max_length=256", {*each("mix"), *TRAINED, "control/random-mix", "control/seeds-mix"}),
+    ("lora_scale=0.5", {*each("train-merge"), "control/seeds-merge", "control/random-merge"}),
     ("sft.micro_batch_size=2", set()),
     ("sft.args.dataloader_num_workers=1", set()),
     ("measure.probes=60", MEASURED),

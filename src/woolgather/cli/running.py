@@ -322,8 +322,8 @@ def _print_end(console: Console, folder: Path) -> None:
             for view in record.shown():
                 if view.kind == "table":
                     table = Table(title=view.title, title_justify="left", box=None)
-                    for column in view.data["columns"]:
-                        table.add_column(escape(str(column)), overflow="fold")
+                    for i, column in enumerate(view.data["columns"]):
+                        table.add_column(escape(str(column)), overflow="fold", no_wrap=i == 0)
                     for row in view.data["rows"]:
                         table.add_row(*("" if c is None else escape(str(c)) for c in row))
                     console.print(table)

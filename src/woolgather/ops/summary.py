@@ -7,7 +7,7 @@ seen, and the smallest one that could have been seen is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
@@ -31,13 +31,17 @@ def summarize(
     chosen: Choice,
     controls: Mapping[str, Metrics],
     by: str = "probes",
+    rated: Sequence[Sized] = (),
+    kept: Sequence[Sized] = (),
+    portraits: Sequence[Metrics] = (),
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
 
     `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named, such as
     "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
-    control), and `against_base`.
+    control), and `against_base`. `rated`, `kept` and `portraits`, one an iteration, are drawn: the
+    share of rows that were good enough, and what the rows kept look like.
     """
     by = "probes" if by == "last" else by
     index = int(chosen.value)
@@ -58,7 +62,8 @@ def summarize(
         "against_base": _numbers(over_base),
         "chosen": index,
     }
-    return Metrics(values, views=_views(measures, controls, index, by))
+    views = (*_views(measures, controls, index, by), *_of_rows(rated, kept, portraits))
+    return Metrics(values, views=views)
 
 
 def _sentence(
@@ -137,6 +142,35 @@ def _views(
         table("Models", columns, rows, note),
         curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
     )
+
+
+def _of_rows(
+    rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
+) -> list[View]:
+    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), and length,
+    repetition and one-word answers of what was kept."""
+    views: list[View] = []
+    shares = [
+        (float(t), 100 * len(k) / len(r))
+        for t, (r, k) in enumerate(zip(rated, kept, strict=True))
+        if len(r)
+    ]
+    if shares:
+        title = "Share of high-quality data, by iteration"
+        views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
+    facts = [p.values["generated"] for p in portraits]
+    for title, keys in (
+        ("Length of kept responses", ("median words",)),
+        ("Diversity of kept responses", ("distinct-2",)),
+        ("Kept responses of one word, and duplicates", ("one-word %", "duplicates %")),
+    ):
+        lines = {
+            key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
+            for key in keys
+        }
+        if any(lines.values()):
+            views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
+    return views
 
 
 def _rate(measure: Metrics, by: str) -> str:

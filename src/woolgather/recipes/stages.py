@@ -179,12 +179,14 @@ def measure(
     )
 
 
-def train(scope: Any, name: str, start: Model, rows: Any, config: SftOptions) -> Model:
+def train(
+    scope: Any, name: str, start: Model, rows: Any, config: SftOptions, scale: float = 1.0
+) -> Model:
     """Tuned and merged: whatever comes after starts from plain weights."""
     tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
     if config.lora is None:
         return tuned  # type: ignore[no-any-return]
-    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
+    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale)  # type: ignore[no-any-return]
 
 
 def hand_over(
@@ -197,9 +199,13 @@ def hand_over(
     controls: Mapping[str, Any],
     method: str,
     facts: Mapping[str, Any],
+    **seen: Any,
 ) -> Model:
-    """The summary, and the chosen model as a directory of its own with a card."""
-    run.step("summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by)
+    """The summary, and the chosen model as a directory of its own with a card. `seen` is what else
+    the summary draws: `rated`, `kept`, `portraits`."""
+    run.step(
+        "summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by, **seen
+    )
     card = {
         "title": "Tuned on data it wrote itself",
         "method": method,
