@@ -147,7 +147,7 @@ def _views(
 def _of_rows(
     rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
 ) -> list[View]:
-    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), and length,
+    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), length,
     repetition and one-word answers of what was kept."""
     views: list[View] = []
     shares = [
