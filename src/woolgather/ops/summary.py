@@ -31,6 +31,7 @@ def summarize(
     chosen: Choice,
     controls: Mapping[str, Metrics],
     by: str = "probes",
+    wins: Metrics | None = None,
     rated: Sequence[Sized] = (),
     kept: Sequence[Sized] = (),
     portraits: Sequence[Metrics] = (),
@@ -40,7 +41,8 @@ def summarize(
     `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named, such as
     "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
-    control), and `against_base`. `rated`, `kept` and `portraits`, one an iteration, are drawn: the
+    control), `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not
+    measured). `rated`, `kept` and `portraits`, one an iteration, are drawn: the
     share of rows that were good enough, and what the rows kept look like.
     """
     by = "probes" if by == "last" else by
@@ -61,8 +63,12 @@ def summarize(
         "difference": _numbers(gain),
         "against_base": _numbers(over_base),
         "chosen": index,
+        "win_rate": wins.values["win_rate"] if wins else None,
     }
-    views = (*_views(measures, controls, index, by), *_of_rows(rated, kept, portraits))
+    views = (
+        *_views(measures, controls, index, by, _preferred(wins)),
+        *_of_rows(rated, kept, portraits),
+    )
     return Metrics(values, views=views)
 
 
@@ -96,7 +102,11 @@ def _sentence(
 
 
 def _views(
-    measures: Sequence[Metrics], controls: Mapping[str, Metrics], chosen: int, by: str
+    measures: Sequence[Metrics],
+    controls: Mapping[str, Metrics],
+    chosen: int,
+    by: str,
+    preferred: str,
 ) -> tuple[View, ...]:
     named = {"base": measures[0]}
     named |= {f"iter{t}": m for t, m in enumerate(measures[1:])}
@@ -128,7 +138,8 @@ def _views(
         "length", "distinct-2",
     ]  # fmt: skip
     note = (
-        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes."
+        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes. "
+        f"Win rate over the base: {preferred}."
     )
     curves = {
         label: [
@@ -142,6 +153,15 @@ def _views(
         table("Models", columns, rows, note),
         curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
     )
+
+
+def _preferred(wins: Metrics | None) -> str:
+    if wins is None:
+        return "not measured (no judge was named for it: measure.win_judge)"
+    found = wins.values["win_rate"]
+    if found is None:
+        return f"not measured ({wins.values['why']})"
+    return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
 
 def _of_rows(

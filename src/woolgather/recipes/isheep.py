@@ -36,6 +36,7 @@ from woolgather.recipes.stages import (
     measure,
     opened,
     train,
+    win_rate_of,
 )
 from woolgather.training.job import SftOptions
 
@@ -135,6 +136,8 @@ def recipe(run: Any, cfg: Config) -> Model:
             break
 
     chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    raters = models[:-1] if cfg.judge_model == "self" else [other]
+    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, raters)
     controls = {}
     if cfg.controls:
         last = chosen.value or len(kept)
@@ -144,7 +147,7 @@ def recipe(run: Any, cfg: Config) -> Model:
     facts = {"seeds": len(seeds), "iterations": len(kept)}
     return hand_over(
         run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
-        rated=rated, kept=kept, portraits=portraits,
+        wins=wins, rated=rated, kept=kept, portraits=portraits,
     )  # fmt: skip
 
 
