@@ -7,7 +7,7 @@ both write exactly the same number of tokens. `generate` has a limit for a whole
 row: each batch runs to its largest, and only wanted tokens count. Rows come to it as they do in life,
 where nobody knows beforehand when an answer ends; and once more sorted by their limits (`foretold`),
 which no program can do but which shows what is owed to eviction. It is given three batch sizes and
-its best is compared.
+its best is compared. Both run in the environment that woolgather gives its engines.
 
     python benchmarks/engine.py [--quick] [--model DIR] [--rounds N]
 
@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,6 +30,7 @@ from typing import Any
 import torch
 
 from woolgather.artifacts import Model
+from woolgather.children import environment
 from woolgather.embedded import embedded_model
 from woolgather.engines.base import EngineOptions, Sampling
 from woolgather.engines.sampling import Row
@@ -176,4 +179,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if environment().items() - dict(os.environ).items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment())
     main()
