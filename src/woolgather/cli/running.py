@@ -192,6 +192,7 @@ class _Asked:
             files=files or (),
             overrides=settings,
         )
+        self.preset: Any = config.build(self.module.Config, self.module_name, preset=preset)
         self.dir = run_dir or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.given = dict(_pair(text) for text in given or ())
         self.redo = tuple(redo or ())
@@ -216,6 +217,7 @@ class _Asked:
             trainer=trainer,
             engine_options=self.options,
             config=self.config.model_dump(mode="json"),
+            preset=self.preset.model_dump(mode="json"),
             recipe_source=source_hash(self.module.recipe),
             replicate=self.replicate,
             given=self.given,
