@@ -41,6 +41,7 @@ def test_what_a_paper_would_report_is_identity_and_how_it_runs_is_not():
         {"precision": "float32"},
         {"lora": None},
         {"lora": LoraOptions(r=16)},
+        {"lora": LoraOptions(four_bit=True)},
         {"max_updates": 5},
         {"validation": 0},
         {"max_rows": 3000},
@@ -90,6 +91,8 @@ def test_each_kind_of_training_has_its_own_fields():
         SftOptions(args={"label_smoothing": 0.1})
     with pytest.raises(ConfigError, match=r"args\.beta: set `beta` instead"):
         DpoOptions(args={"beta": 1})
+    with pytest.raises(ConfigError, match=r"lora\.four_bit: in 4 bits the opponent"):
+        DpoOptions(lora=LoraOptions(four_bit=True))
     with pytest.raises(ConfigError, match=r"args\.sync_ref_model is set by woolgather"):
         DpoOptions(args={"sync_ref_model": True})
 

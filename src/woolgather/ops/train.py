@@ -211,4 +211,7 @@ def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -
     losses = {"training": "loss", "validation": "validation_loss"}
     views = [line("Training loss", points, losses, "loss per token")] if points else []
     views.append(numbers(result, held, left_out))
+    if why := dict(result.get("execution") or {}).get("not_in_four_bits"):
+        text = f"The adapter learned on the base as it is: {why}."
+        views.append(alarm("Base not in 4 bits", text, "note"))
     return views + warm_up_alarm(result.get("updates"), config)

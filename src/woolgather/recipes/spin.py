@@ -25,7 +25,7 @@ from woolgather.ops.prefer import dpo
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.select import select_model, should_stop
 from woolgather.options import Options
-from woolgather.recipes.stages import Common, hand_over, measure, opened, train
+from woolgather.recipes.stages import Common, hand_over, measure, opened, train, win_rate_of
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -134,14 +134,16 @@ def recipe(run: Any, cfg: Config) -> Model:
             break
 
     chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, [])
     controls = {}
     if cfg.controls:
         used = windows[: chosen.value or len(windows)]
         controls = control(run.scope("control"), base, used, real, held_out, cfg)
     facts = {"real answers": len(real), "iterations": len(windows)}
     return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts
-    )
+        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
+        wins=wins,
+    )  # fmt: skip
 
 
 def answered(scope: Any, real: Any, opponent: Model, cfg: Config) -> Any:

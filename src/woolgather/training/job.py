@@ -135,6 +135,13 @@ class LoraOptions(Options):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    four_bit: bool = False
+    """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
+    the base as it is, and the training step says so."""
+
+    def __canonical__(self) -> dict[str, Any]:
+        fields = super().__canonical__()
+        return fields if self.four_bit else {k: v for k, v in fields.items() if k != "four_bit"}
 
 
 class TrainingOptions(Options):
@@ -229,6 +236,16 @@ class PreferenceOptions(TrainingOptions):
     validation: float = Field(default=0.0, ge=0, lt=1)
     """Share of prompts whose pairs are held back for validation loss and accuracy."""
     optimizer: str = "rmsprop"
+
+    @field_validator("lora")
+    @classmethod
+    def _exact(cls, value: LoraOptions | None) -> LoraOptions | None:
+        if value is not None and value.four_bit:
+            raise ConfigError(
+                "lora.four_bit: in 4 bits the opponent would not be the model that generated. "
+                "Leave it out for preference training."
+            )
+        return value
 
 
 class DpoOptions(PreferenceOptions):

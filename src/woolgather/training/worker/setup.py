@@ -6,6 +6,7 @@ activations) is found here and is told in the result.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,8 @@ class Setup(Generic[C]):
     micro: int
     recompute: bool
     world: int
+    plain: str | None
+    """Why the base is not in 4 bits although it was asked for; "" when it is, None when not asked."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,7 +84,11 @@ def prepared(
     low = config.precision != "float32"
     dtype = torch.bfloat16 if low and config.lora else torch.float32
     transformers.set_seed(seed)
-    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **place)
+    plain = _why_not_four_bit(config, on_cpu)
+    quantized = _four_bits() if plain == "" else {}
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, **quantized, **place
+    )
     renderer = Renderer(job["start"])
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
@@ -133,7 +140,7 @@ def prepared(
     device = "cpu" if on_cpu else torch.cuda.get_device_name()
     return Setup(
         job, out, config, model, renderer, settings, told, lengths, began, device, on_cpu, low,
-        micro, recompute, world,
+        micro, recompute, world, plain,
     )  # fmt: skip
 
 
@@ -175,6 +182,8 @@ def carried_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]
             "micro_batch_size": setup.micro,
             "gradient_checkpointing": setup.recompute,
             "resumed_from": setup.told.resumed_from,
+            **({"not_in_four_bits": setup.plain} if setup.plain else {}),
+            **({"base_bits": 4} if setup.plain == "" else {}),
         },
     }
 
@@ -229,6 +238,30 @@ def stored_dtype(path: str, place: Mapping[str, Any]) -> torch.dtype:
     """What a model's weights are stored in, by its config; float32 where it does not say."""
     dtype = transformers.AutoConfig.from_pretrained(path, **place).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+def _why_not_four_bit(config: SftOptions | DpoOptions, on_cpu: bool) -> str | None:
+    """Why the base is not in 4 bits although it was asked for; "" when it is, None when not asked."""
+    if config.lora is None or not config.lora.four_bit:
+        return None
+    if on_cpu:
+        return "4 bits are for GPUs, and this is none"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed"
+    return ""
+
+
+def _four_bits() -> dict[str, Any]:
+    """How transformers is told to load a base as QLoRA does (arXiv 2305.14314)."""
+    return {
+        "quantization_config": transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        ),
+        "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))},
+    }
 
 
 def _shape(model: Any, bytes_per_value: int) -> Shape:
