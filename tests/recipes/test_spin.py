@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from woolgather import config, step_record
+from woolgather.artifacts import Model
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.errors import ConfigError, InputError
@@ -17,8 +18,9 @@ from woolgather.fingerprint import source_hash
 from woolgather.formats import builtin_seeds, read_examples, write_rows_as
 from woolgather.recipes import spin
 from woolgather.records import PreferencePair, question
+from woolgather.results import load
 from woolgather.run import Run
-from woolgather.storage import read_rows
+from woolgather.storage import digest, read_rows
 from woolgather.training import open_trainer
 
 BASE = ["base=fake", "iterations=2", "pairs.max_prompts=40", "measure.probes=55"]
@@ -166,6 +168,14 @@ def test_start_opponent_and_writer_are_one_model(finished: Path) -> None:
         assert start == reference == asked.payload["args"]["engine"]["engine"]
         assert trained.inputs[start]["step"] == model
         assert stamp(finished, f"iter{t}/train")["reference"] == start
+
+
+def test_the_opponent_carries_the_digest_of_its_files(finished: Path) -> None:
+    """What a training step compares before it begins; the files of a model from a step."""
+    path, record = records(finished)["iter0/train-merge"]
+    model = load(record, path)
+    assert isinstance(model, Model)
+    assert model.digest == digest(Path(model.path))
 
 
 def test_the_window_reaches_back(finished: Path) -> None:
