@@ -197,9 +197,19 @@ def hand_over(
     controls: Mapping[str, Any],
     method: str,
     facts: Mapping[str, Any],
+    names: Sequence[str] = (),
 ) -> Model:
-    """The summary, and the chosen model as a directory of its own with a card."""
-    run.step("summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by)
+    """The summary, and the chosen model as a directory of its own with a card. `names` are those of
+    the models after the base, iterations where not given."""
+    run.step(
+        "summary",
+        summarize,
+        measures,
+        chosen=chosen,
+        controls=controls,
+        by=cfg.select_by,
+        names=names,
+    )
     card = {
         "title": "Tuned on data it wrote itself",
         "method": method,
