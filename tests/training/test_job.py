@@ -37,6 +37,7 @@ def test_what_a_paper_would_report_is_identity_and_how_it_runs_is_not():
         {"precision": "float32"},
         {"lora": None},
         {"lora": LoraOptions(r=16)},
+        {"lora": LoraOptions(four_bit=True)},
         {"max_updates": 5},
         {"validation": 0},
         {"max_rows": 3000},

@@ -178,3 +178,13 @@ def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypa
         ConfigError, match="2 processes were asked for, and there are devices for 1"
     ):
         worker.train(job, tmp_path)
+
+
+def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path):
+    from woolgather.ops.train import _views
+
+    lora = {"r": 4, "dropout": 0, "four_bit": True}
+    assert run(tiny_model, tmp_path / "a", lora=lora, max_updates=1) == 0
+    told = json.loads((tmp_path / "a" / RESULT).read_text())["execution"]
+    assert "GPUs" in told["not_in_four_bits"]
+    assert any(v.title == "Base not in 4 bits" for v in _views(tmp_path / "a", OPTIONS, 0, {}))

@@ -92,7 +92,9 @@ def adherence(
             for asked, row in found.items()
             if name in tags[asked]
         ]
-        read = _judged([row for _, _, row in due], engine, kind, principle, templates, sampling, seed)
+        read = _judged(
+            [row for _, _, row in due], engine, kind, principle, templates, sampling, seed
+        )
         scores.update({(m, asked, name): s for (m, asked, _), s in zip(due, read, strict=True)})
     items = {
         f"adherence:{model}": {
@@ -175,7 +177,9 @@ def _metrics(
             if model != models[0]
             else None
         )
-        rows.append([model, _shown(found[model]), _shown(gains[model]), len(known), len(own) - len(known)])
+        rows.append(
+            [model, _shown(found[model]), _shown(gains[model]), len(known), len(own) - len(known)]
+        )
     tagged = sum(bool(t) for t in tags.values())
     views: list[View] = [
         table(
@@ -209,9 +213,7 @@ def _metrics(
     return Metrics(values, items, views=tuple(views))
 
 
-def _by(
-    scores: Mapping[tuple[str, str, str], float | None], model: str, name: str
-) -> float | None:
+def _by(scores: Mapping[tuple[str, str, str], float | None], model: str, name: str) -> float | None:
     value = _mean([s for (m, _, n), s in scores.items() if m == model and n == name])
     return None if value is None else round(value, 2)
 

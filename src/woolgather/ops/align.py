@@ -352,7 +352,9 @@ class _Tally:
             rows = [[name, count] for name, count in self.unknown.most_common(10)]
             out.append(table("Named, and no principle", ["name", "thoughts"], rows))
         if self.asked and not self.invoked:
-            text = "No thought names a principle, so rows have no tags and adherence to none is seen."
+            text = (
+                "No thought names a principle, so rows have no tags and adherence to none is seen."
+            )
             out.append(alarm("No principle named", text))
         if 2 * self.nudged > self.asked:
             text = (
@@ -416,10 +418,13 @@ def _identities(rows: Any, *, repeats: int = 1, **_: Any) -> Expected:
 def identity_rows(
     rows: Iterable[Example], *, assistant: str, repeats: int = 1
 ) -> Generator[Example, None, list[View]]:
-    """Who the assistant is, as answered questions: `{{name}}` replaced by `assistant`, each `repeats` times."""
+    """Who the assistant is, as answered questions: `{{name}}` is replaced by `assistant`. Each comes
+    out `repeats` times."""
     made: list[list[str]] = []
     for row in rows:
-        texts = [fill(Template("identity", t), name=assistant) for t in (row.instruction, row.response)]
+        texts = [
+            fill(Template("identity", t), name=assistant) for t in (row.instruction, row.response)
+        ]
         made.append(texts)
         for k in range(repeats):
             yield Example(

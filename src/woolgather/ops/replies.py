@@ -24,7 +24,7 @@ _SAME = 5
 """Words from which a clause said twice is a loop; shorter ones ("In that case") recur in good text."""
 _CLAUSE = re.compile(r"[^.!?;\n]+[.!?;]*[^\S\n]*|\n")
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.S)
-_PRINCIPLES = re.compile(r"\bprinciples?\b[^:\n]{0,40}:[ \t]*(?P<names>[^\n]*)", re.I)
+_PRINCIPLES = re.compile(r"\bprinciples?\b[^:\n]{0,40}:[ \t]*(?P<names>[^\n.]*)\.?", re.I)
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|apologies|regret|unable|(?:can|could)(?:not|n['’]t| not)|"
     r"(?:will|would) not|won['’]t|wouldn['’]t|not able|don['’]t know|do not know|not allowed|"
@@ -79,8 +79,8 @@ def split_reply(text: str, form: Form) -> tuple[str, str | None]:
     """(thought, answer) of a reply that goes on after the thought's label; None where no label
     begins an answer.
 
-    A label is known by its word at a line's start, however it is marked up. Without one the thought
-    ends where it has named its principles.
+    The label of the answer is known by its word at a line's start, however marked up. Without it
+    the thought ends where it has named its principles.
     """
     own = _label(form.thought)
     text = own.sub("", text, count=1) if own.match(text) else text
@@ -89,20 +89,19 @@ def split_reply(text: str, form: Form) -> tuple[str, str | None]:
         named = _PRINCIPLES.search(text)
         return (text[: named.end()] if named else text).strip(), None
     answer = text[mark.end() :]
-    again = [m.start() for x in (form.question, form.thought, form.answer)
-             if (m := _label(x).search(answer))]  # fmt: skip
+    # The labels to the letter only: an answer may well have a line "Question: ..." of its own.
+    labels = (form.question, form.thought, form.answer)
+    again = [at for x in labels if (at := f"\n{answer}".find(f"\n{x.strip()}")) >= 0]
     return text[: mark.start()].strip(), answer[: min(again, default=len(answer))].strip()
 
 
 def _label(label: str) -> re.Pattern[str]:
     word = re.sub(r"^[\W_]+|[\W_]+$", "", label.strip().splitlines()[-1])
     edge = r"[ \t]*[#*_>]*[ \t]*"
-    if word:
-        # Bare, it is a label on a line of its own only: "Answer the door" is none.
-        word = rf"{re.escape(word)}[*_]*(?:[ \t]*:[*_]*|[ \t]*$)"
-    else:
-        word = re.escape(label.strip())
-    return re.compile(rf"(?:^|(?<=\n)){edge}{word}\s*", re.I | re.M)
+    if not word:
+        return re.compile(rf"^{re.escape(label.strip())}\s*", re.M)
+    # Bare, it is a label on a line of its own only: "Answer the door" is none.
+    return re.compile(rf"^{edge}{re.escape(word)}[*_]*(?:[ \t]*:[*_]*|[ \t]*$)\s*", re.I | re.M)
 
 
 def named_principles(thought: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -113,7 +112,7 @@ def named_principles(thought: str, names: Sequence[str]) -> tuple[list[str], lis
     known: list[str] = []
     unknown: list[str] = []
     for match in _PRINCIPLES.finditer(thought):
-        for part in re.split(r"[,;]|\band\b|\.(?:\s|$)", match["names"]):
+        for part in re.split(r"[,;]|\band\b", match["names"]):
             name = " ".join(re.sub(r"^[\W\d_]+|[\W_]+$", "", part).lower().split())
             if name in names:
                 known.append(name)

@@ -35,8 +35,8 @@ def summarize(
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
 
-    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls` are named, such as
-    "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
+    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
+    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
     control), and `against_base`.
     """

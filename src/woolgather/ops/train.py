@@ -168,6 +168,9 @@ def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -
         ("validation loss", result.get("validation_loss")),
     ]
     views.append(table("Training", ["measure", "value"], [r for r in numbers if r[1] is not None]))
+    if why := dict(result.get("execution") or {}).get("not_in_four_bits"):
+        text = f"The adapter learned on the base as it is: {why}."
+        views.append(alarm("Base not in 4 bits", text, "note"))
     updates = result.get("updates")
     if updates is not None and config.warmup_updates >= max(1, updates):
         text = (

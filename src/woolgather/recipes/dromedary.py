@@ -209,9 +209,12 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     names = ["engraved"]
     verbose = cfg.variant == "v1" and cfg.verbose.use
-    if verbose and not run.step(
-        "stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by, names=names
-    ).value:
+    if (
+        verbose
+        and not run.step(
+            "stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by, names=names
+        ).value
+    ):
         it = run.scope("clone")
         long = it.step(
             "respond",
@@ -339,9 +342,7 @@ def identities(run: Any, cfg: Config) -> Any:
     return run.step("identity", identity_rows, rows, assistant=name, repeats=repeats)
 
 
-def training_rows(
-    scope: Any, answered: Any, identity: Any, base: Model, config: SftOptions
-) -> Any:
+def training_rows(scope: Any, answered: Any, identity: Any, base: Model, config: SftOptions) -> Any:
     """Questions and answers alone, with the identity rows: nothing of the prompt is left."""
     return scope.step(
         "mix",

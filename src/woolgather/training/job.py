@@ -108,6 +108,13 @@ class LoraOptions(Options):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    four_bit: bool = False
+    """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
+    the base as it is, and the training step says so."""
+
+    def __canonical__(self) -> dict[str, Any]:
+        fields = super().__canonical__()
+        return fields if self.four_bit else {k: v for k, v in fields.items() if k != "four_bit"}
 
 
 class SftOptions(Options):

@@ -13,6 +13,7 @@ progress.jsonl, and checkpoints/, each marked complete by a file written last. I
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -84,7 +85,11 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
     # A weight that is trained needs float32 to take small steps; a frozen one does not.
     dtype = torch.bfloat16 if low and config.lora else torch.float32
     transformers.set_seed(seed)
-    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **place)
+    plain = _why_not_four_bit(config, on_cpu)
+    quantized = _four_bits() if plain == "" else {}
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, **quantized, **place
+    )
     renderer = Renderer(job["start"])
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
@@ -179,6 +184,7 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
             "micro_batch_size": micro,
             "gradient_checkpointing": recompute,
             "resumed_from": told.resumed_from,
+            **({} if plain is None else {"not_in_four_bits": plain} if plain else {"base_bits": 4}),
         },
     }
 
@@ -348,6 +354,30 @@ def _lora(config: SftOptions, place: Mapping[str, Any]) -> Any:
         task_type="CAUSAL_LM",
         revision=place.get("revision"),
     )
+
+
+def _why_not_four_bit(config: SftOptions, on_cpu: bool) -> str | None:
+    """Why the base is not in 4 bits although it was asked for; "" when it is, None when not asked."""
+    if config.lora is None or not config.lora.four_bit:
+        return None
+    if on_cpu:
+        return "4 bits are for GPUs, and this is none"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed"
+    return ""
+
+
+def _four_bits() -> dict[str, Any]:
+    """How transformers is told to load a base as QLoRA does (arXiv 2305.14314)."""
+    return {
+        "quantization_config": transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        ),
+        "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))},
+    }
 
 
 def _shape(model: Any, bytes_per_value: int) -> Shape:
