@@ -118,10 +118,11 @@ def _judged(
 ) -> list[float | None]:
     """Adherence of each row to one principle, None where it cannot be read."""
     template = templates["yes_no" if kind == "yes_no" else "rubric"]
-    # One pass fills in the principle and leaves the row's own fields as they are.
+    # One pass fills in the principle and leaves the row's own fields as they are; the principle
+    # itself has none.
     own = fill(
         template,
-        principle=f"{principle.name}: {principle.text}",
+        principle=f"{principle.name}: {principle.text}".replace("{{", "{ {"),
         **{field: f"{{{{{field}}}}}" for field in FIELDS},
     )
     filled = Template(template.name, own)
