@@ -16,7 +16,9 @@ def row(text: str, **more: object) -> Example:
 
 
 def test_only_the_question_is_taken_and_doubles_are_set_aside() -> None:
-    given = row("Name a bird.", response="A wren.", system="Be brief.", meta={"kind": "law", "x": 1})
+    given = row(
+        "Name a bird.", response="A wren.", system="Be brief.", meta={"kind": "law", "x": 1}
+    )
     rows = list(pool([[given], [row("Name  a bird. ")]], base=FAKE))
     assert (rows[0].response, rows[0].system, rows[0].parents) == ("", "", ("Name a bird.",))
     assert rows[0].meta == {"origin": "machine", "kind": "law"}
@@ -26,7 +28,14 @@ def test_only_the_question_is_taken_and_doubles_are_set_aside() -> None:
 def test_reasons_and_limit() -> None:
     rows = list(
         pool(
-            [[row("one"), row("a b c d e f"), row("held out one"), *(row(f"q {i}") for i in range(9))]],
+            [
+                [
+                    row("one"),
+                    row("a b c d e f"),
+                    row("held out one"),
+                    *(row(f"q {i}") for i in range(9)),
+                ]
+            ],
             base=FAKE,
             avoid=[row("held out one")],
             min_tokens=2,

@@ -9,7 +9,7 @@ import pytest
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.errors import CapabilityError
-from woolgather.ops.align import Guide
+from woolgather.ops.guide import Guide
 from woolgather.ops.teacher import Prompted, evaluate_teacher
 from woolgather.principles import builtin, read_exemplars, read_principles
 from woolgather.prompts import load

@@ -56,7 +56,9 @@ def test_each_round_is_shown_topics_of_the_one_before() -> None:
     assert {row.set_aside for row in rows} == {None, "too_long", "repeated"}
     assert '"law": questions about what is allowed.' in seen[0]
     assert seen[0].rstrip().endswith("1.")
-    shown = [row.instruction for row in used if row.meta["kind"] == "law" and row.meta["round"] == 0]
+    shown = [
+        row.instruction for row in used if row.meta["kind"] == "law" and row.meta["round"] == 0
+    ]
     assert all(f". {topic}\n" in seen[4] for topic in shown)
     assert not any(
         f". {row.instruction}\n" in seen[4] for row in used if row.meta["kind"] == "taste"
@@ -99,5 +101,8 @@ def test_no_topics_is_said() -> None:
 
 
 def test_an_open_end_begins_the_reply_of_a_chat_model() -> None:
-    assert open_ended("Write.\n\n1.", "chat") == (Message("user", "Write."), Message("assistant", "1."))
+    assert open_ended("Write.\n\n1.", "chat") == (
+        Message("user", "Write."),
+        Message("assistant", "1."),
+    )
     assert open_ended("Write.\n\n1.", "raw") == "Write.\n\n1."

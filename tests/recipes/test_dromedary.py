@@ -329,7 +329,9 @@ def test_an_edited_file_re_runs_what_reads_it(v1: Path, tmp_path: Path, what: st
 def test_bad_files_are_refused_before_anything_runs(tmp_path: Path) -> None:
     bad = tmp_path / "bad.md"
     bad.write_text("- candor: One.\n- candor: Two.\n")
-    with pytest.raises(InputError, match=r"bad\.md, line 2: the principle 'candor' stands in line 1"):
+    with pytest.raises(
+        InputError, match=r"bad\.md, line 2: the principle 'candor' stands in line 1"
+    ):
         planned(tmp_path / "run", *BASE, f"principles={bad}")
     bad.write_text("- wit: Be witty.\n")
     with pytest.raises(InputError, match=r"exemplars-v2\.jsonl, line 1: names the principle"):

@@ -1,51 +1,30 @@
 """Principle-driven answers: a model thinks aloud by written principles, and answers.
 
-The one idea (SELF-ALIGN, arXiv 2305.03047): one prompt holds who the assistant is, its principles,
-and a few questions worked through, so that a base model answers as it would after alignment. Every
-prompt shares that long beginning to the letter, and an engine computes it once. The thought is for
-telling which principles were at work; `prune` takes it away, with the principles and the exemplars,
-before anything is trained. How replies are read is written in replies.py.
+The one idea (SELF-ALIGN, arXiv 2305.03047): the thought is for answering well and for telling which
+principles were at work; `prune` takes it away, with the principles and the exemplars, before anything
+is trained, so that a model learns to do without them. The prompt is guide.py's, the reading of replies
+is that of replies.py; here it is decided which replies stay, with a reason on the others.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import islice
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
-from woolgather.artifacts import PromptFormat
-from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import YieldError
 from woolgather.expect import Expected, expects
-from woolgather.fingerprint import seed_of
-from woolgather.ops.replies import (
-    Form,
-    Source,
-    bare_refusal,
-    cut_at_repeat,
-    form_of,
-    named_principles,
-    split_reply,
-    written,
-)
+from woolgather.ops.guide import QUESTION_TOKENS, Guide, Reply, replies, sound
+from woolgather.ops.replies import Source, bare_refusal, cut_at_repeat, named_principles
 from woolgather.ops.words import copied_share, count_words, tokens
 from woolgather.options import Options
-from woolgather.principles import Exemplar, Principle
 from woolgather.prompts import Template, fill
 from woolgather.records import Example, question
 from woolgather.views import View, alarm, funnel, histogram, table
-
-FIELDS = frozenset({"name", "principles"})
-"""Fields of the template that says who the assistant is."""
-WAVE = 512
-"""Questions asked before the answers of those that need a second call are asked for."""
-QUESTION_TOKENS = 60
-"""For plans."""
 
 
 class ReplyRules(Options):
@@ -61,128 +40,6 @@ class ReplyRules(Options):
     answer that is the question always is. None keeps both."""
     unfinished: Literal["set_aside", "keep"] = "set_aside"
     """What becomes of answers that ran into max_tokens."""
-
-
-@dataclass(frozen=True)
-class Guide:
-    """What a principle-driven prompt is made of."""
-
-    template: Template
-    block: Template
-    principles: tuple[Principle, ...]
-    exemplars: tuple[Exemplar, ...]
-    name: str = "an assistant"
-
-    @cached_property
-    def form(self) -> Form:
-        return form_of(self.block)
-
-    @cached_property
-    def opening(self) -> str:
-        """Who the assistant is, and its principles, numbered."""
-        listed = "\n".join(
-            f"{i}. {p.name}: {p.text}" for i, p in enumerate(self.principles, start=1)
-        )
-        return fill(self.template, name=self.name, principles=listed)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(p.name for p in self.principles)
-
-    def prompt(self, asked: str, prompt_format: PromptFormat, thought: str = "") -> Prompt:
-        """The prompt that goes on with the thought; given the thought, with the answer."""
-        form = self.form
-        begun = f"{form.thought}{thought}{form.answer}" if thought else form.thought
-        if prompt_format == "raw":
-            blocks = [written(form, e.question, e) for e in self.exemplars]
-            return "\n\n".join([self.opening, *blocks, f"{form.question}{asked}{begun}"])
-        turns = [Message("system", self.opening)]
-        for e in self.exemplars:
-            reply = f"{form.thought}{e.thinking}{form.answer}{e.answer}".strip()
-            turns += [Message("user", e.question), Message("assistant", reply)]
-        return (*turns, Message("user", asked), Message("assistant", begun.lstrip()))
-
-    @property
-    def prompt_tokens(self) -> int:
-        """About how many tokens the shared beginning has, for plans."""
-        texts = [self.opening, *(e.question + e.thinking + e.answer for e in self.exemplars)]
-        return sum(map(len, texts)) // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back to one question."""
-
-    thought: str
-    answer: str | None
-    """None where none was begun."""
-    completion: Completion
-    """The last one of the reply."""
-    nudged: bool = False
-    """Whether the answer's label was written for the model."""
-
-
-def replies(
-    questions: Iterable[str],
-    engine: Engine,
-    guide: Guide,
-    *,
-    sampling: Sampling,
-    nudge: bool = True,
-    seed: int = 0,
-) -> Iterator[Reply]:
-    """The reply to each question, in order. With `nudge`, a reply with a thought and no answer is
-    given the answer's label and asked to go on: one more call."""
-    source = enumerate(questions)
-    while wave := list(islice(source, WAVE)):
-        found = [_read(c, guide.form) for c in _asked(wave, engine, guide, sampling, seed, {})]
-        open_ = {
-            i: reply.thought
-            for (i, _), reply in zip(wave, found, strict=True)
-            if nudge and reply.answer is None and reply.thought and _sound(reply.completion)
-        }
-        again = [(i, asked) for i, asked in wave if i in open_]
-        second = iter(_asked(again, engine, guide, sampling, seed, open_))
-        for (i, _), reply in zip(wave, found, strict=True):
-            if i in open_:
-                done = next(second)
-                answer = split_reply(guide.form.answer.lstrip() + done.text, guide.form)[1]
-                reply = Reply(reply.thought, answer if _sound(done) else None, done, nudged=True)
-            yield reply
-
-
-def _asked(
-    wave: Sequence[tuple[int, str]],
-    engine: Engine,
-    guide: Guide,
-    sampling: Sampling,
-    seed: int,
-    thoughts: dict[int, str],
-) -> list[Completion]:
-    form = engine.model.prompt_format
-    stop = (*sampling.stop, *guide.form.stops)
-    requests = (
-        Request(
-            guide.prompt(asked, form, thoughts.get(i, "")),
-            sampling.model_copy(
-                update={
-                    "stop": stop,
-                    "seed": seed_of(seed, i, "answer") if thoughts else seed_of(seed, i),
-                }
-            ),
-        )
-        for i, asked in wave
-    )
-    return list(ask(engine, requests))
-
-
-def _read(completion: Completion, form: Form) -> Reply:
-    thought, answer = split_reply(completion.text, form)
-    return Reply(thought, answer, completion)
-
-
-def _sound(completion: Completion) -> bool:
-    return completion.finish_reason not in ("too_long", "error")
 
 
 def _expected(
@@ -269,7 +126,7 @@ def _fault(
     row: Example, reply: Reply, rules: ReplyRules, shown: Source, ruled: Source
 ) -> str | None:
     """The first reason to set the row aside; None when there is none."""
-    if not _sound(reply.completion):
+    if not sound(reply.completion):
         too_long = reply.completion.finish_reason == "too_long"
         return "prompt_too_long" if too_long else "engine_error"
     if len(tokens(reply.thought)) < 3:

@@ -15,8 +15,8 @@ from woolgather.artifacts import Metrics, Model
 from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
 from woolgather.errors import CapabilityError
 from woolgather.expect import Expected, expects
-from woolgather.ops.align import QUESTION_TOKENS, Guide, replies
 from woolgather.ops.evaluate import evaluate
+from woolgather.ops.guide import QUESTION_TOKENS, Guide, replies
 from woolgather.ops.replies import cut_at_repeat
 from woolgather.records import Example
 
