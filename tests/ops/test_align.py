@@ -130,6 +130,17 @@ def test_a_thought_without_an_answer_is_asked_to_go_on() -> None:
     assert seen[4] == seen[0] + "I think. Principles: candor.\n\n### Answer\n"
 
 
+def test_a_thought_that_goes_round_is_cut_before_it_goes_on() -> None:
+    def answer(prompt: str) -> str:
+        if prompt.endswith("### Answer\n"):
+            assert prompt.count("They ask why it boils fast.") == 1
+            return ANSWER
+        return "They ask why it boils fast. " * 9
+
+    rows = list(align(TASKS, engine(answer, "raw"), guide=GUIDE, sampling=SAMPLING))
+    assert [row.response for row in rows] == [ANSWER] * 4
+
+
 def test_what_does_not_come_back_has_a_name_too() -> None:
     class Full(FakeEngine):
         def complete(self, requests):  # type: ignore[no-untyped-def]

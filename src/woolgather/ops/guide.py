@@ -16,7 +16,7 @@ from itertools import islice
 from woolgather.artifacts import PromptFormat
 from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
 from woolgather.fingerprint import seed_of
-from woolgather.ops.replies import Form, form_of, split_reply, written
+from woolgather.ops.replies import Form, cut_at_repeat, form_of, split_reply, written
 from woolgather.principles import Exemplar, Principle
 from woolgather.prompts import Template, fill
 
@@ -104,7 +104,7 @@ def replies(
         open_ = {
             i: reply.thought
             for (i, _), reply in zip(wave, found, strict=True)
-            if nudge and reply.answer is None and reply.thought and sound(reply.completion)
+            if nudge and not reply.answer and reply.thought and sound(reply.completion)
         }
         again = [(i, asked) for i, asked in wave if i in open_]
         second = iter(_asked(again, engine, guide, sampling, seed, open_))
@@ -143,7 +143,7 @@ def _asked(
 
 def _read(completion: Completion, form: Form) -> Reply:
     thought, answer = split_reply(completion.text, form)
-    return Reply(thought, answer, completion)
+    return Reply(thought if answer else cut_at_repeat(thought), answer, completion)
 
 
 def sound(completion: Completion) -> bool:
