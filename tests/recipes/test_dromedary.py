@@ -259,6 +259,8 @@ CASES: list[tuple[str, set[str]]] = [
      {*TRAINED, "engrave/mix", "control/seeds-mix", "control/plain-mix"} - {"clone/train"}),
     ("sft.max_rows=20", {*TRAINED, *MIXES}),
     ("sft.micro_batch_size=2", set()),
+    ("lora_scale=0.5", {f"{step}-merge" for step in TRAINED}),
+    ("measure.win_judge=fake-judge", {"summary"}),
     ("verbose.sampling.temperature=0.4", {"clone/respond"}),
     ("verbose.sampling.repetition_penalty=1.2", {"clone/respond"}),
     ("verbose.rules.use=[none]", {"clone/rules"}),
@@ -297,7 +299,7 @@ def test_option_changes_its_steps_and_their_dependants_only(
     v1: Path, override: str, own: set[str]
 ) -> None:
     if override == "verbose.template=align-block":  # has fields that are not given there
-        with pytest.raises(InputError, match="is not given here"):
+        with pytest.raises(InputError, match="has no value"):
             planned(v1, *V1, override)
         return
     plan = planned(v1, *V1, override)

@@ -7,7 +7,7 @@ seen, and the smallest one that could have been seen is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
@@ -31,6 +31,10 @@ def summarize(
     chosen: Choice,
     controls: Mapping[str, Metrics],
     by: str = "probes",
+    wins: Metrics | None = None,
+    rated: Sequence[Sized] = (),
+    kept: Sequence[Sized] = (),
+    portraits: Sequence[Metrics] = (),
     names: Sequence[str] = (),
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
@@ -38,7 +42,9 @@ def summarize(
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
-    control), and `against_base`.
+    control), `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not
+    measured). `rated`, `kept` and `portraits`, one an iteration, are drawn: the
+    share of rows that were good enough, and what the rows kept look like.
     """
     by = "probes" if by == "last" else by
     index = int(chosen.value)
@@ -58,8 +64,13 @@ def summarize(
         "difference": _numbers(gain),
         "against_base": _numbers(over_base),
         "chosen": index,
+        "win_rate": wins.values["win_rate"] if wins else None,
     }
-    return Metrics(values, views=_views(measures, controls, index, by, names))
+    views = (
+        *_views(measures, controls, index, by, _preferred(wins), names),
+        *_of_rows(rated, kept, portraits),
+    )
+    return Metrics(values, views=views)
 
 
 def _sentence(
@@ -96,6 +107,7 @@ def _views(
     controls: Mapping[str, Metrics],
     chosen: int,
     by: str,
+    preferred: str,
     names: Sequence[str],
 ) -> tuple[View, ...]:
     named = {label(i, names): m for i, m in enumerate(measures)}
@@ -127,7 +139,8 @@ def _views(
         "length", "distinct-2",
     ]  # fmt: skip
     note = (
-        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes."
+        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes. "
+        f"Win rate over the base: {preferred}."
     )
     curves = {
         label: [
@@ -146,6 +159,44 @@ def _views(
             y="% passed",
         ),
     )
+
+
+def _preferred(wins: Metrics | None) -> str:
+    if wins is None:
+        return "not measured (no judge was named for it: measure.win_judge)"
+    found = wins.values["win_rate"]
+    if found is None:
+        return f"not measured ({wins.values['why']})"
+    return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def _of_rows(
+    rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
+) -> list[View]:
+    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), length,
+    repetition and one-word answers of what was kept."""
+    views: list[View] = []
+    shares = [
+        (float(t), 100 * len(k) / len(r))
+        for t, (r, k) in enumerate(zip(rated, kept, strict=True))
+        if len(r)
+    ]
+    if shares:
+        title = "Share of high-quality data, by iteration"
+        views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
+    facts = [p.values["generated"] for p in portraits]
+    for title, keys in (
+        ("Length of kept responses", ("median words",)),
+        ("Diversity of kept responses", ("distinct-2",)),
+        ("Kept responses of one word, and duplicates", ("one-word %", "duplicates %")),
+    ):
+        lines = {
+            key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
+            for key in keys
+        }
+        if any(lines.values()):
+            views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
+    return views
 
 
 def _rate(measure: Metrics, by: str) -> str:

@@ -23,7 +23,7 @@ from woolgather.ops.rules import ResponseRules, apply_rules
 from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.side_by_side import side_by_side
 from woolgather.principles import Variant
-from woolgather.prompts import load
+from woolgather.prompts import fill, load
 from woolgather.recipes.dromedary_stages import (
     Adherence,
     Aligning,
@@ -48,6 +48,7 @@ from woolgather.recipes.stages import (
     measure,
     opened,
     train,
+    win_rate_of,
 )
 from woolgather.training.job import LoraOptions, SftOptions
 
@@ -90,6 +91,8 @@ class Config(Common):
         warmup_updates=0.03,
         validation=0.05,
     )
+    lora_scale: float = Field(default=1.0, ge=0)
+    """How much of each trained adapter is merged: 0 is the base, 1 all of it."""
     verbose: Verbose = Verbose()
     judge_model: str = "base"
     """base: the base judges adherence; else the name of another model."""
@@ -112,17 +115,15 @@ def recipe(run: Any, cfg: Config) -> Model:
     answered = it.step("align", align, asked, run.engine(base), **aligning(cfg, guide))
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
-    models.append(train(it, "train", base, rows, cfg.sft))
+    models.append(train(it, "train", base, rows, cfg.sft, cfg.lora_scale))
     measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
 
     names = ["engraved"]
     verbose = cfg.variant == "v1" and cfg.verbose.use
-    if (
-        verbose
-        and not run.step(
-            "stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by, names=names
-        ).value
-    ):
+    if verbose:
+        by = {"patience": cfg.patience, "by": cfg.select_by, "names": names}
+        verbose = not run.step("stop", should_stop, measures, **by).value
+    if verbose:
         it = run.scope("clone")
         long = it.step(
             "respond",
@@ -130,14 +131,13 @@ def recipe(run: Any, cfg: Config) -> Model:
             asked,
             run.engine(models[-1]),
             sampling=cfg.verbose.sampling,
-            system=load(cfg.verbose.template, frozenset({"question"})).text,
+            system=fill(load(cfg.verbose.template)),
             unfinished="keep",  # the rules decide
         )
         clean_long = it.step("rules", apply_rules, long, rules=cfg.verbose.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": cfg.verbose.max_length})
-        models.append(
-            train(it, "train", base, training_rows(it, clean_long, identity, base, config), config)
-        )
+        long_rows = training_rows(it, clean_long, identity, base, config)
+        models.append(train(it, "train", base, long_rows, config, cfg.lora_scale))
         measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
         names.append("cloned")
         run.step(
@@ -148,6 +148,7 @@ def recipe(run: Any, cfg: Config) -> Model:
     if cfg.adherence.sample and cfg.judge.assessor != "none":
         judged(run.scope("adherence"), models, names, guide, seeds, held_out, shots, cfg)
     chosen = run.step("select", select_model, measures, by=cfg.select_by, names=names)
+    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, raters=[])
     controls = {}
     if cfg.controls:
         controls = control(
@@ -156,5 +157,5 @@ def recipe(run: Any, cfg: Config) -> Model:
     facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}
     return hand_over(
         run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD[cfg.variant],
-        facts=facts, names=names,
+        facts=facts, names=names, wins=wins,
     )  # fmt: skip

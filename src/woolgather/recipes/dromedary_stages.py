@@ -308,6 +308,6 @@ def control(
     }
     for name, given in mixed.items():
         step = name.replace(" ", "-")
-        model = train(scope, step, base, given, cfg.sft.like(len(rows)))
+        model = train(scope, step, base, given, cfg.sft.like(len(rows)), cfg.lora_scale)
         found[name] = measure(scope, f"{step}-measure", model, held_out, cfg.measure)
     return found
