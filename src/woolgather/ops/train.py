@@ -83,7 +83,8 @@ def sft(
     if len(encoded) < min_rows:
         raise YieldError(
             f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Set fewer "
-            "aside (`woolgather status` shows which step took them, and why), or ask for more."
+            "aside (`woolgather status` shows which step took them; for a threshold, lower "
+            "keep.above), ask for more, or leave the seeds in where there is mix.seeds."
         )
     asked = Counter(prompt for prompt, _ in encoded)
     single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]
