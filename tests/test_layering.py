@@ -27,12 +27,14 @@ MAY_KNOW = {
     "storage": {"records", "errors"},
     "prompts": {"errors"},
     "record_files": {"storage", "errors"},
+    "principles": {"record_files", "errors"},
     "formats": {"records", "record_files", "storage", "errors", "checks"},
     "ops": DATA
     | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}
-    | {"engines.base", "training.job", "ops"},
+    | {"engines.base", "training.job", "principles", "ops"},
     "recipes": {"ops", "run", "config", "artifacts", "records", "options", "errors"}
-    | {"engines.base", "training.job", "prompts", "formats", "inputs", "probes", "recipes"},
+    | {"engines.base", "training.job", "prompts", "formats", "inputs", "probes", "principles"}
+    | {"recipes"},
     "report": {"report", "step_record", "artifacts", "records", "views", "storage", "errors"},
     "engines": DATA
     | {"engines", "tokens", "children", "storage", "fingerprint", "embedded", "progress"},

@@ -83,9 +83,9 @@ def sft(
     encoded = encoded[: config.max_rows]
     if len(encoded) < min_rows:
         raise YieldError(
-            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Keep more "
-            "(a lower keep.above, or keep.by=fraction), ask for more (per_iteration), or leave the "
-            "seeds in (mix.seeds=true)."
+            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Set fewer "
+            "aside (`woolgather status` shows which step took them; for a threshold, lower "
+            "keep.above), ask for more, or leave the seeds in where there is mix.seeds."
         )
     asked = Counter(prompt for prompt, _ in encoded)
     single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]

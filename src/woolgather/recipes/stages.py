@@ -235,7 +235,7 @@ def hand_over(
     **seen: Any,
 ) -> Model:
     """The summary, and the chosen model as a directory of its own with a card. `seen` is what else
-    the summary draws: `wins`, `rated`, `kept`, `portraits`."""
+    the summary draws: `wins`, `rated`, `kept`, `portraits`, and the `names` of the models."""
     run.step(
         "summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by, **seen
     )
