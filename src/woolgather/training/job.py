@@ -179,7 +179,8 @@ class TrainJob:
     """A directory with train.parquet and, where rows are held back, validation.parquet: columns
     `input_ids` and `labels` (lists of int; -100 where no loss)."""
     config: Mapping[str, JSON] = field(default_factory=dict)
-    """`SftOptions` as JSON; for a merge `scale`, `max_shard_size` and `card` (text of README.md)."""
+    """`SftOptions` as JSON; for a merge `scale`, `max_shard_size`, `card` (text of README.md)
+    and, where there are any, `system` (lines of its chat template)."""
     seed: int = 0
 
 
