@@ -21,9 +21,10 @@ from woolgather import formats
 from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
+from woolgather.record_files import SUFFIXES
 from woolgather.records import Example
 from woolgather.storage import digest, to_record, write_json, write_rows
-from woolgather.text_files import SUFFIXES, TEXT_SUFFIXES, Texts, find_files
+from woolgather.text_files import TEXT_SUFFIXES, Texts, find_files
 
 EMBEDDED = "embedded"
 """`base=embedded` is the small model that installs from a package."""
@@ -180,7 +181,8 @@ def open_texts(
     files: list[tuple[str, Path]] = []
     for each in sources:
         found = find_files(Path(each).expanduser())
-        files += found if len(sources) == 1 else [(f"{Path(each).name}/{n}", p) for n, p in found]
+        inside = len(sources) > 1 and Path(each).expanduser().is_dir()
+        files += [(f"{Path(each).name}/{n}", p) for n, p in found] if inside else found
     print_ = fingerprint({"texts": files_digest(files), "column": column})
     return Texts(
         ", ".join(map(str, sources)),

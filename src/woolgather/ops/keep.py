@@ -1,8 +1,9 @@
 """Which rated rows go into training: one rule, its reasons on the rows it leaves out.
 
 A verdict that could not be read is never kept. A threshold, and a random choice from rows whose
-number is known, are taken as rows stream by; the other rules hold all rows. Rules that need a scale refuse scores without one;
-those that compare prompts with each other refuse an assessor that was hired within prompts only.
+number is known, are taken as rows stream by; the other rules hold all rows. Rules that need a scale
+refuse scores without one; those that compare prompts with each other refuse an assessor that was
+hired within prompts only.
 """
 
 from __future__ import annotations
@@ -115,10 +116,10 @@ def keep(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
-    scores: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[float]] = {}
     for row in given:
-        _note(row, scores)
-    return _views(len(given), scores, rule, by, counts)
+        _note(row, found)
+    return _views(len(given), found, rule, by, counts)
 
 
 def _streamed(

@@ -296,7 +296,7 @@ _BOILERPLATE = re.compile(
     r"\b(?:all rights reserved|accept (?:all )?cookies|(?:we|this (?:web)?site) uses? cookies"
     r"|privacy policy|terms (?:of (?:use|service)|and conditions)|subscribe to (?:our|the|my)"
     r"|sign up for (?:our|the)|add to cart|free shipping|click here|read more\b[ .…]*$"
-    r"|log ?in to (?:post|comment|reply)|leave a (?:comment|reply)|share (?:this|on) \w+"
+    r"|log ?in to (?:post|comment|reply)|leave a (?:comment|reply)|share this (?:post|page|article)"
     r"|enable javascript|lorem ipsum|page not found|follow us on|advertisement$)",
     re.I | re.M,
 )

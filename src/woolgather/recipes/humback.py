@@ -174,8 +174,8 @@ def recipe(run: Any, cfg: Config) -> Model:
         seeds=seeds,
         avoid=[held_out, seeds],
     )
-    models, kept = [base], []
-    curator, config = first, cfg.sft
+    models, kept, configs = [base], [], []
+    curator = first
     for t in range(cfg.iterations):
         it = run.scope(f"iter{t}")
         kept.append(curated(it, augmented, seeds, curator, cfg))
@@ -184,17 +184,23 @@ def recipe(run: Any, cfg: Config) -> Model:
         curator, found, config = trained(it, base, rows, held_out, cfg)
         models.append(curator)
         measures.append(found)
+        configs.append(config)
         if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
             break
 
     chosen = run.step("select", select_model, measures, by=cfg.select_by)
     controls = {}
     if cfg.controls:
-        count = len(kept[(chosen.value or len(kept)) - 1])
+        last = (chosen.value or len(kept)) - 1
+        drawn = run.step(
+            "control/random", keep, augmented, rule=KeepRule(by="random"), limit=max(1, len(kept[last]))
+        )  # fmt: skip
         controls = {
             "seeds alone (M_0)": seeded,
-            **control(run.scope("control"), base, augmented, count, seeds, tagged, held_out, config, cfg),
-        }  # fmt: skip
+            **control(
+                run.scope("control"), base, drawn, seeds, tagged, held_out, configs[last], cfg
+            ),
+        }
     facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
     return hand_over(
         run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts
@@ -281,7 +287,8 @@ def joined(scope: Any, name: str, kept: Any, tagged: Any, base: Model, cfg: Conf
 def trained(
     it: Any, base: Model, rows: Any, held_out: Any, cfg: Config
 ) -> tuple[Model, Any, SftOptions]:
-    """This round's model, its measure, and the training it had; of several, the best."""
+    """This round's model, its measure, and the training it had (its updates named); of several, the
+    best."""
     counts = cfg.updates if isinstance(cfg.updates, tuple) else (cfg.updates,)
     configs = [updated(cfg.sft, n) for n in counts]
     names = [f"-{n}" for n in counts] if len(counts) > 1 else [""]
@@ -290,17 +297,16 @@ def trained(
         models.append(train(it, f"train{name}", base, rows, config, cfg.tags.line("both")))
         found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
     best = it.step("updates", best_of, found, by=cfg.select_by).value if len(counts) > 1 else 0
-    return models[best], found[best], configs[best]
+    return models[best], found[best], configs[best].like(len(rows))
 
 
 def control(
-    scope: Any, base: Model, augmented: Any, count: int, seeds: Any, tagged: Any, held_out: Any,
+    scope: Any, base: Model, drawn: Any, seeds: Any, tagged: Any, held_out: Any,
     config: SftOptions, cfg: Config,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the same effort buys without curation, and what it buys without training."""
-    drawn = scope.step("random", keep, augmented, rule=KeepRule(by="random"), limit=max(1, count))
+    """What the same effort buys without curation, on rows drawn at random, and without training."""
     rows = joined(scope, "random-", drawn, tagged, base, cfg)
-    model = train(scope, "random-train", base, rows, config.like(len(rows)), cfg.tags.line("both"))
+    model = train(scope, "random-train", base, rows, config, cfg.tags.line("both"))
     shots = scope.step("shots", fixed_shots, seeds)
     return {
         "random rows": measure(scope, "random-measure", model, held_out, cfg.measure),
