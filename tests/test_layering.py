@@ -188,8 +188,11 @@ def test_models_are_known_to_engines_tokens_and_the_worker_only():
         i
         for i in EXTERNAL
         if (top(i.target) in ENGINES and not within(i.module, homes))
-        or (top(i.target) in TRAINING and not within(i.module, {"engines", "training.worker"})
-            and (i.module, i.target, i.late) != ("text_files", "datasets", True))
+        or (
+            top(i.target) in TRAINING
+            and not within(i.module, {"engines", "training.worker"})
+            and (i.module, i.target, i.late) != ("text_files", "datasets", True)
+        )
         or (top(i.target) in ENGINES and i.module in {"tokens", "embedded"} and not i.late)
     ]
     assert not wrong, listed(wrong)

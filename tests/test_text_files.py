@@ -65,9 +65,7 @@ def test_a_json_array_and_a_table_of_commas(tmp_path: Path) -> None:
     assert [text for _, text in read(tmp_path / "b.csv")] == ["three, and\nmore"]
 
 
-def test_a_long_text_file_comes_in_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_text_file_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "PIECE", 20)
     path = tmp_path / "book.txt"
     path.write_text("one two three four\nfive six\n\nseven eight\n\nnine")

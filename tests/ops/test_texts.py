@@ -40,7 +40,9 @@ def prepared(texts: list[str], options: TextOptions = OPTIONS, **more: Any) -> l
 
 
 def test_a_short_document_stays_whole_and_keeps_its_lines() -> None:
-    assert pieces("# Title\r\n\r\nOne.  \r\n\r\n\r\n\r\nTwo.\n") == [("", "# Title\n\nOne.\n\nTwo.")]
+    assert pieces("# Title\r\n\r\nOne.  \r\n\r\n\r\n\r\nTwo.\n") == [
+        ("", "# Title\n\nOne.\n\nTwo.")
+    ]
     assert pieces("") == [("", "")]
 
 
