@@ -1,6 +1,7 @@
 """What instruction backtranslation asks of training: its schedule, and lines in a merged template."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_pat
     assert run("sft", tiny_model, tmp_path / "out", options) == 0
     rates = pq.read_table(tmp_path / "out" / CURVES)["learning_rate"].to_pylist()
     assert len(rates) == 8
-    steps = [a - b for a, b in zip(rates, rates[1:], strict=False)]
+    steps = [a - b for a, b in pairwise(rates)]
     assert steps == pytest.approx([1e-6 / 8] * 7, rel=1e-3)
     assert 9e-6 <= rates[-1] < rates[0] <= 1e-5
     assert rates[-1] < 9.2e-6

@@ -38,7 +38,16 @@ from woolgather.ops.tag import tag
 from woolgather.ops.texts import TextOptions, prepare_texts
 from woolgather.options import Options
 from woolgather.prompts import load
-from woolgather.recipes.stages import Common, Hiring, hand_over, hire, measure, opened, train
+from woolgather.recipes.stages import (
+    Common,
+    Hiring,
+    hand_over,
+    hire,
+    measure,
+    opened,
+    train,
+    win_rate_of,
+)
 from woolgather.training.job import SftOptions
 
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
@@ -153,9 +162,8 @@ def recipe(run: Any, cfg: Config) -> Model:
     )
     writer = train(backward, "train", base, only(backward, turned, base, cfg), cfg.once)
     tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
-    first = train(
-        forward, "train", base, only(forward, tagged, base, cfg), cfg.once, cfg.tags.line("seed")
-    )
+    only_seeds = only(forward, tagged, base, cfg)
+    first = train(forward, "train", base, only_seeds, cfg.once, system=cfg.tags.line("seed"))
     measures = [measure(run, "measure", base, held_out, cfg.measure)]
     seeded = measure(forward, "measure", first, held_out, cfg.measure)
 
@@ -174,21 +182,26 @@ def recipe(run: Any, cfg: Config) -> Model:
         seeds=seeds,
         avoid=[held_out, seeds],
     )
-    models, kept, configs = [base], [], []
-    curator = first
+    models, curators, configs = [base], [first], list[SftOptions]()
+    rated, kept, portraits = list[Any](), list[Any](), list[Any]()
     for t in range(cfg.iterations):
         it = run.scope(f"iter{t}")
-        kept.append(curated(it, augmented, seeds, curator, cfg))
-        it.step("portrait", portrait, kept[-1], seeds, run.engine(base))
-        rows = joined(it, "", kept[-1], tagged, base, cfg)
-        curator, found, config = trained(it, base, rows, held_out, cfg)
-        models.append(curator)
+        scored, good = curated(it, augmented, seeds, curators[-1], cfg)
+        rated.append(scored)
+        kept.append(good)
+        portraits.append(it.step("portrait", portrait, good, seeds, run.engine(base)))
+        rows = joined(it, "", good, tagged, base, cfg)
+        model, found, config = trained(it, base, rows, held_out, cfg)
+        models.append(model)
+        curators.append(model)
         measures.append(found)
         configs.append(config)
         if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
             break
 
     chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    result = models[chosen.value]
+    wins = win_rate_of(run, result, base, seeds, held_out, cfg.measure, curators[:-1])
     controls = {}
     if cfg.controls:
         last = (chosen.value or len(kept)) - 1
@@ -203,8 +216,9 @@ def recipe(run: Any, cfg: Config) -> Model:
         }
     facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
     return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts
-    )
+        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
+        wins=wins, rated=rated, kept=kept, portraits=portraits,
+    )  # fmt: skip
 
 
 def updated(config: SftOptions, updates: int | None) -> SftOptions:
@@ -225,8 +239,8 @@ def only(scope: Any, rows: Any, base: Model, cfg: Config) -> Any:
     )
 
 
-def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) -> Any:
-    """The pairs that the curator finds good, rewritten by it if asked for."""
+def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) -> tuple[Any, Any]:
+    """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
     rater = it.engine(curator)
     rubric = curation_rubric(cfg.judge.template)
     assessor = hire(it, seeds, rater, cfg.judge, [rubric])
@@ -240,7 +254,7 @@ def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) ->
         sampling=cfg.judge.sampling,
         floor=cfg.judge.floor,
     )
-    rated = it.step(
+    scored = it.step(
         "read",
         read_again,
         rated,
@@ -251,14 +265,14 @@ def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) ->
     kept = it.step(
         "keep",
         keep,
-        rated,
+        scored,
         rule=cfg.keep,
         assessor=assessor,
         engine=rater if cfg.keep.asks_model else None,
     )
     if not cfg.rewrite:
-        return kept
-    return it.step(
+        return rated, kept
+    return rated, it.step(
         "rewrite",
         anew.rewrite,
         kept,
@@ -294,7 +308,7 @@ def trained(
     names = [f"-{n}" for n in counts] if len(counts) > 1 else [""]
     models, found = [], []
     for name, config in zip(names, configs, strict=True):
-        models.append(train(it, f"train{name}", base, rows, config, cfg.tags.line("both")))
+        models.append(train(it, f"train{name}", base, rows, config, system=cfg.tags.line("both")))
         found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
     best = it.step("updates", best_of, found, by=cfg.select_by).value if len(counts) > 1 else 0
     return models[best], found[best], configs[best].like(len(rows))
@@ -306,7 +320,7 @@ def control(
 ) -> dict[str, Any]:  # fmt: skip
     """What the same effort buys without curation, on rows drawn at random, and without training."""
     rows = joined(scope, "random-", drawn, tagged, base, cfg)
-    model = train(scope, "random-train", base, rows, config, cfg.tags.line("both"))
+    model = train(scope, "random-train", base, rows, config, system=cfg.tags.line("both"))
     shots = scope.step("shots", fixed_shots, seeds)
     return {
         "random rows": measure(scope, "random-measure", model, held_out, cfg.measure),
