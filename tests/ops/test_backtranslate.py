@@ -9,7 +9,7 @@ import pytest
 
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import InputError
+from woolgather.errors import InputError, YieldError
 from woolgather.ops.backtranslate import FIELDS, backtranslate, reverse
 from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.mix import messages_of
@@ -111,12 +111,20 @@ def test_texts_are_pulled_as_they_are_needed() -> None:
     assert pulled <= 200
 
 
+def test_no_instruction_at_all_ends_the_work_with_advice() -> None:
+    with pytest.raises(YieldError, match=r"none of 3 texts \(unfinished 3\).*seed_updates"):
+        found(FakeEngine(["word " * 60]))
+
+
 def test_a_backward_model_that_does_not_stop_is_told_of() -> None:
     views: list[Any] = []
 
     def drained() -> Iterator[Example]:
         made = backtranslate(
-            [text(0)], FakeEngine(["word " * 60]), template=WORDING, sampling=SAMPLING
+            [text(i) for i in range(3)],
+            FakeEngine(["word " * 60, "word " * 60, ASKED[0]]),
+            template=WORDING,
+            sampling=SAMPLING,
         )
         views.extend((yield from made))
 

@@ -20,3 +20,12 @@ def test_no_line_leaves_the_system_turn() -> None:
     assert row.system == "Be brief."
     (row,) = tag([Example(instruction="y")], origin="seed")
     assert row.system == ""
+
+
+def test_nothing_to_tag_is_told():
+    def drained():
+        views.extend((yield from tag([], origin="backtranslated")))
+
+    views = []
+    assert list(drained()) == []
+    assert views[0].kind == "alarm"

@@ -15,7 +15,7 @@ from itertools import count, islice
 from typing import Any
 
 from woolgather.engines.base import Engine, Request, Sampling, ask
-from woolgather.errors import InputError
+from woolgather.errors import InputError, YieldError
 from woolgather.expect import Expected, expects
 from woolgather.fingerprint import seed_of
 from woolgather.ops.instruction_rules import InstructionRules
@@ -95,7 +95,8 @@ def backtranslate(
     The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
     engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
     word), a rule's name, not_novel (of an earlier one, or one in `avoid`). `seeds` say which scripts
-    are at home. Memory grows with the index of instructions alone (see novelty.py).
+    are at home. Memory grows with the index of instructions alone (see novelty.py). Raises YieldError
+    when no text is left.
     """
     scripts = scripts_of(seeds) or None
     compares = novelty.threshold < 1
@@ -120,6 +121,13 @@ def backtranslate(
                 reasons[row.set_aside] += 1
             yield row
     used = total - reasons.total()
+    if total and not used:
+        why = ", ".join(f"{name} {n}" for name, n in reasons.most_common())
+        raise YieldError(
+            f"the backward model found a usable instruction for none of {total} texts ({why}). Train "
+            "it longer (seed_updates), on more seeds, or from a better base; let it write more "
+            "(backward.sampling.max_tokens), or ask less of it (backward.rules.use=[none])."
+        )
     stages = [("texts", total), ("with an instruction", used)]
     views = [funnel("Instructions found", stages, dict(reasons.most_common()))]
     if reasons["unfinished"] > total / 2:

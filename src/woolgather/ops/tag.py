@@ -11,14 +11,18 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 
 from woolgather.records import Example
-from woolgather.views import View
+from woolgather.views import View, alarm
 
 
 def tag(
     rows: Iterable[Example], *, origin: str, line: str = ""
 ) -> Generator[Example, None, list[View]]:
     """Every row with `origin` as its kind and `line` before its system turn, if it has one."""
+    count = 0
     for row in rows:
+        count += 1
         system = "\n".join(text for text in (line, row.system) if text)
         yield replace(row, system=system, meta={**row.meta, "origin": origin})
-    return []
+    if count:
+        return []
+    return [alarm("Nothing to train on", f"No {origin} row came through; what follows has none.")]
