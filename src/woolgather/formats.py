@@ -153,6 +153,11 @@ def builtin_heldout() -> Path:
     return Path(str(resources.files("woolgather") / "seeds" / "heldout.jsonl"))
 
 
+def builtin_texts() -> Path:
+    """The unlabelled texts that ship with woolgather."""
+    return Path(str(resources.files("woolgather") / "seeds" / "texts.jsonl"))
+
+
 def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # noqa: A002
     """Writes the rows that are not set aside; returns their number. The file is whole or not there.
 

@@ -113,3 +113,23 @@ def select_model(
         return Choice(0, f"no candidate is better than the base on {by}", views=views)
     why = f"{label(chosen, names)} is the best that is better than the base"
     return Choice(chosen, why, views=views)
+
+
+def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
+    return Expected(value=0)
+
+
+@expects(_any)
+def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
+    """Index of the measure with the highest mean, the first of equal ones; by "last" the last.
+
+    For variants of one training, which differ in a setting: none is the base."""
+    if by == "last":
+        return Choice(len(measures) - 1, "the last one, as asked")
+    scores = [mean(measure, by) for measure in measures]
+    known = [i for i, score in enumerate(scores) if score is not None]
+    if not known:
+        return Choice(len(measures) - 1, f"{by} not measured: the last one")
+    best = max(known, key=lambda i: (scores[i], -i))
+    told = ", ".join("-" if s is None else f"{s:.3f}" for s in scores)
+    return Choice(best, f"{by} of the variants: {told}")

@@ -266,8 +266,8 @@ class TrainJob:
     int: `input_ids` and `labels` (-100 where no loss); for dpo `prompt_ids`, `chosen_ids` and
     `rejected_ids`."""
     config: Mapping[str, JSON] = field(default_factory=dict)
-    """`SftOptions` or `DpoOptions` as JSON; for a merge `scale`, `max_shard_size` and `card` (text of
-    README.md)."""
+    """`SftOptions` or `DpoOptions` as JSON; for a merge `scale`, `max_shard_size`, `card` (text of
+    README.md) and, where there are any, `system` (lines of its chat template)."""
     seed: int = 0
     reference: Model | None = None
     """dpo: the frozen opponent. Its directory must still have the content that `digest` names."""

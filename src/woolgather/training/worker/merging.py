@@ -41,7 +41,7 @@ def merge(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
     # The base's may hold what transformers refuses to save; ours is written below.
     model.generation_config = transformers.GenerationConfig()
     model.save_pretrained(str(out / MODEL), max_shard_size=config.get("max_shard_size") or "4GB")
-    Renderer(job["start"]).save(out / MODEL)
+    Renderer(job["start"]).save(out / MODEL, config.get("system") or "")
     files.tidy_generation_config(out / MODEL)
     if config.get("card"):
         (out / MODEL / "README.md").write_text(str(config["card"]), encoding="utf-8")
