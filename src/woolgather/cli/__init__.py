@@ -16,7 +16,7 @@ from woolgather.errors import WoolgatherError
 
 def app() -> typer.Typer:
     """The command line, its commands registered; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, reporting, running
+    from woolgather.cli import about, inspecting, models, preparing, reporting, running
 
     cli = typer.Typer(
         name="woolgather",
@@ -28,7 +28,7 @@ def app() -> typer.Typer:
     commands = (
         running.run, running.plan, inspecting.status, inspecting.show, inspecting.lineage,
         reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
-        inspecting.clean, about.recipes, about.doctor,
+        inspecting.clean, preparing.prepare, about.recipes, about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)
