@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import inspect
 import shutil
 import tempfile
@@ -35,7 +34,7 @@ from woolgather.arguments import (
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Calls, Journal, JournaledEngine
-from woolgather.errors import DiskError, RunDirError
+from woolgather.errors import DiskError, RunDirError, disk_error
 from woolgather.expect import Expected
 from woolgather.fingerprint import (
     canonical,
@@ -108,8 +107,18 @@ class Run:
         self._journal: Journal | None = None
         self._launch: RunRecord | None = None
         self._entries: list[dict[str, JSON]] = []
+        self._doing = ""
 
     def __enter__(self) -> Run:
+        try:
+            return self._opened_directory()
+        except BaseException as error:
+            self._stack.close()
+            if full := disk_error(error, self.dir):
+                raise full from error
+            raise
+
+    def _opened_directory(self) -> Run:
         exists = (self.dir / step_record.RUN).is_file()
         if exists:
             found = step_record.read_run(self.dir)
@@ -152,16 +161,24 @@ class Run:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        full = disk_error(error, self.dir, self._doing)
         try:
             self.close_engines()
             if self._launch is not None:
                 stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
                 status = "finished" if kind is None else "stopped" if stopped else "failed"
-                self._save_launch(status, str(error or ""))
+                self._save_launch(status, str(full or error or ""))
                 if status == "finished" and self._launch.result:
                     link(self.dir / self._launch.result, self.dir / "result")
+        except OSError as later:
+            if error is None:
+                error, full = later, disk_error(later, self.dir)
+            if full is None and not isinstance(error, DiskError):
+                raise
         finally:
             self._stack.close()
+        if full is not None:
+            raise full from error
 
     # -- what a recipe uses ---------------------------------------------------------------------
 
@@ -211,6 +228,7 @@ class Run:
         if name in self._names:
             raise ValueError(f"step {name!r} is named twice in one recipe")
         self._names.add(name)
+        self._doing = name
         bound = self._bind(name, op, args, kwargs)
         kind = result_kind(op)
         payload = {
@@ -320,7 +338,8 @@ class Run:
         assert self._launch is not None
         self.progress.step_started(name, why, expected)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / step_record.RECORD).unlink(missing_ok=True)
+        if (folder / step_record.RECORD).is_file():
+            _discard(folder)
         number = 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
         attempt = folder / f"attempt-{number}"
         attempt.mkdir()
@@ -346,16 +365,8 @@ class Run:
         if "trainer" in bound:
             self.close_engines()
         started, clock = datetime.now(UTC), time.monotonic()
-        try:
-            made = op(**{key: live(value) for key, value in bound.items()})
-            artifact, aside, total = self._store(name, made, kind, op, attempt, identity)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise DiskError(
-                f"{name}: no room left on the disk of {self.dir}. What is finished is kept: free "
-                "some space (`woolgather clean`) and give the same command again."
-            ) from error
+        made = op(**{key: live(value) for key, value in bound.items()})
+        artifact, aside, total = self._store(name, made, kind, op, attempt, identity)
         result, sha = publish(artifact, attempt, folder)
         if isinstance(artifact, Dataset):
             result["rows"] = total
@@ -556,6 +567,16 @@ class Scope:
 
     def trainer(self) -> Trainer:
         return self.run.trainer()
+
+
+def _discard(folder: Path) -> None:
+    """What a step made before and is now made again: nothing of it may pass for new. Record first."""
+    (folder / step_record.RECORD).unlink()
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _total(asked: list[JournaledEngine]) -> dict[str, int]:

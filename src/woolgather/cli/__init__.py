@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
-from woolgather.errors import WoolgatherError
+from woolgather.errors import WoolgatherError, disk_error
 
 
 def app() -> typer.Typer:
@@ -41,12 +42,22 @@ def main() -> None:
     try:
         app()()
     except WoolgatherError as error:
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(Text("error: ", style="bold red") + Text(str(error)))
-        sys.exit(error.exit_code)
+        _say(error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        full = disk_error(error, Path(error.filename or "."))
+        if full is None:
+            raise
+        _say(full)
+
+
+def _say(error: WoolgatherError) -> None:
+    """On stderr, and out."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(str(error)))
+    sys.exit(error.exit_code)

@@ -13,6 +13,7 @@ progress.jsonl, and checkpoints/, each marked complete by a file written last. I
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -36,7 +37,7 @@ import transformers
 import trl
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from woolgather.errors import ConfigError, WoolgatherError
+from woolgather.errors import ConfigError, WoolgatherError, no_room
 from woolgather.records import JSON
 from woolgather.storage import write_json
 from woolgather.tokens import Renderer
@@ -60,8 +61,9 @@ def main(argv: Sequence[str]) -> int:
     except WoolgatherError as error:
         return _fail(out, "mistake", str(error))
     except Exception as error:  # whatever it is, the parent has to say it in a sentence
-        traceback.print_exc()
-        kind = "memory" if _is_out_of_memory(error) else "error"
+        kind = "disk" if no_room(error) else "memory" if _is_out_of_memory(error) else "error"
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exc()
         return _fail(out, kind, (str(error).strip() or type(error).__name__).splitlines()[0])
     if _rank() == 0:
         write_json(out / RESULT, result)
@@ -420,8 +422,9 @@ def _rank() -> int:
 
 
 def _fail(out: Path, kind: str, message: str) -> int:
-    if not (out / files.ERROR).exists():
-        write_json(out / files.ERROR, {"kind": kind, "message": message})
+    with contextlib.suppress(OSError):  # no room for it either: the parent looks at the disk
+        if not (out / files.ERROR).exists():
+            write_json(out / files.ERROR, {"kind": kind, "message": message})
     return 1
 
 
