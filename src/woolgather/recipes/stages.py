@@ -59,7 +59,9 @@ class Synthesis(Options):
         return {
             **fields,
             "format": form,
-            "template": load(self.template, frozenset({"items", "demos", "next"})),
+            "template": load(
+                self.template, frozenset({"items", "demos", "next"}), frozenset({"demos", "next"})
+            ),
         }
 
 
