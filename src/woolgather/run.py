@@ -26,6 +26,7 @@ from woolgather.arguments import (
     OUT,
     EngineHandle,
     Kind,
+    Pinned,
     artifacts_in,
     expected_of,
     placeholder,
@@ -234,7 +235,11 @@ class Run:
         payload = {
             "op": name_of(op),
             "version": version_of(op),
-            "args": {key: canonical(value, f"{name}: args.{key}") for key, value in bound.items()},
+            "args": {
+                key: canonical(value, f"{name}: args.{key}")
+                for key, value in bound.items()
+                if not isinstance(value, Pinned)
+            },
         }
         if name in self._given:
             return self._take_given(name, kind, payload)
@@ -265,6 +270,8 @@ class Run:
             kwargs = {**kwargs, "seed": seed_of(name, self.replicate)}
         if "out" in signature.parameters:
             kwargs = {**kwargs, "out": OUT}
+        if "date" in signature.parameters and "date" not in kwargs:
+            kwargs = {**kwargs, "date": Pinned(self._options.date)}
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
@@ -358,6 +365,8 @@ class Run:
                 return engine
             if value is OUT:
                 return attempt
+            if isinstance(value, Pinned):
+                return value.date
             if isinstance(value, tuple | list):
                 return [live(v) for v in value]
             return value

@@ -63,6 +63,7 @@ def sft(
     out: Path,
     min_rows: int = 8,
     seed: int = 0,
+    date: str = "",
 ) -> Model:
     """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
@@ -75,7 +76,7 @@ def sft(
     rng.shuffle(examples)
     encoded = [
         (question(row), ids)
-        for row, ids in zip(examples, encode(examples, start), strict=True)
+        for row, ids in zip(examples, encode(examples, start, date), strict=True)
         if len(ids[0]) <= config.max_length
     ]
     usable = len(encoded)
@@ -99,13 +100,14 @@ def sft(
     return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
 
-def encode(rows: Sequence[Example], start: Model) -> list[Tokens]:
-    """Ids and labels of rows. Hashes of words for a fake model, which has no tokens."""
+def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
+    """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
+    which has no tokens."""
     if is_fake(start):
         return [_words(row) for row in rows]
     from woolgather.tokens import Renderer
 
-    renderer = Renderer(start.path)
+    renderer = Renderer(start.path, date=date)
     return [renderer.training_ids(messages_of(row), row.response) for row in rows]
 
 
