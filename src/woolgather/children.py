@@ -40,20 +40,7 @@ def spawn(
     (`subprocess.PIPE`, a descriptor). `env` adds to our environment. Pipes are unbuffered.
     """
     own = psutil.Process()
-    merged = {
-        # Threads that wait by spinning starve each other when another program computes too: a
-        # decode loop on two cores ran ten times slower beside a second one.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        **os.environ,
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-        # Large pages for torch's CPU tensors: where fresh memory is dear (a virtual machine), an
-        # elementwise operation on 64 MB ran 2.3 to 3 times as fast. Without effect elsewhere.
-        "THP_MEM_ALLOC_ENABLE": os.environ.get("THP_MEM_ALLOC_ENABLE", "1"),
-        **(env or {}),
-        PARENT: f"{own.pid}:{own.create_time():.2f}",
-    }
+    merged = {**environment(), **(env or {}), PARENT: f"{own.pid}:{own.create_time():.2f}"}
     with contextlib.ExitStack() as stack:
         sink: int = subprocess.DEVNULL
         if log is not None:
@@ -68,6 +55,22 @@ def spawn(
             start_new_session=True,
             bufsize=0,
         )
+
+
+def environment() -> dict[str, str]:
+    """Our own environment with what a child computes best in; what the user set stays."""
+    return {
+        # Threads that wait by spinning starve each other when another program computes too: a
+        # decode loop on two cores ran ten times slower beside a second one.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # Large pages for torch's CPU tensors: where fresh memory is dear (a virtual machine), an
+        # elementwise operation on 64 MB ran 2.3 to 3 times as fast. Without effect elsewhere.
+        "THP_MEM_ALLOC_ENABLE": "1",
+        **os.environ,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def watch_parent() -> None:

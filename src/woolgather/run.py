@@ -83,6 +83,7 @@ class Run:
         trainer: Trainer,
         engine_options: EngineOptions | None = None,
         config: JSON = None,
+        preset: JSON = None,
         recipe_source: str = "",
         replicate: int = 0,
         plan: bool = False,
@@ -99,7 +100,7 @@ class Run:
         self._open_engine = open_engine
         self._trainer = trainer
         self._options = engine_options or EngineOptions()
-        self._config, self._source = config, recipe_source
+        self._config, self._preset, self._source = config, preset, recipe_source
         self._given, self._redo = dict(given or {}), set(redo)
         self._index: dict[str, tuple[str, str]] = {}
         self._names: set[str] = set()
@@ -149,12 +150,13 @@ class Run:
         self._stack.callback(self._journal.close)
         launches = step_record.read_launches(self.dir)
         before = launches[-1] if launches else None
+        origin = before.config if before else self._preset
         self._launch = RunRecord(
             launch=(before.launch if before else 0) + 1,
             recipe=self.recipe,
             recipe_source=self._source,
             config=self._config,
-            config_changes=explain_change(before.config, self._config) if before else [],
+            config_changes=explain_change(origin, self._config) if origin is not None else [],
             provenance=provenance.capture(),
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -91,6 +91,27 @@ def test_the_rival_is_chosen_on_the_selecting_seed() -> None:
     assert out.values["rival"] == "steady"
 
 
+def test_iterations_are_drawn_side_by_side() -> None:
+    facts = {"median words": 40, "distinct-2": 0.5, "one-word %": 10.0, "duplicates %": None}
+    portraits = [
+        Metrics({"generated": facts}),
+        Metrics({"generated": {**facts, "distinct-2": None}}),
+    ]
+    out = summarize(
+        [measured(0.5), measured(0.5), measured(0.5)],
+        chosen=Choice(0),
+        controls={},
+        rated=[range(40), range(50)],
+        kept=[range(10), range(5)],
+        portraits=portraits,
+    )
+    drawn = {view.title: view.data["series"] for view in out.views if view.kind == "curve"}
+    assert drawn["Share of high-quality data, by iteration"] == {"kept": [[0, 25], [1, 10]]}
+    assert drawn["Length of kept responses"] == {"median words": [[0, 40], [1, 40]]}
+    assert drawn["Diversity of kept responses"] == {"distinct-2": [[0, 0.5]]}
+    assert drawn["Kept responses of one word, and duplicates"]["duplicates %"] == []
+
+
 def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
     row = summarize([measured(0.5)], chosen=Choice(0), controls={}).views[0].data["rows"][0]
     assert row[1].startswith("5") or row[1].startswith("4")

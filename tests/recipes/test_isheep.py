@@ -134,6 +134,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("sft.args.adam_beta2=0.95", TRAINED),
     ("sft.max_rows=20", {*each("mix"), *TRAINED, "control/random-mix"}),
     ("sft.max_length=256", {*each("mix"), *TRAINED, "control/random-mix", "control/seeds-mix"}),
+    ("lora_scale=0.5", {*each("train-merge"), "control/seeds-merge", "control/random-merge"}),
     ("sft.micro_batch_size=2", set()),
     ("sft.args.dataloader_num_workers=1", set()),
     ("measure.probes=60", MEASURED),
@@ -198,6 +199,25 @@ def test_every_row_is_traced_to_seeds(finished: Path) -> None:
         while any(parents.get(h) for h in heads):
             heads = {p for h in heads for p in (parents.get(h) or (h,))}
         assert all(head.startswith("seed-") for head in heads)
+
+
+@pytest.mark.parametrize(("judge", "said"), [
+    ("fake", "not measured (this judge selected training data, so it would rate its own choice)"),
+    ("fake-judge", "not measured (assessor "),
+    ("", "not measured (no judge was named for it: measure.win_judge)"),
+])  # fmt: skip
+def test_a_win_rate_needs_a_judge_that_selected_nothing_and_passed(
+    tmp_path: Path, judge: str, said: str
+) -> None:
+    settings = ["iterations=1", "controls=false", "judge.candidates=[expected]"]
+    with opened(tmp_path / "run") as run:
+        isheep.recipe(run, built(*settings, f"measure.win_judge={judge}"))
+    records = {r.step: r for _, r in step_record.current_steps(tmp_path / "run")}
+    shown = records["summary"].shown()[0].note
+    if judge == "fake" and records["win-rate/audition"].result["value"]["fit"] is not True:
+        said = "not measured (assessor "
+    assert said in shown
+    assert ("win-rate/compare" in records) == bool(judge)
 
 
 def test_presets_build_and_paper_says_what_the_paper_says() -> None:

@@ -49,11 +49,12 @@ def one_line(text: str, width: int = 100) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
-def console() -> Console:
-    """Prints texts as they are (no markup, no emoji codes); wide where there is no terminal."""
-    made = Console(highlight=False, markup=False, emoji=False)
+def console(markup: bool = False) -> Console:
+    """Prints texts as they are (no markup unless asked, no emoji codes); wide where there is no
+    terminal."""
+    made = Console(highlight=False, markup=markup, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
-        made = Console(highlight=False, markup=False, emoji=False, width=200)
+        made = Console(highlight=False, markup=markup, emoji=False, width=200)
     return made
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from woolgather.cli.output import size
+from woolgather.cli import output
 from woolgather.cli.show_progress import Shown, duration
 from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
 
@@ -74,12 +74,12 @@ def run(
     """
     ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, api_key_env,
                  dtype, processes, replicate)  # fmt: skip
-    console = Console(highlight=False)
+    console = output.console(markup=True)
     with _room(ask.dir), _stopping(max_hours):
         _check_disk(ask)
         ask.dir.mkdir(parents=True, exist_ok=True)
         shown = Shown(console, ask.dir / "events.jsonl")
-        console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}")
+        console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         try:
             with ask.open(progress=shown) as live:
                 ask.module.recipe(live, ask.config)
@@ -99,7 +99,7 @@ def run(
                 path = write_report(ask.dir)
     _print_end(console, ask.dir)
     if report:
-        console.print(f"Report: {escape(str(path))}")
+        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
 
 
 def plan(
@@ -147,7 +147,7 @@ def plan(
         table.add_row(
             escape(line["step"]), line["state"], *numbers, time, escape(line["why"]), style=style
         )
-    console = Console(highlight=False)
+    console = output.console(markup=True)
     console.print(table)
     console.print(
         f"{total['new']} steps to run, {total['remembered']} remembered; at most "
@@ -195,6 +195,7 @@ class _Asked:
             files=files or (),
             overrides=settings,
         )
+        self.preset: Any = config.build(self.module.Config, self.module_name, preset=preset)
         self.dir = run_dir or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.given = dict(_pair(text) for text in given or ())
         self.redo = tuple(redo or ())
@@ -219,6 +220,7 @@ class _Asked:
             trainer=trainer,
             engine_options=self.options,
             config=self.config.model_dump(mode="json"),
+            preset=self.preset.model_dump(mode="json"),
             recipe_source=source_hash(self.module.recipe),
             replicate=self.replicate,
             given=self.given,
@@ -262,7 +264,7 @@ def _check_disk(ask: _Asked) -> None:
     free, wanted = shutil.disk_usage(place).free, total["disk_bytes"]
     if wanted > free:
         raise DiskError(
-            f"{ask.dir}: the run may write {size(wanted)} and {place.resolve()} has {size(free)} "
+            f"{ask.dir}: the run may write {output.size(wanted)} and {place.resolve()} has {output.size(free)} "
             "free. Free some space, or give another place with --dir."
         )
 
@@ -336,10 +338,10 @@ def _print_end(console: Console, folder: Path) -> None:
             for view in record.shown():
                 if view.kind == "table":
                     table = Table(title=view.title, title_justify="left", box=None)
-                    for column in view.data["columns"]:
-                        table.add_column(escape(str(column)), overflow="fold")
+                    for i, column in enumerate(view.data["columns"]):
+                        table.add_column(escape(str(column)), overflow="fold", no_wrap=i == 0)
                     for row in view.data["rows"]:
                         table.add_row(*("" if c is None else escape(str(c)) for c in row))
                     console.print(table)
     if launch.result:
-        console.print(f"\nModel:  {escape(str(folder / 'result'))}")
+        console.print(f"\nModel:  {escape(str(folder / 'result'))}", soft_wrap=True)

@@ -42,7 +42,7 @@ class Shown(Progress):
         self._calls, self._training, self._last = Calls(), {}, self._began
         self._event("step_started", why=why)
         tail = "" if why == "not done yet" else f"  [dim]{escape(why)}[/]"
-        self._console.print(f"[bold]{step}[/]{tail}", highlight=False)
+        self._say(f"[bold]{step}[/]{tail}")
         if self._console.is_terminal:
             self._live = Live(console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
@@ -50,14 +50,12 @@ class Shown(Progress):
     def step_finished(self, step: str, record: StepRecord) -> None:
         self._stop_live()
         self._event("step_finished", seconds=record.seconds, calls=dict(record.calls))
-        self._console.print(f"  [green]✓[/] {escape(summary(record))}", highlight=False)
+        self._say(f"  [green]✓[/] {escape(summary(record))}")
         for warning in record.warnings:
-            self._console.print(f"  [yellow]![/] {escape(warning)}", highlight=False)
+            self._say(f"  [yellow]![/] {escape(warning)}")
 
     def step_remembered(self, step: str, record: StepRecord) -> None:
-        self._console.print(
-            f"[dim]{step}  remembered: {escape(summary(record))}[/]", highlight=False
-        )
+        self._say(f"[dim]{step}  remembered: {escape(summary(record))}[/]")
 
     def rows(self, step: str, used: int, total: int) -> None:
         self._used, self._total = used, total
@@ -73,7 +71,11 @@ class Shown(Progress):
 
     def note(self, text: str) -> None:
         self._event("note", text=text)
-        self._console.print(f"  [dim]{escape(text)}[/]", highlight=False)
+        self._say(f"  [dim]{escape(text)}[/]")
+
+    def _say(self, text: str, markup: bool = True) -> None:
+        """One line, however long: a terminal wraps it, a log does not."""
+        self._console.print(text, highlight=False, markup=markup, soft_wrap=True)
 
     def close(self) -> None:
         self._stop_live()
@@ -100,7 +102,7 @@ class Shown(Progress):
                 training=self._training,
             )
             if self._live is None:
-                self._console.print("  " + self.line(), highlight=False, markup=False)
+                self._say("  " + self.line(), markup=False)
 
     def _rate(self) -> float:
         """Generated tokens per second."""

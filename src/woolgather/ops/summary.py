@@ -7,7 +7,7 @@ seen, and the smallest one that could have been seen is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
@@ -31,13 +31,19 @@ def summarize(
     chosen: Choice,
     controls: Mapping[str, Metrics],
     by: str = "probes",
+    wins: Metrics | None = None,
+    rated: Sequence[Sized] = (),
+    kept: Sequence[Sized] = (),
+    portraits: Sequence[Metrics] = (),
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
 
     `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named, such as
     "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
-    control), and `against_base`.
+    control), `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not
+    measured). `rated`, `kept` and `portraits`, one an iteration, are drawn: the
+    share of rows that were good enough, and what the rows kept look like.
     """
     by = "probes" if by == "last" else by
     index = int(chosen.value)
@@ -57,8 +63,13 @@ def summarize(
         "difference": _numbers(gain),
         "against_base": _numbers(over_base),
         "chosen": index,
+        "win_rate": wins.values["win_rate"] if wins else None,
     }
-    return Metrics(values, views=_views(measures, controls, index, by))
+    views = (
+        *_views(measures, controls, index, by, _preferred(wins)),
+        *_of_rows(rated, kept, portraits),
+    )
+    return Metrics(values, views=views)
 
 
 def _sentence(
@@ -91,7 +102,11 @@ def _sentence(
 
 
 def _views(
-    measures: Sequence[Metrics], controls: Mapping[str, Metrics], chosen: int, by: str
+    measures: Sequence[Metrics],
+    controls: Mapping[str, Metrics],
+    chosen: int,
+    by: str,
+    preferred: str,
 ) -> tuple[View, ...]:
     named = {"base": measures[0]}
     named |= {f"iter{t}": m for t, m in enumerate(measures[1:])}
@@ -123,7 +138,8 @@ def _views(
         "length", "distinct-2",
     ]  # fmt: skip
     note = (
-        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes."
+        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes. "
+        f"Win rate over the base: {preferred}."
     )
     curves = {
         label: [
@@ -137,6 +153,44 @@ def _views(
         table("Models", columns, rows, note),
         curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
     )
+
+
+def _preferred(wins: Metrics | None) -> str:
+    if wins is None:
+        return "not measured (no judge was named for it: measure.win_judge)"
+    found = wins.values["win_rate"]
+    if found is None:
+        return f"not measured ({wins.values['why']})"
+    return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def _of_rows(
+    rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
+) -> list[View]:
+    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), length,
+    repetition and one-word answers of what was kept."""
+    views: list[View] = []
+    shares = [
+        (float(t), 100 * len(k) / len(r))
+        for t, (r, k) in enumerate(zip(rated, kept, strict=True))
+        if len(r)
+    ]
+    if shares:
+        title = "Share of high-quality data, by iteration"
+        views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
+    facts = [p.values["generated"] for p in portraits]
+    for title, keys in (
+        ("Length of kept responses", ("median words",)),
+        ("Diversity of kept responses", ("distinct-2",)),
+        ("Kept responses of one word, and duplicates", ("one-word %", "duplicates %")),
+    ):
+        lines = {
+            key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
+            for key in keys
+        }
+        if any(lines.values()):
+            views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
+    return views
 
 
 def _rate(measure: Metrics, by: str) -> str:

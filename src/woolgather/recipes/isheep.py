@@ -36,6 +36,7 @@ from woolgather.recipes.stages import (
     measure,
     opened,
     train,
+    win_rate_of,
 )
 from woolgather.training.job import SftOptions
 
@@ -61,6 +62,8 @@ class Config(Common):
     keep: KeepRule = KeepRule(by="auto")
     mix: MixOptions = MixOptions()
     sft: SftOptions = SftOptions()
+    lora_scale: float = Field(default=1.0, ge=0)
+    """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
     patience: int | None = Field(default=2, ge=1)
     """Stop after this many iterations without a better one; None never stops early."""
 
@@ -74,7 +77,9 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     models, measures = [base], [measure(run, "measure", base, held_out, cfg.measure)]
     clean: list[Any] = []
+    rated: list[Any] = []
     kept: list[Any] = []
+    portraits: list[Any] = []
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), models[-1]
         writer, rater = run.engine(model), run.engine(model if cfg.judge_model == "self" else other)
@@ -100,36 +105,39 @@ def recipe(run: Any, cfg: Config) -> Model:
             unfinished=cfg.respond.unfinished,
         )
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
-        rated = it.step(
-            "assess",
-            judge,
-            clean[-1],
-            rater,
-            assessor=assessor,
-            rubrics=rubrics,
-            sampling=cfg.judge.sampling,
-            floor=cfg.judge.floor,
+        rated.append(
+            it.step(
+                "assess",
+                judge,
+                clean[-1],
+                rater,
+                assessor=assessor,
+                rubrics=rubrics,
+                sampling=cfg.judge.sampling,
+                floor=cfg.judge.floor,
+            )
         )
         kept.append(
             it.step(
                 "keep",
                 keep,
-                rated,
+                rated[-1],
                 rule=cfg.keep,
                 assessor=assessor,
                 engine=rater if cfg.keep.asks_model else None,
             )
         )
-        it.step("portrait", portrait, kept[-1], seeds, run.engine(base))
+        portraits.append(it.step("portrait", portrait, kept[-1], seeds, run.engine(base)))
         rows = mixed(it, "mix", kept, seeds, base, cfg)
-        models.append(
-            train(it, "train", models[-1] if cfg.init_from == "last" else base, rows, cfg.sft)
-        )
+        start = models[-1] if cfg.init_from == "last" else base
+        models.append(train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
         measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
         if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
             break
 
     chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    raters = models[:-1] if cfg.judge_model == "self" else [other]
+    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, raters)
     controls = {}
     if cfg.controls:
         last = chosen.value or len(kept)
@@ -138,8 +146,9 @@ def recipe(run: Any, cfg: Config) -> Model:
         )
     facts = {"seeds": len(seeds), "iterations": len(kept)}
     return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts
-    )
+        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
+        wins=wins, rated=rated, kept=kept, portraits=portraits,
+    )  # fmt: skip
 
 
 def mixed(
@@ -181,8 +190,8 @@ def control(
     )
     alike = cfg.sft.like(len(random_rows))
     models = {
-        "seeds alone": train(scope, "seeds", base, only_seeds, alike),
-        "random rows": train(scope, "random", base, random_rows, alike),
+        "seeds alone": train(scope, "seeds", base, only_seeds, alike, cfg.lora_scale),
+        "random rows": train(scope, "random", base, random_rows, alike, cfg.lora_scale),
     }
     found = {
         "few-shot base": measure(scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots)

@@ -25,9 +25,11 @@ from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.merge import merge
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.prompt_format import choose_format
-from woolgather.ops.rubrics import RubricOptions
+from woolgather.ops.respond import respond
+from woolgather.ops.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.summary import summarize
 from woolgather.ops.train import sft
+from woolgather.ops.win_rate import win_rate
 from woolgather.options import Options
 from woolgather.prompts import load
 from woolgather.training.job import SftOptions
@@ -118,6 +120,9 @@ class Measuring(Options):
     max_tokens: int = Field(default=128, ge=8)
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+    win_judge: str = ""
+    """A model that rates the result's answers beside the base's. It must have rated no training data
+    in this run, and passes an audition first; empty leaves the win rate unmeasured."""
 
 
 class Common(Options):
@@ -181,12 +186,42 @@ def measure(
     )
 
 
-def train(scope: Any, name: str, start: Model, rows: Any, config: SftOptions) -> Model:
+def train(
+    scope: Any, name: str, start: Model, rows: Any, config: SftOptions, scale: float = 1.0
+) -> Model:
     """Tuned and merged: whatever comes after starts from plain weights."""
     tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
     if config.lora is None:
         return tuned  # type: ignore[no-any-return]
-    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
+    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale)  # type: ignore[no-any-return]
+
+
+def win_rate_of(
+    run: Any, model: Model, base: Model, seeds: Any, held_out: Any, options: Measuring, raters: Any
+) -> Any:
+    """How often the held-out answers of `model` are preferred to the base's, by a judge frozen for
+    the run that is none of `raters`, the models that rated training data. None without a judge."""
+    if not options.win_judge:
+        return None
+    scope = run.scope("win-rate")
+    judge = scope.engine(run.model("win_judge", options.win_judge))
+    rubrics, judging = rubrics_of("full"), Judging()
+    assessor = hire(scope, seeds, judge, judging, rubrics)
+    greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
+    answers = [
+        scope.step(name, respond, held_out, scope.engine(who), sampling=greedy, unfinished="keep")
+        for name, who in (("result", model), ("base", base))
+    ]
+    return scope.step(
+        "compare",
+        win_rate,
+        *answers,
+        judge,
+        assessor=assessor,
+        selected_with=list(raters),
+        rubrics=rubrics,
+        sampling=judging.sampling,
+    )
 
 
 def hand_over(
@@ -199,9 +234,13 @@ def hand_over(
     controls: Mapping[str, Any],
     method: str,
     facts: Mapping[str, Any],
+    **seen: Any,
 ) -> Model:
-    """The summary, and the chosen model as a directory of its own with a card."""
-    run.step("summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by)
+    """The summary, and the chosen model as a directory of its own with a card. `seen` is what else
+    the summary draws: `wins`, `rated`, `kept`, `portraits`."""
+    run.step(
+        "summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by, **seen
+    )
     card = {
         "title": "Tuned on data it wrote itself",
         "method": method,
