@@ -197,16 +197,16 @@ class Run:
 
         found = inputs.open_model(source)
         if not isinstance(source, Model):
-            self._index[found.fingerprint] = (name, found.fingerprint)
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
         """Rows from outside as a Dataset of this run (see inputs.py)."""
         from woolgather import inputs
 
-        found = inputs.open_dataset(source, self.inputs_dir, name, **how)
+        found = inputs.open_dataset(source, self.inputs_dir, name.replace("/", "-"), **how)
         if not isinstance(source, Dataset):
-            self._index[found.fingerprint] = (name, found.fingerprint)
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
     def engine(self, model: Model) -> Any:
@@ -556,7 +556,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """A prefix of step names within a run; recipes compose through it."""
+    """A prefix of step names within a run, and of what comes from outside; recipes compose through
+    it. The run's result is the root's step `result`; one in a scope is a model like any other."""
 
     run: Run
     prefix: str
@@ -568,10 +569,10 @@ class Scope:
         return Scope(self.run, f"{self.prefix}{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
-        return self.run.model(name, source)
+        return self.run.model(self.prefix + name, source)
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
-        return self.run.rows(name, source, **how)
+        return self.run.rows(self.prefix + name, source, **how)
 
     def engine(self, model: Model) -> Any:
         return self.run.engine(model)

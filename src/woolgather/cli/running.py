@@ -264,8 +264,8 @@ def _check_disk(ask: _Asked) -> None:
     free, wanted = shutil.disk_usage(place).free, total["disk_bytes"]
     if wanted > free:
         raise DiskError(
-            f"{ask.dir}: the run may write {output.size(wanted)} and {place.resolve()} has {output.size(free)} "
-            "free. Free some space, or give another place with --dir."
+            f"{ask.dir}: the run may write {output.size(wanted)} and {place.resolve()} has "
+            f"{output.size(free)} free. Free some space, or give another place with --dir."
         )
 
 
@@ -334,7 +334,9 @@ def _print_end(console: Console, folder: Path) -> None:
     for _, record in step_record.current_steps(folder):
         values = record.result.get("values") if record.kind == "metrics" else None
         if values and values.get("sentence"):
-            console.print(f"\n[bold]{escape(str(values['sentence']))}[/]")
+            scope = step_record.split_name(record.step)[0]
+            said = f"{scope}: {values['sentence']}" if scope else str(values["sentence"])
+            console.print(f"\n[bold]{escape(said)}[/]")
             for view in record.shown():
                 if view.kind == "table":
                     table = Table(title=view.title, title_justify="left", box=None)
