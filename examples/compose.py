@@ -18,6 +18,8 @@ from woolgather.ops.merge import merge
 from woolgather.options import Options
 from woolgather.recipes import humback, isheep, spin
 
+Humback, Isheep, Spin = humback.Config, isheep.Config, spin.Config
+
 
 class Config(Options):
     """Settings of the chain; those of a method are below its name: spin.iterations=1."""
@@ -28,10 +30,10 @@ class Config(Options):
     """File of answered tasks, for all three; empty takes ours."""
     texts: str = ""
     """Texts without instructions, for Humback; empty takes ours."""
-    humback: humback.Config = humback.Config(iterations=1)
+    humback: Humback = Humback(iterations=1)
     """One round makes M1."""
-    spin: spin.Config = spin.Config(iterations=1)
-    isheep: isheep.Config = isheep.Config(iterations=1)
+    spin: Spin = Spin(iterations=1)
+    isheep: Isheep = Isheep(iterations=1)
 
 
 def recipe(run: Any, cfg: Config) -> Model:
