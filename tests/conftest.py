@@ -4,6 +4,9 @@ torch and transformers are imported only when a test asks for a model.
 """
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,3 +104,31 @@ def smollm2() -> Path:
         return embedded_model()
     except InputError as error:
         pytest.skip(f"no embedded model: {error}")
+
+
+@pytest.fixture
+def on_small_disk(tmp_path: Path) -> Callable[[str, str], subprocess.CompletedProcess[str]]:
+    """(size, bash script) -> what came of it: in the script "$disk" is a tmpfs of that size, "$python"
+    our interpreter, and `grow SIZE` gives the disk another size. At the end the disk is gone.
+
+    Skips where the system does not allow a tmpfs in a namespace of one's own.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    head = (
+        f"disk='{disk}'; python='{sys.executable}'\n"
+        'mount -t tmpfs -o size={size} tmpfs "$disk" || exit 99\n'
+        'grow() {{ mount -o remount,size="$1" "$disk" || exit 99; }}\n'
+    )
+
+    def run(size: str, script: str) -> subprocess.CompletedProcess[str]:
+        words = ["unshare", "-rm", "bash", "-c", head.format(size=size) + script]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
+        except FileNotFoundError:
+            pytest.skip("no `unshare` here")
+        if done.returncode == 99 or "unshare failed" in done.stderr:
+            pytest.skip(f"no tmpfs of one's own here: {done.stderr.strip()}")
+        return done
+
+    return run

@@ -55,6 +55,15 @@ def test_a_field_that_is_not_given_where_the_template_is_used(tmp_path):
     assert load(str(path), frozenset({"task", "tusk"})).fields == {"task", "tusk"}
 
 
+def test_a_field_that_a_template_must_have(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("{{task}}")
+    both = frozenset({"task", "reply"})
+    with pytest.raises(InputError, match=r"mine\.md: it must have the field \{\{reply\}\}"):
+        load(str(path), both, both)
+    assert load(str(path), both, frozenset({"task"})).fields == {"task"}
+
+
 def test_templates_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="template 'synthesise' is not one of ours"):
         load("synthesise")

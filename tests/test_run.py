@@ -280,3 +280,14 @@ def test_failure_keeps_what_is_finished(tmp_path: Path) -> None:
     with open_run(tmp_path / "r") as run:
         recipe(run)
     assert DONE == ["keep_long", "count"]
+
+
+def test_what_is_made_again_takes_over_nothing_of_what_was_there(tmp_path: Path) -> None:
+    with open_run(tmp_path / "r") as run:
+        run.step("train", make_model)
+    folder = next((tmp_path / "r").glob("train-*"))
+    (folder / "model" / "stray").write_text("old")
+    (folder / "attempt-1").mkdir()
+    with open_run(tmp_path / "r", redo=("train",)) as run:
+        run.step("train", make_model)
+    assert sorted(p.name for p in folder.rglob("*")) == ["model", "record.json", "weights"]

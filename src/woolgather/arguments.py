@@ -29,6 +29,14 @@ class _Out:
 OUT: Any = _Out()
 
 
+class Pinned:
+    """The date that chat templates see as today, for an op that renders: pinned by the run, like its
+    engines', and like theirs no part of identity."""
+
+    def __init__(self, date: str) -> None:
+        self.date = date
+
+
 class EngineHandle:
     """`run.engine(model)`: stands for the model until a step asks it."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -40,11 +41,7 @@ def find_recipe(name: str) -> types.ModuleType:
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"recipe {name}: no such file.")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = _loaded(path)
     elif name in RECIPES:
         module = importlib.import_module(f"woolgather.recipes.{name}")
     else:
@@ -54,6 +51,28 @@ def find_recipe(name: str) -> types.ModuleType:
             raise ConfigError(
                 f"recipe {name}: it has no `{part}` (see CONTRIBUTING, add a recipe)."
             )
+    return module
+
+
+def _loaded(path: Path) -> types.ModuleType:
+    """The module of a user's file. It has to be known by name: pydantic looks up there what the
+    annotations of its Config name."""
+    known = sys.modules.get(path.stem)
+    if known is not None and not hasattr(known, "__recipe__"):
+        raise ConfigError(
+            f"recipe {path}: Python has a module named {path.stem} already. Rename the file."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__recipe__"] = True
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
     return module
 
 

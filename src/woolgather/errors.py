@@ -13,8 +13,20 @@
     │   └── YieldError       too little came out to go on (no readable verdicts, too few rows)
     └── Stopped              deadline, Ctrl-C or SIGTERM; exit code 75: the same command continues
 
-Every message names the place (file, line, field), what is wrong, and the remedy.
+Every message names the place (file, line, field), what is wrong, and the remedy. A full disk shows in
+many ways; `no_room` knows them, and `disk_error` is the one thing that is said.
 """
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space left; over the quota; over the limit of a file's size (`ulimit -f`)."""
+_FULL_DATABASE = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+_FULL_TEXT = ("No space left on device", "os error 28", "inline_container.cc")
+"""In errors of libraries without a number: shutil's, safetensors', torch's."""
 
 
 class WoolgatherError(Exception):
@@ -65,3 +77,29 @@ class YieldError(WorkError):
 
 class Stopped(WoolgatherError):
     exit_code = 75
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether a full disk (a quota, a limit on the size of files) is what went wrong."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if getattr(error, "sqlite_errorname", "") in _FULL_DATABASE:
+            return True
+        if any(text in str(error) for text in _FULL_TEXT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def disk_error(error: BaseException | None, place: Path, doing: str = "") -> DiskError | None:
+    """What is said of `error`, met while `doing` (a step's name) in `place`; None if it is not that,
+    or has been said already."""
+    if error is None or isinstance(error, WoolgatherError) or not no_room(error):
+        return None
+    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return DiskError(
+        f"{doing + ': ' if doing else ''}no room left on the disk of {place} ({why}). What is "
+        f"finished is kept: free some space (`woolgather clean {place}` deletes what is not used) "
+        "and give the same command again."
+    )

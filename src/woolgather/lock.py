@@ -47,7 +47,11 @@ class RunLock:
             self._file.release()
             raise RunDirError(self._in_use(owner))
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
-        self._beat()
+        try:
+            self._beat()
+        except OSError:
+            self._file.release()
+            raise
         threading.Thread(target=self._keep_beating, daemon=True).start()
         return self
 

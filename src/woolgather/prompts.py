@@ -30,10 +30,13 @@ class Template:
         return self.text
 
 
-def load(name: str, needs: frozenset[str] = frozenset()) -> Template:
+def load(
+    name: str, needs: frozenset[str] = frozenset(), must: frozenset[str] = frozenset()
+) -> Template:
     """A template by the name of one of ours (`synthesize`) or by a path ending in .md.
 
-    Raises InputError when it is not there, or asks for a field outside `needs` (when given).
+    Raises InputError when it is not there, asks for a field outside `needs` (when given), or lacks
+    one of those it `must` have.
     """
     if name.endswith(".md"):
         path = Path(name)
@@ -58,6 +61,11 @@ def load(name: str, needs: frozenset[str] = frozenset()) -> Template:
         raise InputError(
             f"template {name}: field {{{{{sorted(unknown)[0]}}}}} is not given here. "
             f"Use only: {given}."
+        )
+    if lacking := must - template.fields:
+        raise InputError(
+            f"template {name}: it must have the field {{{{{sorted(lacking)[0]}}}}}. Put it where its "
+            f"text belongs; all it must have: {', '.join(sorted(must))}."
         )
     return template
 

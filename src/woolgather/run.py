@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import inspect
 import shutil
 import tempfile
@@ -27,6 +26,7 @@ from woolgather.arguments import (
     OUT,
     EngineHandle,
     Kind,
+    Pinned,
     artifacts_in,
     expected_of,
     placeholder,
@@ -36,7 +36,7 @@ from woolgather.arguments import (
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Calls, Journal, JournaledEngine
-from woolgather.errors import DiskError, RunDirError
+from woolgather.errors import DiskError, RunDirError, disk_error
 from woolgather.expect import Expected
 from woolgather.fingerprint import (
     canonical,
@@ -110,8 +110,18 @@ class Run:
         self._journal: Journal | None = None
         self._launch: RunRecord | None = None
         self._entries: list[dict[str, JSON]] = []
+        self._doing = ""
 
     def __enter__(self) -> Run:
+        try:
+            return self._opened_directory()
+        except BaseException as error:
+            self._stack.close()
+            if full := disk_error(error, self.dir):
+                raise full from error
+            raise
+
+    def _opened_directory(self) -> Run:
         exists = (self.dir / step_record.RUN).is_file()
         if exists:
             found = step_record.read_run(self.dir)
@@ -155,16 +165,24 @@ class Run:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        full = disk_error(error, self.dir, self._doing)
         try:
             self.close_engines()
             if self._launch is not None:
                 stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
                 status = "finished" if kind is None else "stopped" if stopped else "failed"
-                self._save_launch(status, str(error or ""))
+                self._save_launch(status, str(full or error or ""))
                 if status == "finished" and self._launch.result:
                     link(self.dir / self._launch.result, self.dir / "result")
+        except OSError as later:
+            if error is None:
+                error, full = later, disk_error(later, self.dir)
+            if full is None and not isinstance(error, DiskError):
+                raise
         finally:
             self._stack.close()
+        if full is not None:
+            raise full from error
 
     # -- what a recipe uses ---------------------------------------------------------------------
 
@@ -180,16 +198,16 @@ class Run:
 
         found = inputs.open_model(source)
         if not isinstance(source, Model):
-            self._index[found.fingerprint] = (name, found.fingerprint)
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
         """Rows from outside as a Dataset of this run (see inputs.py)."""
         from woolgather import inputs
 
-        found = inputs.open_dataset(source, self.inputs_dir, name, **how)
+        found = inputs.open_dataset(source, self.inputs_dir, name.replace("/", "-"), **how)
         if not isinstance(source, Dataset):
-            self._index[found.fingerprint] = (name, found.fingerprint)
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
     def given(self, name: str) -> bool:
@@ -218,12 +236,17 @@ class Run:
         if name in self._names:
             raise ValueError(f"step {name!r} is named twice in one recipe")
         self._names.add(name)
+        self._doing = name
         bound = self._bind(name, op, args, kwargs)
         kind = result_kind(op)
         payload = {
             "op": name_of(op),
             "version": version_of(op),
-            "args": {key: canonical(value, f"{name}: args.{key}") for key, value in bound.items()},
+            "args": {
+                key: canonical(value, f"{name}: args.{key}")
+                for key, value in bound.items()
+                if not isinstance(value, Pinned)
+            },
         }
         if name in self._given:
             return self._take_given(name, op, kind, payload)
@@ -254,6 +277,8 @@ class Run:
             kwargs = {**kwargs, "seed": seed_of(name, self.replicate)}
         if "out" in signature.parameters:
             kwargs = {**kwargs, "out": OUT}
+        if "date" in signature.parameters and "date" not in kwargs:
+            kwargs = {**kwargs, "date": Pinned(self._options.date)}
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
@@ -327,7 +352,8 @@ class Run:
         assert self._launch is not None
         self.progress.step_started(name, why, expected)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / step_record.RECORD).unlink(missing_ok=True)
+        if (folder / step_record.RECORD).is_file():
+            _discard(folder)
         number = 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
         attempt = folder / f"attempt-{number}"
         attempt.mkdir()
@@ -346,6 +372,8 @@ class Run:
                 return engine
             if value is OUT:
                 return attempt
+            if isinstance(value, Pinned):
+                return value.date
             if isinstance(value, tuple | list):
                 return [live(v) for v in value]
             return value
@@ -353,16 +381,8 @@ class Run:
         if "trainer" in bound:
             self.close_engines()
         started, clock = datetime.now(UTC), time.monotonic()
-        try:
-            made = op(**{key: live(value) for key, value in bound.items()})
-            artifact, aside, total = self._store(name, made, kind, op, attempt, identity)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise DiskError(
-                f"{name}: no room left on the disk of {self.dir}. What is finished is kept: free "
-                "some space (`woolgather clean`) and give the same command again."
-            ) from error
+        made = op(**{key: live(value) for key, value in bound.items()})
+        artifact, aside, total = self._store(name, made, kind, op, attempt, identity)
         result, sha = publish(artifact, attempt, folder)
         if isinstance(artifact, Dataset):
             result["rows"] = total
@@ -539,7 +559,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """A prefix of step names within a run; recipes compose through it."""
+    """A prefix of step names within a run, and of what comes from outside; recipes compose through
+    it. The run's result is the root's step `result`; one in a scope is a model like any other."""
 
     run: Run
     prefix: str
@@ -551,10 +572,10 @@ class Scope:
         return Scope(self.run, f"{self.prefix}{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
-        return self.run.model(name, source)
+        return self.run.model(self.prefix + name, source)
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
-        return self.run.rows(name, source, **how)
+        return self.run.rows(self.prefix + name, source, **how)
 
     def given(self, name: str) -> bool:
         return self.run.given(self.prefix + name)
@@ -564,6 +585,16 @@ class Scope:
 
     def trainer(self) -> Trainer:
         return self.run.trainer()
+
+
+def _discard(folder: Path) -> None:
+    """What a step made before and is now made again: nothing of it may pass for new. Record first."""
+    (folder / step_record.RECORD).unlink()
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _total(asked: list[JournaledEngine]) -> dict[str, int]:

@@ -7,6 +7,7 @@ rename: a shard is whole or not there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -131,7 +132,8 @@ def write_rows(rows: Iterable[Row], folder: Path, kind: str) -> Iterator[Row]:
             writer = None
     finally:
         if writer is not None:
-            writer.close()
+            with contextlib.suppress(Exception):  # closing writes, and the disk may be full
+                writer.close()
             temp.unlink(missing_ok=True)
 
 
@@ -160,8 +162,12 @@ def publish(temp: Path, final: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """JSON, whole or not there."""
     temp = path.with_name(f".{path.name}.tmp")
-    temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    publish(temp, path)
+    try:
+        temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        publish(temp, path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
 
 
 def digest(path: Path) -> str:

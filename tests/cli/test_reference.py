@@ -52,7 +52,9 @@ def test_every_option_has_help(name: str) -> None:
     assert all(text.strip() for _, text in rows), [option for option, text in rows if not text]
 
 
-@pytest.mark.parametrize("name", ["plan", "status", "show", "lineage", "compare", "eval", "clean"])
+@pytest.mark.parametrize(
+    "name", ["plan", "status", "show", "lineage", "compare", "eval", "clean", "prepare"]
+)
 def test_every_table_has_json(name: str) -> None:
     assert "as_json" in inspect.signature(COMMANDS[name]).parameters
 

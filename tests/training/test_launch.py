@@ -217,6 +217,55 @@ def test_killed_and_stopped_it_ends_as_if_nothing_had_happened(trained, start, t
     assert losses(third) == pytest.approx(losses(trained[1]), rel=1e-3)
 
 
+SMALL = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from test_launch import OPTIONS, ROWS, DiskError, Model, LocalTrainer, sft
+    disk = Path({disk!r})
+
+    def fill(event):
+        if event["event"] == "checkpoint" and not (disk / "ballast").exists():
+            with (disk / "ballast").open("wb", buffering=0) as ballast:
+                try:
+                    while ballast.write(bytes(4096)):
+                        pass
+                except OSError:
+                    pass
+
+    options = OPTIONS.model_copy(update={{"max_updates": 12}})
+    for attempt in (1, 2):
+        out = disk / "step" / f"attempt-{{attempt}}"
+        out.mkdir(parents=True)
+        try:
+            sft(ROWS, start=Model({start!r}, "base"), config=options, seed=1, out=out,
+                trainer=LocalTrainer(checkpoint_every=0, cpu=True, threads=1, on_progress=fill))
+        except DiskError as error:
+            print(error)
+            saved = len(list(out.glob("checkpoints/checkpoint-*/complete.json")))
+            (disk / "ballast").write_bytes(b"")
+    print(saved, (out / "result.json").read_text())
+"""
+
+
+def test_a_disk_that_is_full_ends_it_in_one_sentence_and_its_checkpoint_is_used(
+    start, tmp_path, on_small_disk
+):
+    here = str(Path(__file__).parent)
+    (tmp_path / "small.py").write_text(
+        textwrap.dedent(SMALL).format(tests=here, start=start.path, disk=str(tmp_path / "disk"))
+    )
+    done = on_small_disk("60m", f"\"$python\" '{tmp_path / 'small.py'}'")
+    assert done.returncode == 0, done.stderr
+    said, _, told = done.stdout.partition("\n")
+    assert said.startswith("training: no room left on the disk of"), done.stdout
+    saved, _, numbers = told.partition(" ")
+    assert int(saved) >= 1
+    result = json.loads(numbers)
+    assert result["updates"] == 12
+    assert result["execution"]["resumed_from"] >= 1
+
+
 def job_of(out: Path, start: Model) -> TrainJob:
     return TrainJob("sft", start, out / "data", OPTIONS.model_dump(mode="json"), 1)
 
@@ -252,6 +301,62 @@ def test_a_new_attempt_starts_from_a_copy_of_the_last_complete_checkpoint(tmp_pa
     assert (first / files.CHECKPOINTS / "checkpoint-20").is_dir()
     assert _resume(third, _identity(job)) == found
     assert _resume(third, "another job") is None
+
+
+def finished_by(place: Path, identity: str) -> None:
+    """What a worker that ended well leaves."""
+    (place / "model").mkdir(parents=True)
+    (place / "model" / "weights").write_text("trained")
+    (place / files.JOB).write_text(json.dumps({"digest": identity}))
+    (place / files.LOG).write_text("the log")
+    (place / RESULT).write_text(json.dumps({"updates": 60}))
+
+
+@pytest.mark.parametrize("place", ["attempt-1", "."])
+def test_what_an_earlier_attempt_finished_is_taken_over(tmp_path, job, place):
+    """Its step was not recorded: killed, or no room for the record. In the second case what it made
+    lies where the step's results belong."""
+    finished_by(tmp_path / place, _identity(job))
+    trainer = scripted()
+    model = trainer(job, tmp_path / "attempt-2")
+    assert trainer.seen == []
+    assert model.path == str(tmp_path / "attempt-2" / "model")
+    assert (Path(model.path) / "weights").read_text() == "trained"
+    assert result(tmp_path / "attempt-2")["updates"] == 60
+    assert not (tmp_path / place / RESULT).exists()
+
+
+@pytest.mark.parametrize("lacks", [RESULT, "model", files.JOB, "identity"])
+def test_what_is_not_whole_or_another_job_is_not_taken_over(tmp_path, job, lacks):
+    first = tmp_path / "attempt-1"
+    finished_by(first, "another" if lacks == "identity" else _identity(job))
+    if lacks == "model":
+        shutil.rmtree(first / "model")
+    elif lacks != "identity":
+        (first / lacks).unlink()
+    trainer = scripted((4, False, "done"))
+    trainer(job, tmp_path / "attempt-2")
+    assert len(trainer.seen) == 1
+
+
+def test_no_room_for_the_copy_of_a_checkpoint_is_not_the_loss_of_it(tmp_path, job, monkeypatch):
+    checkpoint(tmp_path / "attempt-1", 10, job)
+
+    def full(source, target):
+        Path(target).mkdir(parents=True)
+        raise shutil.Error([(source, target, "[Errno 28] No space left on device: 'weights'")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(shutil.Error):
+        _resume(tmp_path / "attempt-2", _identity(job))
+    assert not list((tmp_path / "attempt-2" / files.CHECKPOINTS).iterdir())
+
+
+def test_a_process_that_dies_without_a_word_on_a_full_disk(tmp_path, job, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))
+    with pytest.raises(DiskError, match="no room left"):
+        scripted((4, False, None))(job, tmp_path / "out")
 
 
 def test_a_checkpoint_fits_the_same_job_only(job):
@@ -365,6 +470,7 @@ def test_when_nothing_is_left_to_save_memory_it_gives_up_with_advice(tmp_path, j
             DiskError,
             "free some space",
         ),
+        ((4, False, {"kind": "disk", "message": "unexpected pos 5"}), DiskError, "unexpected pos"),
     ],
 )
 def test_what_cannot_be_helped_is_one_clear_error(tmp_path, job, script, error, words):

@@ -138,6 +138,28 @@ def test_memory_that_runs_out_is_told_apart(tiny_model, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / RESULT).exists()
 
 
+@pytest.mark.parametrize(
+    "sign",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+    ],
+)
+def test_a_full_disk_is_told_apart_also_when_there_is_no_room_to_tell(
+    tiny_model, tmp_path, monkeypatch, sign
+):
+    def full(*args, **kwargs):
+        raise sign
+
+    monkeypatch.setattr(sft.UpdateTrainer, "train", full)
+    assert run(tiny_model, tmp_path / "out") == 1
+    assert error(tmp_path / "out")["kind"] == "disk"
+    monkeypatch.setattr(program, "write_json", full)
+    if isinstance(sign, OSError):
+        assert run(tiny_model, tmp_path / "silent") == 1
+        assert not (tmp_path / "silent" / files.ERROR).exists()
+
+
 def test_dropout_drops_its_share_and_keeps_the_mean():
     torch.manual_seed(0)
     dropout = Dropout(0.25)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
-from woolgather.errors import WoolgatherError
+from woolgather.errors import WoolgatherError, disk_error
 
 
 def app() -> typer.Typer:
     """The command line, its commands registered; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, reporting, running
+    from woolgather.cli import about, inspecting, models, preparing, reporting, running
 
     cli = typer.Typer(
         name="woolgather",
@@ -28,7 +29,7 @@ def app() -> typer.Typer:
     commands = (
         running.run, running.plan, inspecting.status, inspecting.show, inspecting.lineage,
         reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
-        inspecting.clean, about.recipes, about.doctor,
+        inspecting.clean, preparing.prepare, about.recipes, about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)
@@ -41,12 +42,22 @@ def main() -> None:
     try:
         app()()
     except WoolgatherError as error:
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(Text("error: ", style="bold red") + Text(str(error)))
-        sys.exit(error.exit_code)
+        _say(error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        full = disk_error(error, Path(error.filename or "."))
+        if full is None:
+            raise
+        _say(full)
+
+
+def _say(error: WoolgatherError) -> None:
+    """On stderr, and out."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(str(error)))
+    sys.exit(error.exit_code)

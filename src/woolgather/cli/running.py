@@ -21,7 +21,7 @@ from rich.table import Table
 
 from woolgather.cli import output
 from woolgather.cli.show_progress import Shown, duration
-from woolgather.errors import ConfigError, DiskError, Stopped
+from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
@@ -75,7 +75,7 @@ def run(
     ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, api_key_env,
                  dtype, processes, replicate)  # fmt: skip
     console = output.console(markup=True)
-    with _stopping(max_hours):
+    with _room(ask.dir), _stopping(max_hours):
         _check_disk(ask)
         ask.dir.mkdir(parents=True, exist_ok=True)
         shown = Shown(console, ask.dir / "events.jsonl")
@@ -88,6 +88,9 @@ def run(
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Give the same command to continue.")
             raise typer.Exit(Stopped.exit_code) from None
+        except DiskError:
+            report = False
+            raise
         finally:
             shown.close()
             if report and (ask.dir / "run.json").is_file():
@@ -261,9 +264,20 @@ def _check_disk(ask: _Asked) -> None:
     free, wanted = shutil.disk_usage(place).free, total["disk_bytes"]
     if wanted > free:
         raise DiskError(
-            f"{ask.dir}: the run may write {wanted / 2**30:.1f} GiB and {place.resolve()} has "
-            f"{free / 2**30:.1f} GiB free. Free some space, or give another place with --dir."
+            f"{ask.dir}: the run may write {output.size(wanted)} and {place.resolve()} has "
+            f"{output.size(free)} free. Free some space, or give another place with --dir."
         )
+
+
+@contextmanager
+def _room(place: Path) -> Iterator[None]:
+    """A full disk is said in one sentence, also where no step was under way."""
+    try:
+        yield
+    except OSError as error:
+        if full := disk_error(error, place):
+            raise full from error
+        raise
 
 
 @contextmanager
@@ -320,7 +334,9 @@ def _print_end(console: Console, folder: Path) -> None:
     for _, record in step_record.current_steps(folder):
         values = record.result.get("values") if record.kind == "metrics" else None
         if values and values.get("sentence"):
-            console.print(f"\n[bold]{escape(str(values['sentence']))}[/]")
+            scope = step_record.split_name(record.step)[0]
+            said = f"{scope}: {values['sentence']}" if scope else str(values["sentence"])
+            console.print(f"\n[bold]{escape(said)}[/]")
             for view in record.shown():
                 if view.kind == "table":
                     table = Table(title=view.title, title_justify="left", box=None)

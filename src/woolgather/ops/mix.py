@@ -65,6 +65,7 @@ def mix(
     options: MixOptions = MixOptions(),  # noqa: B008 - frozen
     history: Sequence[Iterable[Example]] = (),
     seed: int = 0,
+    date: str = "",
 ) -> Generator[Example, None, list[View]]:
     """Rows of `kept`, of `history` (earlier iterations, oldest first) and of `seeds`, shuffled.
 
@@ -73,7 +74,7 @@ def mix(
     of the machine's own rows when more than `max_rows` are left). Memory grows with the rows.
     """
     rng = random.Random(seed)
-    tokens = token_counter(base)
+    tokens = token_counter(base, date)
     aside: list[Example] = []
 
     def usable(row: Example) -> bool:
@@ -159,11 +160,12 @@ def messages_of(row: Example) -> tuple[Message, ...]:
     return (*system, Message("user", question(row)))
 
 
-def token_counter(base: Model) -> Callable[[Example], int]:
-    """Counts the tokens that a row is in training; words for a fake model, which has no tokens."""
+def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
+    """Counts the tokens that a row is in training, where templates see `date` as today; words for a
+    fake model, which has no tokens."""
     if is_fake(base):
         return lambda row: len(f"{question(row)} {row.response}".split()) + 1
     from woolgather.tokens import Renderer
 
-    renderer = Renderer(base.path)
+    renderer = Renderer(base.path, date=date)
     return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])

@@ -52,6 +52,7 @@ def real_rows(
     max_prompt_length: int,
     options: PairOptions = PairOptions(),  # noqa: B008 - frozen
     seed: int = 0,
+    date: str = "",
 ) -> Generator[Example, None, list[View]]:
     """The rows whose answers can be one side of a pair, in their order.
 
@@ -59,7 +60,7 @@ def real_rows(
     `start`, end token included), over_budget (an answer that `budget` tokens do not hold),
     over_max_prompts (a random choice).
     """
-    encode = encoder(start)
+    encode = encoder(start, date)
     found: list[tuple[Example, str | None]] = []
     for row in rows:
         ids, labels = encode(row)
@@ -98,6 +99,7 @@ def pair(
     start: Model,
     max_length: int,
     options: PairOptions = PairOptions(),  # noqa: B008 - frozen
+    date: str = "",
 ) -> Generator[PreferencePair, None, list[View]]:
     """A pair for each real answer, that answer chosen and the generated one rejected.
 
@@ -112,7 +114,7 @@ def pair(
             by_parent.setdefault(answer.parents[0], deque()).append(answer)
         else:
             by_text.setdefault(_asked(answer), deque()).append(answer)
-    encode = pair_encoder(start)
+    encode = pair_encoder(start, date)
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"real": [], "generated": []}
     total = 0

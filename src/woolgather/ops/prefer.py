@@ -71,6 +71,7 @@ def dpo(
     earlier: Sequence[Iterable[PreferencePair]] = (),
     min_rows: int = 8,
     seed: int = 0,
+    date: str = "",
 ) -> Model:
     """`start` tuned to prefer the chosen side of `pairs` (and of `earlier` ones) more than
     `reference` does: an adapter directory, or full weights, prompted by chat template.
@@ -87,7 +88,7 @@ def dpo(
         )
     rows = [row for source in (*earlier, pairs) for row in source]
     random.Random(seed).shuffle(rows)
-    encode = pair_encoder(start)
+    encode = pair_encoder(start, date)
     usable = [
         (row, ids)
         for row, ids in ((row, encode(row)) for row in rows)
@@ -119,9 +120,9 @@ def dpo(
     return replace(model, views=(*model.views, *views))
 
 
-def pair_encoder(start: Model) -> Callable[[PreferencePair], PairTokens]:
-    """Renders pairs for training from `start`."""
-    encode = encoder(start)
+def pair_encoder(start: Model, date: str = "") -> Callable[[PreferencePair], PairTokens]:
+    """Renders pairs for training from `start`, where templates see `date` as today."""
+    encode = encoder(start, date)
 
     def ids(pair: PreferencePair) -> PairTokens:
         sides = []

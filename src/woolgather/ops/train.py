@@ -64,6 +64,7 @@ def sft(
     out: Path,
     min_rows: int = 8,
     seed: int = 0,
+    date: str = "",
 ) -> Model:
     """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
@@ -76,7 +77,7 @@ def sft(
     rng.shuffle(examples)
     encoded = [
         (question(row), ids)
-        for row, ids in zip(examples, encode(examples, start), strict=True)
+        for row, ids in zip(examples, encode(examples, start, date), strict=True)
         if len(ids[0]) <= config.max_length
     ]
     usable = len(encoded)
@@ -100,18 +101,19 @@ def sft(
     return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
 
-def encode(rows: Sequence[Example], start: Model) -> list[Tokens]:
-    """Ids and labels of rows. Hashes of words for a fake model, which has no tokens."""
-    return list(map(encoder(start), rows))
+def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
+    """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
+    which has no tokens."""
+    return list(map(encoder(start, date), rows))
 
 
-def encoder(start: Model) -> Callable[[Example], Tokens]:
+def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
     """The same for one row after another."""
     if is_fake(start):
         return _words
     from woolgather.tokens import Renderer
 
-    renderer = Renderer(start.path)
+    renderer = Renderer(start.path, date=date)
     return lambda row: renderer.training_ids(messages_of(row), row.response)
 
 

@@ -61,7 +61,9 @@ class Synthesis(Options):
         return {
             **fields,
             "format": form,
-            "template": load(self.template, frozenset({"items", "demos", "next"})),
+            "template": load(
+                self.template, frozenset({"items", "demos", "next"}), frozenset({"demos", "next"})
+            ),
         }
 
 
@@ -148,8 +150,10 @@ class Common(Options):
 
     @property
     def base_name(self) -> str:
-        """The base for people: its name without a path of this machine."""
-        name = self.base.path if isinstance(self.base, Model) else self.base
+        """The base for people: its name without a path of this machine; "" for one of this run."""
+        if isinstance(self.base, Model):
+            return "" if Path(self.base.path).is_absolute() else self.base.path
+        name = self.base
         return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
 
 

@@ -4,7 +4,8 @@ The one idea: the process that trains is disposable. It runs in a session of its
 `accelerate launch`, tells its progress in a file, and can be started again from the last complete
 checkpoint of the same job: after a kill of the whole run (checkpoints of earlier attempts, which
 are sibling directories of `out`, are copied), and at once, with fewer rows at a time, when memory
-runs out. Nothing here decides what comes out, so a LocalTrainer has no identity.
+runs out. A job that an earlier attempt finished, and nobody recorded, is taken over as it is.
+Nothing here decides what comes out, so a LocalTrainer has no identity.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ from pathlib import Path
 
 from woolgather import children
 from woolgather.artifacts import Model
-from woolgather.errors import ConfigError, DiskError, TrainingError
+from woolgather.errors import ConfigError, DiskError, TrainingError, no_room
 from woolgather.fingerprint import canonical, fingerprint
 from woolgather.records import JSON
 from woolgather.storage import digest, write_json
 from woolgather.training import files
-from woolgather.training.job import MODEL, RESULT, TrainJob, is_fake
+from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
 
 LAUNCHES = 6
 """Of one job in one attempt, at most."""
 _POLL_SECONDS = 0.2
+LITTLE = 1 << 20
+"""Bytes free: with less, a process that died without a word died of the full disk."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ class LocalTrainer:
             "recompute": False,
         }
         notes: list[str] = []
+        if _taken_over(out, identity):
+            self._tell({"event": "note", "text": "an earlier attempt finished this training"})
+            return _finished(job, out, notes)
         for _ in range(LAUNCHES):
             events = self._launch(job, out, identity, execution)
             if (out / RESULT).is_file():
@@ -208,11 +214,34 @@ def _resume(out: Path, identity: str) -> str | None:
         shutil.rmtree(target, ignore_errors=True)
         try:
             shutil.copytree(path, half)
-        except (OSError, shutil.Error):  # removed meanwhile by whoever made it: take the one before
-            continue
+        except (OSError, shutil.Error) as error:
+            shutil.rmtree(half, ignore_errors=True)
+            if no_room(error):
+                raise
+            continue  # removed meanwhile by whoever made it: take the one before
         half.replace(target)
         return str(target)
     return None
+
+
+def _taken_over(out: Path, identity: str) -> bool:
+    """Whether an earlier attempt at this job ended well and was killed, or met a full disk, before
+    its step was recorded; what it left is then in `out`. The model is moved first, and the result
+    that marks it finished last."""
+    if not out.name.startswith("attempt-"):
+        return False
+    for place in (out.parent, *sorted(out.parent.glob("attempt-*"))):
+        whole = (place / RESULT).is_file() and (place / MODEL).is_dir()
+        if place == out or not whole or not (place / files.JOB).is_file():
+            continue
+        told = json.loads((place / files.JOB).read_text(encoding="utf-8"))
+        if told.get("digest") != identity:
+            continue
+        for name in (MODEL, CURVES, files.LOG, files.JOB, RESULT):
+            if (place / name).exists():
+                (place / name).replace(out / name)
+        return True
+    return False
 
 
 def _finished(job: TrainJob, out: Path, notes: list[str]) -> Model:
@@ -239,9 +268,11 @@ def _remedy(
     log = f"The last lines of {out / files.LOG}:\n{children.tail(out / files.LOG)}"
     if kind == "mistake":
         raise ConfigError(message)
-    if "No space left on device" in message:
+    told = kind == "disk" or "No space left on device" in message
+    if told or (not error and shutil.disk_usage(out).free < LITTLE):
         raise DiskError(
-            f"training: no room left on the disk of {out}. Checkpoints are kept: free some space "
+            f"training: no room left on the disk of {out} ({message or 'nothing more was said'}). "
+            "Checkpoints are kept: free some space (`woolgather clean` deletes what is not used) "
             "and give the same command again."
         )
     used = next((e for e in reversed(events) if e["event"] == "start"), None)

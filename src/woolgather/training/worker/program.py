@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from woolgather.errors import WoolgatherError
+from woolgather.errors import WoolgatherError, no_room
 from woolgather.storage import write_json
 from woolgather.training import files
 from woolgather.training.job import RESULT
@@ -28,8 +29,9 @@ def main(argv: Sequence[str]) -> int:
     except WoolgatherError as error:
         return _fail(out, "mistake", str(error))
     except Exception as error:  # whatever it is, the parent has to say it in a sentence
-        traceback.print_exc()
-        kind = "memory" if _is_out_of_memory(error) else "error"
+        kind = "disk" if no_room(error) else "memory" if _is_out_of_memory(error) else "error"
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exc()
         return _fail(out, kind, (str(error).strip() or type(error).__name__).splitlines()[0])
     if rank() == 0:
         write_json(out / RESULT, result)
@@ -47,6 +49,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _fail(out: Path, kind: str, message: str) -> int:
-    if not (out / files.ERROR).exists():
-        write_json(out / files.ERROR, {"kind": kind, "message": message})
+    with contextlib.suppress(OSError):  # no room for it either: the parent looks at the disk
+        if not (out / files.ERROR).exists():
+            write_json(out / files.ERROR, {"kind": kind, "message": message})
     return 1

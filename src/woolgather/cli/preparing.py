@@ -1,0 +1,122 @@
+"""`prepare`: public data sets to the rows that the papers used, with counts beside the papers'."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from woolgather.cli.output import Column, Json, console, print_json, print_rows
+from woolgather.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from woolgather.prepare import Source
+
+
+def prepare(
+    data: Annotated[
+        str, typer.Argument(help="oasst1, refinedweb, ultrachat or dromedary2-prompts.")
+    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A file or folder (Parquet, JSONL, JSON), or a hub data set; the usual one on the "
+            "hub if not given. Of several sources NAME=PATH: sharegpt, dolly, openassistant, openorca."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File to write, .jsonl or .parquet; <data>.jsonl if not given."),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", help="Rows instead of the paper's number (of each source).", min=1),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")] = 42,
+    tokenizer: Annotated[
+        str,
+        typer.Option(help="Model whose tokens bound the prompts; words are counted without one."),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """The rows a paper trained on, from a public data set, with counts beside the paper's.
+
+    Example: woolgather prepare oasst1 ./oasst1 --out seeds.jsonl
+    """
+    from woolgather.prepare import SETS, Tally, Wanted, write
+
+    if data not in SETS:
+        near = difflib.get_close_matches(data, SETS, 1, cutoff=0.4)
+        hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(SETS)}."
+        raise ConfigError(f"there is no preparation {data!r}.{hint}")
+    out = out or Path(f"{data}.jsonl")
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
+    wanted = Wanted(rows, seed, _counter(tokenizer) if tokenizer else None)
+    found = _sources(data, sources or [], SETS[data].sources)
+    tally = Tally()
+    count = write(SETS[data].make(found, wanted, tally), out, data)
+    lines = [asdict(line) for line in tally.lines]
+    if as_json:
+        print_json({"data": data, "out": str(out), "rows": count, "filters": lines})
+        return
+    print_rows(
+        lines,
+        [
+            Column("source"),
+            Column("filter"),
+            Column("before", right=True),
+            Column("after", right=True),
+            Column("paper", "in the paper", right=True),
+            Column("why"),
+        ],
+        f"{data} from {', '.join(s.name for s in found.values())}",
+    )
+    console().print(Text(f"{count:,} rows: {out}"))
+
+
+def _sources(data: str, given: list[str], usual: Mapping[str, Source]) -> dict[str, Source]:
+    """Those that the user named, or all the usual ones."""
+    named: dict[str, str] = {}
+    for text in given:
+        name, sign, path = text.partition("=")
+        if len(usual) == 1 and (not sign or Path(text).exists()):
+            name, path = next(iter(usual)), text
+        if name not in usual or not path:
+            raise ConfigError(
+                f"{text!r}: write NAME=PATH, the name one of {', '.join(usual)}; "
+                f"e.g. {next(iter(usual))}=./{next(iter(usual))}."
+            )
+        if name in named:
+            raise ConfigError(f"{text!r}: {name} is named twice; put its files into one folder.")
+        named[name] = path
+    chosen = [name for name in usual if name in named] or list(usual)
+    sign = "" if len(usual) == 1 else "{}="
+    return {
+        name: replace(
+            usual[name],
+            name=named.get(name, usual[name].name),
+            files=() if name in named else usual[name].files,
+            command=f"woolgather prepare {data} {sign.format(name)}...",
+            note=lambda text: typer.echo(text, err=True),
+        )
+        for name in chosen
+    }
+
+
+def _counter(name: str) -> Callable[[str], int]:
+    from woolgather.inputs import EMBEDDED
+    from woolgather.tokens import Renderer
+
+    if name == EMBEDDED:
+        from woolgather.embedded import embedded_model
+
+        name = str(embedded_model())
+    renderer = Renderer(name)
+    return lambda text: len(renderer.continuation_ids(text))

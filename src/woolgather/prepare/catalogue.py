@@ -1,0 +1,84 @@
+"""What can be prepared, from where, and how the rows are written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from woolgather.errors import InputError
+from woolgather.formats import write_rows_as
+from woolgather.prepare.counting import Tally
+from woolgather.prepare.prompts import dromedary2_prompts
+from woolgather.prepare.reading import Wanted
+from woolgather.prepare.sets import Document, oasst1, refinedweb, ultrachat
+from woolgather.prepare.sources import Source
+from woolgather.record_files import write_json_records
+from woolgather.storage import publish
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How one data set is prepared; its docstring says what for."""
+
+    make: Callable[[Mapping[str, Source], Wanted, Tally], Iterator[Any]]
+    """Rows, from sources by name."""
+    sources: Mapping[str, Source]
+    """By name, where they are on the hub."""
+
+
+SETS: Mapping[str, Preparation] = {
+    "oasst1": Preparation(oasst1, {"oasst1": Source("OpenAssistant/oasst1")}),
+    "refinedweb": Preparation(refinedweb, {"refinedweb": Source("tiiuae/falcon-refinedweb")}),
+    "ultrachat": Preparation(
+        ultrachat, {"ultrachat": Source("HuggingFaceH4/ultrachat_200k", split="train_sft")}
+    ),
+    "dromedary2-prompts": Preparation(
+        dromedary2_prompts,
+        {
+            "sharegpt": Source(
+                "anon8231489123/ShareGPT_Vicuna_unfiltered",
+                files=("ShareGPT_V3_unfiltered_cleaned_split.json",),
+            ),
+            "dolly": Source("databricks/databricks-dolly-15k"),
+            "openassistant": Source("OpenAssistant/oasst1"),
+            "openorca": Source("Open-Orca/OpenOrca"),
+        },
+    ),
+}
+
+
+def write(rows: Iterable[Any], path: Path, name: str) -> int:
+    """`path` (.jsonl or .parquet), whole or not there; the number of rows. Documents get the columns
+    `id`, `text` and `url`, any other preparation rows as formats.py reads them."""
+    parquet = path.suffix == ".parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.tmp")
+    try:
+        if name != "refinedweb":
+            return write_rows_as(rows, path, "parquet" if parquet else "jsonl")
+        count = _columns(rows, temp) if parquet else write_json_records(rows, temp, array=False)
+        publish(temp, path)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a row holds half a character ({error.object[max(0, error.start - 20) : error.start]!r} "
+            "comes before it), which no file can hold. Take that row out of the source."
+        ) from None
+    finally:
+        temp.unlink(missing_ok=True)
+    return count
+
+
+def _columns(rows: Iterable[Document], path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shape = pa.schema([(name, pa.string()) for name in ("id", "text", "url")])
+    source, count = iter(rows), 0
+    with pq.ParquetWriter(path, shape, compression="zstd") as writer:
+        while group := list(itertools.islice(source, 512)):
+            writer.write_table(pa.Table.from_pylist(group, schema=shape))
+            count += len(group)
+    return count

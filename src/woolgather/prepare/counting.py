@@ -1,0 +1,105 @@
+"""Rows through filters, counted.
+
+The one idea: a filter is a function that says yes or no to a row; its name, and the first line of its
+docstring as the reason, are the line that its counts stand on. Where rows are chosen by number
+(`first`, `drawn`, `best`), memory holds the rows chosen and no more.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Counted:
+    """A line of the table."""
+
+    source: str
+    """Of several sources, the one these rows come from; empty where there is one."""
+    filter: str
+    why: str
+    before: int = 0
+    after: int = 0
+    paper: int | None = None
+    """Rows that the paper (or its unofficial implementation) had here; None where it does not say."""
+
+
+class Tally:
+    """The lines of one preparation, in order; each is filled as rows pass."""
+
+    def __init__(self) -> None:
+        self.lines: list[Counted] = []
+        self.source = ""
+
+    def line(self, name: str, why: str, paper: int | None = None) -> Counted:
+        self.lines.append(Counted(self.source, name, why, paper=paper))
+        return self.lines[-1]
+
+    def sift(self, rows: Iterable[T], *filters: Callable[[T], bool]) -> Iterator[T]:
+        """The rows that pass every filter."""
+        for keep in filters:
+            rows = _sifted(rows, keep, self.line(named(keep), reason(keep)))
+        return iter(rows)
+
+    def first(self, rows: Iterable[T], number: int, paper: int) -> Iterator[T]:
+        """The first `number` rows; no more than these are read."""
+        line = self.line(f"first {number:,}", "the number asked for", paper)
+        if number == 0:
+            return
+        for row in rows:
+            line.before += 1
+            line.after += 1
+            yield row
+            if line.after == number:
+                return
+
+    def drawn(self, rows: Iterable[T], number: int, seed: int, paper: int) -> Iterator[T]:
+        """`number` rows at random, in their order. Memory: these rows."""
+        line = self.line(f"{number:,} at random", f"drawn with seed {seed}", paper)
+        rng = random.Random(seed)
+        keyed = ((rng.random(), -i, row) for i, row in enumerate(_seen(rows, line)))
+        yield from self._chosen(heapq.nsmallest(number, keyed, key=lambda k: k[:2]), line)
+
+    def best(
+        self, rows: Iterable[T], number: int, score: Callable[[T], float], paper: int
+    ) -> Iterator[T]:
+        """The `number` rows of the highest score, best first. Memory: these rows."""
+        line = self.line(f"best {number:,}", reason(score), paper)
+        for row in heapq.nlargest(number, _seen(rows, line), key=score):
+            line.after += 1
+            yield row
+
+    def _chosen(self, keyed: list[tuple[float, int, T]], line: Counted) -> Iterator[T]:
+        for _, _, row in sorted(keyed, key=lambda k: -k[1]):
+            line.after += 1
+            yield row
+
+
+def named(function: Callable[..., object]) -> str:
+    return function.__name__.strip("_").replace("_", " ")
+
+
+def reason(function: Callable[..., object]) -> str:
+    """The first paragraph of a docstring, on one line."""
+    text = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    return " ".join(text.split()).rstrip(".")
+
+
+def _sifted(rows: Iterable[T], keep: Callable[[T], bool], line: Counted) -> Iterator[T]:
+    for row in _seen(rows, line):
+        if keep(row):
+            line.after += 1
+            yield row
+
+
+def _seen(rows: Iterable[T], line: Counted) -> Iterator[T]:
+    for row in rows:
+        line.before += 1
+        yield row

@@ -1,0 +1,160 @@
+"""Seeds and texts for Humback, pairs for SPIN: which rows of which data set their papers used.
+
+The one idea: what a paper says in a sentence ("English, first reply by rank, ...") is here a list of
+named filters in its order. Rows are the data sets' own texts, unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from woolgather.prepare.counting import Tally
+from woolgather.prepare.reading import Wanted, first_question, messages, opening
+from woolgather.prepare.sources import Source
+from woolgather.record_files import Place
+from woolgather.records import Example
+
+Document = Mapping[str, str]
+"""`id`, `text`, `url`: a text without an instruction, for Humback's `texts`."""
+
+
+# -- oasst1: seeds for Humback ---------------------------------------------------------------------
+
+OASST1_ROWS = 3_200
+QUALITY = 0.6
+WORDS = 5
+
+
+def oasst1(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Example]:
+    """Answered questions of people, the best first: seeds for Humback.
+
+    Reads twice: the first questions, then the replies to them. Memory: those questions and one reply
+    each."""
+    source = sources["oasst1"]
+    everything = (m for pair in source for m in messages(*pair))
+    questions = {str(m["message_id"]): m for m in tally.sift(everything, english, first_question)}
+    line = tally.line("first reply by rank", "of several replies the one that people put first")
+    line.before = len(questions)
+    replies: dict[str, Mapping[str, Any]] = {}
+    for pair in source:
+        for m in messages(*pair):
+            asked = str(m.get("parent_id") or "")
+            if asked in questions and english(m) and _rank(m) < _rank(replies.get(asked)):
+                replies[asked] = m
+    line.after = len(replies)
+    rows = (_answered(questions[asked], reply) for asked, reply in replies.items())
+    good = tally.sift(rows, both_of_quality, both_long_enough)
+    yield from tally.best(good, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
+
+
+def english(message: Mapping[str, Any]) -> bool:
+    """The seeds of the paper are English."""
+    return bool(message["lang"] == "en")
+
+
+def both_of_quality(row: Example) -> bool:
+    """People's label `quality` is above .6 for the question and for the reply; unlabelled is not."""
+    return all(q is not None and q > QUALITY for q in row.meta["quality"])
+
+
+def both_long_enough(row: Example) -> bool:
+    """A question or a reply of 5 words or fewer teaches little."""
+    return min(len(row.instruction.split()), len(row.response.split())) > WORDS
+
+
+def summed_quality(row: Example) -> float:
+    """By the summed quality of question and reply."""
+    return sum(q or 0.0 for q in row.meta["quality"])
+
+
+def _rank(message: Mapping[str, Any] | None) -> float:
+    """0 is people's first choice; replies that were not ranked come after those that were."""
+    if message is None:
+        return float("inf")
+    rank = message.get("rank")
+    return float(rank) if isinstance(rank, int | float) and rank == rank else 1e9
+
+
+def _quality(message: Mapping[str, Any]) -> float | None:
+    labels = message.get("labels") or {}
+    names = labels.get("name")
+    if isinstance(names, list):  # parallel lists, as in the table
+        values = dict(zip(names, labels.get("value") or [], strict=False))
+        return float(values["quality"]) if values.get("quality") is not None else None
+    label = labels.get("quality")  # an object by name, as in the trees
+    return float(label["value"]) if isinstance(label, Mapping) else None
+
+
+def _answered(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> Example:
+    return Example(
+        id=str(reply["message_id"]),
+        instruction=str(asked["text"]),
+        response=str(reply["text"]),
+        meta={"origin": "seed", "source": "oasst1", "quality": [_quality(asked), _quality(reply)]},
+    )
+
+
+# -- refinedweb: texts for Humback -----------------------------------------------------------------
+
+REFINEDWEB_ROWS = 502_000
+CHARACTERS = (1000, 2200)
+LINE = 5
+
+
+def refinedweb(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Document]:
+    """Web pages that may be answers: texts for Humback.
+
+    Ends as soon as there are enough. Memory: none that grows."""
+    documents = (_document(*pair) for pair in sources["refinedweb"])
+    good = tally.sift(documents, length_of_an_answer, whole_lines)
+    yield from tally.first(good, wanted.rows or REFINEDWEB_ROWS, REFINEDWEB_ROWS)
+
+
+def length_of_an_answer(document: Document) -> bool:
+    """1000 to 2200 characters: longer than a snippet, and no longer than an answer may be."""
+    return CHARACTERS[0] <= len(document["text"]) <= CHARACTERS[1]
+
+
+def whole_lines(document: Document) -> bool:
+    """Every line has at least 5 characters: menus and tables have shorter ones (empty lines part
+    paragraphs and do not count)."""
+    lines = (line.strip() for line in document["text"].splitlines())
+    return all(len(line) >= LINE for line in lines if line)
+
+
+def _document(place: Place, record: Any) -> Document:
+    good = '{"content": "...", "url": "..."}'
+    text = record.get("content", record.get("text")) if isinstance(record, Mapping) else None
+    if not isinstance(text, str):
+        raise place.wrong("no field 'content' (or 'text') with a text.", good)
+    name = f"{place.path.stem}-{place.number}"
+    return {"id": name, "text": text, "url": str(record.get("url") or "")}
+
+
+# -- ultrachat: pairs for SPIN ---------------------------------------------------------------------
+
+ULTRACHAT_ROWS = 50_000
+
+
+def ultrachat(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Example]:
+    """First turns of conversations: pairs for SPIN.
+
+    Memory: the rows drawn (about 3 KB each)."""
+    rows = (_first_turns(*pair) for pair in sources["ultrachat"])
+    good = tally.sift(rows, asked_and_answered)
+    yield from tally.drawn(good, wanted.rows or ULTRACHAT_ROWS, wanted.seed, ULTRACHAT_ROWS)
+
+
+def asked_and_answered(row: Example) -> bool:
+    """The conversation begins with a question, and an answer follows it."""
+    return bool(row.instruction.strip() and row.response.strip())
+
+
+def _first_turns(place: Place, record: Any) -> Example:
+    good = '{"prompt_id": "...", "messages": [{"role": "user", "content": "..."}, ...]}'
+    turns = record.get("messages") if isinstance(record, Mapping) else None
+    system, asked, answer = opening(turns, "role", "content", "user", place, good)
+    name = str(record.get("prompt_id") or f"{place.path.stem}-{place.number}")
+    meta = {"origin": "seed", "source": "ultrachat_200k"}
+    return Example(id=name, instruction=asked, response=answer, system=system, meta=meta)

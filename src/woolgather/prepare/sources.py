@@ -1,0 +1,98 @@
+"""Where the records of a public data set come from: a local copy, or the hub, streamed.
+
+The one idea: a Source can be read more than once and never lies in memory. A copy is a file, or a
+folder as it is downloaded (data files in folders below; of several splits the one that is named in
+the files' names). Anything else with a `/` in the middle is a data set of the hub, read through
+`datasets`, which is imported when the first record is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from woolgather.errors import InputError
+from woolgather.record_files import SUFFIXES, Place, read_records
+
+EVERY = 100_000
+"""Records between two notes of progress."""
+
+
+@dataclass(frozen=True)
+class Source:
+    name: str
+    """A file, a folder, or `owner/name[@revision]` on the hub."""
+    split: str = "train"
+    files: tuple[str, ...] = ()
+    """Of a data set on the hub, the only files to read; empty reads those of the split."""
+    command: str = "woolgather prepare ..."
+    """What to say again with a local copy when the hub cannot be reached."""
+    note: Callable[[str], None] = lambda text: None
+
+    def __iter__(self) -> Iterator[tuple[Place, Any]]:
+        """(place, record) pairs. Raises InputError for what is not there or not readable."""
+        path = Path(self.name).expanduser()
+        pairs = self._streamed() if self._on_hub(path) else _local(path, self.split)
+        for number, pair in enumerate(pairs, start=1):
+            yield pair
+            if number % EVERY == 0:
+                self.note(f"{self.name}: {number:,} records read")
+
+    def _on_hub(self, path: Path) -> bool:
+        like_a_path = self.name.startswith((".", "/", "~")) or path.suffix in SUFFIXES
+        return not path.exists() and not like_a_path and self.name.count("/") == 1
+
+    def _streamed(self) -> Iterator[tuple[Place, Any]]:
+        try:
+            import datasets
+        except ImportError as error:
+            raise InputError(
+                f"{self.name}: reading from the hub needs the package `datasets` ({error}). "
+                f"Install it with: pip install 'woolgather[local]'; or {self._by_hand()}"
+            ) from error
+        repo, _, revision = self.name.partition("@")
+        more = {"data_files": list(self.files)} if self.files else {}
+        try:
+            rows = datasets.load_dataset(
+                repo, split=self.split, revision=revision or None, streaming=True, **more
+            )
+            for number, record in enumerate(rows, start=1):
+                yield Place(Path(self.name), number, "row"), record
+        except Exception as error:  # the libraries below have no error in common
+            first = (str(error).strip() or "no reason given").splitlines()[0]
+            raise InputError(
+                f"{self.name}: neither a file here nor a data set that the hub gives now "
+                f"({type(error).__name__}: {first}). Check the name and the network; or "
+                f"{self._by_hand()}"
+            ) from error
+
+    def _by_hand(self) -> str:
+        repo = self.name.partition("@")[0]
+        folder = repo.rpartition("/")[2]
+        return (
+            "download it where there is a network and give the folder: "
+            f"hf download {repo} --repo-type dataset --local-dir {folder}; "
+            f"{self.command.replace('...', folder)}"
+        )
+
+
+def _local(path: Path, split: str) -> Iterator[tuple[Place, Any]]:
+    if not path.is_dir():
+        yield from read_records(path)
+        return
+    files = sorted(
+        f
+        for f in path.rglob("*")
+        if f.is_file()
+        and f.suffix in SUFFIXES
+        and not any(part.startswith(".") for part in f.relative_to(path).parts)
+    )
+    # JSON beside Parquet shards describes them.
+    files = [f for f in files if f.suffix == ".parquet"] or files
+    files = [f for f in files if f.stem.startswith(split)] or files
+    if not files:
+        raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
+    for file in files:
+        yield from read_records(file)

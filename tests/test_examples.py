@@ -1,0 +1,48 @@
+"""The examples run, on the fake engine, as a user would start them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from woolgather import step_record
+from woolgather.cli import app
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = ["measure.probes=55", "controls=false"]
+RATED = [*SMALL, "judge.pairs=24", "judge.on_unfit=keep_all", "select_by=last"]
+
+
+def launch(name: str, folder: Path, *settings: str) -> list[str]:
+    """States of the steps."""
+    words = ["run", str(EXAMPLES / name), "--engine", "fake", "--dir", str(folder), *settings]
+    result = CliRunner().invoke(app(), words)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return [str(e["state"]) for e in step_record.read_launches(folder)[-1].steps]
+
+
+def test_an_example_is_short() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 60, path
+
+
+def test_compose_chains_three_methods_in_one_run(tmp_path: Path) -> None:
+    for method in ("humback", "spin"):
+        pytest.importorskip(f"woolgather.recipes.{method}", reason=f"no recipe {method} yet")
+    settings = [f"humback.{s}" for s in RATED] + [f"isheep.{s}" for s in RATED]
+    settings += [f"spin.{s}" for s in (*SMALL, "select_by=last")]
+    settings += ["isheep.per_iteration=12", "isheep.iterations=1", "spin.iterations=1",
+                 "humback.iterations=1"]  # fmt: skip
+    folder = tmp_path / "run"
+    launch("compose.py", folder, *settings)
+    found = {r.step: r for _, r in step_record.current_steps(folder)}
+    for before, after in (("humback", "spin"), ("spin", "isheep")):
+        handed_over = found[f"{before}/result"].fingerprint
+        asked = found[f"{after}/measure"].payload["args"]["engine"]["engine"]
+        assert asked == handed_over
+    told = {i["step"] for i in found["result"].inputs.values()}
+    assert told == {"isheep/result"}
+    assert (folder / "result" / "README.md").is_file()
+    assert set(launch("compose.py", folder, *settings)) == {"remembered"}
