@@ -19,8 +19,9 @@ from woolgather.ops.train import encode, write_tokens
 from woolgather.recipes import humback
 from woolgather.records import Example
 from woolgather.tokens import Renderer
-from woolgather.training import files, worker
+from woolgather.training import files
 from woolgather.training.job import CURVES, LoraOptions
+from woolgather.training.worker import program
 
 ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(16)]
 USER = (Message("user", "say the list"),)
@@ -42,7 +43,7 @@ def run(kind: str, start: Path, out: Path, settings: Any) -> int:
         "resume": None,
     }
     (out / files.JOB).write_text(json.dumps(job))
-    return worker.main([str(out / files.JOB)])
+    return program.main([str(out / files.JOB)])
 
 
 def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_path):
