@@ -249,6 +249,65 @@ def test_spin_round_trip(tmp_path):
     ]
 
 
+def test_spin_as_the_original_stores_it(tmp_path):
+    """`train_prefs` and `test_prefs` in Parquet; the second is never trained on."""
+    import pyarrow.parquet as pq
+
+    train, test = (tmp_path / f"{n}_prefs-00000-of-00001.parquet" for n in ("train", "test"))
+    assert write_rows_as(PAIRS, train, "spin") == 2
+    assert write_rows_as(PAIRS[:1], test, "spin") == 1
+    assert pq.read_table(train).column("real").to_pylist()[0][-1] == {
+        "role": "assistant",
+        "content": PAIRS[0].chosen,
+    }
+    assert list(read_pairs(train)) == PAIRS
+    assert list(read_pairs(tmp_path)) == PAIRS
+    assert list(read_pairs(test)) == PAIRS[:1]
+    with pytest.raises(ConfigError, match="a table holds format parquet or spin, not messages"):
+        write_rows_as(ROWS, tmp_path / "a.parquet", "messages")
+
+
+def test_of_a_longer_talk_the_first_turn_counts_and_a_system_turn_stays(tmp_path):
+    system = {"role": "system", "content": "Be kind."}
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "No."}]
+    record = {
+        "real": [system, USER, BOT, *more],
+        "generated": [system, USER, {**BOT, "content": "bad"}],
+    }
+    [pair] = read_pairs(file(tmp_path, "p.jsonl", [record]))
+    assert (pair.system, pair.instruction) == ("Be kind.", USER["content"])
+    assert (pair.chosen, pair.rejected) == (BOT["content"], "bad")
+
+
+def test_pairs_with_nothing_to_prefer_are_set_aside(tmp_path):
+    records = [
+        {"prompt": "Q", "chosen": "A", "rejected": "B"},
+        {"prompt": "Q", "chosen": "A", "rejected": "C"},
+        {"prompt": "Q", "chosen": "A", "rejected": " A\n"},
+        {"real": [USER, BOT], "generated": [USER, {**BOT, "content": ""}]},
+    ]
+    reasons = [p.set_aside for p in read_pairs(file(tmp_path, "p.jsonl", records[:3]))]
+    assert reasons == [None, None, "identical"]
+    spin = [{"real": [USER, BOT], "generated": [USER, {**BOT, "content": str(n)}]} for n in (1, 2)]
+    pairs = read_pairs(file(tmp_path, "s.jsonl", [*spin, records[3]]))
+    assert [p.set_aside for p in pairs] == [None, None, "empty"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"prompt": "Q", "chosen": "A", "rejected": "A"}, "'chosen' and 'rejected' are the same"),
+        ({"prompt": "Q", "chosen": "A", "rejected": " "}, "the answer of 'rejected' is empty"),
+        ({"prompt": "Q", "chosen": None, "rejected": "B"}, "the answer of 'chosen' is empty"),
+        ({"real": [USER, BOT], "generated": [USER]}, "the answer of 'generated' is empty"),
+        ({"real": [USER, BOT], "generated": [USER, BOT]}, "'real' and 'generated' are the same"),
+    ],
+)
+def test_a_file_with_nothing_to_prefer_is_one_clear_mistake(tmp_path, record, message):
+    with pytest.raises(InputError, match=f"line 1: {message}.*1 of 1 pairs.*Give both answers"):
+        list(read_pairs(file(tmp_path, "p.jsonl", [record])))
+
+
 def test_other_tools_open_what_is_written(tmp_path):
     alpaca, table = tmp_path / "a.json", tmp_path / "t.parquet"
     write_rows_as(ROWS, alpaca, "alpaca")

@@ -175,3 +175,12 @@ def test_digests(tmp_path):
     ]
     found = {digest(fill(tmp_path / f"v{i}", files)) for i, files in enumerate(variants)}
     assert len(found | {digest(one)}) == 6
+
+
+def test_a_model_from_outside_has_the_digest_of_its_directory(tiny_model, tmp_path, monkeypatch):
+    """Hashed once and remembered by file, and the same as of the directory as a whole."""
+    from woolgather.inputs import open_model
+
+    monkeypatch.setenv("WOOLGATHER_CACHE", str(tmp_path))
+    assert open_model(str(tiny_model)).digest == digest(tiny_model)
+    assert open_model(str(tiny_model)).digest == digest(tiny_model)

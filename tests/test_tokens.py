@@ -262,3 +262,38 @@ def test_the_embedded_model(smollm2: Path) -> None:
     assert renderer.end_ids == (2,)
     digits = renderer.continuation_ids("123")
     assert len(digits) == 3, "this tokenizer splits off every digit"
+
+
+LINES = 'Reply "well".\nKnow {{ the }} {% web %} #} – 🙂'
+
+
+@pytest.mark.parametrize("template", [CHATML, DEFAULT_LINE, HIDDEN_LINE, NO_SYSTEM])
+def test_system_lines_go_into_the_template_and_come_out_again(
+    make: Any, tmp_path: Path, template: str
+) -> None:
+    plain = make(template, eos_token="<|im_end|>")
+    plain.save(tmp_path / "lined", system=LINES)
+    lined = Renderer(tmp_path / "lined")
+    assert (plain.system, lined.system) == ("", LINES)
+    assert lined.template == plain.template
+    wanted = plain.prompt_text((Message("system", LINES), *USER))
+    assert lined.prompt_text(USER) == wanted
+    assert lined.prompt_text(SYSTEM) == plain.prompt_text(SYSTEM), "one given replaces them"
+    assert LINES in wanted
+    assert lined.prompt_ids(USER) == plain.prompt_ids((Message("system", LINES), *USER))
+    ids, _ = plain.training_ids((Message("system", LINES), *USER), "yes")
+    assert lined.training_ids(USER, "yes")[0] == ids
+    theirs = lined.tokenizer.apply_chat_template(
+        [{"role": "user", "content": USER[0].content}], add_generation_prompt=True, tokenize=False
+    )
+    assert theirs == wanted
+
+
+def test_system_lines_outlive_a_copy_and_may_be_replaced(make: Any, tmp_path: Path) -> None:
+    make(CHATML, eos_token="<|im_end|>").save(tmp_path / "a", system="One.")
+    Renderer(tmp_path / "a").save(tmp_path / "b")
+    assert Renderer(tmp_path / "b").system == "One."
+    Renderer(tmp_path / "b").save(tmp_path / "c", system="Two.")
+    again = Renderer(tmp_path / "c")
+    assert again.system == "Two."
+    assert again.tokenizer.chat_template.count("woolgather_system =") == 1

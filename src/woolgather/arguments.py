@@ -60,6 +60,12 @@ def result_kind(op: Callable[..., Any]) -> Kind:
     raise TypeError(f"{name_of(op)} must be annotated to return rows, Model, Metrics or Choice")
 
 
+def row_kind(op: Callable[..., Any]) -> Literal["example", "pair"]:
+    """Of the rows an op makes, from its return annotation."""
+    made = str(inspect.signature(op).return_annotation)
+    return "pair" if "PreferencePair" in made else "example"
+
+
 def artifacts_in(value: Any) -> Iterator[Artifact]:
     if isinstance(value, Dataset | Model | Metrics | Choice):
         yield value

@@ -61,6 +61,9 @@ class Model:
     prompt_format: PromptFormat = "chat"
     """How it is prompted: by its chat template, or as raw text to complete (a base model)."""
     views: tuple[View, ...] = ()
+    digest: str = ""
+    """sha256 of the files of its directory, as the fingerprint's maker left them; empty where not
+    known (the hub addresses files by content). Never identity: it guards against changed files."""
 
     def __canonical__(self) -> JSON:
         return {"artifact": self.fingerprint}

@@ -104,7 +104,8 @@ def build(
     overrides: Iterable[str] = (),
 ) -> C:
     """The validated settings. Raises ConfigError naming the key, what is wrong and the remedy."""
-    settings = load_preset(recipe, preset)
+    settings = _groups(config)
+    merge_into(settings, load_preset(recipe, preset))
     for file in files:
         if not file.is_file():
             raise ConfigError(f"settings file {file}: no such file.")
@@ -123,6 +124,13 @@ def build(
         return config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_readable(error, config)) from None
+
+
+def _groups(config: type[BaseModel]) -> dict[str, JSON]:
+    """The recipe's own values of every group, so that setting one field of a group (a sampling's
+    max_tokens) leaves the others as the recipe has them, not as the group's class does."""
+    defaults = {name: field.default for name, field in config.model_fields.items()}
+    return {n: group.model_dump() for n, group in defaults.items() if isinstance(group, BaseModel)}
 
 
 def merge_into(target: dict[str, JSON], source: Mapping[str, JSON]) -> None:

@@ -35,8 +35,9 @@ from woolgather.record_files import (
     read_records,
     write_json_records,
     write_parquet,
+    write_talk_pairs,
 )
-from woolgather.records import Example, PreferencePair, Row, question
+from woolgather.records import Example, PreferencePair, Row, question, set_aside
 from woolgather.storage import from_record, publish, to_record
 
 Format = Literal["messages", "alpaca", "sharegpt", "spin", "prompt-completion", "parquet", "jsonl"]
@@ -86,19 +87,38 @@ def read_examples(path: Path | str, *, needs_response: bool = True) -> Iterator[
 
 
 def read_pairs(path: Path | str) -> Iterator[PreferencePair]:
-    """Preference pairs of a file or directory. Raises InputError, also for no rows."""
-    found = False
+    """Preference pairs of a file or directory; rows set aside in it are passed over.
+
+    A pair with an empty side, or with the same text on both, comes set aside. Raises InputError
+    when most are like that, for a side that is missing, and for no rows.
+    """
+    total = 0
+    useless: list[str] = []
     for place, shape, record in _shaped(Path(path)):
         if shape not in _PAIRS:
             raise place.wrong(
                 f"one response (shape {shape}), where a pair belongs.", GOOD["preference"]
             )
         pair = _pair(record, shape, place)
-        if pair.set_aside is None:
-            found = True
-            yield pair
-    if not found:
+        if pair.set_aside is not None:
+            continue
+        total += 1
+        good, bad = _sides(record, shape)
+        if not pair.chosen.strip() or not pair.rejected.strip():
+            which = bad if pair.chosen.strip() else good
+            useless.append(f"{place}: the answer of {which!r} is empty")
+            pair = set_aside(pair, "empty")
+        elif pair.chosen.strip() == pair.rejected.strip():
+            useless.append(f"{place}: {good!r} and {bad!r} are the same text")
+            pair = set_aside(pair, "identical")
+        yield pair
+    if not total:
         raise InputError(f"{path} holds no rows. A good line: {GOOD['preference']}")
+    if 2 * len(useless) > total:
+        raise InputError(
+            f"{useless[0]}, so there is nothing to prefer; {len(useless)} of {total} pairs are like "
+            f"that. Give both answers: {GOOD['preference']}"
+        )
 
 
 def detect_shape(record: Record) -> str:
@@ -133,17 +153,25 @@ def builtin_heldout() -> Path:
     return Path(str(resources.files("woolgather") / "seeds" / "heldout.jsonl"))
 
 
+def builtin_texts() -> Path:
+    """The unlabelled texts that ship with woolgather."""
+    return Path(str(resources.files("woolgather") / "seeds" / "texts.jsonl"))
+
+
 def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # noqa: A002
     """Writes the rows that are not set aside; returns their number. The file is whole or not there.
 
-    A `.json` path gets an array, any other a line a row. jsonl and parquet keep all of a row, the
-    others what their users know: instruction and input are joined where there is one field.
-    Raises ConfigError for an unknown format, InputError for rows it cannot hold.
+    A `.json` path gets an array, any other a line a row; spin may be a `.parquet` table. jsonl and
+    parquet keep all of a row, the others what their users know: instruction and input are joined
+    where there is one field.
+    Raises ConfigError for an unknown or unfit format, InputError for rows it cannot hold.
     """
     if format not in get_args(Format):
         near = difflib.get_close_matches(str(format), get_args(Format), 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ConfigError(f"format {format!r} is none of {', '.join(get_args(Format))}.{hint}")
+    if path.suffix == ".parquet" and format not in ("parquet", "spin"):
+        raise ConfigError(f"{path}: a table holds format parquet or spin, not {format}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.tmp")
     used = (row for row in rows if row.set_aside is None)
@@ -152,7 +180,10 @@ def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # no
             count = write_parquet(map(to_record, used), temp)
         else:
             records = (_written(row, format) for row in used)
-            count = write_json_records(records, temp, array=path.suffix == ".json")
+            if path.suffix == ".parquet":
+                count = write_talk_pairs(records, temp)
+            else:
+                count = write_json_records(records, temp, array=path.suffix == ".json")
         publish(temp, path)
     finally:
         temp.unlink(missing_ok=True)
@@ -212,7 +243,7 @@ def _examples(record: Record, shape: str, place: Place) -> Iterator[Example]:
 def _pair(record: Record, shape: str, place: Place) -> PreferencePair:
     if {"parents", "set_aside"} <= record.keys():
         return cast(PreferencePair, _stored(record, shape, place))
-    good, bad = ("real", "generated") if shape == "spin" else ("chosen", "rejected")
+    good, bad = _sides(record, shape)
     common = _common(record, shape, place)
     if isinstance(record.get(good), list) or shape == "spin":
         one = _talked(_need(record, good, shape, place), shape, place, common)
@@ -223,8 +254,16 @@ def _pair(record: Record, shape: str, place: Place) -> PreferencePair:
         common["system"] = one.system
     else:
         field = "instruction" if "instruction" in record else "prompt"
-        asked, chosen, rejected = (_text(record, f, shape, place) for f in (field, good, bad))
+        asked = _text(record, field, shape, place)
+        for side in (good, bad):
+            _need(record, side, shape, place)
+        chosen, rejected = (_text(record, f, shape, place, may_lack=True) for f in (good, bad))
     return PreferencePair(instruction=asked, chosen=chosen, rejected=rejected, **common)
+
+
+def _sides(record: Record, shape: str) -> tuple[str, str]:
+    """Names of the fields of the better and the worse answer."""
+    return ("real", "generated") if shape == "spin" else ("chosen", "rejected")
 
 
 def _stored(record: Record, shape: str, place: Place) -> Row:

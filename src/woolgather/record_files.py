@@ -12,7 +12,7 @@ import difflib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from woolgather.errors import InputError
 from woolgather.storage import ROW_GROUP, schema
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_HELD = ("test", "validation", "valid", "eval", "dev")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
 _GAP = re.compile(r"[\s,]*")
 _CHUNK = 1 << 16
-_LONGEST = 1 << 24
-"""Characters of one JSON record: a forgotten quote must not read all of a large file."""
+LONGEST = 1 << 24
+"""Characters of one record, and bytes of one line: a forgotten quote must not read all of a large
+file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,32 @@ class Place:
         return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
 
 
-def read_records(path: Path) -> Iterator[tuple[Place, Any]]:
+def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, Any]]:
     """JSON values of a file, or of the files of a directory in order of name; CSV cells are text.
 
-    Raises InputError for what is not there, not text, or malformed.
+    Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
+    there, not text, or malformed.
     """
     for file in _files(path):
-        yield from _opened(file)
+        yield from _opened(file, columns)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet. Raises InputError when it is neither that nor text."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    if head.startswith(b"PAR1") or path.suffix == ".parquet":
+        return True
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is UTF-16 text. Save it as UTF-8.")
+    if b"\0" in head or head.startswith(_ARCHIVES):
+        raise InputError(
+            f"{path}: is a binary file. Give UTF-8 text or Parquet; unpack an archive before."
+        )
+    return False
 
 
 def kind_of(value: Any) -> str:
@@ -98,6 +119,21 @@ def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
     return count
 
 
+def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """`real` and `generated` lists of messages, with ids, as one Parquet file; returns their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    talk = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+    shape = pa.schema([("id", pa.string()), ("real", talk), ("generated", talk)])
+    source, count = iter(records), 0
+    with pq.ParquetWriter(path, shape, compression="zstd") as writer:
+        while group := list(itertools.islice(source, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=shape))
+            count += len(group)
+    return count
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(
@@ -105,6 +141,10 @@ def _files(path: Path) -> list[Path]:
         )
         # JSON beside Parquet shards describes them.
         files = [f for f in files if f.suffix == ".parquet"] or files
+        # Beside a file of the training split (SPIN's are train_prefs and test_prefs) the others are
+        # for measuring, and are never trained on.
+        if any(f.name.startswith("train") for f in files):
+            files = [f for f in files if not f.name.startswith(_HELD)]
         if not files:
             raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
         return files
@@ -121,20 +161,11 @@ def _nearest(path: Path) -> str:
     return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
-def _opened(path: Path) -> Iterator[tuple[Place, Any]]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    if head.startswith(b"PAR1") or path.suffix == ".parquet":
-        return _parquet(path)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: is UTF-16 text. Save it as UTF-8.")
-    if b"\0" in head or head.startswith(_ARCHIVES):
-        raise InputError(
-            f"{path}: is a binary file. Give UTF-8 text or Parquet; unpack an archive before."
-        )
+def _opened(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+    if is_parquet(path):
+        return _parquet(path, columns)
+    with path.open("rb") as file:
+        head = file.read(4096)
     if path.suffix in (".csv", ".tsv"):
         return _table(path, "\t" if path.suffix == ".tsv" else ",")
     if path.suffix in (".jsonl", ".ndjson"):
@@ -146,9 +177,15 @@ def _opened(path: Path) -> Iterator[tuple[Place, Any]]:
     )
 
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file with their numbers, line ends included. Raises InputError for a byte
+    that is not UTF-8 and for a line over `LONGEST` bytes."""
     with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
+            if len(raw) > LONGEST:
+                raise Place(path, number).wrong(
+                    f"a line of more than {LONGEST >> 20} MiB. Break it into lines or records."
+                )
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -159,7 +196,7 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[Place, Any]]:
-    for number, text in _text_lines(path):
+    for number, text in text_lines(path):
         if text.strip():
             place = Place(path, number)
             try:
@@ -202,7 +239,7 @@ def _json(path: Path) -> Iterator[tuple[Place, Any]]:
                     continue
             # As much again as there is keeps the retries linear in all.
             try:
-                more = "" if len(text) - at > _LONGEST else file.read(max(_CHUNK, len(text) - at))
+                more = "" if len(text) - at > LONGEST else file.read(max(_CHUNK, len(text) - at))
             except UnicodeDecodeError:
                 raise Place(path, line).wrong(
                     "here, or not far below, is text that is not UTF-8. Save the file as UTF-8."
@@ -218,8 +255,8 @@ def _json(path: Path) -> Iterator[tuple[Place, Any]]:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]:
-    csv.field_size_limit(_LONGEST)
-    reader = csv.reader((text for _, text in _text_lines(path)), delimiter=delimiter, strict=True)
+    csv.field_size_limit(LONGEST)
+    reader = csv.reader((text for _, text in text_lines(path)), delimiter=delimiter, strict=True)
     before = 0
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -241,14 +278,16 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]
         raise Place(path, before + 1).wrong(f"not a table: {error}.") from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[Place, Any]]:
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROW_GROUP):
+            known = set(columns) <= set(file.schema_arrow.names)
+            wanted = list(columns) if columns and known else None
+            for batch in file.iter_batches(batch_size=ROW_GROUP, columns=wanted):
                 for record in batch.to_pylist():
                     number += 1
                     yield Place(path, number, "row"), record

@@ -69,7 +69,8 @@ def load(record: StepRecord, folder: Path) -> Artifact:
     if record.kind == "model":
         local = folder / str(result["path"])
         path = str(local.resolve()) if local.exists() else str(result["path"])
-        return Model(path, identity, result["prompt_format"])
+        made = record.digest if "files" in result else str(result.get("digest", ""))
+        return Model(path, identity, result["prompt_format"], digest=made)
     if record.kind == "metrics":
         content = json.loads((folder / step_record.METRICS).read_text(encoding="utf-8"))
         return Metrics(content["values"], content["items"], identity)

@@ -31,6 +31,7 @@ from woolgather.arguments import (
     expected_of,
     placeholder,
     result_kind,
+    row_kind,
 )
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
@@ -209,6 +210,10 @@ class Run:
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
+    def given(self, name: str) -> bool:
+        """Whether this step's result was handed in (--given): what only it needs can be left out."""
+        return name in self._given
+
     def engine(self, model: Model) -> Any:
         """A handle on `model` for a step's arguments; no model is loaded before a step asks it."""
         return EngineHandle(model, self._options)
@@ -244,7 +249,7 @@ class Run:
             },
         }
         if name in self._given:
-            return self._take_given(name, kind, payload)
+            return self._take_given(name, op, kind, payload)
         identity = fingerprint(payload)
         folder = self.dir / step_record.step_dir(name, identity)
         inputs = {a.fingerprint: self._index.get(a.fingerprint) for a in artifacts_in(bound)}
@@ -439,11 +444,7 @@ class Run:
                     return
                 yield row if row.id else dataclasses.replace(row, id=f"{identity[:12]}-{index:06d}")
 
-        shape: Literal["example", "pair"] = (
-            "pair"
-            if "PreferencePair" in str(inspect.signature(op).return_annotation)
-            else "example"
-        )
+        shape = row_kind(op)
         aside: Counter[str] = Counter()
         total = used = 0
         for row in write_rows(rows(), attempt, shape):
@@ -455,7 +456,7 @@ class Run:
             self.progress.rows(name, used, total)
         return Dataset(attempt, identity, used, shape, tuple(views)), aside, total
 
-    def _take_given(self, name: str, kind: Kind, payload: JSON) -> Any:
+    def _take_given(self, name: str, op: Callable[..., Any], kind: Kind, payload: JSON) -> Any:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
         from woolgather import inputs
 
@@ -465,8 +466,9 @@ class Run:
         if kind == "model":
             made: Artifact = inputs.open_model(source)
         else:
+            stem = name.replace("/", "-")
             made = inputs.open_dataset(
-                source, self.inputs_dir, name.replace("/", "-"), needs_response=False
+                source, self.inputs_dir, stem, needs_response=False, kind=row_kind(op)
             )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
@@ -484,7 +486,8 @@ class Run:
             result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
         else:
             assert isinstance(made, Model)
-            result = {"path": made.path, "prompt_format": made.prompt_format}
+            form = made.prompt_format
+            result = {"path": made.path, "prompt_format": form, "digest": made.digest}
         record = StepRecord(
             step=name,
             op=payload["op"],
@@ -573,6 +576,9 @@ class Scope:
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
         return self.run.rows(self.prefix + name, source, **how)
+
+    def given(self, name: str) -> bool:
+        return self.run.given(self.prefix + name)
 
     def engine(self, model: Model) -> Any:
         return self.run.engine(model)

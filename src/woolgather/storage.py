@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +172,19 @@ def write_json(path: Path, value: Any) -> None:
 
 def digest(path: Path) -> str:
     """sha256 of a file, or of the names and digests of the files in a directory."""
-    sha = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            sha.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
-    else:
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                sha.update(block)
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest_of({f.relative_to(path).as_posix(): digest(f) for f in files})
+    sha = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """`digest` of a directory, from that of each file in it, in the order of their paths."""
+    sha = hashlib.sha256()
+    for name, inner in files.items():
+        sha.update(f"{name}\0{inner}\n".encode())
     return sha.hexdigest()

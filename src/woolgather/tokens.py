@@ -11,12 +11,17 @@ saved with every model trained from it, so that plain transformers renders what 
 that cannot be done, an explicit empty system turn is sent. Templates that refuse a system turn
 (Gemma's first) get its text at the head of the first user turn.
 
+A method may want system lines with every question its model is asked. `Renderer.save(system=...)`
+puts them into the template as its default, in a form that is recognised when it is read again, so
+that they are sent here and by plain transformers alike whenever the caller gives no system turn.
+
 transformers is imported when a Renderer is made, never with this module.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -35,6 +40,18 @@ _U, _S, _A = "Quxuserquz", "Quxsystemquz", "Quxreplyquz"
 _EMPTY_SYSTEM = (
     "{%- if messages and messages[0]['role'] != 'system' -%}"
     "{%- set messages = [{'role': 'system', 'content': ''}] + messages -%}{%- endif -%}"
+)
+_DEFAULT = re.compile(r'\A\{%- set woolgather_system = ("(?:[^"\\]|\\.)*") -%\}')
+"""How a template begins that has system lines of ours; the text is a JSON string."""
+_PUT_SYSTEM = (
+    "{%- if messages and messages[0]['role'] != 'system' -%}"
+    "{%- set messages = [{'role': 'system', 'content': woolgather_system}] + messages -%}"
+    "{%- endif -%}"
+)
+_FOLD_SYSTEM = (
+    "{%- if messages and messages[0]['role'] == 'user' -%}"
+    "{%- set messages = [{'role': 'user', 'content': woolgather_system + '\\n\\n' "
+    "+ messages[0]['content']}] + messages[1:] -%}{%- endif -%}"
 )
 
 
@@ -55,6 +72,8 @@ class Renderer:
         self.has_own_template = bool(own)
         self.eos_token: str = base_end_token(self.tokenizer)
         template = own or _default_template(self.tokenizer, bool(self._start))
+        self.system, template = default_system_of(template)
+        """System lines that are sent when no system turn is given; empty for none."""
         self.folds_system = not _takes_system(lambda m: self._render(template, m, False))
         if not self.folds_system:
             template = without_default_system(
@@ -93,6 +112,8 @@ class Renderer:
         if not messages:
             raise InputError("a conversation without a message cannot be rendered")
         opened = list(messages)
+        if self.system and opened[0].role != "system":
+            opened.insert(0, Message("system", self.system))
         begun = opened.pop().content if opened[-1].role == "assistant" else ""
         rows = [{"role": m.role, "content": m.content} for m in opened]
         if self.folds_system and rows and rows[0]["role"] == "system":
@@ -139,10 +160,13 @@ class Renderer:
         anchor = self._plain_ids("\n")
         return self.decode([*anchor, *ids])[len(self.decode(anchor)) :]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, system: str = "") -> None:
         """Writes tokenizer, template and a generation config that stops at our end tokens into a
-        model's directory. Sampling defaults of the model we came from are kept."""
-        self.tokenizer.chat_template = self.template
+        model's directory. Sampling defaults of the model we came from are kept. `system` are lines
+        for every conversation without a system turn; empty keeps those there are."""
+        self.tokenizer.chat_template = with_default_system(
+            self.template, system or self.system, folds=self.folds_system
+        )
         self.tokenizer.eos_token = self.eos_token
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.eos_token
@@ -266,6 +290,26 @@ def without_default_system(
         if whole and render(cut, user) == wanted and render(cut, full) == explicit:
             return cut
     return _EMPTY_SYSTEM + template
+
+
+def with_default_system(template: str, system: str, *, folds: bool = False) -> str:
+    """The template, changed so that `system` is its system turn when none is given; `folds` puts
+    the text at the head of the first user turn instead. Unchanged for an empty text."""
+    if not system:
+        return template
+    text = json.dumps(system, ensure_ascii=False)
+    put = _FOLD_SYSTEM if folds else _PUT_SYSTEM
+    return f"{{%- set woolgather_system = {text} -%}}{put}{template}"
+
+
+def default_system_of(template: str) -> tuple[str, str]:
+    """(system, template): what `with_default_system` was given; an empty text for any other."""
+    if not (match := _DEFAULT.match(template)):
+        return "", template
+    rest = template[match.end() :]
+    for put in (_PUT_SYSTEM, _FOLD_SYSTEM):
+        rest = rest.removeprefix(put)
+    return str(json.loads(match.group(1))), rest
 
 
 def _escaped(text: str) -> str:

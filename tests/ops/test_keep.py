@@ -132,3 +132,36 @@ def test_limit_and_random() -> None:
     assert first == reasons(rows, KeepRule(by="random", limit=4), seed=1)
     assert first != reasons(rows, KeepRule(by="random", limit=4), seed=2)
     assert Counter(reasons(rows, KeepRule(by="all"), limit=3))[None] == 3
+
+
+def test_at_least_includes_its_bound() -> None:
+    rows = [row(0, curation=5), row(1, curation=4.5), row(2, curation=None)]
+    five = Assessor(kind="rubric", scope="across", scale=(1, 5), verdicts=("curation",))
+    for rule, wanted in (
+        (KeepRule(by="threshold", at_least=5), [None, "below_threshold", "unreadable"]),
+        (KeepRule(by="auto", at_least=4.5), [None, None, "unreadable"]),
+    ):
+        assert reasons(rows, rule, assessor=five) == wanted
+
+
+def test_a_threshold_is_taken_as_rows_stream_by() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Example]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield row(taken, curation=taken % 6)
+
+    named = Assessor(kind="rubric", scope="across", scale=(1, 5), verdicts=("curation",))
+    stream = keep(endless(), rule=KeepRule(by="threshold", at_least=5), assessor=named)
+    assert sum(next(stream).set_aside is None for _ in range(60)) == 10
+    assert taken == 60
+
+
+def test_a_random_choice_is_the_same_whether_rows_are_held_or_stream() -> None:
+    rows = [row(i, quality=i) for i in range(50)]
+    rule = KeepRule(by="random")
+    held = reasons(iter(rows), rule, limit=9, seed=4)  # type: ignore[arg-type]
+    assert held.count(None) == 9
+    assert reasons(rows, rule, limit=9, seed=4) == held

@@ -53,3 +53,11 @@ def test_the_plan_counts_the_weights(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"x" * 1000)
     assert merge.__expects__(Model(str(tmp_path))).disk_bytes == 1000
     assert merge.__expects__(Model("some/model@abc")).disk_bytes == 0
+
+
+def test_system_lines_reach_the_trainer_and_only_if_there_are_any(tmp_path):
+    base = Model("fake", "f")
+    lined = merge(base, trainer=FakeTrainer(), out=tmp_path / "a", system="Be kind.")
+    assert read_stamp(lined)["config"]["system"] == "Be kind."
+    plain = merge(base, trainer=FakeTrainer(), out=tmp_path / "b")
+    assert "system" not in read_stamp(plain)["config"]

@@ -132,3 +132,16 @@ def test_an_unmeasured_model_stops_nothing_and_is_not_chosen() -> None:
 def test_the_plan_walks_to_the_last_iteration() -> None:
     assert should_stop.__expects__([1, 2], patience=1).value is False  # type: ignore[attr-defined]
     assert select_model.__expects__([1, 2, 3]).value == 2  # type: ignore[attr-defined]
+
+
+def test_of_variants_the_best_goes_on() -> None:
+    from woolgather.ops.select import best_of
+
+    def scored(share: float) -> Metrics:
+        items = {f"p{i}": float(i < 10 * share) for i in range(10)}
+        return Metrics({"probe_seeds": [1, 2]}, {"probes:1": items, "probes:2": items})
+
+    variants = [scored(0.3), scored(0.6), scored(0.6)]
+    assert best_of(variants).value == 1
+    assert best_of(variants, by="last").value == 2
+    assert best_of([Metrics({}, {}), Metrics({}, {})]).value == 1

@@ -6,12 +6,16 @@ from woolgather.artifacts import Model
 from woolgather.errors import ConfigError
 from woolgather.fingerprint import canonical, fingerprint
 from woolgather.training.job import (
+    DPO_FIXED,
+    DPO_OURS,
     EXECUTION_ARGS,
     FIXED,
     OURS,
     STAMP,
+    DpoOptions,
     LoraOptions,
     SftOptions,
+    TrainJob,
     check_args,
     held_back,
     is_fake,
@@ -37,6 +41,7 @@ def test_what_a_paper_would_report_is_identity_and_how_it_runs_is_not():
         {"precision": "float32"},
         {"lora": None},
         {"lora": LoraOptions(r=16)},
+        {"lora": LoraOptions(four_bit=True)},
         {"max_updates": 5},
         {"validation": 0},
         {"max_rows": 3000},
@@ -75,6 +80,28 @@ def test_known_fields_are_those_of_the_installed_config():
     assert known_args() == fields
     assert fields >= (FIXED | OURS.keys() | EXECUTION_ARGS)
     assert not (FIXED | OURS.keys()) & EXECUTION_ARGS
+    pairs = {f.name for f in dataclasses.fields(trl.DPOConfig)}
+    assert known_args("DPOConfig") == pairs
+    assert pairs >= (DPO_FIXED | DPO_OURS.keys() | OURS.keys() | EXECUTION_ARGS)
+
+
+def test_each_kind_of_training_has_its_own_fields():
+    assert DpoOptions(args={"label_smoothing": 0.1}).args
+    with pytest.raises(ConfigError, match="no such field in SFTConfig"):
+        SftOptions(args={"label_smoothing": 0.1})
+    with pytest.raises(ConfigError, match=r"args\.beta: set `beta` instead"):
+        DpoOptions(args={"beta": 1})
+    with pytest.raises(ConfigError, match=r"lora\.four_bit: in 4 bits the opponent"):
+        DpoOptions(lora=LoraOptions(four_bit=True))
+    with pytest.raises(ConfigError, match=r"args\.sync_ref_model is set by woolgather"):
+        DpoOptions(args={"sync_ref_model": True})
+
+
+def test_a_job_knows_its_options():
+    job = TrainJob("dpo", Model("fake"), config=DpoOptions(beta=5.0).model_dump(mode="json"))
+    assert isinstance(job.options, DpoOptions)
+    assert (job.options.beta, job.trains) == (5.0, True)
+    assert not TrainJob("merge", Model("fake")).trains
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,10 +19,12 @@ from woolgather.artifacts import Model
 from woolgather.errors import ConfigError, DiskError, TrainingError
 from woolgather.fingerprint import canonical
 from woolgather.ops.merge import merge
+from woolgather.ops.prefer import dpo
 from woolgather.ops.train import encode, sft, write_tokens
-from woolgather.records import Example
+from woolgather.records import Example, PreferencePair
+from woolgather.storage import digest
 from woolgather.training import files, open_trainer
-from woolgather.training.job import CURVES, RESULT, SftOptions, TrainJob
+from woolgather.training.job import CURVES, RESULT, DpoOptions, SftOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 
 pytest.importorskip("trl")
@@ -364,6 +367,47 @@ def test_a_checkpoint_fits_the_same_job_only(job):
     assert _identity(TrainJob("sft", job.start, job.data, other, 1)) != _identity(job)
     assert _identity(TrainJob("sft", job.start, job.data, config, 2)) != _identity(job)
     assert _identity(TrainJob("sft", Model("another"), job.data, config, 1)) != _identity(job)
+
+
+PAIRS = [
+    PreferencePair(instruction=row.instruction, chosen="the fox", rejected="brown " * (1 + n % 3))
+    for n, row in enumerate(ROWS)
+]
+
+
+def preferred(start: Model, out: Path, reference: Model | None = None) -> Model:
+    config = DpoOptions(learning_rate=2e-3, max_updates=6, batch_size=8, precision="float32")
+    trainer = LocalTrainer(cpu=True, threads=1)
+    return dpo(
+        PAIRS, start=start, reference=reference or start, config=config, trainer=trainer, out=out
+    )
+
+
+def test_preferences_are_learned_from_the_merged_opponent_and_no_other(start, tmp_path):
+    """Two iterations as a recipe has them: train, merge, train from the merged model against it."""
+    first = preferred(start, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    merged = merge(first, trainer=LocalTrainer(threads=1), out=tmp_path / "b")
+    opponent = replace(merged, fingerprint="p1", digest=digest(Path(merged.path)))
+    second = preferred(opponent, tmp_path / "c")
+    for out in (tmp_path / "a", tmp_path / "c"):
+        told = result(out)
+        assert told["margin_at_start"] == 0
+        assert told["margin"] > 0
+    assert "Margin" in [view.title for view in second.views]
+    wrong = replace(opponent, digest=digest(Path(start.path)))
+    with pytest.raises(ConfigError, match="does not hold the weights that the opponent"):
+        preferred(wrong, tmp_path / "d")
+
+
+def test_a_checkpoint_fits_the_same_opponent_only(job):
+    config = DpoOptions().model_dump(mode="json")
+    one, other = Model("one", "one"), Model("other", "other")
+    first, again, second = (
+        _identity(TrainJob("dpo", job.start, job.data, config, 1, model))
+        for model in (one, one, other)
+    )
+    assert first == again != second
 
 
 class Scripted(LocalTrainer):

@@ -15,8 +15,10 @@ from woolgather.artifacts import Model
 from woolgather.errors import ConfigError
 from woolgather.ops.train import encode, write_tokens
 from woolgather.records import Example
-from woolgather.training import files, worker
+from woolgather.training import files
 from woolgather.training.job import RESULT, LoraOptions, SftOptions
+from woolgather.training.worker import program, setup, sft
+from woolgather.training.worker.speed import Dropout
 
 ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(12)]
 OPTIONS = SftOptions(
@@ -49,7 +51,7 @@ def run(start: Path, out: Path, *, micro: int = 0, kind: str = "sft", **changes)
         "resume": None,
     }
     (out / files.JOB).write_text(json.dumps(job))
-    return worker.main([str(out / files.JOB)])
+    return program.main([str(out / files.JOB)])
 
 
 def losses(out: Path) -> list[float]:
@@ -71,7 +73,7 @@ def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):
 
 def test_the_faster_loss_is_the_plain_one(tiny_model, tmp_path, monkeypatch):
     assert run(tiny_model, tmp_path / "fast") == 0
-    monkeypatch.setattr(worker, "faster_on_cpu", lambda model, low: None)
+    monkeypatch.setattr(setup, "faster_on_cpu", lambda model, low: None)
     monkeypatch.setattr(trl.trainer.utils, "_use_triton", lambda device: False)
     assert run(tiny_model, tmp_path / "plain") == 0
     assert losses(tmp_path / "fast") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
@@ -130,7 +132,7 @@ def test_memory_that_runs_out_is_told_apart(tiny_model, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
-    monkeypatch.setattr(worker.UpdateTrainer, "train", full)
+    monkeypatch.setattr(sft.UpdateTrainer, "train", full)
     assert run(tiny_model, tmp_path / "out") == 1
     assert error(tmp_path / "out")["kind"] == "memory"
     assert not (tmp_path / "out" / RESULT).exists()
@@ -149,10 +151,10 @@ def test_a_full_disk_is_told_apart_also_when_there_is_no_room_to_tell(
     def full(*args, **kwargs):
         raise sign
 
-    monkeypatch.setattr(worker.UpdateTrainer, "train", full)
+    monkeypatch.setattr(sft.UpdateTrainer, "train", full)
     assert run(tiny_model, tmp_path / "out") == 1
     assert error(tmp_path / "out")["kind"] == "disk"
-    monkeypatch.setattr(worker, "write_json", full)
+    monkeypatch.setattr(program, "write_json", full)
     if isinstance(sign, OSError):
         assert run(tiny_model, tmp_path / "silent") == 1
         assert not (tmp_path / "silent" / files.ERROR).exists()
@@ -160,7 +162,7 @@ def test_a_full_disk_is_told_apart_also_when_there_is_no_room_to_tell(
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
     torch.manual_seed(0)
-    dropout = worker.Dropout(0.25)
+    dropout = Dropout(0.25)
     x = torch.ones(1000, 100, requires_grad=True)
     y = dropout(x)
     assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
@@ -172,7 +174,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     assert torch.equal(dropout(x), y)
     assert not torch.equal(dropout(x), y)
     assert dropout.eval()(x) is x
-    assert worker.Dropout(0.0)(x) is x
+    assert Dropout(0.0)(x) is x
 
 
 def test_sampling_defaults_that_only_warn_are_left_out(tmp_path):
@@ -194,9 +196,20 @@ def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypa
         "data": str(tmp_path / "data"),
         "config": OPTIONS.model_dump(mode="json"),
         "seed": 1,
+        "digest": "d",
         "execution": {"cpu": True, "processes": 2},
     }
     with pytest.raises(
         ConfigError, match="2 processes were asked for, and there are devices for 1"
     ):
-        worker.train(job, tmp_path)
+        sft.train(job, tmp_path)
+
+
+def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path):
+    from woolgather.ops.train import _views
+
+    lora = {"r": 4, "dropout": 0, "four_bit": True}
+    assert run(tiny_model, tmp_path / "a", lora=lora, max_updates=1) == 0
+    told = json.loads((tmp_path / "a" / RESULT).read_text())["execution"]
+    assert "GPUs" in told["not_in_four_bits"]
+    assert any(v.title == "Base not in 4 bits" for v in _views(tmp_path / "a", OPTIONS, 0, {}))

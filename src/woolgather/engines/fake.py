@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from woolgather.artifacts import Model
@@ -59,6 +60,7 @@ _WORDS = [
     "olive",
     "paper",
 ]
+_OPEN_ITEM = re.compile(r"(?:^|\n)(?:assistant: )?(\d+)\.$")
 
 
 class FakeEngine:
@@ -124,8 +126,13 @@ def text_of(prompt: Prompt) -> str:
 
 
 def hashed_text(prompt: str, sampling: Sampling) -> str:
-    """A few words that follow from the request and nothing else."""
+    """A few words that follow from the request and nothing else; items where a list is open."""
     rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
+    if number := _OPEN_ITEM.search(prompt):
+        # A list of short items is gone on with as one.
+        first = int(number[1])
+        pairs = [f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}" for _ in range(rng.randint(4, 10))]
+        return "\n".join([pairs[0], *(f"{first + i}. {p}" for i, p in enumerate(pairs) if i)])
     return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(4, 24)))
 
 

@@ -1,7 +1,9 @@
 """Which rated rows go into training: one rule, its reasons on the rows it leaves out.
 
-A verdict that could not be read is never kept. Rules that need a scale refuse scores without one;
-those that compare prompts with each other refuse an assessor that was hired within prompts only.
+A verdict that could not be read is never kept. A threshold, and a random choice from rows whose
+number is known, are taken as rows stream by; the other rules hold all rows. Rules that need a scale
+refuse scores without one; those that compare prompts with each other refuse an assessor that was
+hired within prompts only.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from typing import Any, Literal
 
 from pydantic import Field
@@ -43,6 +45,8 @@ class KeepRule(Options):
     ablations; random and all rate nothing."""
     above: float = 8.0
     """threshold: every verdict must be greater than this."""
+    at_least: float | None = None
+    """threshold: every verdict must reach this, instead of exceeding `above`."""
     on: tuple[str, ...] = ()
     """threshold, fraction: the verdicts that count, e.g. ["quality"]; empty: all."""
     fraction: float = Field(default=0.5, gt=0, le=1)
@@ -89,6 +93,12 @@ def keep(
     `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
     hired = assessor_of(assessor)
     by = _resolved(rule, hired)
+    bound = min((b for b in (rule.limit, limit) if b), default=None)
+    asked = rule.on or hired.verdicts
+    if (by == "threshold" and asked and not bound) or (
+        by in ("random", "all") and isinstance(rows, Sized)
+    ):
+        return (yield from _streamed(rows, by, rule, asked, bound, seed))
     given = list(rows)
     names = sorted({name for row in given for name in row.verdicts})
     reasons: list[str | None] = [None] * len(given)
@@ -100,14 +110,48 @@ def keep(
                 reasons[i] = "unreadable"
     chooser = _RULES[by]
     chooser(given, reasons, rule, engine, random.Random(seed))
-    _limit(reasons, min((b for b in (rule.limit, limit) if b), default=None), seed)
+    _limit(reasons, bound, seed)
     counts: Counter[str] = Counter()
     for row, reason in zip(given, reasons, strict=True):
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
-    kept = reasons.count(None)
-    return _views(given, names, rule, by, kept, counts)
+    found: dict[str, list[float]] = {}
+    for row in given:
+        _note(row, found)
+    return _views(len(given), found, rule, by, counts)
+
+
+def _streamed(
+    rows: Iterable[Example], by: str, rule: KeepRule, asked: Sequence[str], bound: int | None,
+    seed: int,
+) -> Generator[Example, None, list[View]]:  # fmt: skip
+    """Each row decided by itself, or by its number."""
+    over: list[str | None] = []
+    if by != "threshold" and isinstance(rows, Sized) and bound is not None:
+        over = [None] * len(rows)
+        _limit(over, bound, seed)
+    counts: Counter[str] = Counter()
+    scores: dict[str, list[float]] = {}
+    total = 0
+    for row in rows:
+        reason = over[total] if over else None
+        total += 1
+        _note(row, scores)
+        if by == "threshold":
+            found = [row.verdicts[n].score if n in row.verdicts else None for n in asked]
+            reason = "unreadable" if None in found else None
+            reason = reason or (None if _reaches(row, rule) else "below_threshold")
+        if reason:
+            counts[reason] += 1
+        yield set_aside(row, reason) if reason else row
+    return _views(total, scores, rule, by, counts)
+
+
+def _note(row: Example, scores: dict[str, list[float]]) -> None:
+    for name, verdict in row.verdicts.items():
+        if verdict.score is not None:
+            scores.setdefault(name, []).append(verdict.score)
 
 
 def _resolved(rule: KeepRule, hired: Assessor) -> str:
@@ -121,7 +165,7 @@ def _resolved(rule: KeepRule, hired: Assessor) -> str:
     scaled = hired.scale or hired.kind in ("rubric", "expected", "none")
     if rule.by == "threshold" and not scaled:
         raise ConfigError(
-            f"keep.by=threshold: the assessor {hired.kind} has no scale that {rule.above:g} could be "
+            f"keep.by=threshold: the assessor {hired.kind} has no scale for a threshold to be "
             "on. Use keep.by=fraction (across prompts) or keep.by=best_of_n (respond.samples > 1)."
         )
     if rule.by in ("threshold", "fraction") and hired.fit is not None and hired.scope == "within":
@@ -136,9 +180,15 @@ def _threshold(
     rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
 ) -> None:
     for i, row in enumerate(rows):
-        names = rule.on or tuple(row.verdicts)
-        if reasons[i] is None and any(_score(row, name) <= rule.above for name in names):
+        if reasons[i] is None and not _reaches(row, rule):
             reasons[i] = "below_threshold"
+
+
+def _reaches(row: Example, rule: KeepRule) -> bool:
+    scores = [_score(row, name) for name in rule.on or tuple(row.verdicts)]
+    if rule.at_least is not None:
+        return all(score >= rule.at_least for score in scores)
+    return all(score > rule.above for score in scores)
 
 
 def _score(row: Example, name: str) -> float:
@@ -282,23 +332,17 @@ def _limit(reasons: list[str | None], bound: int | None, seed: int) -> None:
 
 
 def _views(
-    rows: Sequence[Example],
-    names: Sequence[str],
-    rule: KeepRule,
-    by: str,
-    kept: int,
-    counts: Counter[str],
+    total: int, scores: dict[str, list[float]], rule: KeepRule, by: str, counts: Counter[str]
 ) -> list[View]:
-    views = [funnel(f"Kept by {by}", [("rated", len(rows)), ("kept", kept)], counts)]
-    scores = {
-        name: [v.score for r in rows if (v := r.verdicts.get(name)) and v.score is not None]
-        for name in names
-    }
+    kept = total - counts.total()
+    views = [funnel(f"Kept by {by}", [("rated", total), ("kept", kept)], counts)]
+    scores = {name: scores[name] for name in sorted(scores)}
     if any(scores.values()):
         share = ""
-        if by == "threshold" and rows:
-            share = (
-                f"High quality (all above {rule.above:g}): {100 * kept / len(rows):.1f} % of rows."
+        if by == "threshold" and total:
+            bound = (
+                f"above {rule.above:g}" if rule.at_least is None else f"{rule.at_least:g} or more"
             )
+            share = f"High quality (all {bound}): {100 * kept / total:.1f} % of rows."
         views.append(histogram("Scores", scores, x="score", note=share))
     return views

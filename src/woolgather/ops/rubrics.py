@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,7 @@ from woolgather.prompts import Template, fill, load
 from woolgather.records import Example, question
 
 Style = Literal["full", "simple", "icl"]
+Read = Literal["first_score", "last_line_score", "last_line_number"]
 FIELDS = frozenset({"question", "instruction", "input", "response"})
 STYLES: Mapping[Style, Mapping[str, str]] = {
     "full": {"quality": "rubric-quality", "following": "rubric-following"},
@@ -44,8 +45,9 @@ class Rubric(Options):
     """Worst score."""
     high: float = 10
     """Best score."""
-    read: Literal["first_score", "last_line_score"] = "first_score"
-    """first_score: the reply begins with it; last_line_score: reasons first, the score last."""
+    read: Read = "first_score"
+    """first_score: the reply begins with it; last_line_score: reasons first, the last line begins
+    with the score; last_line_number: the score is anywhere on the last line."""
 
     @model_validator(mode="after")
     def _check(self) -> Rubric:
@@ -88,6 +90,13 @@ def rubric(name: str, template: str) -> Rubric:
             f"template {template}: a rubric must show the response. Add the field {{{{response}}}}."
         )
     return Rubric(name=name, template=loaded)
+
+
+def curation_rubric(template: str = "rubric-curation") -> Rubric:
+    """Five levels of a text as an assistant's answer, reasons first and the score on the last line
+    (instruction backtranslation, arXiv 2308.06259)."""
+    asked = rubric("curation", template)
+    return asked.model_copy(update={"low": 1.0, "high": 5.0, "read": "last_line_number"})
 
 
 def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -> Prompt:
@@ -146,7 +155,7 @@ def read_score(
     reply: str,
     low: float,
     high: float,
-    read: Literal["first_score", "last_line_score"] = "first_score",
+    read: Read = "first_score",
 ) -> float | None:
     """The one score that a reply states, or None where it states none on this scale.
 
@@ -155,7 +164,15 @@ def read_score(
     of this scale's top in running text ("I would give it 7/10"), if all such agree. None: a range
     ("7-8"), several numbers ("10, 2"), a numbered list, another scale ("4/5"), a number outside
     `low`..`high`, prose.
+
+    With last_line_number only the last line counts, and a number anywhere on it (see
+    `literal_score`).
     """
+    if read == "last_line_number":
+        literal = literal_score(reply)
+        if literal is None or (literal.of is not None and literal.of != high):
+            return None
+        return literal.value if low <= literal.value <= high else None
     text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", reply.strip()))
     if read == "last_line_score":
         last = text.rpartition("\n")[2]
@@ -166,6 +183,43 @@ def read_score(
     if match := _HEAD.match(text):
         return _value(match, low, high)
     return _anywhere(text, low, high)
+
+
+class Literally(NamedTuple):
+    """A number as a reply states it, on whatever scale."""
+
+    value: float
+    of: float | None = None
+    """The scale's top where the reply names it: 5 in "4/5"."""
+
+
+_ANY = r"(?<![\w.,/])(?P<score>(?:(?<![\w)])-)?[0-9]+(?:[.,][0-9]+)?)(?![\w]|[.,][0-9])"
+_TOP = r"(?:\s*[*_`]*\s*(?:/|out\s+of)\s*[*_`]*(?P<of>[0-9]+(?:\.[0-9]+)?)(?![\w%]))?"
+_NO_RANGE = r"(?!\s*(?:[-–—]|to\b|or\b|,)\s*[0-9])"
+_ON_LINE = re.compile(_ANY + _TOP, re.IGNORECASE)
+_NAMED = re.compile(
+    rf"\b(?:score|rating|grade|level)\b(?:\s+(?:is|of))?[\s*_`\"':=–—<(\[-]{{0,8}}{_ANY}{_TOP}{_NO_RANGE}",
+    re.IGNORECASE,
+)
+_VERY_END = re.compile(rf"{_ANY}{_TOP}[\s.*_`)\]>\"']*\Z", re.IGNORECASE)
+
+
+def literal_score(reply: str, *, strict: bool = False) -> Literally | None:
+    """The number that the last line of a reply states, in range or not; None where it states none.
+
+    Lenient: one called a score, a rating, a grade or a level, the last of these; else the only
+    number there is ("5", "5.", "5/5", "I give it 4"). `strict`: it must also be the very end of the
+    reply. Several numbers, or a range, state none.
+    """
+    last = reply.strip().rpartition("\n")[2]
+    found = list(_NAMED.finditer(last))[-1:] or list(_ON_LINE.finditer(last))
+    if len({(m["score"], m["of"]) for m in found}) != 1:
+        return None
+    if strict and not ((end := _VERY_END.search(last)) and end["score"] == found[-1]["score"]):
+        return None
+    match = found[-1]
+    top = match["of"]
+    return Literally(float(match["score"].replace(",", ".")), float(top) if top else None)
 
 
 def _at_start(line: str, low: float, high: float) -> float | None:

@@ -18,6 +18,11 @@ from woolgather.views import table
 By = Literal["probes", "heldout", "last"]
 
 
+def label(index: int, names: Sequence[str] = ()) -> str:
+    """What measure `index` is called: the base, then `names`, or the iterations where there are none."""
+    return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
+
+
 def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
     """The name in `measure.items` that `by` speaks of; for probes that of the selecting seed
     (`which` 0) or of the reporting one (1). None where it was not measured."""
@@ -52,8 +57,14 @@ def _go_on(measures: Sequence[Metrics], **_: Any) -> Expected:
 
 
 @expects(_go_on)
-def should_stop(measures: Sequence[Metrics], *, patience: int | None, by: By = "probes") -> Choice:
-    """True when the last `patience` iterations brought no better one.
+def should_stop(
+    measures: Sequence[Metrics],
+    *,
+    patience: int | None,
+    by: By = "probes",
+    names: Sequence[str] = (),
+) -> Choice:
+    """True when the last `patience` iterations (or stages, by their `names`) brought no better one.
 
     `measures[0]` is the base's. None, or `by="last"`, never stops.
     """
@@ -65,8 +76,9 @@ def should_stop(measures: Sequence[Metrics], *, patience: int | None, by: By = "
         return Choice(False, f"{by} not measured")
     best = max(known, key=lambda pair: (pair[0], -pair[1]))
     since = len(measures) - 1 - best[1]
-    where = "the base" if best[1] == 0 else f"iter{best[1] - 1}"
-    why = f"best on {by} so far: {where} ({best[0]:.3f}), {since} iterations ago"
+    where = label(best[1], names) if best[1] else "the base"
+    ago = f"{since} {'stages' if names else 'iterations'} ago"
+    why = f"best on {by} so far: {where} ({best[0]:.3f}), {ago}"
     return Choice(since >= patience, why)
 
 
@@ -75,8 +87,11 @@ def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
 
 
 @expects(_longest)
-def select_model(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
-    """Index of the result among the measured models; 0 is the base.
+def select_model(
+    measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
+) -> Choice:
+    """Index of the result among the measured models; 0 is the base. `names` are those of the others,
+    iterations where not given.
 
     By "probes" or "heldout" the best of those whose paired interval against the base is above
     zero, the earlier of equal ones; by "last" the last, whatever it is worth.
@@ -91,10 +106,30 @@ def select_model(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
         if gain is not None and gain.low > 0:
             qualified.append((gain.value, -index))
         shown = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else ""
-        name = "base" if index == 0 else f"iter{index - 1}"
-        rows.append([name, None if score is None else round(score, 3), shown])
+        rows.append([label(index, names), None if score is None else round(score, 3), shown])
     chosen = -max(qualified)[1] if qualified else 0
     views = (table(f"Selection on {by}", ["model", by, "against the base"], rows),)
     if not qualified:
         return Choice(0, f"no candidate is better than the base on {by}", views=views)
-    return Choice(chosen, f"iter{chosen - 1} is the best that is better than the base", views=views)
+    why = f"{label(chosen, names)} is the best that is better than the base"
+    return Choice(chosen, why, views=views)
+
+
+def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
+    return Expected(value=0)
+
+
+@expects(_any)
+def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
+    """Index of the measure with the highest mean, the first of equal ones; by "last" the last.
+
+    For variants of one training, which differ in a setting: none is the base."""
+    if by == "last":
+        return Choice(len(measures) - 1, "the last one, as asked")
+    scores = [mean(measure, by) for measure in measures]
+    known = [i for i, score in enumerate(scores) if score is not None]
+    if not known:
+        return Choice(len(measures) - 1, f"{by} not measured: the last one")
+    best = max(known, key=lambda i: (scores[i], -i))
+    told = ", ".join("-" if s is None else f"{s:.3f}" for s in scores)
+    return Choice(best, f"{by} of the variants: {told}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
-from woolgather.ops.select import difference, item_key, mean
+from woolgather.ops.select import difference, item_key, label, mean
 from woolgather.statistics import Estimate, mean_interval
 from woolgather.views import View, curve, table
 
@@ -35,11 +35,12 @@ def summarize(
     rated: Sequence[Sized] = (),
     kept: Sequence[Sized] = (),
     portraits: Sequence[Metrics] = (),
+    names: Sequence[str] = (),
 ) -> Metrics:
     """The run's sentence and table, on the reporting probe seed.
 
-    `measures[0]` is the base's, `measures[t + 1]` that of iteration t; `controls` are named, such as
-    "seeds alone", "random rows", "few-shot base", measured by `evaluate` like the others. Values:
+    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
+    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
     `sentence`, `verdict` and `difference` against the best control (or the base where there is no
     control), `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not
     measured). `rated`, `kept` and `portraits`, one an iteration, are drawn: the
@@ -55,7 +56,7 @@ def summarize(
     best = max(known, key=known.__getitem__) if known else next(iter(rivals))
     gain = difference(result, rivals[best], by, 1)
     over_base = difference(result, measures[0], by, 1)
-    name = f"iter{index - 1}" if index else "the base itself"
+    name = label(index, names) if index else "the base itself"
     values: dict[str, Any] = {
         "sentence": _sentence(name, index, by, best, gain, over_base, bool(controls)),
         "verdict": verdict(gain),
@@ -66,7 +67,7 @@ def summarize(
         "win_rate": wins.values["win_rate"] if wins else None,
     }
     views = (
-        *_views(measures, controls, index, by, _preferred(wins)),
+        *_views(measures, controls, index, by, _preferred(wins), names),
         *_of_rows(rated, kept, portraits),
     )
     return Metrics(values, views=views)
@@ -107,9 +108,9 @@ def _views(
     chosen: int,
     by: str,
     preferred: str,
+    names: Sequence[str],
 ) -> tuple[View, ...]:
-    named = {"base": measures[0]}
-    named |= {f"iter{t}": m for t, m in enumerate(measures[1:])}
+    named = {label(i, names): m for i, m in enumerate(measures)}
     rows = []
     for name, m in {**named, **controls}.items():
         null = m.values.get("null") or {}
@@ -151,7 +152,12 @@ def _views(
     }
     return (
         table("Models", columns, rows, note),
-        curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
+        curve(
+            f"Measures over {'stages' if names else 'iterations'}",
+            curves,
+            x="0 is the base",
+            y="% passed",
+        ),
     )
 
 

@@ -112,7 +112,7 @@ def synthesize(
     scripts = scripts_of(seeds) or None
     known = [row for group in (seeds, machine, *avoid) for row in group]
     index = NoveltyIndex([novelty.text(row) for row in known])
-    tally = _Tally(n, prompt_bound(n, max_prompts))
+    tally = Tally(n, prompt_bound(n, max_prompts))
 
     while tally.accepted < n and tally.prompts < tally.bound:
         shown = [
@@ -125,7 +125,7 @@ def synthesize(
         for rows, completion in zip(shown, ask(engine, requests), strict=False):
             parents = tuple(row.id for row in rows if row.id)
             written = _read(completion, demos.count + 1, tally, parents)
-            for row in _decide(written, rules, scripts, novelty, index):
+            for row in decide(written, rules, scripts, novelty, index):
                 tally.count(row)
                 yield row
                 if tally.accepted == n:
@@ -160,7 +160,7 @@ def _request(
 
 
 def _read(
-    completion: Completion, first: int, tally: _Tally, parents: tuple[str, ...]
+    completion: Completion, first: int, tally: Tally, parents: tuple[str, ...]
 ) -> Iterable[Example]:
     """Items of one answer as rows, those out of form already set aside."""
     prompt = tally.prompts
@@ -182,7 +182,7 @@ def _read(
         )
 
 
-def _decide(
+def decide(
     rows: Iterable[Example],
     rules: InstructionRules,
     scripts: frozenset[str] | None,
@@ -208,11 +208,11 @@ def _decide(
         yield row
 
 
-class _Tally:
+class Tally:
     """What came out so far, and what that means for the rest."""
 
-    def __init__(self, wanted: int, bound: int) -> None:
-        self.wanted, self.bound = wanted, bound
+    def __init__(self, wanted: int, bound: int, title: str = "Synthesis") -> None:
+        self.wanted, self.bound, self.title = wanted, bound, title
         self.prompts = self.accepted = self.items = 0
         self.reasons: Counter[str] = Counter()
         self.nearest: dict[str, list[float]] = {"accepted": [], "not novel": []}
@@ -249,7 +249,7 @@ class _Tally:
             ("novel", self.accepted),
         ]
         out = [
-            funnel("Synthesis", stages, dict(self.reasons.most_common())),
+            funnel(self.title, stages, dict(self.reasons.most_common())),
             histogram(
                 "Likeness to the nearest task",
                 self.nearest,

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from woolgather.training.job import (
     RESULT,
     SftOptions,
     Trainer,
+    TrainingOptions,
     TrainJob,
     held_back,
     is_fake,
@@ -83,9 +84,9 @@ def sft(
     encoded = encoded[: config.max_rows]
     if len(encoded) < min_rows:
         raise YieldError(
-            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Keep more "
-            "(a lower keep.above, or keep.by=fraction), ask for more (per_iteration), or leave the "
-            "seeds in (mix.seeds=true)."
+            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Set fewer "
+            "aside (`woolgather status` shows which step took them; for a threshold, lower "
+            "keep.above), ask for more, or leave the seeds in where there is mix.seeds."
         )
     asked = Counter(prompt for prompt, _ in encoded)
     single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]
@@ -103,27 +104,33 @@ def sft(
 def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
     """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
     which has no tokens."""
+    return list(map(encoder(start, date), rows))
+
+
+def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
+    """The same for one row after another."""
     if is_fake(start):
-        return [_words(row) for row in rows]
+        return _words
     from woolgather.tokens import Renderer
 
     renderer = Renderer(start.path, date=date)
-    return [renderer.training_ids(messages_of(row), row.response) for row in rows]
+    return lambda row: renderer.training_ids(messages_of(row), row.response)
 
 
-def write_tokens(rows: Sequence[Tokens], path: Path) -> None:
-    """`input_ids` and `labels` as `path`.parquet."""
+def write_tokens(
+    rows: Sequence[Sequence[list[int]]],
+    path: Path,
+    columns: Sequence[str] = ("input_ids", "labels"),
+) -> None:
+    """Lists of ids, one for each of `columns`, as `path`.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     ids = pa.list_(pa.int32())
-    columns = pa.table(
-        {
-            "input_ids": pa.array([r[0] for r in rows], ids),
-            "labels": pa.array([r[1] for r in rows], ids),
-        }
+    table = pa.table(
+        {name: pa.array([row[i] for row in rows], ids) for i, name in enumerate(columns)}
     )
-    pq.write_table(columns, path.with_suffix(".parquet"), compression="zstd")
+    pq.write_table(table, path.with_suffix(".parquet"), compression="zstd")
 
 
 def weight_bytes(model: Model) -> int:
@@ -141,23 +148,39 @@ def _words(row: Example) -> Tokens:
     return prompt + reply, [IGNORE] * len(prompt) + reply
 
 
-def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -> list[View]:
-    """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
-    views: list[View] = []
+def left_by_trainer(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
+    """Numbers, and rows by update, that a trainer left in `out`; empty where it left none."""
     result: dict[str, JSON] = {}
+    points: list[dict[str, JSON]] = []
     if (out / RESULT).is_file():
         result = json.loads((out / RESULT).read_text(encoding="utf-8"))
     if (out / CURVES).is_file():
         import pyarrow.parquet as pq
 
         points = pq.read_table(out / CURVES).to_pylist()
-        series = {
-            name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
-            for name, key in (("training", "loss"), ("validation", "validation_loss"))
-        }
-        shown = {name: line for name, line in series.items() if line}
-        views.append(curve("Training loss", shown, x="update", y="loss per token"))
-    numbers = [
+    return result, points
+
+
+def line(
+    title: str, points: Sequence[dict[str, JSON]], keys: Mapping[str, str], y: str, note: str = ""
+) -> View:
+    """A curve over updates; `keys` are columns of the points by the name they are shown with."""
+    series = {
+        name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
+        for name, key in keys.items()
+    }
+    shown = {name: found for name, found in series.items() if found}
+    return curve(title, shown, x="update", y=y, note=note)
+
+
+def numbers(
+    result: Mapping[str, JSON],
+    held: int,
+    left_out: Mapping[str, int],
+    more: Sequence[tuple[str, JSON]] = (),
+) -> View:
+    """The table of a training; what is not known is left out."""
+    rows = [
         ("rows", result.get("rows")),
         ("rows held back for validation", held),
         *((f"rows left out: {reason}", count) for reason, count in left_out.items() if count),
@@ -168,13 +191,29 @@ def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -
         ("loss", result.get("loss")),
         ("validation loss before", result.get("validation_loss_before")),
         ("validation loss", result.get("validation_loss")),
+        *more,
     ]
-    views.append(table("Training", ["measure", "value"], [r for r in numbers if r[1] is not None]))
-    updates = result.get("updates")
-    if updates is not None and config.warmup_updates >= max(1, updates):
-        text = (
-            f"The learning rate was still warming up when training ended: {updates} updates, "
-            f"warmup_updates={config.warmup_updates:g}. A value below 1 is a share of all updates."
-        )
-        views.append(alarm("Warm-up", text))
-    return views
+    return table("Training", ["measure", "value"], [r for r in rows if r[1] is not None])
+
+
+def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
+    """Where the learning rate never got to where it was meant to be."""
+    if updates is None or config.warmup_updates < max(1, updates):
+        return []
+    text = (
+        f"The learning rate was still warming up when training ended: {updates} updates, "
+        f"warmup_updates={config.warmup_updates:g}. A value below 1 is a share of all updates."
+    )
+    return [alarm("Warm-up", text)]
+
+
+def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -> list[View]:
+    """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
+    result, points = left_by_trainer(out)
+    losses = {"training": "loss", "validation": "validation_loss"}
+    views = [line("Training loss", points, losses, "loss per token")] if points else []
+    views.append(numbers(result, held, left_out))
+    if why := dict(result.get("execution") or {}).get("not_in_four_bits"):
+        text = f"The adapter learned on the base as it is: {why}."
+        views.append(alarm("Base not in 4 bits", text, "note"))
+    return views + warm_up_alarm(result.get("updates"), config)

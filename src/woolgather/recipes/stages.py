@@ -79,8 +79,8 @@ class Responding(Options):
     """What becomes of responses that ran into max_tokens."""
 
 
-class Judging(Options):
-    """Rating the answers."""
+class Hiring(Options):
+    """Who rates, and how it is found out."""
 
     assessor: Literal[
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
@@ -94,8 +94,8 @@ class Judging(Options):
     """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
     on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
     """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
-    rubric: RubricOptions = RubricOptions()
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
+    """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
     """Least share of readable verdicts; below it the run ends with advice."""
 
@@ -107,6 +107,12 @@ class Judging(Options):
         else:
             who = {"candidates": [self.assessor], "on_unfit": "keep_best"}
         return {**who, "pairs": self.pairs, "probes": self.probes, "sampling": self.sampling}
+
+
+class Judging(Hiring):
+    """Rating the answers."""
+
+    rubric: RubricOptions = RubricOptions()
 
 
 class Measuring(Options):
@@ -163,7 +169,7 @@ def opened(run: Any, cfg: Common) -> tuple[Any, Any, Model]:
     return seeds, held_out, raw if form == "raw" else chat
 
 
-def hire(scope: Any, seeds: Any, rater: Any, judging: Judging, rubrics: Any) -> Assessor:
+def hire(scope: Any, seeds: Any, rater: Any, judging: Hiring, rubrics: Any) -> Assessor:
     """Who rates: found by audition, named, or nobody."""
     if judging.assessor == "none":
         return Assessor(kind="none")
@@ -189,13 +195,22 @@ def measure(
 
 
 def train(
-    scope: Any, name: str, start: Model, rows: Any, config: SftOptions, scale: float = 1.0
+    scope: Any,
+    name: str,
+    start: Model,
+    rows: Any,
+    config: SftOptions,
+    scale: float = 1.0,
+    system: str = "",
 ) -> Model:
-    """Tuned and merged: whatever comes after starts from plain weights."""
+    """Tuned and merged: whatever comes after starts from plain weights. `system` are lines that the
+    model is asked with from now on."""
     tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
-    if config.lora is None:
+    if config.lora is None and not system:
         return tuned  # type: ignore[no-any-return]
-    return scope.step(f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale)  # type: ignore[no-any-return]
+    return scope.step(  # type: ignore[no-any-return]
+        f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale, system=system
+    )
 
 
 def win_rate_of(
@@ -239,7 +254,7 @@ def hand_over(
     **seen: Any,
 ) -> Model:
     """The summary, and the chosen model as a directory of its own with a card. `seen` is what else
-    the summary draws: `wins`, `rated`, `kept`, `portraits`."""
+    the summary draws: `wins`, `rated`, `kept`, `portraits`, and the `names` of the models."""
     run.step(
         "summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by, **seen
     )

@@ -67,11 +67,13 @@ def fit(
     longest: int,
     free_bytes: float,
     on_cpu: bool,
+    sequences: int = 1,
 ) -> tuple[int, bool]:
     """Rows on a device at once, and whether activations should be recomputed to save memory.
 
-    `wanted` is the number of rows asked for (0 chooses), `longest` the tokens of the longest row,
-    `free_bytes` those of one device. Raises ConfigError when rows cannot be shared out evenly.
+    `wanted` is the number of rows asked for (0 chooses), `longest` the tokens of the longest
+    sequence, `sequences` how many a row has (two for a pair), `free_bytes` those of one device.
+    Raises ConfigError when rows cannot be shared out evenly.
     """
     if batch_size % processes:
         raise ConfigError(
@@ -83,7 +85,8 @@ def fit(
         raise ConfigError(
             f"micro_batch_size {wanted} does not divide the {share} rows a device has in an update."
         )
-    room, row = MEMORY_SHARE * free_bytes, shape.row(longest)
-    most = min(share, CPU_ROWS if on_cpu else GPU_ROWS, max(1, int(room / row)))
+    room, row = MEMORY_SHARE * free_bytes, shape.row(longest) * sequences
+    usual = (CPU_ROWS if on_cpu else GPU_ROWS) // sequences
+    most = min(share, usual, max(1, int(room / row)))
     micro = wanted or max(m for m in range(1, most + 1) if share % m == 0)
     return micro, micro * row > room

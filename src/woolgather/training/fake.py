@@ -7,6 +7,7 @@ so that nothing made from it passes for a real model. It leaves the files that a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from woolgather.artifacts import Model
@@ -14,7 +15,15 @@ from woolgather.fingerprint import fingerprint
 from woolgather.records import JSON
 from woolgather.storage import digest, write_json
 from woolgather.training.files import write_curves
-from woolgather.training.job import CURVES, MODEL, RESULT, STAMP, SftOptions, TrainJob
+from woolgather.training.job import (
+    CURVES,
+    MODEL,
+    PAIR_NUMBERS,
+    RESULT,
+    STAMP,
+    DpoOptions,
+    TrainJob,
+)
 
 
 class FakeTrainer:
@@ -32,12 +41,13 @@ class FakeTrainer:
             "data": digest(job.data) if job.data else None,
             "config": dict(job.config),
             "seed": job.seed,
+            **({"reference": job.reference.fingerprint} if job.reference else {}),
         }
         write_json(folder / STAMP, stamp)
         if card := job.config.get("card"):
             (folder / "README.md").write_text(str(card), encoding="utf-8")
         result: dict[str, JSON] = {"seconds": None, "execution": {"device": "fake"}}
-        if job.kind == "sft" and job.data is not None:
+        if job.trains and job.data is not None:
             result |= _training(job, job.data, stamp, out)
         write_json(out / RESULT, result)
         form = job.start.prompt_format if job.kind == "merge" else "chat"
@@ -47,8 +57,8 @@ class FakeTrainer:
 def _training(job: TrainJob, data: Path, stamp: JSON, out: Path) -> dict[str, JSON]:
     import pyarrow.parquet as pq
 
-    config = SftOptions.model_validate(dict(job.config))
-    rows = pq.read_table(data / "train.parquet", columns=["input_ids"])["input_ids"].to_pylist()
+    config = job.options
+    rows = pq.read_table(data / "train.parquet").to_pylist()
     held = (data / "validation.parquet").is_file()
     updates = config.max_updates or config.updates_of(len(rows))
     start = 2 + int(fingerprint(stamp)[:4], 16) / 65536
@@ -63,14 +73,37 @@ def _training(job: TrainJob, data: Path, stamp: JSON, out: Path) -> dict[str, JS
     ]
     if held:
         curve[-1]["validation_loss"] = curve[-1]["loss"]
-    write_curves(curve, out / CURVES)
-    return {
+    result: dict[str, JSON] = {
         "updates": updates,
         "epochs": config.epochs,
         "rows": len(rows),
-        "tokens": round(sum(map(len, rows)) * config.epochs),
+        "tokens": round(sum(map(_tokens, rows)) * config.epochs),
         "loss": curve[-1]["loss"],
         "validation_loss": curve[-1]["loss"] if held else None,
+    }
+    if isinstance(config, DpoOptions):
+        for row in curve:
+            row.update(_preferring(config.beta, row["update"] - 1, updates))
+        result |= {"margin_at_start": 0.0, "margin": curve[-1]["margin"]}
+        result |= {"accuracy": curve[-1]["accuracy"]}
+    write_curves(curve, out / CURVES, PAIR_NUMBERS if isinstance(config, DpoOptions) else ())
+    return result
+
+
+def _tokens(row: Mapping[str, list[int]]) -> int:
+    return sum(len(ids) for name, ids in row.items() if name != "labels")
+
+
+def _preferring(beta: float, done: int, updates: int) -> dict[str, JSON]:
+    """Real answers gain a little and generated ones lose more, as in a training that goes well."""
+    real, generated = round(2 * done / updates, 6), round(-8 * done / updates, 6)
+    return {
+        "real_logp": -60 + real,
+        "generated_logp": -50 + generated,
+        "real_gain": real,
+        "generated_gain": generated,
+        "margin": round(beta * (real - generated), 6),
+        "accuracy": round(0.5 + done / (2 * updates), 6),
     }
 
 

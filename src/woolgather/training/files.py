@@ -43,13 +43,13 @@ def checkpoints(attempts: Sequence[Path], digest: str) -> Iterator[tuple[int, Pa
                 yield int(told["update"]), marker.parent
 
 
-def write_curves(rows: Sequence[dict[str, JSON]], path: Path) -> None:
-    """Rows by update: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss`; what a row
-    lacks is null."""
+def write_curves(rows: Sequence[dict[str, JSON]], path: Path, more: Sequence[str] = ()) -> None:
+    """Rows by update: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss`, and `more`;
+    what a row lacks is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shape = pa.schema([("update", pa.int64()), *((n, pa.float64()) for n in _NUMBERS)])
+    shape = pa.schema([("update", pa.int64()), *((n, pa.float64()) for n in (*_NUMBERS, *more))])
     pq.write_table(pa.Table.from_pylist(list(rows), schema=shape), path, compression="zstd")
 
 

@@ -1,9 +1,9 @@
 """What to train, on what, from which weights: data, no torch.
 
 A `Trainer` is a handle that carries a job out; it is execution, so it has no identity. `SftOptions`
-is what a paper would report, plus a listed set of execution fields. What a trainer leaves in its
-directory has fixed names (`MODEL`, `RESULT`, `CURVES`), so that ops and reports read real and fake
-training alike.
+and `DpoOptions` are what a paper would report, plus a listed set of execution fields. What a trainer
+leaves in its directory has fixed names (`MODEL`, `RESULT`, `CURVES`), so that ops and reports read
+real and fake training alike.
 """
 
 from __future__ import annotations
@@ -58,21 +58,16 @@ OURS = {
     "gradient_accumulation_steps": "batch_size",
     "gradient_checkpointing": "gradient_checkpointing",
 }
-"""Fields of TRL's config with a setting of our own, which has to be used instead."""
-FIXED = frozenset(
+"""Fields of TRL's configs with a setting of our own, which has to be used instead."""
+DPO_OURS = {"beta": "beta", "loss_type": "loss", "loss_weights": "nll_weight"}
+"""The same for DPOConfig alone."""
+_FIXED = frozenset(
     {
         "output_dir",
         "seed",
         "data_seed",
-        "dataset_kwargs",
-        "dataset_text_field",
-        "completion_only_loss",
-        "assistant_only_loss",
-        "chat_template_path",
-        "eos_token",
         "pad_token",
         "model_init_kwargs",
-        "shuffle_dataset",
         "remove_unused_columns",
         "resume_from_checkpoint",
         "save_strategy",
@@ -89,7 +84,27 @@ FIXED = frozenset(
         "trust_remote_code",
     }
 )
-"""Fields of TRL's config that woolgather sets itself: rows come rendered, tokenized and labelled."""
+FIXED = _FIXED | {
+    "dataset_kwargs",
+    "dataset_text_field",
+    "completion_only_loss",
+    "assistant_only_loss",
+    "chat_template_path",
+    "eos_token",
+    "shuffle_dataset",
+}
+"""Fields of SFTConfig that woolgather sets itself: rows come rendered, tokenized and labelled."""
+DPO_FIXED = _FIXED | {
+    "truncation_mode",
+    "padding_free",
+    "precompute_ref_log_probs",
+    "precompute_ref_batch_size",
+    "sync_ref_model",
+    "ref_model_mixup_alpha",
+    "ref_model_sync_steps",
+}
+"""The same of DPOConfig: the opponent is frozen and named by the job."""
+TrlConfig = Literal["SFTConfig", "DPOConfig"]
 
 MODEL = "model"
 """What was trained or merged, a directory in a trainer's `out`."""
@@ -97,7 +112,19 @@ RESULT = "result.json"
 """Numbers of a job, in `out`: updates, epochs, tokens, seconds, losses; None where unknown."""
 CURVES = "curves.parquet"
 """By update, in `out`: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss` (null where not
-measured)."""
+measured), and for preferences `PAIR_NUMBERS`."""
+PAIR_NUMBERS = (
+    "real_logp",
+    "generated_logp",
+    "real_gain",
+    "generated_gain",
+    "margin",
+    "accuracy",
+    "validation_accuracy",
+)
+"""Means over the pairs of an update, log-probabilities summed over an answer, in nats: of the real
+and the generated ones; by how much the policy gives them more than the opponent; beta times the
+difference of the two gains, which the loss takes; the share of pairs where it is above 0."""
 STAMP = "fake.json"
 """Marks a directory that a fake trainer made."""
 
@@ -108,16 +135,24 @@ class LoraOptions(Options):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    four_bit: bool = False
+    """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
+    the base as it is, and the training step says so."""
+
+    def __canonical__(self) -> dict[str, Any]:
+        fields = super().__canonical__()
+        return fields if self.four_bit else {k: v for k, v in fields.items() if k != "four_bit"}
 
 
-class SftOptions(Options):
-    """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
+class TrainingOptions(Options):
+    """What all kinds of training have."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"micro_batch_size", "gradient_checkpointing"})
+    trl: ClassVar[TrlConfig]
+    """The config of TRL's that `args` are fields of."""
 
     lora: LoraOptions | None = LoraOptions()
     """None trains all weights."""
-    learning_rate: float = Field(default=5e-5, gt=0)
     schedule: str = "cosine"
     warmup_updates: float = Field(default=20, ge=0)
     """Below 1 a share of all updates, otherwise their number."""
@@ -137,8 +172,8 @@ class SftOptions(Options):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """auto: bfloat16. Part of identity."""
     args: Mapping[str, Any] = Field(default_factory=dict)
-    """Any other field of TRL's SFTConfig; checked against the installed version. Those in
-    `EXECUTION_ARGS` are execution only, all others identity."""
+    """Any other field of TRL's config (SFTConfig, DPOConfig); checked against the installed version.
+    Those in `EXECUTION_ARGS` are execution only, all others identity."""
     micro_batch_size: int = Field(default=0, ge=0)
     """Rows on a device at once; 0 chooses. Execution only."""
     gradient_checkpointing: bool | None = None
@@ -147,7 +182,7 @@ class SftOptions(Options):
     @field_validator("args")
     @classmethod
     def _known(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        check_args(value)
+        check_args(value, cls.trl)
         return value
 
     def __canonical__(self) -> dict[str, Any]:
@@ -165,22 +200,91 @@ class SftOptions(Options):
         """The same for the number of rows that are left when validation is held back."""
         return max(1, math.ceil(math.ceil(trained / self.batch_size) * self.epochs))
 
+
+class SftOptions(TrainingOptions):
+    """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
+
+    trl: ClassVar[TrlConfig] = "SFTConfig"
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+
     def like(self, rows: int) -> SftOptions:
         """The same training with as many updates as one on `rows` rows has."""
         return self.model_copy(update={"max_updates": self.updates(rows)})
 
 
+class PreferenceOptions(TrainingOptions):
+    """Training on pairs of answers, but for what a method changes from one iteration to the next."""
+
+    trl: ClassVar[TrlConfig] = "DPOConfig"
+
+    loss: Literal["logistic", "hinge"] = "logistic"
+    """Of the margin m: log(1 + exp(-m)), or max(0, 1 - m)."""
+    nll_weight: float = Field(default=0.0, ge=0)
+    """Weight of an anchor: the mean negative log-probability of a real answer's tokens."""
+    max_prompt_length: int = Field(default=512, ge=8)
+    """Tokens in a prompt; pairs with a longer one are set aside."""
+    lora: LoraOptions | None = LoraOptions(r=16, alpha=32.0, dropout=0.0)
+    """None trains all weights, beside a frozen copy that is the opponent. With an adapter the
+    opponent is the model below it, and TRL switches all dropout off."""
+    schedule: str = "linear"
+    warmup_updates: float = Field(default=0.1, ge=0)
+    """Below 1 a share of all updates, otherwise their number."""
+    epochs: float = Field(default=1.0, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    """Pairs in an update, over all devices and accumulation."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of prompts whose pairs are held back for validation loss and accuracy."""
+    optimizer: str = "rmsprop"
+
+    @field_validator("lora")
+    @classmethod
+    def _exact(cls, value: LoraOptions | None) -> LoraOptions | None:
+        if value is not None and value.four_bit:
+            raise ConfigError(
+                "lora.four_bit: in 4 bits the opponent would not be the model that generated. "
+                "Leave it out for preference training."
+            )
+        return value
+
+
+class DpoOptions(PreferenceOptions):
+    """Preference training with TRL's DPO, as one job has it."""
+
+    learning_rate: float = Field(default=5e-6, gt=0)
+    beta: float = Field(default=0.1, gt=0)
+    """How much a difference of log-probabilities counts: higher stays nearer to the opponent."""
+
+
 @dataclass(frozen=True)
 class TrainJob:
-    kind: Literal["sft", "merge"]
+    kind: Literal["sft", "dpo", "merge"]
     start: Model
     """Whose weights training starts from; a merge's adapter (or model to copy)."""
     data: Path | None = None
-    """A directory with train.parquet and, where rows are held back, validation.parquet: columns
-    `input_ids` and `labels` (lists of int; -100 where no loss)."""
+    """A directory with train.parquet and, where rows are held back, validation.parquet, lists of
+    int: `input_ids` and `labels` (-100 where no loss); for dpo `prompt_ids`, `chosen_ids` and
+    `rejected_ids`."""
     config: Mapping[str, JSON] = field(default_factory=dict)
-    """`SftOptions` as JSON; for a merge `scale`, `max_shard_size` and `card` (text of README.md)."""
+    """`SftOptions` or `DpoOptions` as JSON; for a merge `scale`, `max_shard_size`, `card` (text of
+    README.md) and, where there are any, `system` (lines of its chat template)."""
     seed: int = 0
+    reference: Model | None = None
+    """dpo: the frozen opponent. Its directory must still have the content that `digest` names."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are updates, hence checkpoints and curves; a merge has none."""
+        return self.kind in OPTIONS
+
+    @property
+    def options(self) -> SftOptions | DpoOptions:
+        """Of a job that trains."""
+        return OPTIONS[self.kind].model_validate(dict(self.config))
+
+
+OPTIONS: Mapping[str, type[SftOptions] | type[DpoOptions]] = {"sft": SftOptions, "dpo": DpoOptions}
+"""By kind of job that trains."""
 
 
 class Trainer(Protocol):
@@ -205,12 +309,12 @@ def held_back(rows: int, share: float) -> int:
 
 
 @cache
-def known_args() -> frozenset[str]:
-    """Fields of the installed TRL's SFTConfig, read from its source so that nothing heavy is
+def known_args(config: TrlConfig = "SFTConfig") -> frozenset[str]:
+    """Fields of the installed TRL's config, read from its source so that nothing heavy is
     imported; empty when TRL is not installed."""
     names: set[str] = set()
     for package, file in (
-        ("trl", "trainer/sft_config.py"),
+        ("trl", f"trainer/{config[:3].lower()}_config.py"),
         ("trl", "trainer/base_config.py"),
         ("transformers", "training_args.py"),
     ):
@@ -229,16 +333,19 @@ def known_args() -> frozenset[str]:
     return frozenset(n for n in names if not n.startswith("_"))
 
 
-def check_args(args: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a field that the installed SFTConfig lacks, or that is not free."""
+def check_args(args: Mapping[str, Any], config: TrlConfig = "SFTConfig") -> None:
+    """Raises ConfigError for a field that the installed config lacks, or that is not free."""
+    ours, fixed = OURS, FIXED
+    if config == "DPOConfig":
+        ours, fixed = OURS | DPO_OURS, DPO_FIXED
     for name in args:
-        if name in OURS:
-            raise ConfigError(f"args.{name}: set `{OURS[name]}` instead.")
-        if name in FIXED:
+        if name in ours:
+            raise ConfigError(f"args.{name}: set `{ours[name]}` instead.")
+        if name in fixed:
             raise ConfigError(f"args.{name} is set by woolgather and cannot be given.")
-        if (known := known_args()) and name not in known:
-            near = difflib.get_close_matches(name, known - FIXED - OURS.keys(), n=1)
+        if (known := known_args(config)) and name not in known:
+            near = difflib.get_close_matches(name, known - fixed - ours.keys(), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
-                f"args.{name}: TRL {metadata.version('trl')} has no such field in SFTConfig.{hint}"
+                f"args.{name}: TRL {metadata.version('trl')} has no such field in {config}.{hint}"
             )

@@ -1,4 +1,4 @@
-"""Training on this machine: starts worker.py, follows it, and survives what can be survived.
+"""Training on this machine: starts the worker, follows it, and survives what can be survived.
 
 The one idea: the process that trains is disposable. It runs in a session of its own under
 `accelerate launch`, tells its progress in a file, and can be started again from the last complete
@@ -28,7 +28,7 @@ from woolgather.fingerprint import canonical, fingerprint
 from woolgather.records import JSON
 from woolgather.storage import digest, write_json
 from woolgather.training import files
-from woolgather.training.job import CURVES, MODEL, RESULT, SftOptions, TrainJob, is_fake
+from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
 
 LAUNCHES = 6
 """Of one job in one attempt, at most."""
@@ -110,11 +110,13 @@ class LocalTrainer:
             "out": str(out),
             "digest": identity,
             "execution": execution,
-            "resume": _resume(out, identity) if job.kind == "sft" else None,
+            "start_digest": job.start.digest,
+            "reference": _named(job.reference),
+            "resume": _resume(out, identity) if job.trains else None,
         }
         write_json(out / files.JOB, description)
         argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
-        if job.kind == "sft":
+        if job.trains:
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
         # A thread that waits lets another program have the core instead of spinning on it.
         env = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self._threads())}
@@ -178,9 +180,8 @@ class LocalTrainer:
 
 def _identity(job: TrainJob) -> str:
     """What two attempts must share for one to go on from the other's checkpoint."""
-    config: JSON = dict(job.config)
-    if job.kind == "sft":
-        config = SftOptions.model_validate(config).__canonical__()
+    config: JSON = job.options.__canonical__() if job.trains else dict(job.config)
+    opponent = job.reference
     return fingerprint(
         canonical(
             {
@@ -189,9 +190,15 @@ def _identity(job: TrainJob) -> str:
                 "data": digest(job.data) if job.data else None,
                 "config": config,
                 "seed": job.seed,
+                **({"reference": opponent.fingerprint or opponent.path} if opponent else {}),
             }
         )
     )
+
+
+def _named(model: Model | None) -> JSON:
+    """A model as the worker is told of it: where it is, and what is to be found there."""
+    return {"path": model.path, "digest": model.digest} if model else None
 
 
 def _resume(out: Path, identity: str) -> str | None:

@@ -1,0 +1,151 @@
+"""What a principle-driven prompt is made of, and how replies to it are asked for.
+
+The one idea (SELF-ALIGN, arXiv 2305.03047): one prompt holds who the assistant is, its principles,
+and a few questions worked through, so that a base model answers as it would after alignment. Every
+prompt shares that long beginning to the letter, and an engine computes it once. Whether a reply is
+any good is not asked here (align.py), nor how it is read (replies.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+from woolgather.artifacts import PromptFormat
+from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.fingerprint import seed_of
+from woolgather.ops.replies import Form, cut_at_repeat, form_of, split_reply, written
+from woolgather.principles import Exemplar, Principle
+from woolgather.prompts import Template, fill
+
+FIELDS = frozenset({"name", "principles"})
+"""Fields of the template that says who the assistant is."""
+WAVE = 512
+"""Questions asked before the answers of those that need a second call are asked for."""
+QUESTION_TOKENS = 60
+"""For plans."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What a principle-driven prompt is made of."""
+
+    template: Template
+    block: Template
+    principles: tuple[Principle, ...]
+    exemplars: tuple[Exemplar, ...]
+    name: str = "an assistant"
+
+    @cached_property
+    def form(self) -> Form:
+        return form_of(self.block)
+
+    @cached_property
+    def opening(self) -> str:
+        """Who the assistant is, and its principles, numbered."""
+        listed = "\n".join(
+            f"{i}. {p.name}: {p.text}" for i, p in enumerate(self.principles, start=1)
+        )
+        return fill(self.template, name=self.name, principles=listed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.principles)
+
+    def prompt(self, asked: str, prompt_format: PromptFormat, thought: str = "") -> Prompt:
+        """The prompt that goes on with the thought; given the thought, with the answer."""
+        form = self.form
+        begun = f"{form.thought}{thought}{form.answer}" if thought else form.thought
+        if prompt_format == "raw":
+            blocks = [written(form, e.question, e) for e in self.exemplars]
+            return "\n\n".join([self.opening, *blocks, f"{form.question}{asked}{begun}"])
+        turns = [Message("system", self.opening)]
+        for e in self.exemplars:
+            reply = f"{form.thought}{e.thinking}{form.answer}{e.answer}".strip()
+            turns += [Message("user", e.question), Message("assistant", reply)]
+        return (*turns, Message("user", asked), Message("assistant", begun.lstrip()))
+
+    @property
+    def prompt_tokens(self) -> int:
+        """About how many tokens the shared beginning has, for plans."""
+        texts = [self.opening, *(e.question + e.thinking + e.answer for e in self.exemplars)]
+        return sum(map(len, texts)) // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back to one question."""
+
+    thought: str
+    answer: str | None
+    """None where none was begun."""
+    completion: Completion
+    """The last one of the reply."""
+    nudged: bool = False
+    """Whether the answer's label was written for the model."""
+
+
+def replies(
+    questions: Iterable[str],
+    engine: Engine,
+    guide: Guide,
+    *,
+    sampling: Sampling,
+    nudge: bool = True,
+    seed: int = 0,
+) -> Iterator[Reply]:
+    """The reply to each question, in order. With `nudge`, a reply with a thought and no answer is
+    given the answer's label and asked to go on: one more call."""
+    source = enumerate(questions)
+    while wave := list(islice(source, WAVE)):
+        found = [_read(c, guide.form) for c in _asked(wave, engine, guide, sampling, seed, {})]
+        open_ = {
+            i: reply.thought
+            for (i, _), reply in zip(wave, found, strict=True)
+            if nudge and not reply.answer and reply.thought and sound(reply.completion)
+        }
+        again = [(i, asked) for i, asked in wave if i in open_]
+        second = iter(_asked(again, engine, guide, sampling, seed, open_))
+        for (i, _), reply in zip(wave, found, strict=True):
+            if i in open_:
+                done = next(second)
+                answer = split_reply(guide.form.answer.lstrip() + done.text, guide.form)[1]
+                reply = Reply(reply.thought, answer if sound(done) else None, done, nudged=True)
+            yield reply
+
+
+def _asked(
+    wave: Sequence[tuple[int, str]],
+    engine: Engine,
+    guide: Guide,
+    sampling: Sampling,
+    seed: int,
+    thoughts: dict[int, str],
+) -> list[Completion]:
+    form = engine.model.prompt_format
+    stop = (*sampling.stop, *guide.form.stops)
+    requests = (
+        Request(
+            guide.prompt(asked, form, thoughts.get(i, "")),
+            sampling.model_copy(
+                update={
+                    "stop": stop,
+                    "seed": seed_of(seed, i, "answer") if thoughts else seed_of(seed, i),
+                }
+            ),
+        )
+        for i, asked in wave
+    )
+    return list(ask(engine, requests))
+
+
+def _read(completion: Completion, form: Form) -> Reply:
+    thought, answer = split_reply(completion.text, form)
+    return Reply(thought if answer else cut_at_repeat(thought), answer, completion)
+
+
+def sound(completion: Completion) -> bool:
+    """Whether anything came back."""
+    return completion.finish_reason not in ("too_long", "error")

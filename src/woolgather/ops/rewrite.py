@@ -1,0 +1,104 @@
+"""Let a model rewrite a text as the answer to the instruction that was found for it.
+
+The one idea: a text from elsewhere knows things and is not written for who asks; an answer by the
+model alone is the other way round. Rewriting keeps the first and gives the second (arXiv 2408.04614
+finds it worth more than filtering, and most after it). The text stays in the data as the parent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Sized
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from woolgather.engines.base import Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.expect import Expected, expects
+from woolgather.fingerprint import seed_of
+from woolgather.ops.rules import ResponseRules, broken_response_rule
+from woolgather.ops.words import count_words
+from woolgather.prompts import Template, fill
+from woolgather.records import Example, question, set_aside
+from woolgather.views import View, funnel, histogram
+
+FIELDS = frozenset({"question", "instruction", "input", "response"})
+"""Fields that a template may use."""
+PROMPT_TOKENS = 450
+"""For plans."""
+
+
+def _work(rows: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expected:
+    total = len(rows) if isinstance(rows, Sized) else 0
+    return Expected(
+        rows=total,
+        calls=total,
+        prompt_tokens=total * PROMPT_TOKENS,
+        new_tokens=total * sampling.max_tokens,
+    )
+
+
+@expects(_work)
+def rewrite(
+    rows: Iterable[Example],
+    engine: Engine,
+    *,
+    template: Template,
+    sampling: Sampling,
+    rules: ResponseRules = ResponseRules(),  # noqa: B008 - frozen
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Each row with its response rewritten by the model, in order of rows.
+
+    Reasons: prompt_too_long, engine_error, unfinished, or the name of the first rule that the new
+    response breaks. Verdicts were on the old response and do not go along.
+    """
+    waiting: deque[Example] = deque()
+    number = count()
+
+    def requests() -> Iterator[Request]:
+        for row in rows:
+            waiting.append(row)
+            text = fill(
+                template,
+                question=question(row),
+                instruction=row.instruction,
+                input=row.input,
+                response=row.response.strip(),
+            )
+            prompt: Prompt = (Message("user", text),)
+            yield Request(
+                prompt if engine.model.prompt_format == "chat" else f"{text}\n",
+                sampling.model_copy(update={"seed": seed_of(seed, next(number))}),
+            )
+
+    reasons: Counter[str] = Counter()
+    lengths: dict[str, list[float]] = {"before": [], "after": []}
+    for completion in ask(engine, requests()):
+        old = waiting.popleft()
+        row = replace(
+            old,
+            id="",
+            response=completion.text.strip(),
+            finish_reason=completion.finish_reason,
+            verdicts={},
+            parents=(old.id,) if old.id else (),
+            meta={**old.meta, "rewritten": True},
+        )
+        reason = {
+            "too_long": "prompt_too_long",
+            "error": "engine_error",
+            "length": "unfinished",
+        }.get(completion.finish_reason) or broken_response_rule(row, rules, None)
+        if reason:
+            reasons[reason] += 1
+        else:
+            lengths["before"].append(count_words(old.response))
+            lengths["after"].append(count_words(row.response))
+        yield set_aside(row, reason) if reason else row
+    used = len(lengths["after"])
+    stages = [("kept", used + reasons.total()), ("rewritten", used)]
+    return [
+        funnel("Rewritten", stages, dict(reasons.most_common())),
+        histogram("Length of responses", lengths, x="words"),
+    ]

@@ -1,0 +1,110 @@
+"""Measure the prompted teacher: a model under its principles, its thoughts taken away.
+
+The one idea: to a measure the teacher is an engine like any other. What it is asked becomes a
+principle-driven prompt, and what comes back is the answer alone, so that teacher and student stand
+in one table. A reply without an answer is an empty answer: the teacher then failed the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from woolgather.artifacts import Metrics, Model
+from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
+from woolgather.errors import CapabilityError
+from woolgather.expect import Expected, expects
+from woolgather.ops.evaluate import evaluate
+from woolgather.ops.guide import QUESTION_TOKENS, Guide, replies
+from woolgather.ops.replies import cut_at_repeat
+from woolgather.records import Example
+
+
+class Prompted:
+    """An engine whose model answers by a guide. Only completions; a prompt's last user turn, or its
+    text, is the question."""
+
+    def __init__(self, engine: Engine, guide: Guide, sampling: Sampling, nudge: bool) -> None:
+        self._engine, self._guide, self._sampling, self._nudge = engine, guide, sampling, nudge
+
+    @property
+    def model(self) -> Model:
+        return self._engine.model
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        asked = (_question(request.prompt) for request in requests)
+        found = replies(
+            asked, self._engine, self._guide, sampling=self._sampling, nudge=self._nudge
+        )
+        for index, reply in enumerate(found):
+            yield index, replace(reply.completion, text=cut_at_repeat(reply.answer or ""))
+
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]:
+        raise CapabilityError(_WHY)
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        raise CapabilityError(_WHY)
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        raise CapabilityError(_WHY)
+
+    def close(self) -> None:
+        """Nothing of its own to free."""
+
+
+_WHY = "a prompted teacher has likelihoods of thoughts, not of answers"
+
+
+def _question(prompt: Prompt) -> str:
+    text = prompt if isinstance(prompt, str) else prompt[-1].content
+    return text.strip()
+
+
+def _expected(
+    tasks: Any,
+    engine: Engine,
+    *,
+    guide: Guide,
+    sampling: Sampling,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    **_: Any,
+) -> Expected:
+    calls = probes * len(set(probe_seeds)) + len(tasks)
+    return Expected(
+        calls=calls,
+        prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
+        new_tokens=calls * sampling.max_tokens,
+    )
+
+
+@expects(_expected)
+def evaluate_teacher(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    guide: Guide,
+    sampling: Sampling,
+    nudge: bool = True,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    seed: int = 0,
+) -> Metrics:
+    """`evaluate` of the model behind `engine` under its principles, greedily, within the tokens that
+    `sampling` gives for thought and answer. No likelihood."""
+    greedy = sampling.model_copy(update={"temperature": 0.0})
+    found = evaluate(
+        tasks,
+        Prompted(engine, guide, greedy, nudge),
+        probes=probes,
+        probe_seeds=probe_seeds,
+        likelihood=False,
+        seed=seed,
+    )
+    how = f"{engine.model.prompt_format}, {len(guide.principles)} principles"
+    return replace(found, values={**found.values, "prompted": how})

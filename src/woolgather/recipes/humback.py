@@ -1,0 +1,330 @@
+"""Humback, instruction backtranslation (arXiv 2308.06259): texts that nobody wrote as answers get
+instructions from a model trained backward, and the best of these pairs train the model forward.
+
+Defaults are ours; preset `paper` is the paper's, with the unofficial implementation's numbers where
+the paper gives none. Departures in both: prompts and system lines are in our own words (each a file
+or a setting); one template trains and asks the backward model, and no system line of the forward
+task is in it; the judged text stands between marks; a reply is read twice, leniently and strictly;
+a verdict that cannot be read is never kept; a row's kind is a field. In `default` only: texts and
+instructions are compared with everything there is, texts are cut and filtered by our own rules, the
+assessor is hired by audition, training is by adapter, random rows are trained on as a control, and
+the result is the best candidate, the base included. docs/humback.md maps every parameter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import Sampling
+from woolgather.formats import builtin_texts
+from woolgather.inputs import open_texts
+from woolgather.ops import backtranslate as back
+from woolgather.ops import rewrite as anew
+from woolgather.ops.instruction_rules import InstructionRules
+from woolgather.ops.judge import judge
+from woolgather.ops.keep import KeepRule, keep
+from woolgather.ops.mix import MixOptions, mix
+from woolgather.ops.novelty import NoveltyOptions
+from woolgather.ops.portrait import portrait
+from woolgather.ops.readings import read_again
+from woolgather.ops.respond import fixed_shots
+from woolgather.ops.rubrics import curation_rubric
+from woolgather.ops.rules import ResponseRules
+from woolgather.ops.select import best_of, select_model, should_stop
+from woolgather.ops.tag import tag
+from woolgather.ops.texts import TextOptions, prepare_texts
+from woolgather.options import Options
+from woolgather.prompts import load
+from woolgather.recipes.stages import (
+    Common,
+    Hiring,
+    hand_over,
+    hire,
+    measure,
+    opened,
+    train,
+    win_rate_of,
+)
+from woolgather.training.job import SftOptions
+
+METHOD = "instruction backtranslation (arXiv 2308.06259)"
+
+
+class Backward(Options):
+    """The backward model, and what it is asked."""
+
+    template: str = "backtranslate"
+    """One of our templates, or the path of a .md file: trained and asked with."""
+    min_pairs: int = Field(default=16, ge=1)
+    """Seed pairs under which no backward model is trained."""
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
+    rules: InstructionRules = InstructionRules()
+    """Of the instructions that come out."""
+    novelty: NoveltyOptions = NoveltyOptions()
+
+
+class Curation(Hiring):
+    """Rating the pairs, by the model of the round before."""
+
+    candidates: tuple[str, ...] = ("rubric", "yes_no", "mutual_information", "channel")
+    """Who may apply; the rubric gives its reasons first, so that expected has nothing to read."""
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
+    template: str = "rubric-curation"
+    """The five-level rubric: one of our templates, or the path of a .md file."""
+    strict: bool = False
+    """The score must be the very end of the reply, and the instruction within `window`; otherwise
+    anywhere on the last line. Both readings are in the report."""
+    window: tuple[int, int] = (10, 800)
+    """strict: characters of an instruction."""
+
+    @field_validator("assessor", "candidates")
+    @classmethod
+    def _reasons_first(cls, value: Any) -> Any:
+        if value == "expected" or (isinstance(value, tuple) and "expected" in value):
+            raise ValueError(
+                "expected reads the score where the reply begins, and the five-level rubric begins "
+                "with reasons. Use rubric, yes_no, mutual_information or channel"
+            )
+        return value
+
+
+class Rewriting(Options):
+    """Rewriting what was kept; only with rewrite=true."""
+
+    template: str = "rewrite"
+    """One of our templates, or the path of a .md file."""
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
+    rules: ResponseRules = ResponseRules()
+    """Of the new responses."""
+
+
+class Tags(Options):
+    """System lines by kind of row: one in training, both together afterwards."""
+
+    use: bool = True
+    """false trains and asks without any."""
+    seed: str = "Reply the way a helpful AI assistant would."
+    """Of the seeds, and of the first curator."""
+    augmented: str = "Reply with what a search of the web would bring to light."
+    """Of the pairs made from texts."""
+
+    def line(self, kind: str) -> str:
+        """Of "seed", "augmented" or "both"; empty when they are not used."""
+        lines = {"seed": self.seed, "augmented": self.augmented}
+        text = "\n".join(lines.values()) if kind == "both" else lines[kind]
+        return text if self.use else ""
+
+
+class Config(Common):
+    """Settings of instruction backtranslation."""
+
+    texts: str | tuple[str, ...] = ""
+    """A folder, a file or several (txt, md, jsonl, json, csv, parquet), or a data set of the hub,
+    `owner/name[@revision]`, which is streamed; empty takes ours (60)."""
+    text: TextOptions = TextOptions()
+    backward: Backward = Backward()
+    iterations: int = Field(default=2, ge=1)
+    """Rounds of self-curation."""
+    judge: Curation = Curation()
+    keep: KeepRule = KeepRule(by="auto", at_least=5)
+    rewrite: bool = False
+    """The curator rewrites what was kept as an answer to its instruction."""
+    rewriting: Rewriting = Rewriting()
+    tags: Tags = Tags()
+    mix: MixOptions = MixOptions()
+    sft: SftOptions = SftOptions()
+    seed_updates: int | None = Field(default=None, ge=1)
+    """Updates of the backward model and of M_0; None: `sft.epochs` over the seeds."""
+    updates: int | tuple[int, ...] | None = None
+    """Updates of each round's model; None: `sft.epochs`. Of a list each is trained and measured,
+    and the best on `select_by` goes on."""
+    patience: int | None = Field(default=2, ge=1)
+    """Stop after this many rounds without a better one; None never stops early."""
+
+    @property
+    def once(self) -> SftOptions:
+        """Training on the seeds alone."""
+        return updated(self.sft, self.seed_updates)
+
+
+def recipe(run: Any, cfg: Config) -> Model:
+    """The method; see the module's docstring. `run` is a Run or a Scope."""
+    seeds, held_out, base = opened(run, cfg)
+    source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
+    backward, forward = run.scope("backward"), run.scope("forward")
+    wording = load(cfg.backward.template, back.FIELDS)
+
+    turned = backward.step(
+        "reverse", back.reverse, seeds, template=wording, min_pairs=cfg.backward.min_pairs
+    )
+    writer = train(backward, "train", base, only(backward, turned, base, cfg), cfg.once)
+    tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
+    only_seeds = only(forward, tagged, base, cfg)
+    first = train(forward, "train", base, only_seeds, cfg.once, system=cfg.tags.line("seed"))
+    measures = [measure(run, "measure", base, held_out, cfg.measure)]
+    seeded = measure(forward, "measure", first, held_out, cfg.measure)
+
+    texts = run.step(
+        "texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=[held_out, seeds]
+    )
+    augmented = run.step(
+        "backtranslate",
+        back.backtranslate,
+        texts,
+        run.engine(writer),
+        template=wording,
+        sampling=cfg.backward.sampling,
+        rules=cfg.backward.rules,
+        novelty=cfg.backward.novelty,
+        seeds=seeds,
+        avoid=[held_out, seeds],
+    )
+    models, curators, configs = [base], [first], list[SftOptions]()
+    rated, kept, portraits = list[Any](), list[Any](), list[Any]()
+    for t in range(cfg.iterations):
+        it = run.scope(f"iter{t}")
+        scored, good = curated(it, augmented, seeds, curators[-1], cfg)
+        rated.append(scored)
+        kept.append(good)
+        portraits.append(it.step("portrait", portrait, good, seeds, run.engine(base)))
+        rows = joined(it, "", good, tagged, base, cfg)
+        model, found, config = trained(it, base, rows, held_out, cfg)
+        models.append(model)
+        curators.append(model)
+        measures.append(found)
+        configs.append(config)
+        if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
+            break
+
+    chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    result = models[chosen.value]
+    wins = win_rate_of(run, result, base, seeds, held_out, cfg.measure, curators[:-1])
+    controls = {}
+    if cfg.controls:
+        last = (chosen.value or len(kept)) - 1
+        drawn = run.step(
+            "control/random", keep, augmented, rule=KeepRule(by="random"), limit=max(1, len(kept[last]))
+        )  # fmt: skip
+        controls = {
+            "seeds alone (M_0)": seeded,
+            **control(
+                run.scope("control"), base, drawn, seeds, tagged, held_out, configs[last], cfg
+            ),
+        }
+    facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
+    return hand_over(
+        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
+        wins=wins, rated=rated, kept=kept, portraits=portraits,
+    )  # fmt: skip
+
+
+def updated(config: SftOptions, updates: int | None) -> SftOptions:
+    """The same training with this many updates; None leaves it."""
+    return config if updates is None else config.model_copy(update={"max_updates": updates})
+
+
+def only(scope: Any, rows: Any, base: Model, cfg: Config) -> Any:
+    """Rows of the seeds for a training of their own, those too long set aside."""
+    return scope.step(
+        "mix",
+        mix,
+        [],
+        rows,
+        base=base,
+        max_length=cfg.sft.max_length,
+        options=MixOptions(seeds=True),
+    )
+
+
+def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) -> tuple[Any, Any]:
+    """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
+    rater = it.engine(curator)
+    rubric = curation_rubric(cfg.judge.template)
+    assessor = hire(it, seeds, rater, cfg.judge, [rubric])
+    rated = it.step(
+        "assess",
+        judge,
+        augmented,
+        rater,
+        assessor=assessor,
+        rubrics=[rubric],
+        sampling=cfg.judge.sampling,
+        floor=cfg.judge.floor,
+    )
+    scored = it.step(
+        "read",
+        read_again,
+        rated,
+        rubric=rubric,
+        strict=cfg.judge.strict,
+        window=cfg.judge.window,
+    )
+    kept = it.step(
+        "keep",
+        keep,
+        scored,
+        rule=cfg.keep,
+        assessor=assessor,
+        engine=rater if cfg.keep.asks_model else None,
+    )
+    if not cfg.rewrite:
+        return rated, kept
+    return rated, it.step(
+        "rewrite",
+        anew.rewrite,
+        kept,
+        rater,
+        template=load(cfg.rewriting.template, anew.FIELDS),
+        sampling=cfg.rewriting.sampling,
+        rules=cfg.rewriting.rules,
+    )
+
+
+def joined(scope: Any, name: str, kept: Any, tagged: Any, base: Model, cfg: Config) -> Any:
+    """Kept pairs and seeds, each kind with its system line."""
+    lined = scope.step(f"{name}tag", tag, kept, origin=back.ORIGIN, line=cfg.tags.line("augmented"))
+    return scope.step(
+        f"{name}mix",
+        mix,
+        lined,
+        tagged,
+        base=base,
+        max_length=cfg.sft.max_length,
+        max_rows=cfg.sft.max_rows,
+        options=cfg.mix,
+    )
+
+
+def trained(
+    it: Any, base: Model, rows: Any, held_out: Any, cfg: Config
+) -> tuple[Model, Any, SftOptions]:
+    """This round's model, its measure, and the training it had (its updates named); of several, the
+    best."""
+    counts = cfg.updates if isinstance(cfg.updates, tuple) else (cfg.updates,)
+    configs = [updated(cfg.sft, n) for n in counts]
+    names = [f"-{n}" for n in counts] if len(counts) > 1 else [""]
+    models, found = [], []
+    for name, config in zip(names, configs, strict=True):
+        models.append(train(it, f"train{name}", base, rows, config, system=cfg.tags.line("both")))
+        found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
+    best = it.step("updates", best_of, found, by=cfg.select_by).value if len(counts) > 1 else 0
+    return models[best], found[best], configs[best].like(len(rows))
+
+
+def control(
+    scope: Any, base: Model, drawn: Any, seeds: Any, tagged: Any, held_out: Any,
+    config: SftOptions, cfg: Config,
+) -> dict[str, Any]:  # fmt: skip
+    """What the same effort buys without curation, on rows drawn at random, and without training."""
+    rows = joined(scope, "random-", drawn, tagged, base, cfg)
+    model = train(scope, "random-train", base, rows, config, system=cfg.tags.line("both"))
+    shots = scope.step("shots", fixed_shots, seeds)
+    return {
+        "random rows": measure(scope, "random-measure", model, held_out, cfg.measure),
+        "few-shot base": measure(
+            scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots
+        ),
+    }

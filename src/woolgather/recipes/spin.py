@@ -1,0 +1,190 @@
+"""SPIN (arXiv 2401.01335): a tuned model learns to tell its own answers from the real ones, and so
+to give answers that cannot be told apart; each iteration plays against the one before.
+
+Defaults are ours; preset `paper` is the paper's. Departures in both: one template for generating and
+training; exactly one end token, trained on; unfinished, empty and identical pairs are set aside; no
+test split is needed. In `default` only: real answers have the budget of generated ones; an adapter
+instead of all weights, at a rate that suits it; one epoch; it stops after an iteration that is no
+better; a control is tuned on the real answers alone; the result is the best candidate, the base
+included. docs/spin.md maps every parameter.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from woolgather.artifacts import Model
+from woolgather.config import at
+from woolgather.engines.base import Sampling
+from woolgather.errors import ConfigError
+from woolgather.ops.merge import merge
+from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
+from woolgather.ops.prefer import dpo
+from woolgather.ops.respond import fixed_shots, respond
+from woolgather.ops.select import select_model, should_stop
+from woolgather.options import Options
+from woolgather.recipes.stages import Common, hand_over, measure, opened, train, win_rate_of
+from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
+
+METHOD = "SPIN (arXiv 2401.01335)"
+Numbers = float | tuple[float, ...]
+
+
+class Generating(Options):
+    """The opponent's answers."""
+
+    sampling: Sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=512)
+
+
+class Playing(PreferenceOptions):
+    """Training the policy; a list has a number for each iteration."""
+
+    learning_rate: Numbers = 5e-6
+    beta: Numbers = 0.1
+    """How much a difference of log-probabilities counts: higher stays nearer to the opponent."""
+
+    def at(self, t: int) -> DpoOptions:
+        """As iteration `t` has it."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields |= {name: at(fields[name], t) for name in ("learning_rate", "beta")}
+        return DpoOptions(**fields)
+
+
+class Config(Common):
+    """Settings of SPIN."""
+
+    base_format: Literal["chat"] = "chat"
+    """SPIN starts from a model that was tuned to answer: it is asked, and trained, as a chat."""
+    iterations: int = Field(default=3, ge=1)
+    start_iteration: int = Field(default=0, ge=0)
+    """The base is the model before this iteration. Pairs of earlier ones that the window reaches
+    can be given: --given iter0/pairs=FILE."""
+    window: int | tuple[int, ...] = 2
+    """An iteration trains on the pairs of this many iterations, its own included."""
+    respond: Generating = Generating()
+    pairs: PairOptions = PairOptions()
+    dpo: Playing = Playing()
+    sft: SftOptions = SftOptions(warmup_updates=0.1, validation=0.0)
+    """The control: tuned on the real answers, with as many updates."""
+    shots: int = Field(default=5, ge=0)
+    """Answered tasks that the few-shot base of the controls is shown."""
+    patience: int | None = Field(default=1, ge=1)
+    """Stop after this many iterations without a better one; None never stops early."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Config:
+        lists = {"dpo.learning_rate": self.dpo.learning_rate, "dpo.beta": self.dpo.beta}
+        for name, value in {**lists, "window": self.window}.items():
+            if isinstance(value, tuple) and len(value) < self.iterations:
+                raise ConfigError(
+                    f"{name} has {len(value)} values for {self.iterations} iterations. Give one for "
+                    f"each, or a single number for all: {name}=[...]."
+                )
+            least = min(value) if isinstance(value, tuple) else value
+            if least <= 0:
+                raise ConfigError(f"{name} holds {least:g}: give numbers above 0.")
+        if self.start_iteration >= self.iterations:
+            raise ConfigError(
+                f"start_iteration={self.start_iteration} leaves nothing of iterations="
+                f"{self.iterations}, which counts from 0: give a larger number of iterations."
+            )
+        return self
+
+
+def recipe(run: Any, cfg: Config) -> Model:
+    """The loop; see the module's docstring. `run` is a Run or a Scope."""
+    seeds, held_out, base = opened(run, cfg)
+    real = run.step(
+        "real",
+        real_rows,
+        seeds,
+        start=base,
+        budget=cfg.respond.sampling.max_tokens,
+        max_length=cfg.dpo.max_length,
+        max_prompt_length=cfg.dpo.max_prompt_length,
+        options=cfg.pairs,
+    )
+    models, measures = [base], [measure(run, "measure", base, held_out, cfg.measure)]
+    pairs: dict[int, Any] = {}
+    windows: list[list[Any]] = []
+    for t in range(cfg.iterations):
+        it, opponent, earlier = run.scope(f"iter{t}"), models[-1], t < cfg.start_iteration
+        given = it.given("pairs")
+        if earlier and not given:
+            continue
+        answers = [] if given else answered(it, real, opponent, cfg)
+        pairs[t] = it.step(
+            "pairs",
+            pair,
+            real,
+            answers,
+            start=base,
+            max_length=cfg.dpo.max_length,
+            options=cfg.pairs,
+        )
+        if earlier:
+            continue
+        first = t - int(at(cfg.window, t)) + 1
+        windows.append([rows for i, rows in pairs.items() if i >= first])
+        models.append(play(it, opponent, windows[-1], cfg.dpo.at(t)))
+        measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
+        if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
+            break
+
+    chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, [])
+    controls = {}
+    if cfg.controls:
+        used = windows[: chosen.value or len(windows)]
+        controls = control(run.scope("control"), base, used, real, held_out, cfg)
+    facts = {"real answers": len(real), "iterations": len(windows)}
+    return hand_over(
+        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
+        wins=wins,
+    )  # fmt: skip
+
+
+def answered(scope: Any, real: Any, opponent: Model, cfg: Config) -> Any:
+    """What the opponent says to the real answers' prompts; `pair` sets unfinished ones aside."""
+    how = {"sampling": cfg.respond.sampling, "unfinished": "keep"}
+    return scope.step("respond", respond, real, scope.engine(opponent), **how)
+
+
+def play(scope: Any, opponent: Model, window: list[Any], config: DpoOptions) -> Model:
+    """The policy starts as the opponent, learns to be told apart from it, and is merged: the next
+    opponent, the next start and what generates are then one and the same."""
+    tuned = scope.step(
+        "train",
+        dpo,
+        window[-1],
+        earlier=window[:-1],
+        start=opponent,
+        reference=opponent,
+        config=config,
+        trainer=scope.trainer(),
+    )
+    if config.lora is None:
+        return tuned  # type: ignore[no-any-return]
+    return scope.step("train-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
+
+
+def control(
+    scope: Any, base: Model, windows: list[list[Any]], real: Any, held_out: Any, cfg: Config
+) -> dict[str, Any]:
+    """What the same effort buys without self-play: the base few-shot, and SFT on the real answers."""
+    rows = scope.step("real", real_sides, [window[-1] for window in windows])
+    updates = sum(
+        cfg.dpo.at(cfg.start_iteration + i).updates(sum(map(len, window)))
+        for i, window in enumerate(windows)
+    )
+    alike = cfg.sft.model_copy(update={"max_updates": updates})
+    tuned = train(scope, "sft", base, rows, alike)
+    shots = scope.step("shots", fixed_shots, real, k=cfg.shots)
+    return {
+        "few-shot base": measure(
+            scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots
+        ),
+        "SFT on the real answers": measure(scope, "sft-measure", tuned, held_out, cfg.measure),
+    }

@@ -1,0 +1,21 @@
+"""The launched program: trains or merges what a job file says, and leaves its result beside it.
+
+The one idea: TRL does the training, and everything that decides what comes out arrives as data. Rows
+come with token ids, so nothing is rendered, tokenized or cut here; `batches.py` says which rows make
+an update.
+
+    python -m woolgather.training.worker JOB.json      (launch.py writes the file and starts this)
+
+Leaves in the job's `out`: model/, curves.parquet, and result.json last; or error.json. As it goes:
+progress.jsonl, and checkpoints/, each marked complete by a file written last. Imported by nobody
+outside of it.
+
+    __main__.py   watches the parent before anything slow is imported
+    program.py    one job from its file to its result or error
+    setup.py      what all training shares: the model, how many rows at once, TRL's settings, the end
+    told.py       progress, checkpoints, stopping
+    sft.py        supervised fine-tuning
+    dpo.py        preference training against a frozen opponent
+    merging.py    an adapter and its base become one
+    speed.py      equal computations at less cost on a CPU
+"""

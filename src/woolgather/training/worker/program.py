@@ -1,0 +1,55 @@
+"""One job, from its file to its result or a sentence that says why there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from woolgather.errors import WoolgatherError, no_room
+from woolgather.storage import write_json
+from woolgather.training import files
+from woolgather.training.job import RESULT
+from woolgather.training.worker import dpo, merging, sft
+from woolgather.training.worker.told import StopRequested, rank
+
+KINDS = {"sft": sft.train, "dpo": dpo.train, "merge": merging.merge}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Carries out the job file named by the first argument; returns the exit code."""
+    job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    out = Path(job["out"])
+    try:
+        result = KINDS[job["kind"]](job, out)
+    except StopRequested:
+        return files.STOPPED
+    except WoolgatherError as error:
+        return _fail(out, "mistake", str(error))
+    except Exception as error:  # whatever it is, the parent has to say it in a sentence
+        kind = "disk" if no_room(error) else "memory" if _is_out_of_memory(error) else "error"
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exc()
+        return _fail(out, kind, (str(error).strip() or type(error).__name__).splitlines()[0])
+    if rank() == 0:
+        write_json(out / RESULT, result)
+    return 0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or "not enough memory" in text
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
+def _fail(out: Path, kind: str, message: str) -> int:
+    with contextlib.suppress(OSError):  # no room for it either: the parent looks at the disk
+        if not (out / files.ERROR).exists():
+            write_json(out / files.ERROR, {"kind": kind, "message": message})
+    return 1

@@ -1,0 +1,100 @@
+"""What a training tells while it goes: progress, checkpoints, and that it was asked to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from woolgather.records import JSON
+from woolgather.training import files
+
+
+class StopRequested(Exception):
+    """Asked to stop; a checkpoint has been written."""
+
+
+class Told(transformers.TrainerCallback):  # type: ignore[misc]
+    """Writes progress.jsonl, asks for a checkpoint every so many seconds (0: every update) and when
+    told to stop, and marks each one complete."""
+
+    def __init__(self, out: Path, seconds: float, digest: str) -> None:
+        self.out, self.seconds, self.digest = out, seconds, digest
+        self.resumed_from: int | None = None
+        self._saved = self._clock = time.monotonic()
+        self._tokens, self._stopping = 0.0, False
+
+    def tell(self, **event: JSON) -> None:
+        if rank() == 0:
+            with (self.out / files.PROGRESS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved = self._clock = time.monotonic()
+        self.resumed_from = state.global_step or None
+        self.tell(event="training", update=state.global_step, updates=state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs, now = kwargs.get("logs") or {}, time.monotonic()
+        event = {"update": state.global_step, "updates": state.max_steps, "epoch": state.epoch}
+        if "loss" in logs:
+            tokens = float(logs.get("num_tokens", self._tokens))
+            rate = round((tokens - self._tokens) / max(now - self._clock, 1e-6), 1)
+            self._tokens = tokens
+            self.tell(
+                event="update",
+                **event,
+                loss=logs["loss"],
+                learning_rate=logs.get("learning_rate"),
+                tokens_per_second=rate,
+            )
+        elif "eval_loss" in logs:
+            self.tell(event="validation", **event, validation_loss=logs["eval_loss"])
+        self._clock = now
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
+        self._stopping, due = _agreed((self.out / files.STOP).exists(), due)
+        control.should_save = control.should_save or self._stopping or due
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            files.complete(folder, state.global_step, self.digest)
+            self.tell(event="checkpoint", update=state.global_step, updates=state.max_steps)
+        self._saved = self._clock = time.monotonic()
+        if self._stopping:
+            raise StopRequested
+
+
+def by_update(
+    history: Sequence[Mapping[str, Any]], more: Mapping[str, tuple[str, float]]
+) -> list[dict[str, JSON]]:
+    """The trainer's log, one row an update; `more` are names in it beyond the usual ones, with ours
+    and a factor. A resumed run may have logged an update twice: the later one counts."""
+    plain = {"epoch": "epoch", "loss": "loss", "learning_rate": "learning_rate"}
+    plain["eval_loss"] = "validation_loss"
+    names = {name: (ours, 1.0) for name, ours in plain.items()} | dict(more)
+    rows: dict[int, dict[str, JSON]] = {}
+    for entry in history:
+        row = rows.setdefault(int(entry["step"]), {"update": int(entry["step"])})
+        row.update({o: float(entry[name]) * f for name, (o, f) in names.items() if name in entry})
+    return [row for _, row in sorted(rows.items())]
+
+
+def _agreed(*flags: bool) -> tuple[bool, ...]:
+    """What the first process sees: saving is collective, so all must do it at the same update."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return flags
+    from accelerate.utils import broadcast_object_list
+
+    return tuple(broadcast_object_list(list(flags)))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))

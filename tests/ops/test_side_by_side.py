@@ -1,0 +1,30 @@
+"""Two models' measures in one table, with what the second gained or lost."""
+
+from __future__ import annotations
+
+from woolgather.artifacts import Metrics
+from woolgather.ops.side_by_side import side_by_side
+
+
+def measure(passed: list[float], length: float | None, family: float) -> Metrics:
+    items = {"probes:1": {}, "probes:2": {f"p{i}": v for i, v in enumerate(passed)}, "heldout": {}}
+    rate = sum(passed) / len(passed)
+    values = {"probe_seeds": [1, 2], "probes": {"value": rate}, "families": {"lists": family},
+              "length_ratio": length}  # fmt: skip
+    return Metrics(values, items)
+
+
+def test_what_the_second_costs() -> None:
+    first, second = measure([1, 1, 1, 0], 0.8, 0.5), measure([1, 0, 0, 0], 2.4, 0.25)
+    found = side_by_side(first, second, names=["engraved", "cloned"], title="What verbosity costs")
+    assert found.values["gain"]["probes"]["value"] == -0.5
+    assert found.values["gain"]["length_ratio"] == 1.6
+    assert found.values["gain"]["heldout"] is None
+    shown = found.views[0].data
+    assert shown["columns"] == ["measure", "engraved", "cloned", "difference"]
+    assert ["probes: lists", 0.5, 0.25, -0.25] in shown["rows"]
+
+
+def test_what_was_not_measured_stays_unknown() -> None:
+    found = side_by_side(Metrics({}, {}), measure([1], None, 1), names=["a", "b"], title="t")
+    assert set(found.values["gain"].values()) == {None}

@@ -1,0 +1,41 @@
+"""Settings are laid over a recipe's defaults, field by field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from woolgather import config
+from woolgather.errors import ConfigError
+from woolgather.recipes import dromedary, isheep
+
+
+def test_one_field_of_a_group_leaves_the_others_as_the_recipe_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("sft: {lora: {r: 8}}\n")
+    made = config.build(
+        dromedary.Config, "dromedary", files=[file], overrides=["align.sampling.max_tokens=99"]
+    )
+    default = dromedary.Config()
+    assert made.align.sampling == default.align.sampling.model_copy(update={"max_tokens": 99})
+    assert made.sft.lora is not None
+    assert (made.sft.lora.r, made.sft.batch_size, made.sft.epochs) == (8, 128, 1)
+    assert made.judge == default.judge
+    other = config.build(isheep.Config, "isheep", overrides=["respond.sampling.max_tokens=99"])
+    assert other.respond.sampling.temperature == isheep.Config().respond.sampling.temperature == 0.7
+
+
+@pytest.mark.parametrize("recipe", [dromedary, isheep])
+def test_nothing_said_is_the_default(recipe: object) -> None:
+    name = recipe.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
+    assert config.build(recipe.Config, name) == recipe.Config()  # type: ignore[attr-defined]
+
+
+def test_a_group_may_be_switched_off() -> None:
+    assert config.build(isheep.Config, "isheep", overrides=["sft.lora=null"]).sft.lora is None
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean align\.sampling\.max_tokens"):
+        config.build(dromedary.Config, "dromedary", overrides=["align.sampling.max_token=9"])

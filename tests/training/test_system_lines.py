@@ -1,0 +1,75 @@
+"""What instruction backtranslation asks of training: its schedule, and lines in a merged template."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import pyarrow.parquet as pq
+from transformers import AutoTokenizer
+
+from woolgather import config
+from woolgather.artifacts import Model
+from woolgather.engines.base import Message
+from woolgather.ops.train import encode, write_tokens
+from woolgather.recipes import humback
+from woolgather.records import Example
+from woolgather.tokens import Renderer
+from woolgather.training import files
+from woolgather.training.job import CURVES, LoraOptions
+from woolgather.training.worker import program
+
+ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(16)]
+USER = (Message("user", "say the list"),)
+LINES = "Reply kindly.\nKnow the web."
+
+
+def run(kind: str, start: Path, out: Path, settings: Any) -> int:
+    (out / "data").mkdir(parents=True)
+    write_tokens(encode(ROWS, Model(str(start))), out / "data" / "train")
+    job = {
+        "kind": kind,
+        "start": str(start),
+        "data": str(out / "data") if kind == "sft" else None,
+        "config": settings,
+        "seed": 1,
+        "out": str(out),
+        "digest": "d",
+        "execution": {"cpu": True, "micro_batch_size": 0},
+        "resume": None,
+    }
+    (out / files.JOB).write_text(json.dumps(job))
+    return program.main([str(out / files.JOB)])
+
+
+def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_path):
+    paper = config.build(humback.Config, "humback", preset="paper", overrides=["base=fake"])
+    update = {"max_updates": 8, "batch_size": 2, "lora": LoraOptions(dropout=0), "max_length": 256}
+    options = paper.sft.model_copy(update=update).model_dump(mode="json")
+    assert run("sft", tiny_model, tmp_path / "out", options) == 0
+    rates = pq.read_table(tmp_path / "out" / CURVES)["learning_rate"].to_pylist()
+    assert len(rates) == 8
+    steps = [a - b for a, b in pairwise(rates)]
+    assert steps == pytest.approx([1e-6 / 8] * 7, rel=1e-3)
+    assert 9e-6 <= rates[-1] < rates[0] <= 1e-5
+    assert rates[-1] < 9.2e-6
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["merged", "and copied as the result"])
+def test_a_merged_model_is_asked_with_its_lines(tiny_model, tmp_path, twice):
+    assert run("merge", tiny_model, tmp_path / "a", {"scale": 1.0, "system": LINES}) == 0
+    folder = tmp_path / "a" / "model"
+    if twice:
+        assert run("merge", folder, tmp_path / "b", {"scale": 1.0, "card": "# A card"}) == 0
+        folder = tmp_path / "b" / "model"
+    wanted = Renderer(tiny_model).prompt_text((Message("system", LINES), *USER))
+    assert Renderer(folder).prompt_text(USER) == wanted
+    rows = [{"role": "user", "content": "say the list"}]
+    theirs = AutoTokenizer.from_pretrained(folder).apply_chat_template(
+        rows, add_generation_prompt=True, tokenize=False
+    )
+    assert theirs == wanted
