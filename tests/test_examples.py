@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from woolgather import step_record
@@ -29,8 +28,6 @@ def test_an_example_is_short() -> None:
 
 
 def test_compose_chains_three_methods_in_one_run(tmp_path: Path) -> None:
-    for method in ("humback", "spin"):
-        pytest.importorskip(f"woolgather.recipes.{method}", reason=f"no recipe {method} yet")
     settings = [f"humback.{s}" for s in RATED] + [f"isheep.{s}" for s in RATED]
     settings += [f"spin.{s}" for s in (*SMALL, "select_by=last")]
     settings += ["isheep.per_iteration=12", "isheep.iterations=1", "spin.iterations=1",
