@@ -17,7 +17,7 @@ from woolgather.ops.train import encode, write_tokens
 from woolgather.records import Example
 from woolgather.training import files
 from woolgather.training.job import RESULT, LoraOptions, SftOptions
-from woolgather.training.worker import program, setup, sft
+from woolgather.training.worker import program, setup, sft, told
 from woolgather.training.worker.speed import Dropout
 
 ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(12)]
@@ -35,9 +35,21 @@ def _few_threads():
     trl.trainer.utils._use_triton = head
 
 
-def run(start: Path, out: Path, *, micro: int = 0, kind: str = "sft", **changes) -> int:
+def run(
+    start: Path,
+    out: Path,
+    *,
+    micro: int = 0,
+    kind: str = "sft",
+    held: int = 0,
+    resume: Path | None = None,
+    **changes,
+) -> int:
     (out / "data").mkdir(parents=True)
-    write_tokens(encode(ROWS, Model(str(start))), out / "data" / "train")
+    rows = encode(ROWS, Model(str(start)))
+    write_tokens(rows[held:], out / "data" / "train")
+    if held:
+        write_tokens(rows[:held], out / "data" / "validation")
     options = SftOptions.model_validate({**OPTIONS.model_dump(), **changes})
     job = {
         "kind": kind,
@@ -47,8 +59,8 @@ def run(start: Path, out: Path, *, micro: int = 0, kind: str = "sft", **changes)
         "seed": 1,
         "out": str(out),
         "digest": "d",
-        "execution": {"cpu": True, "micro_batch_size": micro},
-        "resume": None,
+        "execution": {"cpu": True, "micro_batch_size": micro, "checkpoint_every": 0},
+        "resume": str(resume) if resume else None,
     }
     (out / files.JOB).write_text(json.dumps(job))
     return program.main([str(out / files.JOB)])
@@ -126,6 +138,29 @@ def test_a_batch_that_cannot_be_shared_is_a_mistake(tiny_model, tmp_path):
     assert run(tiny_model, tmp_path / "out", micro=3) == 1
     assert error(tmp_path / "out")["kind"] == "mistake"
     assert "micro_batch_size 3 does not divide" in error(tmp_path / "out")["message"]
+
+
+@pytest.mark.parametrize("update", [1, 2, 3])
+def test_it_goes_on_from_any_update_as_if_nothing_had_happened(
+    tiny_model, tmp_path, monkeypatch, update
+):
+    """Also from the last of an epoch (2), whose checkpoint is older than the validation after it."""
+    changes = {"held": 4, "max_updates": 6, "lora": LoraOptions(dropout=0.5)}
+    assert run(tiny_model, tmp_path / "whole", **changes) == 0
+    saved = told.Told.on_save
+
+    def stop(self, args, state, control, **more):
+        self._stopping = state.global_step == update
+        saved(self, args, state, control, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(told.Told, "on_save", stop)
+        assert run(tiny_model, tmp_path / "half", **changes) == files.STOPPED
+    point = tmp_path / "half" / files.CHECKPOINTS / f"checkpoint-{update}"
+    assert run(tiny_model, tmp_path / "rest", resume=point, **changes) == 0
+    whole, rest = losses(tmp_path / "whole"), losses(tmp_path / "rest")
+    assert len(whole) == 6
+    assert rest == pytest.approx(whole[update:], rel=1e-5)
 
 
 def test_memory_that_runs_out_is_told_apart(tiny_model, tmp_path, monkeypatch):

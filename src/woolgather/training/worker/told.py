@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 from woolgather.records import JSON
@@ -20,8 +21,8 @@ class StopRequested(Exception):
 
 
 class Told(transformers.TrainerCallback):  # type: ignore[misc]
-    """Writes progress.jsonl, asks for a checkpoint every so many seconds (0: every update) and when
-    told to stop, and marks each one complete."""
+    """Seeds each update, writes progress.jsonl, asks for a checkpoint every so many seconds (0: every
+    update) and when told to stop, and marks each one complete."""
 
     def __init__(self, out: Path, seconds: float, digest: str) -> None:
         self.out, self.seconds, self.digest = out, seconds, digest
@@ -38,6 +39,11 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
         self._saved = self._clock = time.monotonic()
         self.resumed_from = state.global_step or None
         self.tell(event="training", update=state.global_step, updates=state.max_steps)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # An update's dropout follows from the seed and its number alone. The generators' saved state
+        # would not do: at the end of an epoch it is taken before validation draws from it.
+        torch.manual_seed((args.seed << 32) + (state.global_step << 8) + rank())
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs, now = kwargs.get("logs") or {}, time.monotonic()
