@@ -133,7 +133,8 @@ def recipe(run: Any, cfg: Config) -> Model:
         if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
             break
 
-    chosen = run.step("select", select_model, measures, by=cfg.select_by)
+    names = [f"iter{t}" for t in pairs if t >= cfg.start_iteration] if cfg.start_iteration else []
+    chosen = run.step("select", select_model, measures, by=cfg.select_by, names=names)
     wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, [])
     controls = {}
     if cfg.controls:
@@ -142,7 +143,7 @@ def recipe(run: Any, cfg: Config) -> Model:
     facts = {"real answers": len(real), "iterations": len(windows)}
     return hand_over(
         run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
-        wins=wins,
+        wins=wins, names=names,
     )  # fmt: skip
 
 
