@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dry import Dry, dependants, steps
 
 from woolgather import config, step_record
 from woolgather.artifacts import Model
-from woolgather.engines.base import EngineOptions, Sampling
+from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine, hashed_text
 from woolgather.errors import ConfigError, InputError
-from woolgather.fingerprint import source_hash
 from woolgather.ops.replies import Source
 from woolgather.principles import builtin, read_exemplars, read_principles
 from woolgather.recipes import dromedary
 from woolgather.run import Run
 from woolgather.storage import read_rows
-from woolgather.training import open_trainer
 
 BASE = ["base=fake", "measure.probes=22", "judge.pairs=24", "adherence.sample=8", "pool.limit=24"]
 V1 = [*BASE, "variant=v1", "tasks=12", "questions.n=12", "topics.rounds=2"]
@@ -37,20 +36,21 @@ def open_engine(model: Model, *_: Any) -> FakeEngine:
     return FakeEngine(answer=written, model=model)
 
 
-def built(*overrides: str, preset: str = "demo") -> dromedary.Config:
-    return config.build(dromedary.Config, "dromedary", preset=preset, overrides=overrides)
+DRY = Dry(dromedary)
+built = DRY.built
+BY_VALUE = {
+    step: {"engrave/mix"}
+    for step in ("control/draw", "control/seeds-alone", "control/plain-answers")
+}
+"""Controls get as many prompts and updates."""
 
 
 def opened(folder: Path, **options: Any) -> Run:
-    return Run(
-        folder,
-        "dromedary",
-        open_engine=options.pop("engine", open_engine),
-        trainer=open_trainer(fake=True),
-        engine_options=EngineOptions(name="fake"),
-        recipe_source=source_hash(dromedary.recipe),
-        **options,
-    )
+    return DRY.opened(folder, **{"engine": open_engine, **options})
+
+
+def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:
+    return DRY.planned(folder, *overrides, engine=open_engine)
 
 
 def made(folder: Path, cfg: dromedary.Config) -> Model:
@@ -72,21 +72,12 @@ def v2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:
-    with opened(folder, plan=True) as run:
-        dromedary.recipe(run, built(*overrides))
-    return {p.step: (p.state, p.why) for p in run.planned}
-
-
 def rows_of(folder: Path, step: str) -> list[Any]:
-    for entry, record in step_record.current_steps(folder):
-        if record.step == step:
-            return list(read_rows(folder / str(entry["path"])))
-    raise AssertionError(f"no step {step}")
+    return list(read_rows(steps(folder)[step][0]))
 
 
 def record_of(folder: Path, step: str) -> step_record.StepRecord:
-    return next(r for _, r in step_record.current_steps(folder) if r.step == step)
+    return steps(folder)[step][1]
 
 
 def test_nothing_changed_nothing_to_do(v1: Path, v2: Path) -> None:
@@ -279,21 +270,6 @@ CASES: list[tuple[str, set[str]]] = [
 ]  # fmt: skip
 
 
-def dependants(folder: Path, changed: set[str]) -> set[str]:
-    """Steps of the finished run that are made, directly or not, from one of `changed`."""
-    inputs = {
-        record.step: {entry["step"] for entry in record.inputs.values()}
-        for _, record in step_record.current_steps(folder)
-    }
-    # Numbers of rows are handed on by value: controls get as many prompts and updates.
-    for step in ("control/draw", "control/seeds-alone", "control/plain-answers"):
-        inputs[step] |= {"engrave/mix"}
-    found = set(changed)
-    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
-        found |= more
-    return found | ({"result"} if "select" in found else set())
-
-
 @pytest.mark.parametrize(("override", "own"), CASES, ids=[case[0] for case in CASES])
 def test_option_changes_its_steps_and_their_dependants_only(
     v1: Path, override: str, own: set[str]
@@ -308,7 +284,7 @@ def test_option_changes_its_steps_and_their_dependants_only(
     missing = {s for s in own if s in plan} - names
     assert not missing, f"not changed by themselves: {missing}"
     before = {r.step for _, r in step_record.current_steps(v1)}
-    allowed = dependants(v1, own)
+    allowed = dependants(v1, own, BY_VALUE)
     assert new & before <= allowed, f"changed without a reason: {sorted((new & before) - allowed)}"
 
 

@@ -7,77 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dry import Dry, dependants, steps
 
 from woolgather import config, step_record
 from woolgather.cli.tracing import trace, walk
-from woolgather.engines import open_engine
-from woolgather.engines.base import EngineOptions
 from woolgather.errors import ConfigError, InputError
-from woolgather.fingerprint import source_hash
 from woolgather.formats import builtin_texts
 from woolgather.recipes import humback
-from woolgather.run import Run
 from woolgather.storage import read_rows
-from woolgather.training import open_trainer
 from woolgather.training.fake import read_stamp
 
 BASE = ["base=fake", "judge.pairs=24", "measure.probes=55"]
 LINES = humback.Tags()
 
 
-def built(*overrides: str, preset: str = "demo") -> humback.Config:
-    return config.build(humback.Config, "humback", preset=preset, overrides=[*BASE, *overrides])
-
-
-def opened(folder: Path, **options: Any) -> Run:
-    return Run(
-        folder,
-        "humback",
-        open_engine=open_engine,
-        trainer=open_trainer(fake=True),
-        engine_options=EngineOptions(name="fake"),
-        recipe_source=source_hash(humback.recipe),
-        **options,
-    )
+DRY = Dry(humback, BASE)
+built, opened, planned = DRY.built, DRY.opened, DRY.planned
+BY_VALUE = {
+    "control/random": {"iter1/keep"},
+    "control/random-train": {"iter1/mix"},
+    "result": {"texts"},
+}
+"""The control gets as many rows and updates as the result, whose card names the number of texts."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("humback") / "run"
-    with opened(folder) as run:
-        humback.recipe(run, built())
-    return folder
-
-
-def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:
-    with opened(folder, plan=True) as run:
-        humback.recipe(run, built(*overrides))
-    return {p.step: (p.state, p.why) for p in run.planned}
-
-
-def steps(folder: Path) -> dict[str, tuple[Path, step_record.StepRecord]]:
-    found = step_record.current_steps(folder)
-    return {record.step: (folder / str(entry["path"]), record) for entry, record in found}
+    return DRY.finished(tmp_path_factory.mktemp("humback") / "run")
 
 
 def rows_of(folder: Path, step: str) -> list[Any]:
     return list(read_rows(steps(folder)[step][0]))
-
-
-def dependants(folder: Path, changed: set[str]) -> set[str]:
-    """Steps of the finished run that are made, directly or not, from one of `changed`."""
-    inputs = {
-        name: {entry["step"] for entry in record.inputs.values()}
-        for name, (_, record) in steps(folder).items()
-    }
-    # Numbers are handed on by value: the control gets as many rows and updates as the result.
-    inputs["control/random"] |= {"iter1/keep"}
-    inputs["control/random-train"] |= {"iter1/mix"}
-    found = set(changed)
-    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
-        found |= more
-    # The card names the number of texts.
-    return found | ({"result"} if found & {"select", "texts"} else set())
 
 
 def test_nothing_changed_nothing_to_do(finished: Path) -> None:
@@ -165,7 +125,7 @@ def test_option_changes_its_steps_and_their_dependants_only(
     names = {step for step, (_, why) in plan.items() if "args." in why}
     missing = {s for s in own if s in plan} - names
     assert not missing, f"not changed by themselves: {missing}"
-    allowed = dependants(finished, own)
+    allowed = dependants(finished, own, BY_VALUE)
     before = set(steps(finished))
     assert new & before <= allowed, f"changed without a reason: {sorted((new & before) - allowed)}"
 

@@ -4,66 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from dry import Dry, dependants
 
 from woolgather import config, step_record
-from woolgather.engines import open_engine
-from woolgather.engines.base import EngineOptions
-from woolgather.fingerprint import source_hash
 from woolgather.recipes import isheep
-from woolgather.run import Run
-from woolgather.training import open_trainer
 
 BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
 
 
-def built(*overrides: str, preset: str = "demo") -> isheep.Config:
-    return config.build(isheep.Config, "isheep", preset=preset, overrides=[*BASE, *overrides])
-
-
-def opened(folder: Path, **options: Any) -> Run:
-    return Run(
-        folder,
-        "isheep",
-        open_engine=open_engine,
-        trainer=open_trainer(fake=True),
-        engine_options=EngineOptions(name="fake"),
-        recipe_source=source_hash(isheep.recipe),
-        **options,
-    )
+DRY = Dry(isheep, BASE)
+built, opened, planned = DRY.built, DRY.opened, DRY.planned
+BY_VALUE = {
+    "control/seeds": {"control/random-mix"},
+    "control/random0": {"iter0/keep"},
+    "control/random1": {"iter1/keep"},
+}
+"""Controls get as many rows and updates."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("isheep") / "run"
-    with opened(folder) as run:
-        isheep.recipe(run, built())
-    return folder
-
-
-def planned(folder: Path, *overrides: str) -> dict[str, tuple[str, str]]:
-    with opened(folder, plan=True) as run:
-        isheep.recipe(run, built(*overrides))
-    return {p.step: (p.state, p.why) for p in run.planned}
-
-
-def dependants(folder: Path, changed: set[str]) -> set[str]:
-    """Steps of the finished run that are made, directly or not, from one of `changed`."""
-    inputs = {
-        record.step: {entry["step"] for entry in record.inputs.values()}
-        for _, record in step_record.current_steps(folder)
-    }
-    # Numbers of rows are handed on by value: controls get as many rows and updates.
-    inputs["control/seeds"] |= {"control/random-mix"}
-    for t in (0, 1):
-        inputs[f"control/random{t}"] |= {f"iter{t}/keep"}
-    found = set(changed)
-    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
-        found |= more
-    # Which model is handed over hangs on the choice, not on the model's own fingerprint alone.
-    return found | ({"result"} if "select" in found else set())
+    return DRY.finished(tmp_path_factory.mktemp("isheep") / "run")
 
 
 def test_nothing_changed_nothing_to_do(finished: Path) -> None:
@@ -161,7 +124,7 @@ def test_option_changes_its_steps_and_their_dependants_only(
     missing = {s for s in own if s in plan} - names
     assert not missing, f"not changed by themselves: {missing}"
     before = {r.step for _, r in step_record.current_steps(finished)}
-    allowed = dependants(finished, own)
+    allowed = dependants(finished, own, BY_VALUE)
     assert new & before <= allowed, f"changed without a reason: {sorted((new & before) - allowed)}"
     # A count handed on (updates alike, rows alike) may name more steps than the option's own.
     assert names & before <= allowed

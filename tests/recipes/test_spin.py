@@ -8,80 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dry import Dry, dependants, steps
 
-from woolgather import config, step_record
+from woolgather import config
 from woolgather.artifacts import Model
-from woolgather.engines import open_engine
-from woolgather.engines.base import EngineOptions
 from woolgather.errors import ConfigError, InputError
-from woolgather.fingerprint import source_hash
 from woolgather.formats import builtin_seeds, read_examples, write_rows_as
 from woolgather.recipes import spin
 from woolgather.records import PreferencePair, question
 from woolgather.results import load
-from woolgather.run import Run
 from woolgather.storage import digest, read_rows
-from woolgather.training import open_trainer
 
 BASE = ["base=fake", "iterations=2", "pairs.max_prompts=40", "measure.probes=55"]
 ITERATIONS = ("iter0", "iter1")
 
 
-def built(*overrides: str, preset: str = "demo") -> spin.Config:
-    return config.build(spin.Config, "spin", preset=preset, overrides=[*BASE, *overrides])
-
-
-def opened(folder: Path, **options: Any) -> Run:
-    return Run(
-        folder,
-        "spin",
-        open_engine=open_engine,
-        trainer=open_trainer(fake=True),
-        engine_options=EngineOptions(name="fake"),
-        recipe_source=source_hash(spin.recipe),
-        **options,
-    )
+DRY = Dry(spin, BASE)
+built, opened, planned = DRY.built, DRY.opened, DRY.planned
+BY_VALUE = {"control/sft": {"iter0/pairs", "iter1/pairs"}}
+"""The control gets as many updates."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("spin") / "run"
-    with opened(folder) as run:
-        spin.recipe(run, built())
-    return folder
-
-
-def planned(folder: Path, *overrides: str, **options: Any) -> dict[str, tuple[str, str]]:
-    with opened(folder, plan=True, **options) as run:
-        spin.recipe(run, built(*overrides))
-    return {p.step: (p.state, p.why) for p in run.planned}
-
-
-def records(folder: Path) -> dict[str, tuple[Path, step_record.StepRecord]]:
-    return {
-        record.step: (folder / str(entry["path"]), record)
-        for entry, record in step_record.current_steps(folder)
-    }
+    return DRY.finished(tmp_path_factory.mktemp("spin") / "run")
 
 
 def stamp(folder: Path, step: str) -> dict[str, Any]:
-    path, record = records(folder)[step]
+    path, record = steps(folder)[step]
     text = (path / str(record.result["path"]) / "fake.json").read_text()
     return dict(json.loads(text))
-
-
-def dependants(folder: Path, changed: set[str]) -> set[str]:
-    """Steps of the finished run that are made, directly or not, from one of `changed`."""
-    inputs = {
-        step: {entry["step"] for entry in record.inputs.values()}
-        for step, (_, record) in records(folder).items()
-    }
-    # The number of updates is handed on by value, and which model is handed over is a choice.
-    inputs["control/sft"] |= {"iter0/pairs", "iter1/pairs"}
-    found = set(changed)
-    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
-        found |= more
-    return found | ({"result"} if "select" in found else set())
 
 
 def test_nothing_changed_nothing_to_do(finished: Path) -> None:
@@ -140,8 +96,8 @@ def test_option_changes_its_steps_and_their_dependants_only(
     names = {step for step, (_, why) in plan.items() if "args." in why}
     missing = {s for s in own if s in plan} - names
     assert not missing, f"not changed by themselves: {missing}"
-    before = set(records(finished))
-    allowed = dependants(finished, own)
+    before = set(steps(finished))
+    allowed = dependants(finished, own, BY_VALUE)
     assert new & before <= allowed, f"changed without a reason: {sorted((new & before) - allowed)}"
 
 
@@ -160,7 +116,7 @@ def test_more_iterations_run_only_new_ones(finished: Path) -> None:
 
 def test_start_opponent_and_writer_are_one_model(finished: Path) -> None:
     """p_t generates, is where the policy starts, and is the frozen reference: the merged model."""
-    found = records(finished)
+    found = steps(finished)
     for t, model in ((0, "base"), (1, "iter0/train-merge")):
         _, trained = found[f"iter{t}/train"]
         _, asked = found[f"iter{t}/respond"]
@@ -172,14 +128,14 @@ def test_start_opponent_and_writer_are_one_model(finished: Path) -> None:
 
 def test_the_opponent_carries_the_digest_of_its_files(finished: Path) -> None:
     """What a training step compares before it begins; the files of a model from a step."""
-    path, record = records(finished)["iter0/train-merge"]
+    path, record = steps(finished)["iter0/train-merge"]
     model = load(record, path)
     assert isinstance(model, Model)
     assert model.digest == digest(Path(model.path))
 
 
 def test_the_window_reaches_back(finished: Path) -> None:
-    found = records(finished)
+    found = steps(finished)
     names = [
         {entry["step"] for entry in found[f"iter{t}/train"][1].inputs.values()} - {"base"}
         for t in (0, 1)
@@ -188,7 +144,7 @@ def test_the_window_reaches_back(finished: Path) -> None:
 
 
 def test_pairs_are_traced_to_seeds_and_answers(finished: Path) -> None:
-    found = records(finished)
+    found = steps(finished)
     answers = {row.id for row in read_rows(found["iter1/respond"][0])}
     pairs = [row for row in read_rows(found["iter1/pairs"][0]) if row.set_aside is None]
     assert pairs
@@ -199,7 +155,7 @@ def test_pairs_are_traced_to_seeds_and_answers(finished: Path) -> None:
 
 
 def test_the_control_is_as_much_training_on_the_real_answers(finished: Path) -> None:
-    path, _ = records(finished)["control/sft"]
+    path, _ = steps(finished)["control/sft"]
     told = json.loads((path / "result.json").read_text())
     assert told["updates"] == 2 * built().dpo.max_updates  # type: ignore[operator]
     assert told["rows"] == 40
@@ -238,7 +194,7 @@ def test_answers_from_elsewhere_stand_for_generation(tmp_path: Path) -> None:
     cfg = built("iterations=1", "controls=false", "pairs.max_prompts=null")
     with opened(tmp_path / "run", given=given) as run:
         spin.recipe(run, cfg)
-    path, _ = records(tmp_path / "run")["iter0/pairs"]
+    path, _ = steps(tmp_path / "run")["iter0/pairs"]
     used = [row for row in read_rows(path) if row.set_aside is None]
     assert len(used) >= 30
     assert all(row.rejected.startswith("made elsewhere") for row in used)
@@ -249,7 +205,7 @@ def test_published_pairs_skip_generation(tmp_path: Path, ending: str) -> None:
     given = {"iter0/pairs": str(answers_of(tmp_path, "spin", ending))}
     with opened(tmp_path / "run", given=given) as run:
         spin.recipe(run, built("iterations=1"))
-    found = records(tmp_path / "run")
+    found = steps(tmp_path / "run")
     assert "iter0/respond" not in found
     assert found["iter0/pairs"][1].result["kind"] == "pair"
     told = json.loads((found["iter0/train"][0] / "result.json").read_text())
@@ -265,9 +221,9 @@ def test_it_starts_at_any_iteration_with_the_pairs_before_it(tmp_path: Path) -> 
     start = ("start_iteration=1", "dpo.beta=[0.1, 5.0]", "dpo.learning_rate=[5e-5, 1e-5]")
     with opened(tmp_path / "run", given=given) as run:
         spin.recipe(run, built(*start))
-    found = records(tmp_path / "run")
-    steps = {step for step in found if step.startswith("iter0")}
-    assert steps == {"iter0/pairs"}
+    found = steps(tmp_path / "run")
+    early = {step for step in found if step.startswith("iter0")}
+    assert early == {"iter0/pairs"}
     config_used = found["iter1/train"][1].payload["args"]["config"]
     assert (config_used["beta"], config_used["learning_rate"]) == (5.0, 1e-5)
     made_of = {entry["step"] for entry in found["iter1/train"][1].inputs.values()}
@@ -323,7 +279,7 @@ def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:
     with opened(tmp_path / "run") as run:
         model = spin.recipe(run, cfg)
     assert json.loads((Path(model.path) / "fake.json").read_text())["kind"] == "merge"
-    found = records(tmp_path / "run")
+    found = steps(tmp_path / "run")
     sizes = [
         json.loads((found[f"iter{t}/train"][0] / "result.json").read_text())["rows"]
         for t in range(4)

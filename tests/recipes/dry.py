@@ -1,0 +1,73 @@
+"""A recipe on the fake engine and trainer: built, run, planned, and what its steps are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from woolgather import config, step_record
+from woolgather.engines import open_engine
+from woolgather.engines.base import EngineOptions
+from woolgather.fingerprint import source_hash
+from woolgather.run import Run
+from woolgather.training import open_trainer
+
+
+@dataclass(frozen=True)
+class Dry:
+    module: ModuleType
+    base: Sequence[str] = ()
+    """Settings that every run of these tests has."""
+
+    @property
+    def name(self) -> str:
+        return self.module.__name__.rpartition(".")[2]
+
+    def built(self, *overrides: str, preset: str = "demo") -> Any:
+        settings = [*self.base, *overrides]
+        return config.build(self.module.Config, self.name, preset=preset, overrides=settings)
+
+    def opened(self, folder: Path, **options: Any) -> Run:
+        return Run(
+            folder,
+            self.name,
+            open_engine=options.pop("engine", open_engine),
+            trainer=open_trainer(fake=True),
+            engine_options=EngineOptions(name="fake"),
+            recipe_source=source_hash(self.module.recipe),
+            **options,
+        )
+
+    def finished(self, folder: Path, *overrides: str, **options: Any) -> Path:
+        with self.opened(folder, **options) as run:
+            self.module.recipe(run, self.built(*overrides))
+        return folder
+
+    def planned(self, folder: Path, *overrides: str, **options: Any) -> dict[str, tuple[str, str]]:
+        """State and reason of each step."""
+        with self.opened(folder, plan=True, **options) as run:
+            self.module.recipe(run, self.built(*overrides))
+        return {p.step: (p.state, p.why) for p in run.planned}
+
+
+def steps(folder: Path) -> dict[str, tuple[Path, step_record.StepRecord]]:
+    """Place and record of each current step."""
+    found = step_record.current_steps(folder)
+    return {record.step: (folder / str(entry["path"]), record) for entry, record in found}
+
+
+def dependants(folder: Path, changed: set[str], by_value: Mapping[str, set[str]]) -> set[str]:
+    """Steps of a finished run that are made, directly or not, from one of `changed`. `by_value` are
+    inputs that records do not name: numbers handed on from one step to another."""
+    inputs = {
+        name: {entry["step"] for entry in record.inputs.values()} | by_value.get(name, set())
+        for name, (_, record) in steps(folder).items()
+    }
+    found = set(changed)
+    while more := {step for step, made_of in inputs.items() if made_of & found} - found:
+        found |= more
+    # Which model is handed over hangs on the choice, not on the model's own fingerprint alone.
+    return found | ({"result"} if "select" in found else set())
