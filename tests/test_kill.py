@@ -10,27 +10,28 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from woolgather import step_record
 
-SETTINGS = [
-    "--preset",
-    "demo",
-    "--engine",
-    "fake",
-    "iterations=2",
-    "per_iteration=12",
-    "--no-report",
-]
+SETTINGS = {
+    "isheep": ["iterations=2", "per_iteration=12"],
+    "humback": ["judge.pairs=24", "measure.probes=55"],
+    "dromedary": ["judge.pairs=24", "measure.probes=55", "pool.limit=40"],
+    "spin": ["pairs.max_prompts=40", "measure.probes=55"],
+}
+RECIPES = sorted(SETTINGS)
 
 
-def command(folder: Path, *more: str) -> list[str]:
+def command(folder: Path, *more: str, recipe: str = "isheep") -> list[str]:
     return [
-        sys.executable, "-c", "from woolgather.cli import main; main()",
-        "run", "isheep", *SETTINGS, "--dir", str(folder), *more,
+        sys.executable, "-c", "from woolgather.cli import main; main()", "run", recipe,
+        "--preset", "demo", "--engine", "fake", "--no-report", *SETTINGS[recipe],
+        "--dir", str(folder), *more,
     ]  # fmt: skip
 
 
@@ -43,25 +44,35 @@ def data(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def finish(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *more), capture_output=True, text=True, timeout=240)
+def finish(folder: Path, *more: str, recipe: str = "isheep") -> subprocess.CompletedProcess[str]:
+    asked = command(folder, *more, recipe=recipe)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=240)
+
+
+Whole = Callable[[str], tuple[Path, float]]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    began = time.monotonic()
-    done = finish(folder)
-    assert done.returncode == 0, done.stderr
-    return folder, time.monotonic() - began
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A recipe's run that nothing disturbed, and the seconds it took."""
+
+    @cache
+    def made(recipe: str) -> tuple[Path, float]:
+        folder = tmp_path_factory.mktemp(recipe) / "run"
+        began = time.monotonic()
+        done = finish(folder, recipe=recipe)
+        assert done.returncode == 0, done.stderr
+        return folder, time.monotonic() - began
+
+    return made
 
 
-def killed_run(folder: Path, kills: int, seconds: float, seed: int) -> int:
+def killed_run(folder: Path, recipe: str, kills: int, seconds: float, seed: int) -> int:
     """Kill `kills` launches at random moments, then let one finish; how many were really killed."""
     rng, killed = random.Random(seed), 0
     for _ in range(kills):
         process = subprocess.Popen(
-            command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(folder, recipe=recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             process.wait(timeout=rng.uniform(0.3, 1.0) * seconds)
@@ -72,27 +83,25 @@ def killed_run(folder: Path, kills: int, seconds: float, seed: int) -> int:
     return killed
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.full)])
-def test_killed_at_random_moments(
-    undisturbed: tuple[Path, float], tmp_path: Path, kills: int
-) -> None:
-    whole, seconds = undisturbed
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.timeout(900)
+def test_killed_at_random_moments(whole: Whole, tmp_path: Path, recipe: str, kills: int) -> None:
+    undisturbed, seconds = whole(recipe)
     # Launches that finish count as no kill, so the directory starts anew until the number is met.
     killed, rounds = 0, 0
     while killed < kills:
         folder = tmp_path / f"run{rounds}"
-        killed += killed_run(folder, min(4, kills - killed), seconds, seed=rounds)
+        killed += killed_run(folder, recipe, min(4, kills - killed), seconds, seed=rounds)
         rounds += 1
-        done = finish(folder)
+        done = finish(folder, recipe=recipe)
         assert done.returncode == 0, done.stderr
-        assert data(folder) == data(whole)
+        assert data(folder) == data(undisturbed)
     assert killed >= kills
 
 
-def test_kill_between_data_and_marker(undisturbed: tuple[Path, float], tmp_path: Path) -> None:
+def test_kill_between_data_and_marker(whole: Whole, tmp_path: Path) -> None:
     """The data of a step are there and its record is not: it is made again, the same."""
-    whole, _ = undisturbed
     folder = tmp_path / "run"
     assert finish(folder).returncode == 0
     for entry, record in step_record.current_steps(folder):
@@ -102,23 +111,21 @@ def test_kill_between_data_and_marker(undisturbed: tuple[Path, float], tmp_path:
     before = calls.fetchone()[0]
     done = finish(folder)
     assert done.returncode == 0, done.stderr
-    assert data(folder) == data(whole)
+    assert data(folder) == data(whole("isheep")[0])
     calls = sqlite3.connect(folder / "journal.sqlite").execute("select count(*) from calls")
     assert calls.fetchone()[0] == before
 
 
-def test_second_run_executes_no_step(undisturbed: tuple[Path, float]) -> None:
-    folder, _ = undisturbed
-    done = finish(folder)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_second_run_executes_no_step(whole: Whole, recipe: str) -> None:
+    folder, _ = whole(recipe)
+    done = finish(folder, recipe=recipe)
     assert done.returncode == 0, done.stderr
     last = step_record.read_launches(folder)[-1]
     assert {entry["state"] for entry in last.steps} == {"remembered"}
 
 
-def test_sigterm_stops_cleanly_with_75_and_continues(
-    undisturbed: tuple[Path, float], tmp_path: Path
-) -> None:
-    whole, _ = undisturbed
+def test_sigterm_stops_cleanly_with_75_and_continues(whole: Whole, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
     while not (folder / "launches").is_dir() and process.poll() is None:
@@ -130,7 +137,7 @@ def test_sigterm_stops_cleanly_with_75_and_continues(
     launch = json.loads((folder / "launches" / "0001.json").read_text())
     assert launch["status"] == "stopped"
     assert finish(folder).returncode == 0
-    assert data(folder) == data(whole)
+    assert data(folder) == data(whole("isheep")[0])
 
 
 def test_deadline_stops_with_75(tmp_path: Path) -> None:
