@@ -66,6 +66,7 @@ def test_a_form_letter_does_not_make_it_slow() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_bytes_a_text_of_a_million() -> None:
     index = NearDuplicates(0.8)
     for i in range(1_000_000):
