@@ -267,6 +267,10 @@ def series(run: Run) -> list[tuple[str, tuple[float, float] | None, list[Line]]]
     return [*groups, *([("share of rows kept", (0.0, 1.0), shares)] if shares else [])]
 
 
+LINES = 6
+"""Drawn over one another at most, when each iteration has several."""
+
+
 def overlays(run: Run) -> list[View]:
     """Histograms and curves of one title in several iterations, drawn over one another."""
     found: dict[tuple[str, str, str], list[tuple[str, View]]] = {}
@@ -290,6 +294,17 @@ def _overlay(title: str, step: str, parts: Sequence[tuple[str, View]]) -> View |
     first, note = parts[0][1], f"Step {words(step)}, each iteration."
     try:
         lines = {name: next(iter(view.data["series"].values())) for name, view in parts}
+        many = {
+            f"{name} {series}": line
+            for name, view in parts
+            for series, line in view.data["series"].items()
+        }
+        if len(many) > len(lines):
+            shown = next(iter(first.data["series"]))
+            if first.kind == "curve" and len(many) <= LINES:
+                lines = many
+            else:
+                note = f"{note[:-1]}: {shown}."
         if first.kind == "curve":
             return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]), note=note)
         edges = first.data["edges"]
