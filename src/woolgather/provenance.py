@@ -20,7 +20,8 @@ PACKAGES = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "pyarrow",
     "pydantic", "openai", "rapidfuzz", "numpy",
 )  # fmt: skip
-_SECRET = re.compile(r"(?i)\b([\w.-]*(?:key|token|secret|password)[\w.-]*)=(\S+)")
+_SECRET = re.compile(r"(?i)\b([\w.-]*(?:key|token(?!s)|secret|password)[\w.-]*)=(?!-?[\d.]+$)(\S+)")
+"""`max_tokens=64` and what is only a number is none."""
 
 
 def capture() -> dict[str, JSON]:

@@ -181,7 +181,7 @@ def _of_rows(
         for t, (r, k) in enumerate(zip(rated, kept, strict=True))
         if len(r)
     ]
-    if shares:
+    if len(shares) > 1:
         title = "Share of high-quality data, by iteration"
         views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
     facts = [p.values["generated"] for p in portraits]
@@ -194,7 +194,7 @@ def _of_rows(
             key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
             for key in keys
         }
-        if any(lines.values()):
+        if any(len(line) > 1 for line in lines.values()):
             views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
     return views
 
