@@ -13,7 +13,7 @@ from woolgather import step_record
 from woolgather.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import RunDirError
+from woolgather.errors import RunDirError, Stopped
 from woolgather.expect import Expected, expects
 from woolgather.records import Example, set_aside
 from woolgather.run import Run
@@ -291,3 +291,22 @@ def test_what_is_made_again_takes_over_nothing_of_what_was_there(tmp_path: Path)
     with open_run(tmp_path / "r", redo=("train",)) as run:
         run.step("train", make_model)
     assert sorted(p.name for p in folder.rglob("*")) == ["model", "record.json", "weights"]
+
+
+def test_a_launch_stopped_while_it_is_opened_is_recorded_as_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = Run._save_launch
+
+    def stop_after(self: Run, status: Any, message: str) -> None:
+        saved(self, status, message)
+        if status == "running":
+            raise Stopped("SIGTERM")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_save_launch", stop_after)
+        with pytest.raises(Stopped), open_run(tmp_path / "run"):
+            raise AssertionError("never entered")
+    assert step_record.read_launches(tmp_path / "run")[0].status == "stopped"
+    with open_run(tmp_path / "run"):  # and the directory is free again
+        pass

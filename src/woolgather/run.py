@@ -116,9 +116,7 @@ class Run:
         try:
             return self._opened_directory()
         except BaseException as error:
-            self._stack.close()
-            if full := disk_error(error, self.dir):
-                raise full from error
+            self.__exit__(type(error), error, error.__traceback__)
             raise
 
     def _opened_directory(self) -> Run:
