@@ -71,15 +71,17 @@ def _expected(
     *,
     guide: Guide,
     sampling: Sampling,
+    nudge: bool = True,
     probes: int = 300,
     probe_seeds: Sequence[int] = (1, 2),
     **_: Any,
 ) -> Expected:
-    calls = probes * len(set(probe_seeds)) + len(tasks)
+    rows = probes * len(set(probe_seeds)) + len(tasks)
+    calls = 2 * rows if nudge else rows
     return Expected(
         calls=calls,
         prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
-        new_tokens=calls * sampling.max_tokens,
+        new_tokens=rows * sampling.max_tokens,
     )
 
 
