@@ -25,7 +25,7 @@ DRY = Dry(humback, BASE)
 built, opened, planned = DRY.built, DRY.opened, DRY.planned
 BY_VALUE = {
     "control/random": {"iter1/keep"},
-    "control/random-train": {"iter1/mix"},
+    "control/random-rows": {"iter1/mix"},
     "result": {"texts"},
 }
 """The control gets as many rows and updates as the result, whose card names the number of texts."""
@@ -60,10 +60,10 @@ def each(*names: str) -> set[str]:
 
 MIXED = {"backward/mix", "forward/mix", *each("mix"), "control/random-mix"}
 ONCE = {"backward/train", "forward/train"}
-TRAINED = {*ONCE, *each("train"), "control/random-train"}
-BOTH = {*each("train-merge"), "control/random-train-merge"}
+TRAINED = {*ONCE, *each("train"), "control/random-rows"}
+BOTH = {*each("train-merge"), "control/random-rows-merge"}
 MEASURED = {
-    "measure", "forward/measure", *each("measure"), "control/random-measure",
+    "measure", "forward/measure", *each("measure"), "control/random-rows-measure",
     "control/fewshot-measure",
 }  # fmt: skip
 CASES: list[tuple[str, set[str]]] = [
@@ -101,10 +101,10 @@ CASES: list[tuple[str, set[str]]] = [
     ("sft.learning_rate=1e-4", TRAINED),
     ("sft.args.adam_beta2=0.95", TRAINED),
     ("sft.max_length=256", {*MIXED, *TRAINED}),
-    ("sft.max_rows=100", {*each("mix"), "control/random-mix", *TRAINED}),
+    ("sft.max_rows=100", {*MIXED, *TRAINED}),
     ("sft.micro_batch_size=2", set()),
     ("seed_updates=9", ONCE),
-    ("updates=9", {*each("train"), "control/random-train"}),
+    ("updates=9", {*each("train"), "control/random-rows"}),
     ("measure.probes=60", MEASURED),
     ("patience=null", each("stop")),
     ("select_by=heldout", {*each("stop"), "select", "summary"}),
@@ -192,7 +192,7 @@ def test_several_update_counts_are_tried_and_one_goes_on(tmp_path: Path) -> None
     assert {"iter0/train-3", "iter0/train-5", "iter0/measure-3", "iter0/updates"} <= set(found)
     value = found["iter0/updates"][1].result["value"]
     assert value in (0, 1)
-    control = found["control/random-train"][1].payload["args"]["config"]
+    control = found["control/random-rows"][1].payload["args"]["config"]
     assert control["max_updates"] == (3, 5)[value]
 
 
@@ -212,7 +212,7 @@ def test_rewriting_comes_after_curation(tmp_path: Path) -> None:
 def test_the_control_has_as_many_rows_and_updates(finished: Path) -> None:
     found = steps(finished)
     assert found["control/random"][1].result["count"] == found["iter1/keep"][1].result["count"]
-    args = {n: found[n][1].payload["args"] for n in ("control/random-train", "iter1/train")}
+    args = {n: found[n][1].payload["args"] for n in ("control/random-rows", "iter1/train")}
     updates = {args[n]["config"]["max_updates"] for n in args}
     assert len(updates) == 1
     table = found["summary"][1].shown()[0].data["rows"]

@@ -17,7 +17,7 @@ BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "meas
 DRY = Dry(isheep, BASE)
 built, opened, planned = DRY.built, DRY.opened, DRY.planned
 BY_VALUE = {
-    "control/seeds": {"control/random-mix"},
+    "control/seeds-alone": {"control/random-mix"},
     "control/random0": {"iter0/keep"},
     "control/random1": {"iter1/keep"},
 }
@@ -40,7 +40,7 @@ def each(*names: str) -> set[str]:
     return {f"{it}/{name}" for it in ITERATIONS for name in names}
 
 
-TRAINED = {*each("train"), "control/seeds", "control/random"}
+TRAINED = {*each("train"), "control/seeds-alone", "control/random-rows"}
 MEASURED = {
     "measure", *each("measure"), "control/fewshot-measure", "control/seeds-alone-measure",
     "control/random-rows-measure",
@@ -95,9 +95,9 @@ CASES: list[tuple[str, set[str]]] = [
     ("sft.epochs=3", TRAINED),
     ("sft.batch_size=4", TRAINED),
     ("sft.args.adam_beta2=0.95", TRAINED),
-    ("sft.max_rows=20", {*each("mix"), *TRAINED, "control/random-mix"}),
+    ("sft.max_rows=20", {*each("mix"), *TRAINED, "control/random-mix", "control/seeds-mix"}),
     ("sft.max_length=256", {*each("mix"), *TRAINED, "control/random-mix", "control/seeds-mix"}),
-    ("lora_scale=0.5", {*each("train-merge"), "control/seeds-merge", "control/random-merge"}),
+    ("lora_scale=0.5", {*each("train-merge"), "control/seeds-alone-merge", "control/random-rows-merge"}),
     ("sft.micro_batch_size=2", set()),
     ("sft.args.dataloader_num_workers=1", set()),
     ("measure.probes=60", MEASURED),

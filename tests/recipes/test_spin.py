@@ -25,7 +25,7 @@ ITERATIONS = ("iter0", "iter1")
 
 DRY = Dry(spin, BASE)
 built, opened, planned = DRY.built, DRY.opened, DRY.planned
-BY_VALUE = {"control/sft": {"iter0/pairs", "iter1/pairs"}}
+BY_VALUE = {"control/sft-on-the-real-answers": {"iter0/pairs", "iter1/pairs"}}
 """The control gets as many updates."""
 
 
@@ -49,7 +49,7 @@ def each(*names: str) -> set[str]:
 
 
 TRAINED = each("train")
-MEASURED = {"measure", *each("measure"), "control/fewshot-measure", "control/sft-measure"}
+MEASURED = {"measure", *each("measure"), "control/fewshot-measure", "control/sft-on-the-real-answers-measure"}
 CASES: list[tuple[str, set[str]]] = [
     ("respond.sampling.temperature=0.7", each("respond")),
     ("respond.sampling.max_tokens=64", {"real", *each("respond")}),
@@ -67,7 +67,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("dpo.lora=null", TRAINED),
     ("dpo.lora.r=4", TRAINED),
     ("dpo.epochs=3", TRAINED),
-    ("dpo.max_updates=3", {*TRAINED, "control/sft"}),
+    ("dpo.max_updates=3", {*TRAINED, "control/sft-on-the-real-answers"}),
     ("dpo.batch_size=4", TRAINED),
     ("dpo.optimizer=adamw_torch", TRAINED),
     ("dpo.schedule=cosine", TRAINED),
@@ -78,7 +78,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("dpo.max_prompt_length=100", {"real", *TRAINED}),
     ("dpo.micro_batch_size=2", set()),
     ("dpo.gradient_checkpointing=true", set()),
-    ("sft.learning_rate=1e-4", {"control/sft"}),
+    ("sft.learning_rate=1e-4", {"control/sft-on-the-real-answers"}),
     ("shots=3", {"control/shots"}),
     ("measure.probes=60", MEASURED),
     ("patience=1", each("stop")),
@@ -155,7 +155,7 @@ def test_pairs_are_traced_to_seeds_and_answers(finished: Path) -> None:
 
 
 def test_the_control_is_as_much_training_on_the_real_answers(finished: Path) -> None:
-    path, _ = steps(finished)["control/sft"]
+    path, _ = steps(finished)["control/sft-on-the-real-answers"]
     told = json.loads((path / "result.json").read_text())
     assert told["updates"] == 2 * built().dpo.max_updates  # type: ignore[operator]
     assert told["rows"] == 40

@@ -20,7 +20,6 @@ from woolgather.artifacts import Model
 from woolgather.ops.align import align
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.rules import ResponseRules, apply_rules
-from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.side_by_side import side_by_side
 from woolgather.principles import Variant
 from woolgather.prompts import fill, load
@@ -30,6 +29,7 @@ from woolgather.recipes.dromedary_stages import (
     Identity,
     Pooling,
     Questions,
+    Teacher,
     Topics,
     Verbose,
     aligning,
@@ -40,16 +40,7 @@ from woolgather.recipes.dromedary_stages import (
     prompts,
     training_rows,
 )
-from woolgather.recipes.stages import (
-    Common,
-    Judging,
-    Synthesis,
-    hand_over,
-    measure,
-    opened,
-    train,
-    win_rate_of,
-)
+from woolgather.recipes.stages import Candidates, Common, Judging, Synthesis, opened, train
 from woolgather.training.job import LoraOptions, SftOptions
 
 METHOD = {
@@ -98,6 +89,7 @@ class Config(Common):
     """base: the base judges adherence; else the name of another model."""
     judge: Judging = Judging(candidates=("rubric", "expected", "yes_no"))
     adherence: Adherence = Adherence()
+    teacher: Teacher = Teacher()
     patience: int | None = Field(default=None, ge=1)
     """v1: 1 leaves out the verbose stage when the engraved model is no better than the base; None
     never does."""
@@ -110,52 +102,31 @@ def recipe(run: Any, cfg: Config) -> Model:
     asked = prompts(run.scope("prompts"), cfg, seeds, held_out, base)
     identity = identities(run, cfg)
 
-    models, measures = [base], [measure(run, "measure", base, held_out, cfg.measure)]
+    found = Candidates(run, cfg, base, held_out)
     it = run.scope("engrave")
     answered = it.step("align", align, asked, run.engine(base), **aligning(cfg, guide))
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
-    models.append(train(it, "train", base, rows, cfg.sft, cfg.lora_scale))
-    measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
+    engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
+    found.add(it, engraved, name="engraved")
 
-    names = ["engraved"]
-    verbose = cfg.variant == "v1" and cfg.verbose.use
-    if verbose:
-        by = {"patience": cfg.patience, "by": cfg.select_by, "names": names}
-        verbose = not run.step("stop", should_stop, measures, **by).value
-    if verbose:
-        it = run.scope("clone")
-        long = it.step(
-            "respond",
-            respond,
-            asked,
-            run.engine(models[-1]),
-            sampling=cfg.verbose.sampling,
-            system=fill(load(cfg.verbose.template)),
-            unfinished="keep",  # the rules decide
-        )
-        clean_long = it.step("rules", apply_rules, long, rules=cfg.verbose.rules, seeds=seeds)
-        config = cfg.sft.model_copy(update={"max_length": cfg.verbose.max_length})
+    if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
+        it, v = run.scope("clone"), cfg.verbose
+        lengthy = {"system": fill(load(v.template)), "sampling": v.sampling}
+        lengthy["unfinished"] = "keep"  # the rules decide
+        long = it.step("respond", respond, asked, run.engine(engraved), **lengthy)
+        clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
+        config = cfg.sft.model_copy(update={"max_length": v.max_length})
         long_rows = training_rows(it, clean_long, identity, base, config)
-        models.append(train(it, "train", base, long_rows, config, cfg.lora_scale))
-        measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
-        names.append("cloned")
-        run.step(
-            "verbose-tax", side_by_side, *measures[1:], names=names, title="What verbosity costs"
-        )
+        found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
+        two = {"names": found.names, "title": "What verbosity costs"}
+        run.step("verbose-tax", side_by_side, *found.measures[1:], **two)
 
     shots = run.step("shots", fixed_shots, seeds)
     if cfg.adherence.sample and cfg.judge.assessor != "none":
-        judged(run.scope("adherence"), models, names, guide, seeds, held_out, shots, cfg)
-    chosen = run.step("select", select_model, measures, by=cfg.select_by, names=names)
-    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, raters=[])
-    controls = {}
+        judged(run.scope("adherence"), found, guide, seeds, shots, cfg)
+    chosen, controls = found.choose(), {}
     if cfg.controls:
-        controls = control(
-            run.scope("control"), base, asked, rows, guide, seeds, held_out, shots, cfg
-        )
+        controls = control(found, run.scope("control"), asked, rows, guide, seeds, shots, cfg)
     facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}
-    return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD[cfg.variant],
-        facts=facts, names=names, wins=wins,
-    )  # fmt: skip
+    return found.hand_over(chosen, controls, method=METHOD[cfg.variant], facts=facts, seeds=seeds)

@@ -16,8 +16,7 @@ from woolgather.ops.adherence import adherence, adherence_templates
 from woolgather.ops.align import ReplyRules, align, identity_rows, prune
 from woolgather.ops.guide import FIELDS, Guide
 from woolgather.ops.instruction_rules import InstructionRules
-from woolgather.ops.keep import KeepRule, keep
-from woolgather.ops.mix import MixOptions, mix
+from woolgather.ops.mix import MixOptions
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.pool import pool
 from woolgather.ops.replies import BLOCK_FIELDS
@@ -30,7 +29,7 @@ from woolgather.ops.topics import QUESTION_FIELDS, TOPIC_FIELDS, ask_about, brai
 from woolgather.options import Options
 from woolgather.principles import builtin, read_exemplars, read_kinds, read_principles
 from woolgather.prompts import load
-from woolgather.recipes.stages import hire, measure, train
+from woolgather.recipes.stages import Candidates, drawn, hire, mixed
 from woolgather.training.job import SftOptions
 
 if TYPE_CHECKING:
@@ -125,6 +124,18 @@ class Adherence(Options):
     """The same for judges whose Yes and No are compared."""
 
 
+class Teacher(Options):
+    """Measuring the base under its principles, among the controls."""
+
+    probes: int | None = Field(default=None, ge=1)
+    """Probes of each seed; None: as many as in `measure`. All its prompts hold the principles, so
+    that a measure of the teacher costs more than all others."""
+
+
+EACH = MixOptions(one_per_prompt=False)
+"""Every row is its own: a prompt may have several answers."""
+
+
 def guide_of(cfg: Config) -> Guide:
     """Principles, exemplars and layout, read and checked before anything else."""
     principles = read_principles(cfg.principles or builtin("principles", cfg.variant))
@@ -148,62 +159,40 @@ def aligning(cfg: Config, guide: Guide) -> dict[str, Any]:
 def prompts(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> Any:
     """v1: the model writes them, plainly and by topic; v2: they are given."""
     sources, note = [], ""
-    if cfg.variant == "v2" and cfg.prompts:
+    if cfg.variant == "v1":
+        sources = written(scope, cfg, seeds, held_out, base)
+    elif cfg.prompts:
         sources = [scope.rows("prompts", cfg.prompts, needs_response=False)]
-    elif cfg.variant == "v2":
+    else:
         sources = [seeds]
         note = (
             "No file of prompts was given (prompts=FILE), so the instructions of the seeds are "
             "answered: few, and not what people ask."
         )
-    else:
-        kinds = read_kinds(cfg.kinds or builtin("kinds"))
-        writer = scope.engine(base)
-        if cfg.tasks:
-            sources.append(
-                scope.step(
-                    "synthesize",
-                    synthesize,
-                    seeds,
-                    writer,
-                    n=cfg.tasks,
-                    avoid=[held_out],
-                    **cfg.synthesis.options(base),
-                )
-            )
-        if cfg.questions.n:
-            t, q = cfg.topics, cfg.questions
-            topics = scope.step(
-                "topics",
-                brainstorm,
-                kinds,
-                writer,
-                template=load(t.template, TOPIC_FIELDS),
-                sampling=t.sampling,
-                rounds=t.rounds,
-                calls=t.calls,
-                per_call=t.per_call,
-                max_words=t.max_words,
-                format=base.prompt_format,
-            )
-            sources.append(
-                scope.step(
-                    "questions",
-                    ask_about,
-                    topics,
-                    writer,
-                    n=q.n,
-                    template=load(q.template, QUESTION_FIELDS),
-                    sampling=q.sampling,
-                    rules=q.rules,
-                    novelty=q.novelty,
-                    seeds=seeds,
-                    avoid=[held_out, *sources],
-                    format=base.prompt_format,
-                )
-            )
     fields = cfg.pool.model_dump()
     return scope.step("pool", pool, sources, base=base, avoid=held_out, note=note, **fields)
+
+
+def written(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> list[Any]:
+    """v1: tasks of plain self-instruct, and questions on topics of each kind."""
+    sources, writer, t, q = [], scope.engine(base), cfg.topics, cfg.questions
+    kinds = read_kinds(cfg.kinds or builtin("kinds"))
+    if cfg.tasks:
+        wanted = {"n": cfg.tasks, "avoid": [held_out], **cfg.synthesis.options(base)}
+        sources.append(scope.step("synthesize", synthesize, seeds, writer, **wanted))
+    if q.n:
+        how = {**given(t), "template": load(t.template, TOPIC_FIELDS)}
+        form = {"format": base.prompt_format}
+        topics = scope.step("topics", brainstorm, kinds, writer, **how, **form)
+        how = {**given(q), "template": load(q.template, QUESTION_FIELDS), "seeds": seeds}
+        how["avoid"] = [held_out, *sources]
+        sources.append(scope.step("questions", ask_about, topics, writer, **how, **form))
+    return sources
+
+
+def given(options: Options) -> dict[str, Any]:
+    """A group of settings as an op's parameters of the same names."""
+    return {name: getattr(options, name) for name in type(options).model_fields}
 
 
 def identities(run: Any, cfg: Config) -> Any:
@@ -217,97 +206,51 @@ def identities(run: Any, cfg: Config) -> Any:
 
 def training_rows(scope: Any, answered: Any, identity: Any, base: Model, config: SftOptions) -> Any:
     """Questions and answers alone, with the identity rows: nothing of the prompt is left."""
-    return scope.step(
-        "mix",
-        mix,
-        scope.step("prune", prune, answered),
-        identity,
-        base=base,
-        max_length=config.max_length,
-        max_rows=config.max_rows,
-        options=MixOptions(seeds=True, one_per_prompt=False),
-    )
+    bare = scope.step("prune", prune, answered)
+    return mixed(scope, bare, identity, base, config, EACH)
 
 
-def judged(
-    scope: Any, models: list[Model], names: list[str], guide: Guide, seeds: Any, held_out: Any,
-    shots: Any, cfg: Config,
-) -> Any:  # fmt: skip
+def judged(scope: Any, found: Candidates, guide: Guide, seeds: Any, shots: Any, cfg: Config) -> Any:
     """Adherence of the base, the prompted teacher and the students, on one sample of held-out tasks."""
-    base = models[0]
+    base = found.base
     other = scope.model("judge", cfg.judge_model) if cfg.judge_model != "base" else base
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     assessor = hire(scope, seeds, scope.engine(other), cfg.judge, rubrics)
-    drawn = scope.step(
-        "sample", keep, held_out, rule=KeepRule(by="random"), limit=cfg.adherence.sample
-    )
-    teacher = scope.step(
-        "teacher", align, drawn, scope.engine(base), must_keep=False, **aligning(cfg, guide)
-    )
-    answers = {}
-    for name, model in zip(["base", *names], models, strict=True):
-        answers[name] = scope.step(
-            name,
-            respond,
-            drawn,
-            scope.engine(model),
-            shots=shots if model.prompt_format == "raw" else [],
-            sampling=cfg.align.sampling,
-            unfinished="keep",
-        )
-    return scope.step(
-        "judge",
-        adherence,
-        teacher,
-        {"base": answers.pop("base"), "prompted teacher": teacher, **answers},
-        scope.engine(other),
-        principles=guide.principles,
-        assessor=assessor,
-        templates=adherence_templates(cfg.adherence.rubric, cfg.adherence.yes_no),
-        sampling=cfg.judge.sampling,
-    )
+    sample = drawn(scope, "sample", found.held_out, range(cfg.adherence.sample))
+    asked = {"must_keep": False, **aligning(cfg, guide)}
+    teacher = scope.step("teacher", align, sample, scope.engine(base), **asked)
+    answers = {"base": None, "prompted teacher": teacher}
+    for name, model in zip(["base", *found.names], found.models, strict=True):
+        how = plainly(cfg, model, shots, unfinished="keep")
+        answers[name] = scope.step(name, respond, sample, scope.engine(model), **how)
+    by = {"principles": guide.principles, "assessor": assessor, "sampling": cfg.judge.sampling}
+    by["templates"] = adherence_templates(cfg.adherence.rubric, cfg.adherence.yes_no)
+    return scope.step("judge", adherence, teacher, answers, scope.engine(other), **by)
 
 
 def control(
-    scope: Any, base: Model, asked: Any, rows: Any, guide: Guide, seeds: Any, held_out: Any,
-    shots: Any, cfg: Config,
+    found: Candidates, scope: Any, asked: Any, rows: Any, guide: Guide, seeds: Any, shots: Any,
+    cfg: Config,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the same effort buys without the method: the teacher as it is, the base few-shot, the
-    seeds alone, and plain answers to as many prompts; trained with as many updates."""
-    plain = scope.step(
-        "plain",
-        respond,
-        asked,
-        scope.engine(base),
-        shots=shots if base.prompt_format == "raw" else [],
-        sampling=cfg.align.sampling,
+    """Beside the result: the teacher as it is, the seeds alone, and plain answers to as many prompts."""
+    base, m = found.base, cfg.measure
+    plain = scope.step("plain", respond, asked, scope.engine(base), **plainly(cfg, base, shots))
+    like = drawn(scope, "draw", plain, rows)
+    mixes = {
+        "seeds alone": mixed(scope, [], seeds, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mixed(scope, like, [], base, cfg.sft, EACH, name="plain-mix"),
+    }
+    how = {"guide": guide, "sampling": cfg.align.sampling, "nudge": cfg.align.nudge}
+    how |= {"probe_seeds": (m.select_seed, m.report_seed), "probes": cfg.teacher.probes or m.probes}
+    teacher = scope.step(
+        "teacher-measure", evaluate_teacher, found.held_out, scope.engine(base), **how
     )
-    drawn = scope.step("draw", keep, plain, rule=KeepRule(by="random"), limit=max(1, len(rows)))
-    how = {"base": base, "max_length": cfg.sft.max_length}
-    mixed = {
-        "seeds alone": scope.step("seeds-mix", mix, [], seeds, options=MixOptions(), **how),
-        "plain answers": scope.step(
-            "plain-mix", mix, drawn, [], options=MixOptions(one_per_prompt=False), **how
-        ),
-    }
-    found = {
-        "prompted teacher": scope.step(
-            "teacher-measure",
-            evaluate_teacher,
-            held_out,
-            scope.engine(base),
-            guide=guide,
-            sampling=cfg.align.sampling,
-            nudge=cfg.align.nudge,
-            probes=cfg.measure.probes,
-            probe_seeds=(cfg.measure.select_seed, cfg.measure.report_seed),
-        ),
-        "few-shot base": measure(
-            scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots
-        ),
-    }
-    for name, given in mixed.items():
-        step = name.replace(" ", "-")
-        model = train(scope, step, base, given, cfg.sft.like(len(rows)), cfg.lora_scale)
-        found[name] = measure(scope, f"{step}-measure", model, held_out, cfg.measure)
-    return found
+    trained = cfg.sft.like(len(rows))
+    others = found.controls(scope, mixes, trained, shots, scale=cfg.lora_scale)
+    return {"prompted teacher": teacher, **others}
+
+
+def plainly(cfg: Config, model: Model, shots: Any, **more: Any) -> dict[str, Any]:
+    """Answering without principles, as `respond` takes it."""
+    shown = shots if model.prompt_format == "raw" else []
+    return {"shots": shown, "sampling": cfg.align.sampling, **more}

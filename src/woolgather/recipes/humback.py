@@ -24,29 +24,31 @@ from woolgather.inputs import open_texts
 from woolgather.ops import backtranslate as back
 from woolgather.ops import rewrite as anew
 from woolgather.ops.instruction_rules import InstructionRules
-from woolgather.ops.judge import judge
-from woolgather.ops.keep import KeepRule, keep
-from woolgather.ops.mix import MixOptions, mix
+from woolgather.ops.keep import KeepRule
+from woolgather.ops.mix import MixOptions
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.portrait import portrait
 from woolgather.ops.readings import read_again
 from woolgather.ops.respond import fixed_shots
 from woolgather.ops.rubrics import curation_rubric
 from woolgather.ops.rules import ResponseRules
-from woolgather.ops.select import best_of, select_model, should_stop
+from woolgather.ops.select import best_of
 from woolgather.ops.tag import tag
 from woolgather.ops.texts import TextOptions, prepare_texts
 from woolgather.options import Options
 from woolgather.prompts import load
 from woolgather.recipes.stages import (
+    Candidates,
     Common,
     Hiring,
-    hand_over,
+    best,
+    drawn,
     hire,
     measure,
+    mixed,
     opened,
+    rate,
     train,
-    win_rate_of,
 )
 from woolgather.training.job import SftOptions
 
@@ -100,6 +102,12 @@ class Rewriting(Options):
     rules: ResponseRules = ResponseRules()
     """Of the new responses."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """As `rewrite` takes them."""
+        template = load(self.template, anew.FIELDS)
+        return {"template": template, "sampling": self.sampling, "rules": self.rules}
+
 
 class Tags(Options):
     """System lines by kind of row: one in training, both together afterwards."""
@@ -141,84 +149,17 @@ class Config(Common):
     updates: int | tuple[int, ...] | None = None
     """Updates of each round's model; None: `sft.epochs`. Of a list each is trained and measured,
     and the best on `select_by` goes on."""
-    patience: int | None = Field(default=2, ge=1)
-    """Stop after this many rounds without a better one; None never stops early."""
 
     @property
     def once(self) -> SftOptions:
         """Training on the seeds alone."""
         return updated(self.sft, self.seed_updates)
 
-
-def recipe(run: Any, cfg: Config) -> Model:
-    """The method; see the module's docstring. `run` is a Run or a Scope."""
-    seeds, held_out, base = opened(run, cfg)
-    source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
-    backward, forward = run.scope("backward"), run.scope("forward")
-    wording = load(cfg.backward.template, back.FIELDS)
-
-    turned = backward.step(
-        "reverse", back.reverse, seeds, template=wording, min_pairs=cfg.backward.min_pairs
-    )
-    writer = train(backward, "train", base, only(backward, turned, base, cfg), cfg.once)
-    tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
-    only_seeds = only(forward, tagged, base, cfg)
-    first = train(forward, "train", base, only_seeds, cfg.once, system=cfg.tags.line("seed"))
-    measures = [measure(run, "measure", base, held_out, cfg.measure)]
-    seeded = measure(forward, "measure", first, held_out, cfg.measure)
-
-    texts = run.step(
-        "texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=[held_out, seeds]
-    )
-    augmented = run.step(
-        "backtranslate",
-        back.backtranslate,
-        texts,
-        run.engine(writer),
-        template=wording,
-        sampling=cfg.backward.sampling,
-        rules=cfg.backward.rules,
-        novelty=cfg.backward.novelty,
-        seeds=seeds,
-        avoid=[held_out, seeds],
-    )
-    models, curators, configs = [base], [first], list[SftOptions]()
-    rated, kept, portraits = list[Any](), list[Any](), list[Any]()
-    for t in range(cfg.iterations):
-        it = run.scope(f"iter{t}")
-        scored, good = curated(it, augmented, seeds, curators[-1], cfg)
-        rated.append(scored)
-        kept.append(good)
-        portraits.append(it.step("portrait", portrait, good, seeds, run.engine(base)))
-        rows = joined(it, "", good, tagged, base, cfg)
-        model, found, config = trained(it, base, rows, held_out, cfg)
-        models.append(model)
-        curators.append(model)
-        measures.append(found)
-        configs.append(config)
-        if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
-            break
-
-    chosen = run.step("select", select_model, measures, by=cfg.select_by)
-    result = models[chosen.value]
-    wins = win_rate_of(run, result, base, seeds, held_out, cfg.measure, curators[:-1])
-    controls = {}
-    if cfg.controls:
-        last = (chosen.value or len(kept)) - 1
-        drawn = run.step(
-            "control/random", keep, augmented, rule=KeepRule(by="random"), limit=max(1, len(kept[last]))
-        )  # fmt: skip
-        controls = {
-            "seeds alone (M_0)": seeded,
-            **control(
-                run.scope("control"), base, drawn, seeds, tagged, held_out, configs[last], cfg
-            ),
-        }
-    facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
-    return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
-        wins=wins, rated=rated, kept=kept, portraits=portraits,
-    )  # fmt: skip
+    @property
+    def rounds(self) -> list[SftOptions]:
+        """Training of each model that a round makes."""
+        counts = self.updates if isinstance(self.updates, tuple) else (self.updates,)
+        return [updated(self.sft, n) for n in counts]
 
 
 def updated(config: SftOptions, updates: int | None) -> SftOptions:
@@ -226,105 +167,89 @@ def updated(config: SftOptions, updates: int | None) -> SftOptions:
     return config if updates is None else config.model_copy(update={"max_updates": updates})
 
 
-def only(scope: Any, rows: Any, base: Model, cfg: Config) -> Any:
-    """Rows of the seeds for a training of their own, those too long set aside."""
-    return scope.step(
-        "mix",
-        mix,
-        [],
-        rows,
-        base=base,
-        max_length=cfg.sft.max_length,
-        options=MixOptions(seeds=True),
+def recipe(run: Any, cfg: Config) -> Model:
+    """The method; see the module's docstring. `run` is a Run or a Scope."""
+    seeds, held_out, base = opened(run, cfg)
+    source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
+    backward, forward = run.scope("backward"), run.scope("forward")
+    asked = {"template": load(cfg.backward.template, back.FIELDS)}
+
+    turned = backward.step(
+        "reverse", back.reverse, seeds, min_pairs=cfg.backward.min_pairs, **asked
     )
+    rows = mixed(backward, [], turned, base, cfg.sft)
+    writer = train(backward, "train", base, rows, cfg.once)
+    tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
+    rows = mixed(forward, [], tagged, base, cfg.sft)
+    first = train(forward, "train", base, rows, cfg.once, system=cfg.tags.line("seed"))
+    found = Candidates(run, cfg, base, held_out)
+    seeded = measure(forward, "measure", first, held_out, cfg.measure)
+
+    known = {"seeds": seeds, "avoid": [held_out, seeds]}
+    texts = run.step("texts", prepare_texts, source, options=cfg.text, **known)
+    written = {name: getattr(cfg.backward, name) for name in ("sampling", "rules", "novelty")}
+    augmented = run.step(
+        "backtranslate", back.backtranslate, texts, run.engine(writer), **asked, **written, **known
+    )
+    rated, kept, portraits, configs = list[Any](), list[Any](), list[Any](), list[SftOptions]()
+    for t in range(cfg.iterations):
+        it, curator = run.scope(f"iter{t}"), found.last if t else first
+        scored, good = curated(it, augmented, seeds, curator, cfg)
+        rated.append(scored)
+        kept.append(good)
+        portraits.append(it.step("portrait", portrait, good, seeds, run.engine(base)))
+        rows = joined(it, "", good, tagged, base, cfg)
+        model, measured, config = trained(it, base, rows, held_out, cfg)
+        configs.append(config)
+        found.add(it, model, measured)
+        if found.stop(it):
+            break
+
+    chosen = found.choose()
+    controls = {}
+    if cfg.controls:
+        last, scope = (chosen.value or len(kept)) - 1, run.scope("control")
+        chance = joined(
+            scope, "random-", drawn(scope, "random", augmented, kept[last]), tagged, base, cfg
+        )
+        shots = scope.step("shots", fixed_shots, seeds)
+        lines = cfg.tags.line("both")
+        others = found.controls(scope, {"random rows": chance}, configs[last], shots, system=lines)
+        controls = {"seeds alone (M_0)": seeded, **others}
+    facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
+    return found.hand_over(
+        chosen, controls, method=METHOD, facts=facts, seeds=seeds,
+        raters=[first, *found.models[1:-1]], rated=rated, kept=kept, portraits=portraits,
+    )  # fmt: skip
 
 
 def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) -> tuple[Any, Any]:
     """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
-    rater = it.engine(curator)
-    rubric = curation_rubric(cfg.judge.template)
+    rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
     assessor = hire(it, seeds, rater, cfg.judge, [rubric])
-    rated = it.step(
-        "assess",
-        judge,
-        augmented,
-        rater,
-        assessor=assessor,
-        rubrics=[rubric],
-        sampling=cfg.judge.sampling,
-        floor=cfg.judge.floor,
-    )
-    scored = it.step(
-        "read",
-        read_again,
-        rated,
-        rubric=rubric,
-        strict=cfg.judge.strict,
-        window=cfg.judge.window,
-    )
-    kept = it.step(
-        "keep",
-        keep,
-        scored,
-        rule=cfg.keep,
-        assessor=assessor,
-        engine=rater if cfg.keep.asks_model else None,
-    )
+    rated = rate(it, augmented, rater, assessor, cfg.judge, [rubric])
+    how = {"strict": cfg.judge.strict, "window": cfg.judge.window}
+    scored = it.step("read", read_again, rated, rubric=rubric, **how)
+    kept = best(it, scored, cfg.keep, assessor, rater)
     if not cfg.rewrite:
         return rated, kept
-    return rated, it.step(
-        "rewrite",
-        anew.rewrite,
-        kept,
-        rater,
-        template=load(cfg.rewriting.template, anew.FIELDS),
-        sampling=cfg.rewriting.sampling,
-        rules=cfg.rewriting.rules,
-    )
+    return rated, it.step("rewrite", anew.rewrite, kept, rater, **cfg.rewriting.options)
 
 
 def joined(scope: Any, name: str, kept: Any, tagged: Any, base: Model, cfg: Config) -> Any:
     """Kept pairs and seeds, each kind with its system line."""
     lined = scope.step(f"{name}tag", tag, kept, origin=back.ORIGIN, line=cfg.tags.line("augmented"))
-    return scope.step(
-        f"{name}mix",
-        mix,
-        lined,
-        tagged,
-        base=base,
-        max_length=cfg.sft.max_length,
-        max_rows=cfg.sft.max_rows,
-        options=cfg.mix,
-    )
+    return mixed(scope, lined, tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
 
 
 def trained(
     it: Any, base: Model, rows: Any, held_out: Any, cfg: Config
 ) -> tuple[Model, Any, SftOptions]:
-    """This round's model, its measure, and the training it had (its updates named); of several, the
-    best."""
-    counts = cfg.updates if isinstance(cfg.updates, tuple) else (cfg.updates,)
-    configs = [updated(cfg.sft, n) for n in counts]
-    names = [f"-{n}" for n in counts] if len(counts) > 1 else [""]
-    models, found = [], []
-    for name, config in zip(names, configs, strict=True):
-        models.append(train(it, f"train{name}", base, rows, config, system=cfg.tags.line("both")))
+    """This round's model, its measure, and the training it had; of several, the best."""
+    models, found, lines = [], [], cfg.tags.line("both")
+    for config in cfg.rounds:
+        name = f"-{config.max_updates}" if len(cfg.rounds) > 1 else ""
+        models.append(train(it, f"train{name}", base, rows, config, system=lines))
         found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
-    best = it.step("updates", best_of, found, by=cfg.select_by).value if len(counts) > 1 else 0
-    return models[best], found[best], configs[best].like(len(rows))
-
-
-def control(
-    scope: Any, base: Model, drawn: Any, seeds: Any, tagged: Any, held_out: Any,
-    config: SftOptions, cfg: Config,
-) -> dict[str, Any]:  # fmt: skip
-    """What the same effort buys without curation, on rows drawn at random, and without training."""
-    rows = joined(scope, "random-", drawn, tagged, base, cfg)
-    model = train(scope, "random-train", base, rows, config, system=cfg.tags.line("both"))
-    shots = scope.step("shots", fixed_shots, seeds)
-    return {
-        "random rows": measure(scope, "random-measure", model, held_out, cfg.measure),
-        "few-shot base": measure(
-            scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots
-        ),
-    }
+    winner = it.step("updates", best_of, found, by=cfg.select_by).value if len(found) > 1 else 0
+    return models[winner], found[winner], cfg.rounds[winner].like(len(rows))

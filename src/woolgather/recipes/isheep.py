@@ -17,26 +17,26 @@ from pydantic import Field
 
 from woolgather.artifacts import Model
 from woolgather.config import at
-from woolgather.ops.judge import judge
-from woolgather.ops.keep import KeepRule, keep
-from woolgather.ops.mix import MixOptions, mix
+from woolgather.ops.keep import KeepRule
+from woolgather.ops.mix import MixOptions
 from woolgather.ops.portrait import portrait
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.rules import ResponseRules, apply_rules
-from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.synthesize import synthesize
 from woolgather.recipes.stages import (
+    Candidates,
     Common,
     Judging,
     Responding,
     Synthesis,
-    hand_over,
+    best,
+    drawn,
     hire,
-    measure,
+    mixed,
     opened,
+    rate,
     train,
-    win_rate_of,
 )
 from woolgather.training.job import SftOptions
 
@@ -64,8 +64,10 @@ class Config(Common):
     sft: SftOptions = SftOptions()
     lora_scale: float = Field(default=1.0, ge=0)
     """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
-    patience: int | None = Field(default=2, ge=1)
-    """Stop after this many iterations without a better one; None never stops early."""
+
+    def earlier(self, rows: list[Any]) -> list[Any]:
+        """Rows of the iterations before the last one, where history counts."""
+        return rows[:-1] if self.history == "all" else []
 
 
 def recipe(run: Any, cfg: Config) -> Model:
@@ -75,129 +77,48 @@ def recipe(run: Any, cfg: Config) -> Model:
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
-    models, measures = [base], [measure(run, "measure", base, held_out, cfg.measure)]
-    clean: list[Any] = []
-    rated: list[Any] = []
-    kept: list[Any] = []
-    portraits: list[Any] = []
+    found = Candidates(run, cfg, base, held_out)
+    clean, rated, kept, portraits = list[Any](), list[Any](), list[Any](), list[Any]()
     for t in range(cfg.iterations):
-        it, model = run.scope(f"iter{t}"), models[-1]
+        it, model = run.scope(f"iter{t}"), found.last
         writer, rater = run.engine(model), run.engine(model if cfg.judge_model == "self" else other)
         assessor = hire(it, seeds, rater, cfg.judge, rubrics)
-        tasks = it.step(
-            "synthesize",
-            synthesize,
-            seeds,
-            writer,
-            n=at(cfg.per_iteration, t),
-            machine=kept[-1] if kept else [],
-            avoid=[held_out, *kept],
-            **cfg.synthesis.options(model),
-        )
-        pairs = it.step(
-            "respond",
-            respond,
-            tasks,
-            writer,
-            shots=shots if model.prompt_format == "raw" else [],
-            n=cfg.respond.samples,
-            sampling=cfg.respond.sampling,
-            unfinished=cfg.respond.unfinished,
-        )
+        wanted = {"n": at(cfg.per_iteration, t), **cfg.synthesis.options(model)}
+        others = {"machine": kept[-1] if kept else [], "avoid": [held_out, *kept]}
+        tasks = it.step("synthesize", synthesize, seeds, writer, **wanted, **others)
+        pairs = it.step("respond", respond, tasks, writer, **cfg.respond.options(model, shots))
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
-        rated.append(
-            it.step(
-                "assess",
-                judge,
-                clean[-1],
-                rater,
-                assessor=assessor,
-                rubrics=rubrics,
-                sampling=cfg.judge.sampling,
-                floor=cfg.judge.floor,
-            )
-        )
-        kept.append(
-            it.step(
-                "keep",
-                keep,
-                rated[-1],
-                rule=cfg.keep,
-                assessor=assessor,
-                engine=rater if cfg.keep.asks_model else None,
-            )
-        )
+        rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, rubrics))
+        kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
         portraits.append(it.step("portrait", portrait, kept[-1], seeds, run.engine(base)))
-        rows = mixed(it, "mix", kept, seeds, base, cfg)
-        start = models[-1] if cfg.init_from == "last" else base
-        models.append(train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
-        measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
-        if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
+        rows = mixed(it, kept[-1], seeds, base, cfg.sft, cfg.mix, history=cfg.earlier(kept))
+        start = model if cfg.init_from == "last" else base
+        found.add(it, train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
+        if found.stop(it):
             break
 
-    chosen = run.step("select", select_model, measures, by=cfg.select_by)
-    raters = models[:-1] if cfg.judge_model == "self" else [other]
-    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, raters)
+    chosen = found.choose()
     controls = {}
     if cfg.controls:
-        last = chosen.value or len(kept)
-        controls = control(
-            run.scope("control"), base, clean[:last], kept[:last], seeds, held_out, shots, cfg
-        )
-    facts = {"seeds": len(seeds), "iterations": len(kept)}
-    return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
-        wins=wins, rated=rated, kept=kept, portraits=portraits,
+        made = chosen.value or len(kept)
+        controls = control(found, run.scope("control"), clean[:made], kept, seeds, shots, cfg)
+    return found.hand_over(
+        chosen, controls, method=METHOD, facts={"seeds": len(seeds), "iterations": len(kept)},
+        seeds=seeds, raters=found.models[:-1] if cfg.judge_model == "self" else [other],
+        rated=rated, kept=kept, portraits=portraits,
     )  # fmt: skip
 
 
-def mixed(
-    scope: Any, name: str, kept: list[Any], seeds: Any, base: Model, cfg: Config, **more: Any
-) -> Any:
-    """This iteration's rows, with those of earlier ones where history counts."""
-    history = kept[:-1] if cfg.history == "all" else []
-    return scope.step(
-        name,
-        mix,
-        kept[-1],
-        seeds,
-        base=base,
-        history=history,
-        max_length=cfg.sft.max_length,
-        max_rows=cfg.sft.max_rows,
-        options=more.get("options", cfg.mix),
-    )
-
-
 def control(
-    scope: Any, base: Model, clean: list[Any], kept: list[Any], seeds: Any, held_out: Any, shots: Any,
-    cfg: Config,
+    found: Candidates, scope: Any, clean: list[Any], kept: list[Any], seeds: Any, shots: Any, cfg: Config
 ) -> dict[str, Any]:  # fmt: skip
-    """What the same effort buys without the method: the base few-shot, the seeds alone, random rows."""
-    drawn = [
-        scope.step(f"random{t}", keep, rows, rule=KeepRule(by="random"), limit=max(1, len(kept[t])))
-        for t, rows in enumerate(clean)
-    ]
-    random_rows = mixed(scope, "random-mix", drawn, seeds, base, cfg)
-    only_seeds = scope.step(
-        "seeds-mix",
-        mix,
-        [],
-        seeds,
-        base=base,
-        max_length=cfg.sft.max_length,
-        options=MixOptions(seeds=True),
+    """Beside the result: the seeds alone, and as many rows at random as each iteration kept."""
+    base = found.base
+    chance = [drawn(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
+    history = cfg.earlier(chance)
+    mix = mixed(
+        scope, chance[-1], seeds, base, cfg.sft, cfg.mix, name="random-mix", history=history
     )
-    alike = cfg.sft.like(len(random_rows))
-    models = {
-        "seeds alone": train(scope, "seeds", base, only_seeds, alike, cfg.lora_scale),
-        "random rows": train(scope, "random", base, random_rows, alike, cfg.lora_scale),
-    }
-    found = {
-        "few-shot base": measure(scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots)
-    }
-    for name, model in models.items():
-        found[name] = measure(
-            scope, f"{name.replace(' ', '-')}-measure", model, held_out, cfg.measure
-        )
-    return found
+    alone = mixed(scope, [], seeds, base, cfg.sft, name="seeds-mix")
+    rows = {"seeds alone": alone, "random rows": mix}
+    return found.controls(scope, rows, cfg.sft.like(len(mix)), shots, scale=cfg.lora_scale)

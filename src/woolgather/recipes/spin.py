@@ -23,9 +23,8 @@ from woolgather.ops.merge import merge
 from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
 from woolgather.ops.prefer import dpo
 from woolgather.ops.respond import fixed_shots, respond
-from woolgather.ops.select import select_model, should_stop
 from woolgather.options import Options
-from woolgather.recipes.stages import Common, hand_over, measure, opened, train, win_rate_of
+from woolgather.recipes.stages import Candidates, Common, opened
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -96,55 +95,37 @@ class Config(Common):
 def recipe(run: Any, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = opened(run, cfg)
-    real = run.step(
-        "real",
-        real_rows,
-        seeds,
-        start=base,
-        budget=cfg.respond.sampling.max_tokens,
-        max_length=cfg.dpo.max_length,
-        max_prompt_length=cfg.dpo.max_prompt_length,
-        options=cfg.pairs,
-    )
-    models, measures = [base], [measure(run, "measure", base, held_out, cfg.measure)]
+    lengths = {"max_length": cfg.dpo.max_length, "options": cfg.pairs}
+    limits = {"budget": cfg.respond.sampling.max_tokens, **lengths}
+    limits["max_prompt_length"] = cfg.dpo.max_prompt_length
+    real = run.step("real", real_rows, seeds, start=base, **limits)
+
+    found = Candidates(run, cfg, base, held_out)
     pairs: dict[int, Any] = {}
     windows: list[list[Any]] = []
     for t in range(cfg.iterations):
-        it, opponent, earlier = run.scope(f"iter{t}"), models[-1], t < cfg.start_iteration
+        it, opponent, earlier = run.scope(f"iter{t}"), found.last, t < cfg.start_iteration
         given = it.given("pairs")
         if earlier and not given:
             continue
         answers = [] if given else answered(it, real, opponent, cfg)
-        pairs[t] = it.step(
-            "pairs",
-            pair,
-            real,
-            answers,
-            start=base,
-            max_length=cfg.dpo.max_length,
-            options=cfg.pairs,
-        )
+        pairs[t] = it.step("pairs", pair, real, answers, start=base, **lengths)
         if earlier:
             continue
         first = t - int(at(cfg.window, t)) + 1
         windows.append([rows for i, rows in pairs.items() if i >= first])
-        models.append(play(it, opponent, windows[-1], cfg.dpo.at(t)))
-        measures.append(measure(it, "measure", models[-1], held_out, cfg.measure))
-        if it.step("stop", should_stop, measures, patience=cfg.patience, by=cfg.select_by).value:
+        name = f"iter{t}" if cfg.start_iteration else ""
+        found.add(it, play(it, opponent, windows[-1], cfg.dpo.at(t)), name=name)
+        if found.stop(it):
             break
 
-    names = [f"iter{t}" for t in pairs if t >= cfg.start_iteration] if cfg.start_iteration else []
-    chosen = run.step("select", select_model, measures, by=cfg.select_by, names=names)
-    wins = win_rate_of(run, models[chosen.value], base, seeds, held_out, cfg.measure, [])
+    chosen = found.choose()
     controls = {}
     if cfg.controls:
         used = windows[: chosen.value or len(windows)]
-        controls = control(run.scope("control"), base, used, real, held_out, cfg)
+        controls = control(found, run.scope("control"), used, real, cfg)
     facts = {"real answers": len(real), "iterations": len(windows)}
-    return hand_over(
-        run, models, measures, chosen, cfg=cfg, controls=controls, method=METHOD, facts=facts,
-        wins=wins, names=names,
-    )  # fmt: skip
+    return found.hand_over(chosen, controls, method=METHOD, facts=facts, seeds=seeds)
 
 
 def answered(scope: Any, real: Any, opponent: Model, cfg: Config) -> Any:
@@ -156,36 +137,22 @@ def answered(scope: Any, real: Any, opponent: Model, cfg: Config) -> Any:
 def play(scope: Any, opponent: Model, window: list[Any], config: DpoOptions) -> Model:
     """The policy starts as the opponent, learns to be told apart from it, and is merged: the next
     opponent, the next start and what generates are then one and the same."""
-    tuned = scope.step(
-        "train",
-        dpo,
-        window[-1],
-        earlier=window[:-1],
-        start=opponent,
-        reference=opponent,
-        config=config,
-        trainer=scope.trainer(),
-    )
+    how = {"start": opponent, "reference": opponent, "config": config, "earlier": window[:-1]}
+    tuned = scope.step("train", dpo, window[-1], trainer=scope.trainer(), **how)
     if config.lora is None:
         return tuned  # type: ignore[no-any-return]
     return scope.step("train-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
 
 
 def control(
-    scope: Any, base: Model, windows: list[list[Any]], real: Any, held_out: Any, cfg: Config
+    found: Candidates, scope: Any, windows: list[list[Any]], real: Any, cfg: Config
 ) -> dict[str, Any]:
-    """What the same effort buys without self-play: the base few-shot, and SFT on the real answers."""
+    """Beside the result: SFT on the real answers, with as many updates."""
     rows = scope.step("real", real_sides, [window[-1] for window in windows])
     updates = sum(
         cfg.dpo.at(cfg.start_iteration + i).updates(sum(map(len, window)))
         for i, window in enumerate(windows)
     )
-    alike = cfg.sft.model_copy(update={"max_updates": updates})
-    tuned = train(scope, "sft", base, rows, alike)
     shots = scope.step("shots", fixed_shots, real, k=cfg.shots)
-    return {
-        "few-shot base": measure(
-            scope, "fewshot-measure", base, held_out, cfg.measure, shots=shots
-        ),
-        "SFT on the real answers": measure(scope, "sft-measure", tuned, held_out, cfg.measure),
-    }
+    alike = cfg.sft.model_copy(update={"max_updates": updates})
+    return found.controls(scope, {"SFT on the real answers": rows}, alike, shots)

@@ -7,14 +7,14 @@ calls it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from woolgather.artifacts import Model
+from woolgather.artifacts import Choice, Model
 from woolgather.engines.base import Sampling
 from woolgather.formats import builtin_heldout, builtin_seeds
 from woolgather.ops.assessors import Assessor
@@ -22,11 +22,15 @@ from woolgather.ops.audition import audition
 from woolgather.ops.demos import DemoOptions
 from woolgather.ops.evaluate import evaluate
 from woolgather.ops.instruction_rules import InstructionRules
+from woolgather.ops.judge import judge
+from woolgather.ops.keep import KeepRule, keep
 from woolgather.ops.merge import merge
+from woolgather.ops.mix import MixOptions, mix
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.prompt_format import choose_format
 from woolgather.ops.respond import respond
 from woolgather.ops.rubrics import RubricOptions, rubrics_of
+from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.summary import summarize
 from woolgather.ops.train import sft
 from woolgather.ops.win_rate import win_rate
@@ -77,6 +81,12 @@ class Responding(Options):
     """Fixed demo blocks before the task of a model that is prompted as raw text."""
     unfinished: Literal["set_aside", "keep"] = "set_aside"
     """What becomes of responses that ran into max_tokens."""
+
+    def options(self, model: Model, shots: Any) -> dict[str, Any]:
+        """As `respond` takes them; `shots` are for a model that is prompted as raw text."""
+        shown = shots if model.prompt_format == "raw" else []
+        how = {"sampling": self.sampling, "unfinished": self.unfinished}
+        return {"shots": shown, "n": self.samples, **how}
 
 
 class Hiring(Options):
@@ -147,6 +157,8 @@ class Common(Options):
     """Train on what the same effort buys without the method, beside the result."""
     select_by: Literal["probes", "heldout", "last"] = "probes"
     """What the result must be better than the base in; last takes the last model."""
+    patience: int | None = Field(default=2, ge=1)
+    """Stop after this many iterations without a better one; None never stops early."""
 
     @property
     def base_name(self) -> str:
@@ -174,6 +186,40 @@ def hire(scope: Any, seeds: Any, rater: Any, judging: Hiring, rubrics: Any) -> A
     if judging.assessor == "none":
         return Assessor(kind="none")
     return scope.step("audition", audition, seeds, rater, rubrics=rubrics, **judging.audition)  # type: ignore[no-any-return]
+
+
+def rate(scope: Any, rows: Any, rater: Any, who: Assessor, judging: Hiring, rubrics: Any) -> Any:
+    """The rows with their verdicts."""
+    how = {"sampling": judging.sampling, "floor": judging.floor}
+    return scope.step("assess", judge, rows, rater, assessor=who, rubrics=rubrics, **how)
+
+
+def best(scope: Any, rated: Any, rule: KeepRule, who: Assessor, rater: Any) -> Any:
+    """The rated rows that are good enough."""
+    asked = rater if rule.asks_model else None
+    return scope.step("keep", keep, rated, rule=rule, assessor=who, engine=asked)
+
+
+def drawn(scope: Any, name: str, rows: Any, like: Sized) -> Any:
+    """As many of `rows` at random as `like` has."""
+    return scope.step(name, keep, rows, rule=KeepRule(by="random"), limit=max(1, len(like)))
+
+
+def mixed(
+    scope: Any,
+    rows: Any,
+    seeds: Any,
+    base: Model,
+    config: SftOptions,
+    options: MixOptions = MixOptions(),  # noqa: B008 - frozen
+    *,
+    name: str = "mix",
+    history: Sequence[Any] = (),
+) -> Any:
+    """What training sees: these rows, those of `history`, and the seeds as `options` say."""
+    limits = {"max_length": config.max_length, "max_rows": config.max_rows}
+    how = {"base": base, "history": list(history), "options": options, **limits}
+    return scope.step(name, mix, rows, seeds, **how)
 
 
 def measure(
@@ -221,9 +267,9 @@ def win_rate_of(
     if not options.win_judge:
         return None
     scope = run.scope("win-rate")
-    judge = scope.engine(run.model("win_judge", options.win_judge))
+    rater = scope.engine(run.model("win_judge", options.win_judge))
     rubrics, judging = rubrics_of("full"), Judging()
-    assessor = hire(scope, seeds, judge, judging, rubrics)
+    assessor = hire(scope, seeds, rater, judging, rubrics)
     greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
     answers = [
         scope.step(name, respond, held_out, scope.engine(who), sampling=greedy, unfinished="keep")
@@ -233,7 +279,7 @@ def win_rate_of(
         "compare",
         win_rate,
         *answers,
-        judge,
+        rater,
         assessor=assessor,
         selected_with=list(raters),
         rubrics=rubrics,
@@ -241,27 +287,84 @@ def win_rate_of(
     )
 
 
-def hand_over(
-    run: Any,
-    models: Sequence[Model],
-    measures: Sequence[Any],
-    chosen: Any,
-    *,
-    cfg: Common,
-    controls: Mapping[str, Any],
-    method: str,
-    facts: Mapping[str, Any],
-    **seen: Any,
-) -> Model:
-    """The summary, and the chosen model as a directory of its own with a card. `seen` is what else
-    the summary draws: `wins`, `rated`, `kept`, `portraits`, and the `names` of the models."""
-    run.step(
-        "summary", summarize, measures, chosen=chosen, controls=controls, by=cfg.select_by, **seen
-    )
-    card = {
-        "title": "Tuned on data it wrote itself",
-        "method": method,
-        "base_model": cfg.base_name,
-        **facts,
-    }
-    return run.step("result", merge, models[chosen.value], trainer=run.trainer(), card=card)  # type: ignore[no-any-return]
+class Candidates:
+    """The models of a run and their measures, in the order they were made, the base first."""
+
+    def __init__(self, run: Any, cfg: Common, base: Model, held_out: Any) -> None:
+        self.run, self.cfg, self.held_out = run, cfg, held_out
+        self.models = [base]
+        self.measures = [measure(run, "measure", base, held_out, cfg.measure)]
+        self.names: list[str] = []
+        """Of all but the base, where they are not iter0, iter1 and so on."""
+
+    @property
+    def base(self) -> Model:
+        return self.models[0]
+
+    @property
+    def last(self) -> Model:
+        return self.models[-1]
+
+    def add(self, scope: Any, model: Model, found: Any = None, name: str = "") -> None:
+        """One more, measured in `scope` unless `found` is its measure."""
+        self.models.append(model)
+        if found is None:
+            found = measure(scope, "measure", model, self.held_out, self.cfg.measure)
+        self.measures.append(found)
+        self.names += [name] if name else []
+
+    def stop(self, scope: Any) -> bool:
+        """Whether the last ones brought nothing better."""
+        by = {"patience": self.cfg.patience, "by": self.cfg.select_by, "names": self.names}
+        return bool(scope.step("stop", should_stop, self.measures, **by).value)
+
+    def choose(self) -> Choice:
+        """The result: 0 is the base."""
+        how = {"by": self.cfg.select_by, "names": self.names}
+        return self.run.step("select", select_model, self.measures, **how)  # type: ignore[no-any-return]
+
+    def controls(
+        self,
+        scope: Any,
+        rows: Mapping[str, Any],
+        config: SftOptions,
+        shots: Any,
+        **how: Any,
+    ) -> dict[str, Any]:
+        """What the same effort buys without the method: the base shown `shots`, and models trained
+        on other `rows`, each under the name of what it is."""
+        shown = {"shots": shots}
+        found = {"few-shot base": self._measured(scope, "fewshot", self.base, **shown)}
+        for name, given in rows.items():
+            step = name.lower().replace(" ", "-")
+            model = train(scope, step, self.base, given, config, **how)
+            found[name] = self._measured(scope, step, model)
+        return found
+
+    def _measured(self, scope: Any, name: str, model: Model, **more: Any) -> Any:
+        return measure(scope, f"{name}-measure", model, self.held_out, self.cfg.measure, **more)
+
+    def hand_over(
+        self,
+        chosen: Choice,
+        controls: Mapping[str, Any],
+        *,
+        method: str,
+        facts: Mapping[str, Any],
+        seeds: Any,
+        raters: Sequence[Model] = (),
+        **seen: Any,
+    ) -> Model:
+        """The summary, and the chosen model as a directory of its own with a card. `raters` rated
+        training data; `seen` is what else the summary draws: `rated`, `kept`, `portraits`."""
+        run, cfg, model = self.run, self.cfg, self.models[chosen.value]
+        wins = win_rate_of(run, model, self.base, seeds, self.held_out, cfg.measure, raters)
+        seen |= {"wins": wins, "names": self.names, "by": cfg.select_by}
+        run.step("summary", summarize, self.measures, chosen=chosen, controls=controls, **seen)
+        card = {
+            "title": "Tuned on data it wrote itself",
+            "method": method,
+            "base_model": cfg.base_name,
+            **facts,
+        }
+        return run.step("result", merge, model, trainer=run.trainer(), card=card)  # type: ignore[no-any-return]
