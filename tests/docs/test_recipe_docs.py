@@ -7,6 +7,7 @@ example of settings, and is not checked.
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,37 @@ from woolgather import config
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = [name for name in config.RECIPES if (ROOT / "docs" / f"{name}.md").is_file()]
-HEAD = "| in the paper |"
+HEAD = "| in the paper"
 
 
-def table(recipe: str) -> list[list[str]]:
-    """Its rows: what it is in the paper, option, default, paper's value, test."""
+def tables(recipe: str) -> dict[str, list[list[str]]]:
+    """Rows by preset: what it is in the paper, option, default, the preset's value, test."""
     lines = (ROOT / "docs" / f"{recipe}.md").read_text(encoding="utf-8").splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith(HEAD)) + 2
-    last = next((i for i in range(first, len(lines)) if not lines[i].startswith("| ")), len(lines))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[first:last]]
+    found: dict[str, list[list[str]]] = {}
+    for start, line in enumerate(lines):
+        if line.startswith(HEAD):
+            rows = itertools.takewhile(lambda row: row.startswith("| "), lines[start + 2 :])
+            found[cells(line)[3]] = [cells(row) for row in rows]
+    return found
 
 
-ROWS = [(recipe, row) for recipe in RECIPES for row in table(recipe) if row[2]]
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+ROWS = [
+    (recipe, preset, row)
+    for recipe in RECIPES
+    for preset, rows in tables(recipe).items()
+    for row in rows
+    if row[2]
+]
 PRESETS = {
     (recipe, preset): config.build(
         config.find_recipe(recipe).Config, recipe, preset=preset
     ).model_dump(mode="json")
     for recipe in RECIPES
-    for preset in ("default", "paper")
+    for preset in ("default", *tables(recipe))
 }
 
 
@@ -61,17 +75,22 @@ def numbers(read: Any, like: Any) -> Any:
     return float(read) if isinstance(read, str) and isinstance(like, int | float) else read
 
 
-def test_every_recipe_with_a_page_is_seen() -> None:
-    assert {"isheep", "spin"} <= set(RECIPES)
+def test_every_preset_of_a_paper_has_its_table() -> None:
+    assert set(RECIPES) == set(config.RECIPES)
+    for recipe in RECIPES:
+        papers = {name for name in config.presets(recipe) if name.startswith("paper")}
+        assert set(tables(recipe)) == papers
 
 
-@pytest.mark.parametrize(("recipe", "row"), ROWS, ids=[f"{r}: {row[1]}" for r, row in ROWS])
-def test_row_is_true(recipe: str, row: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "preset", "row"), ROWS, ids=[f"{r} {p}: {row[1]}" for r, p, row in ROWS]
+)
+def test_row_is_true(recipe: str, preset: str, row: list[str]) -> None:
     _, option, default, paper, test = row
     key = option.strip("`")
-    for preset, written in (("default", default), ("paper", paper)):
-        real = value(recipe, preset, key)
-        assert same(written, real), f"{key}: {preset} is {real!r}"
+    for name, written in (("default", default), (preset, paper)):
+        real = value(recipe, name, key)
+        assert same(written, real), f"{key}: {name} is {real!r}"
     assert (ROOT / "tests" / test).is_file(), test
 
 
@@ -85,13 +104,13 @@ def test_rule_lists_are_those_named() -> None:
         assert value("isheep", preset, "synthesis.rules.use") == named
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_option_of_the_paper_preset_is_in_the_table(recipe: str) -> None:
+@pytest.mark.parametrize(("recipe", "preset"), [(r, p) for r in RECIPES for p in tables(r)])
+def test_every_option_of_a_paper_preset_is_in_its_table(recipe: str, preset: str) -> None:
     def leaves(node: Any, path: str = "") -> list[str]:
         if isinstance(node, dict):
             return [leaf for k, v in node.items() for leaf in leaves(v, f"{path}.{k}".strip("."))]
         return [path]
 
-    documented = {re.sub(r"`", "", row[1]) for row in table(recipe)}
+    documented = {re.sub(r"`", "", row[1]) for row in tables(recipe)[preset]}
     groups = {key.rpartition(".")[0] for key in documented}
-    assert set(leaves(config.load_preset(recipe, "paper"))) <= documented | groups
+    assert set(leaves(config.load_preset(recipe, preset))) <= documented | groups

@@ -52,6 +52,20 @@ class Dry:
             self.module.recipe(run, self.built(*overrides))
         return {p.step: (p.state, p.why) for p in run.planned}
 
+    def holds(
+        self, folder: Path, override: str, own: set[str], by_value: Mapping[str, set[str]],
+        base: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """One option changes its own steps of a finished run, and what is made from them, only."""
+        plan = self.planned(folder, *base, override)
+        new = {step for step, (state, _) in plan.items() if state == "new"}
+        named = {step for step, (_, why) in plan.items() if "args." in why}
+        missing = {s for s in own if s in plan} - named
+        assert not missing, f"not changed by themselves: {missing}"
+        before, allowed = set(steps(folder)), dependants(folder, own, by_value)
+        surplus = (new | named) & before - allowed
+        assert not surplus, f"changed without a reason: {sorted(surplus)}"
+
 
 def steps(folder: Path) -> dict[str, tuple[Path, step_record.StepRecord]]:
     """Place and record of each current step."""

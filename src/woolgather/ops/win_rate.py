@@ -100,10 +100,10 @@ def win_rate(
 
 
 def _unfit(assessor: Assessor, engine: Engine, selected_with: Sequence[Model]) -> str:
-    if assessor.fit is not True:
-        return f"assessor {assessor.kind} has not passed an audition"
     if any(engine.model.fingerprint == model.fingerprint for model in selected_with):
         return "this judge selected training data, so it would rate its own choice"
+    if assessor.fit is not True:
+        return f"assessor {assessor.kind} has not passed an audition"
     return ""
 
 
