@@ -108,7 +108,10 @@ def test_samples_of_one_prompt_share_it_and_equal_prompts_give_equal_greedy_text
     assert texts == [reference(engine, r.prompt, 24) for r in requests]
 
 
-def test_a_sliding_window_is_kept_behind_a_shared_prefix(tmp_path: Path) -> None:
+@pytest.mark.parametrize("company", [["short"], []], ids=["shared by some", "shared by all"])
+def test_a_sliding_window_is_kept_behind_a_shared_prefix(
+    tmp_path: Path, company: list[str]
+) -> None:
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
@@ -132,7 +135,7 @@ def test_a_sliding_window_is_kept_behind_a_shared_prefix(tmp_path: Path) -> None
     Gemma3ForCausalLM(config).to(torch.float32).save_pretrained(tmp_path)
     engine = make(tmp_path)
     assert engine.shares
-    requests = [Request(SHARED + f"{i}", GREEDY) for i in range(4)] + [Request("short", GREEDY)]
+    requests = [Request(p, GREEDY) for p in [*(SHARED + f"{i}" for i in range(4)), *company]]
     assert [c.text for c in ask(engine, requests)] == [
         reference(engine, r.prompt, 24) for r in requests
     ]

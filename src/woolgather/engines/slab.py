@@ -64,7 +64,7 @@ class Slab(Cache):  # type: ignore[misc]
         self._top = self._t = 0
         self._columns = torch.zeros(0, 0, dtype=torch.long)
         self._at_start = self._first = True
-        self._width = 0
+        self._width = self._behind = 0
         self._blocked: dict[int | None, Tensor] = {}
 
     def announce(
@@ -86,10 +86,10 @@ class Slab(Cache):  # type: ignore[misc]
             self.prefix = 0
         first = torch.tensor(list(starts), dtype=torch.long, device=self._device)
         self._columns = first[:, None] + torch.arange(t, device=self._device)
-        positions = self.prefix + self._columns
+        self._behind = self.prefix
         if prefix:
             self.prefix = t
-        return positions
+        return self._behind + self._columns
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -150,11 +150,11 @@ class Slab(Cache):  # type: ignore[misc]
         share.keys, share.values = keys, values
 
     def blocked(self, window: int | None) -> Tensor:
-        """[n, 1, t, p + width]: which columns a query must not see."""
+        """[n, 1, t, p + width]: which columns a query must not see; p is 0 for the prefix itself."""
         found = self._blocked.get(window)
         if found is None:
-            columns = torch.arange(self.prefix + self._width, device=self._device)
-            at = (self.prefix + self._columns)[:, None, :, None]
+            columns = torch.arange(self._behind + self._width, device=self._device)
+            at = (self._behind + self._columns)[:, None, :, None]
             found = columns > at
             if window is not None:
                 found = found | (at - columns >= window)
