@@ -40,7 +40,8 @@ from woolgather.recipes.dromedary_stages import (
     prompts,
     training_rows,
 )
-from woolgather.recipes.stages import Candidates, Common, Judging, Synthesis, opened, train
+from woolgather.recipes.settings import Common, Judging, Synthesis
+from woolgather.recipes.stages import Candidates, opened, train
 from woolgather.training.job import LoraOptions, SftOptions
 
 METHOD = {

@@ -37,10 +37,9 @@ from woolgather.ops.tag import tag
 from woolgather.ops.texts import TextOptions, prepare_texts
 from woolgather.options import Options
 from woolgather.prompts import load
+from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
     Candidates,
-    Common,
-    Hiring,
     best,
     drawn,
     hire,

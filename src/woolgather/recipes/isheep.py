@@ -24,20 +24,8 @@ from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.rules import ResponseRules, apply_rules
 from woolgather.ops.synthesize import synthesize
-from woolgather.recipes.stages import (
-    Candidates,
-    Common,
-    Judging,
-    Responding,
-    Synthesis,
-    best,
-    drawn,
-    hire,
-    mixed,
-    opened,
-    rate,
-    train,
-)
+from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
+from woolgather.recipes.stages import Candidates, best, drawn, hire, mixed, opened, rate, train
 from woolgather.training.job import SftOptions
 
 METHOD = "I-SHEEP (arXiv 2408.08072)"

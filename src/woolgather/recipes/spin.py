@@ -24,7 +24,8 @@ from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
 from woolgather.ops.prefer import dpo
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.options import Options
-from woolgather.recipes.stages import Candidates, Common, opened
+from woolgather.recipes.settings import Common
+from woolgather.recipes.stages import Candidates, opened
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"

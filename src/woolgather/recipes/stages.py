@@ -1,172 +1,35 @@
-"""Stretches of steps, and groups of settings, that several methods have in common.
+"""Stretches of steps that several methods have in common.
 
 The one idea: a recipe is a page because what every method does (open the inputs, hire an assessor,
-train, measure, choose, hand over) is written once, here. Nothing in this module knows which recipe
-calls it.
+rate, mix, train, measure, choose, compare with controls, hand over) is written once, here. Nothing in
+this module knows which recipe calls it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from woolgather.artifacts import Choice, Model
 from woolgather.engines.base import Sampling
 from woolgather.formats import builtin_heldout, builtin_seeds
 from woolgather.ops.assessors import Assessor
 from woolgather.ops.audition import audition
-from woolgather.ops.demos import DemoOptions
 from woolgather.ops.evaluate import evaluate
-from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.judge import judge
 from woolgather.ops.keep import KeepRule, keep
 from woolgather.ops.merge import merge
 from woolgather.ops.mix import MixOptions, mix
-from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.prompt_format import choose_format
 from woolgather.ops.respond import respond
-from woolgather.ops.rubrics import RubricOptions, rubrics_of
+from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.summary import summarize
 from woolgather.ops.train import sft
 from woolgather.ops.win_rate import win_rate
-from woolgather.options import Options
-from woolgather.prompts import load
+from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
-
-
-class Synthesis(Options):
-    """Writing new instructions."""
-
-    template: str = "synthesize"
-    """One of our templates, or the path of a .md file."""
-    format: Literal["raw", "chat", "auto"] = "auto"
-    """raw: the list is a text to complete; chat: it is a user turn, and the reply begins with its next
-    number; auto: as the model is prompted."""
-    items: int = Field(default=20, ge=2)
-    """Tasks that the list in the prompt is said to have; the demos are its first ones."""
-    demos: DemoOptions = DemoOptions()
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1000)
-    rules: InstructionRules = InstructionRules()
-    novelty: NoveltyOptions = NoveltyOptions()
-    wave: int = Field(default=32, ge=1)
-    """Prompts asked between two looks at what was accepted."""
-    max_prompts: int | None = Field(default=None, ge=1)
-    """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
-
-    def options(self, model: Model) -> dict[str, Any]:
-        """As `synthesize` takes them."""
-        form = model.prompt_format if self.format == "auto" else self.format
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {
-            **fields,
-            "format": form,
-            "template": load(
-                self.template, frozenset({"items", "demos", "next"}), frozenset({"demos", "next"})
-            ),
-        }
-
-
-class Responding(Options):
-    """Answering them."""
-
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
-    samples: int = Field(default=1, ge=1)
-    """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
-    shots: int = Field(default=5, ge=0)
-    """Fixed demo blocks before the task of a model that is prompted as raw text."""
-    unfinished: Literal["set_aside", "keep"] = "set_aside"
-    """What becomes of responses that ran into max_tokens."""
-
-    def options(self, model: Model, shots: Any) -> dict[str, Any]:
-        """As `respond` takes them; `shots` are for a model that is prompted as raw text."""
-        shown = shots if model.prompt_format == "raw" else []
-        how = {"sampling": self.sampling, "unfinished": self.unfinished}
-        return {"shots": shown, "n": self.samples, **how}
-
-
-class Hiring(Options):
-    """Who rates, and how it is found out."""
-
-    assessor: Literal[
-        "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
-    ] = "audition"
-    """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
-    candidates: tuple[str, ...] = ("rubric", "expected", "yes_no", "mutual_information", "channel")
-    """Who may apply."""
-    pairs: int = Field(default=160, ge=8)
-    """Pairs in an audition, over all kinds."""
-    probes: int = Field(default=60, ge=0)
-    """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
-    on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
-    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
-    sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
-    """How a judge writes."""
-    floor: float = Field(default=0.5, ge=0, le=1)
-    """Least share of readable verdicts; below it the run ends with advice."""
-
-    @property
-    def audition(self) -> dict[str, Any]:
-        """As `audition` takes them: a named assessor is tried alone, and used whatever comes out."""
-        if self.assessor == "audition":
-            who: dict[str, Any] = {"candidates": self.candidates, "on_unfit": self.on_unfit}
-        else:
-            who = {"candidates": [self.assessor], "on_unfit": "keep_best"}
-        return {**who, "pairs": self.pairs, "probes": self.probes, "sampling": self.sampling}
-
-
-class Judging(Hiring):
-    """Rating the answers."""
-
-    rubric: RubricOptions = RubricOptions()
-
-
-class Measuring(Options):
-    """Looking at each model."""
-
-    probes: int = Field(default=300, ge=0)
-    """Generated test prompts with machine checks, for each of the two probe seeds."""
-    select_seed: int = 1
-    """Probes that decide; the report's are of another seed."""
-    report_seed: int = 2
-    max_tokens: int = Field(default=128, ge=8)
-    likelihood: bool = True
-    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
-    win_judge: str = ""
-    """A model that rates the result's answers beside the base's. It must have rated no training data
-    in this run, and passes an audition first; empty leaves the win rate unmeasured."""
-
-
-class Common(Options):
-    """Settings that every method has."""
-
-    base: str | Model = ""
-    """Base model: a folder, `repo[@revision]` on the hub, or `embedded`."""
-    seeds: str = ""
-    """File or folder of seed tasks with responses; empty takes ours (182)."""
-    held_out: str = ""
-    """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
-    base_format: Literal["raw", "chat", "auto"] = "auto"
-    """How the base is prompted; auto takes the format under which the seeds' responses cost less."""
-    measure: Measuring = Measuring()
-    controls: bool = True
-    """Train on what the same effort buys without the method, beside the result."""
-    select_by: Literal["probes", "heldout", "last"] = "probes"
-    """What the result must be better than the base in; last takes the last model."""
-    patience: int | None = Field(default=2, ge=1)
-    """Stop after this many iterations without a better one; None never stops early."""
-
-    @property
-    def base_name(self) -> str:
-        """The base for people: its name without a path of this machine; "" for one of this run."""
-        if isinstance(self.base, Model):
-            return "" if Path(self.base.path).is_absolute() else self.base.path
-        name = self.base
-        return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
 
 
 def opened(run: Any, cfg: Common) -> tuple[Any, Any, Model]:
