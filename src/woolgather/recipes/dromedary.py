@@ -14,24 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from woolgather.artifacts import Model
 from woolgather.ops.align import align
 from woolgather.ops.respond import fixed_shots, respond
-from woolgather.ops.rules import ResponseRules, apply_rules
+from woolgather.ops.rules import apply_rules
 from woolgather.ops.side_by_side import side_by_side
-from woolgather.principles import Variant
 from woolgather.prompts import fill, load
+from woolgather.recipes.dromedary_settings import Config
 from woolgather.recipes.dromedary_stages import (
-    Adherence,
-    Aligning,
-    Identity,
-    Pooling,
-    Questions,
-    Teacher,
-    Topics,
-    Verbose,
     aligning,
     control,
     guide_of,
@@ -40,60 +30,14 @@ from woolgather.recipes.dromedary_stages import (
     prompts,
     training_rows,
 )
-from woolgather.recipes.settings import Common, Judging, Synthesis
 from woolgather.recipes.stages import Candidates, opened, train
-from woolgather.training.job import LoraOptions, SftOptions
+
+__all__ = ["Config", "recipe"]
 
 METHOD = {
     "v1": "SELF-ALIGN (arXiv 2305.03047)",
     "v2": "SELF-ALIGN, second version (after arXiv 2305.03047)",
 }
-
-
-class Config(Common):
-    """Settings of Dromedary."""
-
-    variant: Variant = "v2"
-    """v1: the model writes its prompts, and a verbose stage follows; v2: prompts are given."""
-    name: str = ""
-    """What the assistant is called; empty: it has no name, and no identity rows of ours are used."""
-    principles: str = ""
-    """File of principles, `- name: text` items; empty takes ours of the variant (16 or 17)."""
-    exemplars: str = ""
-    """File of worked questions, JSON lines; empty takes ours of the variant (5 or 6)."""
-    kinds: str = ""
-    """v1: file of kinds of question, `- name: text` items; empty takes ours (20)."""
-    prompts: str = ""
-    """v2: file or folder of prompts, in any format that seeds may have; responses are not used.
-    Empty takes the instructions of the seeds."""
-    tasks: int = Field(default=10_000, ge=0)
-    """v1: accepted tasks of plain self-instruct; 0 leaves them out."""
-    synthesis: Synthesis = Synthesis()
-    topics: Topics = Topics()
-    questions: Questions = Questions()
-    pool: Pooling = Pooling()
-    align: Aligning = Aligning()
-    rules: ResponseRules = ResponseRules()
-    identity: Identity = Identity()
-    sft: SftOptions = SftOptions(
-        lora=LoraOptions(r=64, alpha=16),
-        learning_rate=1e-4,
-        epochs=1,
-        batch_size=128,
-        warmup_updates=0.03,
-        validation=0.05,
-    )
-    lora_scale: float = Field(default=1.0, ge=0)
-    """How much of each trained adapter is merged: 0 is the base, 1 all of it."""
-    verbose: Verbose = Verbose()
-    judge_model: str = "base"
-    """base: the base judges adherence; else the name of another model."""
-    judge: Judging = Judging(candidates=("rubric", "expected", "yes_no"))
-    adherence: Adherence = Adherence()
-    teacher: Teacher = Teacher()
-    patience: int | None = Field(default=None, ge=1)
-    """v1: 1 leaves out the verbose stage when the engraved model is no better than the base; None
-    never does."""
 
 
 def recipe(run: Any, cfg: Config) -> Model:

@@ -1,4 +1,4 @@
-"""Stretches of Dromedary: its prompts, its guide, adherence and controls, with their settings.
+"""Stretches of Dromedary: its prompts, its guide, adherence and controls.
 
 The one idea: the recipe is a page because these are here. Each function adds the steps of one stretch
 to a scope and returns what the next one needs; nothing is decided here.
@@ -6,131 +6,26 @@ to a scope and returns what the next one needs; nothing is decided here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from pydantic import Field
+from typing import Any
 
 from woolgather.artifacts import Model
-from woolgather.engines.base import Sampling
 from woolgather.ops.adherence import adherence, adherence_templates
-from woolgather.ops.align import ReplyRules, align, identity_rows, prune
+from woolgather.ops.align import align, identity_rows, prune
 from woolgather.ops.guide import FIELDS, Guide
-from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.mix import MixOptions
-from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.pool import pool
 from woolgather.ops.replies import BLOCK_FIELDS
 from woolgather.ops.respond import respond
 from woolgather.ops.rubrics import rubrics_of
-from woolgather.ops.rules import ResponseRules
 from woolgather.ops.synthesize import synthesize
 from woolgather.ops.teacher import evaluate_teacher
 from woolgather.ops.topics import QUESTION_FIELDS, TOPIC_FIELDS, ask_about, brainstorm
 from woolgather.options import Options
 from woolgather.principles import builtin, read_exemplars, read_kinds, read_principles
 from woolgather.prompts import load
+from woolgather.recipes.dromedary_settings import Config
 from woolgather.recipes.stages import Candidates, drawn, hire, mixed
 from woolgather.training.job import SftOptions
-
-if TYPE_CHECKING:
-    from woolgather.recipes.dromedary import Config
-
-
-class Topics(Options):
-    """v1: topics of each kind of question."""
-
-    rounds: int = Field(default=5, ge=1)
-    """Each round is shown some topics of those before."""
-    calls: int = Field(default=1, ge=1)
-    """Prompts for each kind in a round."""
-    per_call: int = Field(default=10, ge=1)
-    max_words: int = Field(default=3, ge=1)
-    """Topics with more words are set aside."""
-    sampling: Sampling = Sampling(temperature=1.0, max_tokens=96)
-    template: str = "topics"
-    """One of our templates, or the path of a .md file."""
-
-
-class Questions(Options):
-    """v1: questions on (kind, topic)."""
-
-    n: int = Field(default=4_000, ge=0)
-    """Accepted questions; 0 leaves them out."""
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=96)
-    rules: InstructionRules = InstructionRules()
-    novelty: NoveltyOptions = NoveltyOptions()
-    template: str = "questions"
-    """One of our templates, or the path of a .md file."""
-
-
-class Pooling(Options):
-    """Which prompts are answered."""
-
-    min_tokens: int = Field(default=2, ge=0)
-    """Shorter prompts are set aside."""
-    max_tokens: int | None = Field(default=256, ge=1)
-    """Longer prompts are set aside; None keeps all."""
-    limit: int | None = Field(default=None, ge=1)
-    """A random choice of this many when there are more; None answers all."""
-
-
-class Aligning(Options):
-    """Answering under the principles."""
-
-    template: str = "align"
-    """Who the assistant is: one of our templates, or the path of a .md file."""
-    block: str = "align-block"
-    """How a worked question is laid out: one of our templates, or the path of a .md file."""
-    exemplars: int | None = Field(default=None, ge=0)
-    """Exemplars shown, the first of the file; None shows all. Fewer make a shorter prompt."""
-    sampling: Sampling = Sampling(temperature=0.7, max_tokens=512)
-    nudge: bool = True
-    """A reply with a thought and no answer is given the answer's label and asked to go on."""
-    rules: ReplyRules = ReplyRules()
-
-
-class Identity(Options):
-    """Rows that say who the assistant is."""
-
-    file: str = ""
-    """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
-    `name` is given."""
-    repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
-
-
-class Verbose(Options):
-    """v1, stage 4: the engraved model answers at length, and the base is trained on that."""
-
-    use: bool = True
-    template: str = "verbose"
-    """The teacher's system turn: one of our templates, or the path of a .md file."""
-    sampling: Sampling = Sampling(
-        temperature=0.3, top_p=0.7, max_tokens=512, repetition_penalty=1.1
-    )
-    rules: ResponseRules = ResponseRules()
-    max_length: int = Field(default=768, ge=16)
-    """Tokens in a row of this stage; all else is as in `sft`."""
-
-
-class Adherence(Options):
-    """Judging whether answers keep to the principles."""
-
-    sample: int = Field(default=40, ge=0)
-    """Held-out tasks that base, prompted teacher and students answer for it; 0 leaves it out."""
-    rubric: str = "adherence-rubric"
-    """One of our templates, or the path of a .md file; for judges that score."""
-    yes_no: str = "adherence-yes-no"
-    """The same for judges whose Yes and No are compared."""
-
-
-class Teacher(Options):
-    """Measuring the base under its principles, among the controls."""
-
-    probes: int | None = Field(default=None, ge=1)
-    """Probes of each seed; None: as many as in `measure`. All its prompts hold the principles, so
-    that a measure of the teacher costs more than all others."""
-
 
 EACH = MixOptions(one_per_prompt=False)
 """Every row is its own: a prompt may have several answers."""
