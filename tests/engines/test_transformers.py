@@ -14,8 +14,6 @@ from woolgather.errors import CapabilityError, ConfigError, InputError
 
 from ..conftest import CHATML, save_llama, save_tokenizer
 
-pytest.importorskip("transformers")
-
 GREEDY = Sampling(temperature=0, max_tokens=24)
 SHARED = "The quick brown fox jumps over the lazy dog. Write a list of three things. " * 2
 

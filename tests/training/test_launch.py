@@ -27,7 +27,6 @@ from woolgather.training import files, open_trainer
 from woolgather.training.job import CURVES, RESULT, DpoOptions, SftOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 
-pytest.importorskip("trl")
 pytestmark = pytest.mark.xdist_group("training")
 
 WORDS = ["quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
