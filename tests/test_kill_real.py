@@ -236,7 +236,7 @@ class Kill:
 def left_in(folder: Path) -> Kill:
     records = [step_record.read(path) for path in folder.rglob(step_record.RECORD)]
     done = {record.step: record for record in records}
-    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     begun = [e["step"] for e in map(json.loads, lines) if e["event"] == "step_started"]
     return Kill(journal(folder), done, begun[-1] if begun and begun[-1] not in done else None)
 
