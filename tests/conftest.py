@@ -3,6 +3,7 @@
 torch and transformers are imported only when a test asks for a model.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -81,7 +82,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     `<|im_end|>` (id 2) is end of turn, end of text and padding; there is no start token.
     """
-    pytest.importorskip("transformers")
     path = tmp_path_factory.mktemp("tiny-model")
     vocabulary = save_tokenizer(
         path,
@@ -97,13 +97,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The embedded SmolLM2-135M-Instruct, converted once into the cache."""
-    from woolgather.embedded import embedded_model
-    from woolgather.errors import InputError
+    from woolgather import embedded
 
-    try:
-        return embedded_model()
-    except InputError as error:
-        pytest.skip(f"no embedded model: {error}")
+    if importlib.util.find_spec(embedded.PACKAGE) is None:
+        pytest.skip(f"no embedded model: {embedded.INSTALL}")
+    return embedded.embedded_model()
 
 
 @pytest.fixture
@@ -118,7 +116,7 @@ def on_small_disk(tmp_path: Path) -> Callable[[str, str], subprocess.CompletedPr
     head = (
         f"disk='{disk}'; python='{sys.executable}'\n"
         'mount -t tmpfs -o size={size} tmpfs "$disk" || exit 99\n'
-        'grow() {{ mount -o remount,size="$1" "$disk" || exit 99; }}\n'
+        'grow() {{ mount -o remount,size="$1" "$disk" || exit 98; }}\n'
     )
 
     def run(size: str, script: str) -> subprocess.CompletedProcess[str]:
@@ -127,6 +125,7 @@ def on_small_disk(tmp_path: Path) -> Callable[[str, str], subprocess.CompletedPr
             done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
         except FileNotFoundError:
             pytest.skip("no `unshare` here")
+        assert done.returncode != 98, f"the disk did not grow: {done.stderr}"
         if done.returncode == 99 or "unshare failed" in done.stderr:
             pytest.skip(f"no tmpfs of one's own here: {done.stderr.strip()}")
         return done

@@ -36,7 +36,6 @@ def test_a_missing_converter_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_conversion_that_fails_quotes_its_log_and_leaves_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
     target = tmp_path / "cache" / "model"
     with pytest.raises(WorkError, match=r"(?s)bad\.gguf failed \(exit code 1\).*Error"):

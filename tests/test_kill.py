@@ -49,55 +49,66 @@ def finish(folder: Path, *more: str, recipe: str = "isheep") -> subprocess.Compl
     return subprocess.run(asked, capture_output=True, text=True, timeout=240)
 
 
-Whole = Callable[[str], tuple[Path, float]]
+Whole = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """A recipe's run that nothing disturbed, and the seconds it took."""
+    """A recipe's run that nothing disturbed."""
 
     @cache
-    def made(recipe: str) -> tuple[Path, float]:
+    def made(recipe: str) -> Path:
         folder = tmp_path_factory.mktemp(recipe) / "run"
-        began = time.monotonic()
         done = finish(folder, recipe=recipe)
         assert done.returncode == 0, done.stderr
-        return folder, time.monotonic() - began
+        return folder
 
     return made
 
 
-def killed_run(folder: Path, recipe: str, kills: int, seconds: float, seed: int) -> int:
-    """Kill `kills` launches at random moments, then let one finish; how many were really killed."""
-    rng, killed = random.Random(seed), 0
-    for _ in range(kills):
+def begun(folder: Path) -> list[str]:
+    """The steps that launches so far have begun to execute, in order."""
+    path = folder / "events.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+    return [e["step"] for e in map(json.loads, lines) if e["event"] == "step_started"]
+
+
+def killed_run(folder: Path, recipe: str, kills: int, steps: int, seed: int) -> list[str]:
+    """Kill `kills` launches, each some moment after it has begun a step drawn from the run's
+    `steps`, so that it does not matter how fast the machine is; the steps they fell in."""
+    rng, places = random.Random(seed), list[str]()
+    for wanted in sorted(rng.sample(range(1, steps), kills)):
+        before, after = len(begun(folder)), rng.uniform(0, 0.05)
         process = subprocess.Popen(
             command(folder, recipe=recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        try:
-            process.wait(timeout=rng.uniform(0.3, 1.0) * seconds)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-    return killed
+        while process.poll() is None:
+            steps_so_far = begun(folder)
+            if len(steps_so_far) > before and len(set(steps_so_far)) >= wanted:
+                time.sleep(after)
+                os.kill(process.pid, signal.SIGKILL)
+                if process.wait() == -signal.SIGKILL:
+                    places.append(begun(folder)[-1])
+            time.sleep(0.005)
+    return places
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.full)])
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments(whole: Whole, tmp_path: Path, recipe: str, kills: int) -> None:
-    undisturbed, seconds = whole(recipe)
-    # Launches that finish count as no kill, so the directory starts anew until the number is met.
-    killed, rounds = 0, 0
-    while killed < kills:
+    undisturbed = data(whole(recipe))
+    steps = len(step_record.current_steps(whole(recipe)))
+    # A launch may end before it is killed, so the directory starts anew until the number is met.
+    places, rounds = list[str](), 0
+    while len(places) < kills:
         folder = tmp_path / f"run{rounds}"
-        killed += killed_run(folder, recipe, min(4, kills - killed), seconds, seed=rounds)
+        places += killed_run(folder, recipe, min(4, kills - len(places)), steps, seed=rounds)
         rounds += 1
         done = finish(folder, recipe=recipe)
         assert done.returncode == 0, done.stderr
-        assert data(folder) == data(undisturbed)
-    assert killed >= kills
+        assert data(folder) == undisturbed
+    assert len(set(places)) >= min(kills // 2, 8), places
 
 
 def test_kill_between_data_and_marker(whole: Whole, tmp_path: Path) -> None:
@@ -111,14 +122,14 @@ def test_kill_between_data_and_marker(whole: Whole, tmp_path: Path) -> None:
     before = calls.fetchone()[0]
     done = finish(folder)
     assert done.returncode == 0, done.stderr
-    assert data(folder) == data(whole("isheep")[0])
+    assert data(folder) == data(whole("isheep"))
     calls = sqlite3.connect(folder / "journal.sqlite").execute("select count(*) from calls")
     assert calls.fetchone()[0] == before
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_second_run_executes_no_step(whole: Whole, recipe: str) -> None:
-    folder, _ = whole(recipe)
+    folder = whole(recipe)
     done = finish(folder, recipe=recipe)
     assert done.returncode == 0, done.stderr
     last = step_record.read_launches(folder)[-1]
@@ -137,7 +148,7 @@ def test_sigterm_stops_cleanly_with_75_and_continues(whole: Whole, tmp_path: Pat
     launch = json.loads((folder / "launches" / "0001.json").read_text())
     assert launch["status"] == "stopped"
     assert finish(folder).returncode == 0
-    assert data(folder) == data(whole("isheep")[0])
+    assert data(folder) == data(whole("isheep"))
 
 
 def test_deadline_stops_with_75(tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_what_did_not_change_is_not_hashed_again(
 def test_a_data_set_of_the_hub_is_streamed_by_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     rows = [{"text": f"document {i}", "url": "x"} for i in range(5)]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     real, asked = datasets.load_dataset, []

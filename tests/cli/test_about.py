@@ -151,7 +151,6 @@ def test_doctor_without_torch_and_with_a_broken_one(
 
 
 def test_doctor_asks_torch_in_another_process() -> None:
-    pytest.importorskip("torch")
     found = about._torch()
     assert isinstance(found, dict), found
     assert json.dumps(found)

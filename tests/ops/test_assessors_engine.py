@@ -22,7 +22,6 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def open_tiny(tiny_model):
-    pytest.importorskip("torch")
     from woolgather.engines.transformers import TransformersEngine
 
     options = EngineOptions(dtype="float32")

@@ -10,7 +10,6 @@ import pytest
 from woolgather.ops import duplicates
 from woolgather.ops.duplicates import BYTES_PER_TEXT, CROWD, NearDuplicates
 
-pytest.importorskip("rensa")
 WORDS = [f"w{i}" for i in range(5000)]
 
 

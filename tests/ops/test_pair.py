@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from woolgather.artifacts import Model
 from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
 from woolgather.ops.prefer import pair_encoder
@@ -132,7 +130,6 @@ def test_the_real_sides_are_rows_again_each_once() -> None:
 
 
 def test_both_sides_are_rendered_as_generation_asked_and_end_once(tiny_model: Any) -> None:
-    pytest.importorskip("transformers")
     from woolgather.engines.base import Message
     from woolgather.tokens import Renderer
 

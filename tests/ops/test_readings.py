@@ -56,9 +56,11 @@ def test_unreadable_is_none(reply: str) -> None:
 
 
 def test_a_hostile_reply_is_read_in_no_time() -> None:
+    scores = {"1 ": 1.0, "4 or ": 4.0}
     for filler in (" ", "*", "1.", "1 ", "score ", "7/", "-", "4 or "):
-        RUBRIC.score(filler * 20_000 + "x")
-        literal_score(filler * 20_000 + "x", strict=True)
+        reply = filler * 20_000 + "x"
+        assert RUBRIC.score(reply) == scores.get(filler)
+        assert literal_score(reply, strict=True) is None
 
 
 REPLIES = ["Score: 5", "Score: 5 - good", "Score: 10502", "nothing", "Score: 3"]

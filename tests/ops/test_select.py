@@ -59,7 +59,7 @@ def test_summary_names_the_best_control_first() -> None:
 
 def test_summary_says_what_could_have_been_seen() -> None:
     out = summarize([measured(0.5), measured(0.51)], chosen=Choice(1), controls={})
-    assert out.values["verdict"] in ("no difference seen", "better")
+    assert out.values["verdict"] == "no difference seen"
     out = summarize([measured(0.5), measured(0.5)], chosen=Choice(0), controls={"c": measured(0.5)})
     assert "same outcome on every one" in out.values["sentence"]
     close = measured(0.5)
@@ -114,8 +114,7 @@ def test_iterations_are_drawn_side_by_side() -> None:
 
 def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
     row = summarize([measured(0.5)], chosen=Choice(0), controls={}).views[0].data["rows"][0]
-    assert row[1].startswith("5") or row[1].startswith("4")
-    assert "[" in row[1]
+    assert row[1].startswith("51.7 [")
     bare = Metrics({}, {})
     out = summarize([bare, bare], chosen=Choice(1), controls={"c": bare})
     assert out.values["verdict"] == "not measured"

@@ -9,13 +9,10 @@ import math
 import shutil
 from pathlib import Path
 
+import peft
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-pytest.importorskip("trl")
-
-import peft
 import torch
 import transformers
 import trl.trainer.utils

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.real, pytest.mark.full]
 
 
 def test_the_embedded_model_learns_and_still_stops(smollm2, tmp_path):
-    pytest.importorskip("trl")
     from importlib import resources
 
     from transformers import AutoModelForCausalLM, AutoTokenizer

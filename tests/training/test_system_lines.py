@@ -5,11 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("trl")
-
 import pyarrow.parquet as pq
+import pytest
 from transformers import AutoTokenizer
 
 from woolgather import config

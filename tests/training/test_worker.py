@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("trl")
-
 import torch
 import transformers
 import trl.trainer.utils

@@ -1,0 +1,204 @@
+"""What the launcher decides, without a process: where to go on from, and what to do about a failure."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.errors import ConfigError, DiskError, TrainingError
+from woolgather.fingerprint import canonical
+from woolgather.ops.train import encode, write_tokens
+from woolgather.training import files, open_trainer
+from woolgather.training.job import RESULT, DpoOptions, TrainJob
+from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
+
+from .launching import OPTIONS, ROWS, result
+
+
+@pytest.fixture
+def job(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    write_tokens(encode(ROWS, Model("fake")), data / "train")
+    return TrainJob("sft", Model("some/model"), data, OPTIONS.model_dump(mode="json"), 1)
+
+
+def checkpoint(out: Path, update: int, job: TrainJob, *, marked: bool = True) -> Path:
+    folder = out / files.CHECKPOINTS / f"checkpoint-{update}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text(str(update))
+    if marked:
+        files.complete(folder, update, _identity(job))
+    return folder
+
+
+def test_a_new_attempt_starts_from_a_copy_of_the_last_complete_checkpoint(tmp_path, job):
+    first, second, third = (tmp_path / f"attempt-{n}" for n in (1, 2, 3))
+    checkpoint(first, 10, job)
+    checkpoint(first, 20, job)
+    checkpoint(second, 30, job, marked=False)
+    found = _resume(third, _identity(job))
+    assert found == str(third / files.CHECKPOINTS / "checkpoint-20")
+    assert (Path(found) / "weights").read_text() == "20"
+    assert (first / files.CHECKPOINTS / "checkpoint-20").is_dir()
+    assert _resume(third, _identity(job)) == found
+    assert _resume(third, "another job") is None
+
+
+def finished_by(place: Path, identity: str) -> None:
+    """What a worker that ended well leaves."""
+    (place / "model").mkdir(parents=True)
+    (place / "model" / "weights").write_text("trained")
+    (place / files.JOB).write_text(json.dumps({"digest": identity}))
+    (place / files.LOG).write_text("the log")
+    (place / RESULT).write_text(json.dumps({"updates": 60}))
+
+
+@pytest.mark.parametrize("place", ["attempt-1", "."])
+def test_what_an_earlier_attempt_finished_is_taken_over(tmp_path, job, place):
+    """Its step was not recorded: killed, or no room for the record. In the second case what it made
+    lies where the step's results belong."""
+    finished_by(tmp_path / place, _identity(job))
+    trainer = scripted()
+    model = trainer(job, tmp_path / "attempt-2")
+    assert trainer.seen == []
+    assert model.path == str(tmp_path / "attempt-2" / "model")
+    assert (Path(model.path) / "weights").read_text() == "trained"
+    assert result(tmp_path / "attempt-2")["updates"] == 60
+    assert not (tmp_path / place / RESULT).exists()
+
+
+@pytest.mark.parametrize("lacks", [RESULT, "model", files.JOB, "identity"])
+def test_what_is_not_whole_or_another_job_is_not_taken_over(tmp_path, job, lacks):
+    first = tmp_path / "attempt-1"
+    finished_by(first, "another" if lacks == "identity" else _identity(job))
+    if lacks == "model":
+        shutil.rmtree(first / "model")
+    elif lacks != "identity":
+        (first / lacks).unlink()
+    trainer = scripted((4, False, "done"))
+    trainer(job, tmp_path / "attempt-2")
+    assert len(trainer.seen) == 1
+
+
+def test_no_room_for_the_copy_of_a_checkpoint_is_not_the_loss_of_it(tmp_path, job, monkeypatch):
+    checkpoint(tmp_path / "attempt-1", 10, job)
+
+    def full(source, target):
+        Path(target).mkdir(parents=True)
+        raise shutil.Error([(source, target, "[Errno 28] No space left on device: 'weights'")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(shutil.Error):
+        _resume(tmp_path / "attempt-2", _identity(job))
+    assert not list((tmp_path / "attempt-2" / files.CHECKPOINTS).iterdir())
+
+
+def test_a_process_that_dies_without_a_word_on_a_full_disk(tmp_path, job, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))
+    with pytest.raises(DiskError, match="no room left"):
+        scripted((4, False, None))(job, tmp_path / "out")
+
+
+def test_a_checkpoint_fits_the_same_job_only(job):
+    config = dict(job.config)
+    same = {**config, "micro_batch_size": 4, "gradient_checkpointing": True}
+    other = {**config, "learning_rate": 1.0}
+    assert _identity(TrainJob("sft", job.start, job.data, same, 1)) == _identity(job)
+    assert _identity(TrainJob("sft", job.start, job.data, other, 1)) != _identity(job)
+    assert _identity(TrainJob("sft", job.start, job.data, config, 2)) != _identity(job)
+    assert _identity(TrainJob("sft", Model("another"), job.data, config, 1)) != _identity(job)
+
+
+def test_a_checkpoint_fits_the_same_opponent_only(job):
+    config = DpoOptions().model_dump(mode="json")
+    one, other = Model("one", "one"), Model("other", "other")
+    first, again, second = (
+        _identity(TrainJob("dpo", job.start, job.data, config, 1, model))
+        for model in (one, one, other)
+    )
+    assert first == again != second
+
+
+class Scripted(LocalTrainer):
+    """Launches nothing; each launch follows a script of (rows at once, error or None)."""
+
+    script: list
+    seen: list
+
+    def _launch(self, job, out, identity, execution):
+        self.seen.append(dict(execution))
+        rows, recompute, error = self.script.pop(0)
+        events = []
+        (out / files.ERROR).unlink(missing_ok=True)
+        if rows:
+            events = [
+                {"event": "start", "micro_batch_size": rows, "gradient_checkpointing": recompute}
+            ]
+        if error == "done":
+            (out / RESULT).write_text("{}")
+        elif error:
+            (out / files.ERROR).write_text(json.dumps(error))
+        return events
+
+
+def scripted(*script):
+    trainer = Scripted()
+    object.__setattr__(trainer, "script", list(script))
+    object.__setattr__(trainer, "seen", [])
+    return trainer
+
+
+MEMORY = {"kind": "memory", "message": "out of memory"}
+
+
+def test_when_memory_runs_out_it_goes_on_with_fewer_rows_and_says_so(tmp_path, job):
+    trainer = scripted((4, False, MEMORY), (2, False, None), (1, False, MEMORY), (1, True, "done"))
+    model = trainer(job, tmp_path / "out")
+    assert [s["micro_batch_size"] for s in trainer.seen] == [0, 2, 1, 1]
+    assert [s["recompute"] for s in trainer.seen] == [False, False, False, True]
+    notes = result(tmp_path / "out")["execution"]["notes"]
+    assert "2 rows at a time instead of 4" in notes[0]
+    assert "killed" in notes[1]
+    assert "recomputed" in notes[2]
+    assert model.path.endswith("model")
+
+
+def test_when_nothing_is_left_to_save_memory_it_gives_up_with_advice(tmp_path, job):
+    with pytest.raises(TrainingError, match=r"one row at a time\. Lower max_length"):
+        scripted((1, True, MEMORY))(job, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ((4, False, {"kind": "mistake", "message": "choose"}), ConfigError, "^choose$"),
+        ((4, False, {"kind": "error", "message": "nan"}), TrainingError, "failed: nan. The last"),
+        ((0, False, None), TrainingError, "the process died"),
+        (
+            (4, False, {"kind": "error", "message": "x: No space left on device"}),
+            DiskError,
+            "free some space",
+        ),
+        ((4, False, {"kind": "disk", "message": "unexpected pos 5"}), DiskError, "unexpected pos"),
+    ],
+)
+def test_what_cannot_be_helped_is_one_clear_error(tmp_path, job, script, error, words):
+    with pytest.raises(error, match=words):
+        scripted(script)(job, tmp_path / "out")
+
+
+def test_it_does_not_start_for_ever(tmp_path, job):
+    many = [(4096, False, None)] * LAUNCHES
+    with pytest.raises(TrainingError, match=f"started {LAUNCHES} times"):
+        scripted(*many)(job, tmp_path / "out")
+
+
+def test_how_a_job_is_carried_out_is_not_identity_and_fakes_are_refused(tmp_path):
+    assert canonical(LocalTrainer(num_processes=4)) is None
+    assert canonical(open_trainer(fake=True)) == "fake"
+    with pytest.raises(ConfigError, match="a name for dry runs"):
+        LocalTrainer(threads=1)(TrainJob("merge", Model("fake")), tmp_path)
