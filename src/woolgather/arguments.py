@@ -15,6 +15,7 @@ from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.engines.base import EngineOptions
 from woolgather.expect import Expected
 from woolgather.fingerprint import name_of
+from woolgather.text_files import Texts
 
 Kind = Literal["dataset", "model", "metrics", "choice"]
 
@@ -66,8 +67,9 @@ def row_kind(op: Callable[..., Any]) -> Literal["example", "pair"]:
     return "pair" if "PreferencePair" in made else "example"
 
 
-def artifacts_in(value: Any) -> Iterator[Artifact]:
-    if isinstance(value, Dataset | Model | Metrics | Choice):
+def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
+    """What a step is made from: the results of other steps, and things from outside."""
+    if isinstance(value, Dataset | Model | Metrics | Choice | Texts):
         yield value
     elif isinstance(value, EngineHandle):
         yield value.model

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from woolgather import formats
+from woolgather import formats, step_record
 from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
@@ -208,6 +208,23 @@ def open_texts(
         fingerprint=print_,
         size=sum(path.stat().st_size for _, path in files),
     )
+
+
+def note_texts(texts: Texts, store: Path, name: str) -> Path:
+    """A note under `store` of what the texts are, where rows would lie if there were not so many;
+    a row made from a text names its place within them. The folder."""
+    folder = store / f"{name}-{texts.fingerprint[:12]}"
+    where = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
+    noted = {
+        "name": texts.name,
+        "files": len(texts.files),
+        "bytes": texts.size,
+        "column": texts.column,
+        **(where if texts.hub else {}),
+    }
+    if step_record.read_input(folder) != noted:
+        step_record.write_input(folder, noted)
+    return folder
 
 
 def _on_hub(source: str | Path) -> bool:

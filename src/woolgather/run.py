@@ -53,6 +53,7 @@ from woolgather.records import JSON
 from woolgather.results import link, load, publish
 from woolgather.step_record import RunRecord, StepRecord
 from woolgather.storage import read_rows, write_rows
+from woolgather.text_files import Texts
 from woolgather.training.job import Trainer
 
 
@@ -133,7 +134,7 @@ class Run:
             pinned = date.today().isoformat()
         self._options = dataclasses.replace(self._options, date=pinned)
         if self.plan:
-            self.inputs_dir = self.dir / "inputs"
+            self.inputs_dir = self.dir / step_record.INPUTS
             if not exists:
                 temp = self._stack.enter_context(tempfile.TemporaryDirectory())
                 self.inputs_dir = Path(temp)
@@ -144,7 +145,7 @@ class Run:
             head = {"recipe": self.recipe, "date": pinned, "replicate": self.replicate}
             created = datetime.now(UTC).isoformat(timespec="seconds")
             step_record.write_run(self.dir, {**head, "created": created, "title": self.dir.name})
-        self.inputs_dir = self.dir / "inputs"
+        self.inputs_dir = self.dir / step_record.INPUTS
         self._journal = Journal(self.dir / "journal.sqlite")
         self._stack.callback(self._journal.close)
         launches = step_record.read_launches(self.dir)
@@ -208,6 +209,16 @@ class Run:
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
+    def _note_texts(self, bound: Mapping[str, Any]) -> None:
+        """Texts become known to the run with the first step that reads them (see inputs.py)."""
+        from woolgather import inputs
+
+        for found in artifacts_in(bound):
+            if isinstance(found, Texts) and found.fingerprint not in self._index:
+                self._index[found.fingerprint] = ("texts", found.fingerprint)
+                if not self.plan:
+                    inputs.note_texts(found, self.inputs_dir, "texts")
+
     def given(self, name: str) -> bool:
         """Whether this step's result was handed in (--given): what only it needs can be left out."""
         return name in self._given
@@ -237,6 +248,7 @@ class Run:
         self._doing = name
         bound = self._bind(name, op, args, kwargs)
         kind = result_kind(op)
+        self._note_texts(bound)
         payload = {
             "op": name_of(op),
             "version": version_of(op),
