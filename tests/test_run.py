@@ -18,6 +18,7 @@ from woolgather.expect import Expected, expects
 from woolgather.inputs import open_texts
 from woolgather.records import Example, set_aside
 from woolgather.run import Run
+from woolgather.run_folder import RunFolder
 from woolgather.training.job import TrainJob
 from woolgather.views import View, table
 
@@ -323,15 +324,15 @@ def test_what_is_made_again_takes_over_nothing_of_what_was_there(tmp_path: Path)
 def test_a_launch_stopped_while_it_is_opened_is_recorded_as_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = Run._save_launch
+    saved = RunFolder._save
 
-    def stop_after(self: Run, status: Any, message: str) -> None:
+    def stop_after(self: RunFolder, status: Any, message: str) -> None:
         saved(self, status, message)
         if status == "running":
             raise Stopped("SIGTERM")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "_save_launch", stop_after)
+        patched.setattr(RunFolder, "_save", stop_after)
         with pytest.raises(Stopped), open_run(tmp_path / "run"):
             raise AssertionError("never entered")
     assert step_record.read_launches(tmp_path / "run")[0].status == "stopped"
