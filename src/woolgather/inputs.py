@@ -1,7 +1,7 @@
 """Things from outside a run become artifacts: a base model, a file of seeds, a folder of texts.
 
 A model on disk is known by the content of its files (hashed once, remembered by path, size and
-time), one on the hub by its commit. Rows are read by formats.py, checked, and stored in the run as
+time), one on the hub by its commit. Rows are read by formats, checked, and stored in the run as
 Parquet under the hash of their content. Texts may be many: they are hashed like a model, stay where
 they are, and are read as a stream. Nothing is downloaded here unless the user names a hub model
 that is not in the local cache.
@@ -162,7 +162,7 @@ def open_dataset(
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
 ) -> Dataset:
-    """Rows of a file or directory in any shape that formats.py reads, as a Dataset under `store`.
+    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
