@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from woolgather import checks
-from woolgather.checks import numbers, passes, split_items, split_sentences, validate
+from woolgather.checks import passes, validate
 from woolgather.errors import InputError
+from woolgather.text_parts import numbers, split_items, split_sentences
 
 CAPITAL = {"kind": "contains", "all": ["Paris"], "max_words": 12}
 RAMBLE = "Paris. The capital of Spain is Madrid. The capital of Italy is Rome. And so it goes on."

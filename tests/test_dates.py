@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from woolgather import run as running
-from woolgather import step_record
+from woolgather import run_folder, step_record
 from woolgather.artifacts import Model
 from woolgather.engines.base import Engine, EngineOptions, Message
 from woolgather.engines.fake import FakeEngine
@@ -55,7 +54,7 @@ def launch(
     folder: Path, base: Model, day: str, monkeypatch: pytest.MonkeyPatch, **more: Any
 ) -> tuple[list[list[int]], str]:
     """Trains a step on `day`; its rows of tokens, and the date that engines were given."""
-    monkeypatch.setattr(running, "date", Day)
+    monkeypatch.setattr(run_folder, "date", Day)
     monkeypatch.setattr(Day, "now", day)
     given: list[str] = []
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather import results, run, step_record, storage
+from woolgather import execution, results, run_folder, step_record, storage
 from woolgather.cli import app, main
 from woolgather.engines import journal
 from woolgather.errors import DiskError, disk_error, no_room
@@ -97,9 +97,9 @@ def nth(count: int, real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 PLACES: list[tuple[str, Any, str, int]] = [
-    ("rows", run, "write_rows", 4),
+    ("rows", execution, "write_rows", 4),
     ("a shard's name", storage, "publish", 25),
-    ("the files' move", run, "publish", 6),
+    ("the files' move", execution, "publish", 6),
     ("a record", step_record, "write", 7),
     ("the first record", step_record, "write", 1),
     ("a file of measures", results, "write_json", 1),
@@ -137,7 +137,7 @@ def test_before_the_first_step_too(whole: Path, tmp_path: Path, where: str) -> N
 def test_the_result_is_linked_by_the_next_launch(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "link", nth(1, run.link))
+        patch.setattr(run_folder, "link", nth(1, run_folder.link))
         assert isinstance(launch(folder).exception, DiskError)
     finish(folder, whole)
 
@@ -152,7 +152,7 @@ def test_a_database_at_its_limit_is_a_full_disk(whole: Path, tmp_path: Path) -> 
             self._db.execute("PRAGMA max_page_count = 12")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "Journal", Small)
+        patch.setattr(run_folder, "Journal", Small)
         result = launch(folder)
         check(result, folder, "[a-z0-9/-]+")
         assert "database or disk is full" in str(result.exception)
@@ -163,7 +163,7 @@ def test_a_database_at_its_limit_is_a_full_disk(whole: Path, tmp_path: Path) -> 
 def test_the_report_is_not_written_on_a_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "write_rows", nth(4, run.write_rows))
+        patch.setattr(execution, "write_rows", nth(4, execution.write_rows))
         launch(folder)
     assert not (folder / "report.html").exists()
     assert step_record.read_launches(folder)[-1].status == "failed"
@@ -244,7 +244,7 @@ def test_other_commands_say_it_in_one_sentence_too(
     source.write_text(json.dumps({"messages": turns}) + "\n")
     words = ["woolgather", "prepare", "ultrachat", str(source), "--out", str(tmp_path / "o.jsonl")]
     monkeypatch.setattr("sys.argv", words)
-    monkeypatch.setattr("woolgather.formats.publish", nth(1, storage.publish))
+    monkeypatch.setattr("woolgather.formats.writing.publish", nth(1, storage.publish))
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

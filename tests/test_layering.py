@@ -29,7 +29,7 @@ MAY_KNOW = {
     "record_files": {"storage", "errors"},
     "principles": {"record_files", "errors"},
     "text_files": {"records", "record_files", "errors"},
-    "formats": {"records", "record_files", "storage", "errors", "checks"},
+    "formats": {"formats", "records", "record_files", "storage", "errors", "checks"},
     "prepare": DATA | {"prepare", "record_files", "formats", "storage"},
     "ops": DATA
     | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}

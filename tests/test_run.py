@@ -15,8 +15,10 @@ from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, as
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.errors import RunDirError, Stopped
 from woolgather.expect import Expected, expects
+from woolgather.inputs import open_texts
 from woolgather.records import Example, set_aside
 from woolgather.run import Run
+from woolgather.run_folder import RunFolder
 from woolgather.training.job import TrainJob
 from woolgather.views import View, table
 
@@ -162,6 +164,32 @@ def keep_dir(folder: Path) -> str:
     )
 
 
+def read_texts(documents: Iterable[Any], *, limit: int) -> Iterator[Example]:
+    for document, _ in zip(documents, range(limit), strict=False):
+        yield Example(instruction="", response=document.text, meta={"source": document.source})
+
+
+def test_texts_are_an_input_on_record_and_stay_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    texts = open_texts(tmp_path / "a.txt")
+    with open_run(tmp_path / "run", plan=True) as planned:
+        planned.step("texts", read_texts, texts, limit=1)
+    assert not (tmp_path / "run").exists()
+    with open_run(tmp_path / "run") as run:
+        run.step("texts", read_texts, texts, limit=1)
+    print_ = texts.fingerprint
+    record = step_record.read(next((tmp_path / "run").glob("texts-*")))
+    assert record.inputs == {print_: {"step": "texts", "digest": print_}}
+    folder = tmp_path / "run" / "inputs" / f"texts-{print_[:12]}"
+    assert [p.name for p in folder.iterdir()] == ["input.json"]
+    assert step_record.read_input(folder)["name"] == str(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_text("another")
+    with open_run(tmp_path / "run") as again:
+        again.step("texts", read_texts, open_texts(tmp_path / "a.txt"), limit=1)
+    entry = step_record.read_launches(tmp_path / "run")[-1].steps[-1]
+    assert entry["why"].endswith('-> "texts"')
+
+
 def test_truncated_data_is_noticed_and_made_again(tmp_path: Path) -> None:
     with open_run(tmp_path / "r") as run:
         recipe(run)
@@ -296,15 +324,15 @@ def test_what_is_made_again_takes_over_nothing_of_what_was_there(tmp_path: Path)
 def test_a_launch_stopped_while_it_is_opened_is_recorded_as_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = Run._save_launch
+    saved = RunFolder._save
 
-    def stop_after(self: Run, status: Any, message: str) -> None:
+    def stop_after(self: RunFolder, status: Any, message: str) -> None:
         saved(self, status, message)
         if status == "running":
             raise Stopped("SIGTERM")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "_save_launch", stop_after)
+        patched.setattr(RunFolder, "_save", stop_after)
         with pytest.raises(Stopped), open_run(tmp_path / "run"):
             raise AssertionError("never entered")
     assert step_record.read_launches(tmp_path / "run")[0].status == "stopped"

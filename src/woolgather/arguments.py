@@ -1,20 +1,25 @@
 """What a step is called with: handles that stand for execution, and artifacts among the arguments.
 
 An `EngineHandle` stands for a model until a step asks it, `OUT` for the directory of the attempt that
-runs the step. Neither a place nor a machine is in their canonical form.
+runs the step. Neither a place nor a machine is in their canonical form. A `Call` is an op with its
+arguments under a step's name, which is all that a step is.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.engines.base import EngineOptions
 from woolgather.expect import Expected
-from woolgather.fingerprint import name_of
+from woolgather.fingerprint import canonical, fingerprint, name_of, seed_of, version_of
+from woolgather.records import JSON
+from woolgather.step_record import step_dir
+from woolgather.text_files import Texts
 
 Kind = Literal["dataset", "model", "metrics", "choice"]
 
@@ -49,6 +54,59 @@ class EngineHandle:
         return {"engine": self.model.fingerprint, "format": self.model.prompt_format, **mark}
 
 
+@dataclass(frozen=True)
+class Call:
+    """A step as it is asked for: its op with every argument, and what that makes of it."""
+
+    name: str
+    """With its scopes."""
+    op: Callable[..., Any]
+    bound: Mapping[str, Any]
+    kind: Kind
+    payload: JSON
+    """The canonical op and arguments."""
+    identity: str
+    """The payload's fingerprint, and so the result's."""
+    folder: Path
+    """Where the result is, or will be."""
+
+    def known_as(self, identity: str, run_dir: Path) -> Call:
+        """With a result whose fingerprint is not the call's."""
+        return replace(self, identity=identity, folder=run_dir / step_dir(self.name, identity))
+
+
+def call_of(
+    name: str,
+    op: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    run_dir: Path,
+    *,
+    replicate: int,
+    date: Pinned,
+) -> Call:
+    """`op` called under a step's name; parameters named seed, out and date are filled in."""
+    signature = inspect.signature(op)
+    filled = {"seed": seed_of(name, replicate), "date": date}
+    given = {k: v for k, v in filled.items() if k in signature.parameters} | dict(kwargs)
+    if "out" in signature.parameters:
+        given["out"] = OUT
+    bound = signature.bind(*args, **given)
+    bound.apply_defaults()
+    payload = {
+        "op": name_of(op),
+        "version": version_of(op),
+        "args": {
+            key: canonical(value, f"{name}: args.{key}")
+            for key, value in bound.arguments.items()
+            if not isinstance(value, Pinned)
+        },
+    }
+    identity = fingerprint(payload)
+    folder = run_dir / step_dir(name, identity)
+    return Call(name, op, dict(bound.arguments), result_kind(op), payload, identity, folder)
+
+
 def result_kind(op: Callable[..., Any]) -> Kind:
     """What an op makes, from its return annotation."""
     text = str(inspect.signature(op).return_annotation)
@@ -66,8 +124,9 @@ def row_kind(op: Callable[..., Any]) -> Literal["example", "pair"]:
     return "pair" if "PreferencePair" in made else "example"
 
 
-def artifacts_in(value: Any) -> Iterator[Artifact]:
-    if isinstance(value, Dataset | Model | Metrics | Choice):
+def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
+    """What a step is made from: the results of other steps, and things from outside."""
+    if isinstance(value, Dataset | Model | Metrics | Choice | Texts):
         yield value
     elif isinstance(value, EngineHandle):
         yield value.model

@@ -25,23 +25,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from woolgather.errors import InputError
+from woolgather.text_parts import (
+    count_words,
+    numbers,
+    plain,
+    position,
+    same,
+    split_items,
+    split_sentences,
+    words,
+)
 
 Params = Mapping[str, Any]
 Check = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """One check, or several that must all hold. Only JSON values."""
 
-_PLAIN = str.maketrans("‘’‚“”„«»–—−\u00a0", '\'\'\'"""""--- ')
-_EDGES = " \t\r\n.,;:!?\"'`*_()[]{}<>"
 _SMALL = frozenset(
     re.findall(r"\w+", "a an and as at but by for from in into of on or the to with")
 )
-_ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|a\.m|p\.m)\.$")
 
 
 def passes(response: str, check: Check) -> bool:
     """Whether `response` satisfies `check`. Raises InputError if the check itself is malformed."""
     validate(check)
-    text = _plain(response).strip()
+    text = plain(response).strip()
     if not text:
         return False
     return all(_holds(text, part) for part in _parts(check))
@@ -67,120 +74,6 @@ def describe() -> str:
     return "\n".join(lines)
 
 
-def count_words(text: str) -> int:
-    """Whitespace-separated tokens that hold at least one letter or digit."""
-    return sum(any(c.isalnum() for c in token) for token in text.split())
-
-
-def split_sentences(text: str) -> list[str]:
-    """Sentences by final punctuation and line ends; abbreviations and decimals do not end one."""
-    found: list[str] = []
-    for line in text.splitlines():
-        start = 0
-        for end in re.finditer(r"[.!?]+[\"')\]]*(?=\s|$)", line):
-            piece = line[start : end.end()]
-            last = end.end() == len(line)
-            if last or not _ABBREVIATION.search(piece):
-                found.append(piece)
-                start = end.end()
-        found.append(line[start:])
-    return [piece.strip() for piece in found if count_words(piece)]
-
-
-def split_items(text: str) -> list[str]:
-    """The items of a list, without their marks: marked lines, else lines, else a comma list.
-
-    A lead-in that ends with a colon ("Three colours: red, blue and green") is not an item.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [_MARK.sub("", line) for line in lines if _MARK.match(line)]
-    if len(marked) > 1:
-        return [_bare(item) for item in marked]
-    if len(lines) > 1 and lines[0].endswith(":"):
-        lines = lines[1:]
-    if len(lines) > 1:
-        return [_bare(_MARK.sub("", line)) for line in lines]
-    line = re.sub(r"^[^:,;]*:\s+", "", lines[0]) if lines else ""
-    inline = re.split(r"(?:^|\s)\d{1,2}[.)]\s+", line)
-    if len(inline) > 2:
-        pieces = inline
-    else:
-        line = _MARK.sub("", line)
-        pieces = re.split(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+", line)
-    return [bare for bare in map(_bare, pieces) if bare]
-
-
-def numbers(text: str) -> list[float]:
-    """The numbers of a text in order: 1,200 · $5 · 12.0 · -3 · 3/4 · 1 1/2 · 40%.
-
-    When there is no digit at all, words from zero to ninety-nine count.
-    """
-    found = [value for match in _NUMBER.finditer(text) if (value := _value(match)) is not None]
-    if found or any(c.isdigit() for c in text):
-        return found
-    return [float(_NUMBER_WORDS[w.lower().replace(" ", "-")]) for w in _SPELLED.findall(text)]
-
-
-# Reading text
-
-
-def _plain(text: str) -> str:
-    return text.translate(_PLAIN)
-
-
-def _bare(text: str) -> str:
-    return text.strip(_EDGES)
-
-
-def _same(text: str, *, case: bool = False) -> str:
-    bare = " ".join(_bare(_plain(text)).split())
-    return bare if case else bare.casefold()
-
-
-def _position(text: str, phrase: str) -> int:
-    """Where `phrase` first stands as whole words, -1 if nowhere."""
-    words = r"\s+".join(re.escape(word) for word in _plain(phrase).split())
-    match = re.search(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
-    return match.start() if match else -1
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+(?:'\w+)*", _plain(text).casefold())
-
-
-_MARK = re.compile(r"^(?:\d{1,3}[.):]|[-*•+]|\(\d{1,3}\)|[a-z][.)])\s+")
-_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]])-)?[$€£]?(?<![\w.])(?P<sign2>(?<=[$€£])-)?"
-    r"(?:(?:(?P<whole>\d{1,9})\s+)?(?P<over>\d{1,9})\s*/\s*(?P<under>\d{1,9})(?![\d/])"
-    r"|(?P<plain>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))"
-)
-_ONES = re.findall(
-    r"\w+",
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen",
-)
-_TENS = re.findall(r"\w+", "twenty thirty forty fifty sixty seventy eighty ninety")
-_NUMBER_WORDS = {word: i for i, word in enumerate(_ONES)} | {
-    f"{ten}-{_ONES[one]}" if one else ten: 10 * i + one
-    for i, ten in enumerate(_TENS, 2)
-    for one in range(10)
-}
-_SPELLED = re.compile(
-    rf"\b(?:(?:{'|'.join(_TENS)})[- ](?:{'|'.join(_ONES[1:10])})|{'|'.join(_TENS + _ONES)})\b",
-    re.IGNORECASE,
-)
-
-
-def _value(match: re.Match[str]) -> float | None:
-    if match["plain"]:
-        value = float(match["plain"].replace(",", ""))
-    elif float(match["under"]) == 0:
-        return None
-    else:
-        value = float(match["whole"] or 0) + float(match["over"]) / float(match["under"])
-    return -value if match["sign"] or match["sign2"] else value
-
-
 def _within(count: int, p: Params) -> bool:
     return bool(p.get("min", 0) <= count <= p.get("max", math.inf))
 
@@ -191,23 +84,23 @@ def _within(count: int, p: Params) -> bool:
 def _exact(text: str, p: Params) -> bool:
     """the response is `value`, but for surrounding quotes and punctuation"""
     case = p.get("case", False)
-    return _same(text, case=case) == _same(p["value"], case=case)
+    return same(text, case=case) == same(p["value"], case=case)
 
 
 def _one_of(text: str, p: Params) -> bool:
     """the response is one of `values`, but for surrounding quotes and punctuation"""
-    return _same(text) in {_same(value) for value in p["values"]}
+    return same(text) in {same(value) for value in p["values"]}
 
 
 def _contains(text: str, p: Params) -> bool:
     """has every phrase of `all` and at least one of `any`"""
-    every = all(_position(text, phrase) >= 0 for phrase in p.get("all", ()))
-    return every and ("any" not in p or any(_position(text, phrase) >= 0 for phrase in p["any"]))
+    every = all(position(text, phrase) >= 0 for phrase in p.get("all", ()))
+    return every and ("any" not in p or any(position(text, phrase) >= 0 for phrase in p["any"]))
 
 
 def _excludes(text: str, p: Params) -> bool:
     """has none of `words`"""
-    return all(_position(text, phrase) < 0 for phrase in p["words"])
+    return all(position(text, phrase) < 0 for phrase in p["words"])
 
 
 def _number(text: str, p: Params) -> bool:
@@ -241,7 +134,7 @@ def _json(text: str, p: Params) -> bool:
     wanted = {*p.get("keys", ()), *values}
     if p.get("type", "object") != "object" or not wanted <= set(data):
         return False
-    return all(_same(str(data[key])) == _same(str(value)) for key, value in values.items())
+    return all(same(str(data[key])) == same(str(value)) for key, value in values.items())
 
 
 def _words_kind(text: str, p: Params) -> bool:
@@ -261,7 +154,7 @@ def _lines(text: str, p: Params) -> bool:
 
 def _items(text: str, p: Params) -> bool:
     """a list of exactly `count` different items, in a `style`, each (but for a remark) `among`"""
-    found = [_same(item) for item in split_items(text)]
+    found = [same(item) for item in split_items(text)]
     style = p.get("style", "any")
     if style in _STYLES:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -271,13 +164,13 @@ def _items(text: str, p: Params) -> bool:
         return False
     if any(count_words(item) > p.get("max_item_words", math.inf) for item in found):
         return False
-    allowed = {_same(item) for item in p.get("among", ())}
+    allowed = {same(item) for item in p.get("among", ())}
     return not allowed or all(item in allowed or _head(item) in allowed for item in found)
 
 
 def _head(item: str) -> str:
     """What stands before a remark on the item: "oslo" of "oslo (norway)" and of "oslo: cold"."""
-    return _same(re.split(r"\s*[:(]|\s+-\s", item, maxsplit=1)[0])
+    return same(re.split(r"\s*[:(]|\s+-\s", item, maxsplit=1)[0])
 
 
 _STYLES = {"numbered": re.compile(r"\d{1,3}[.):]\s"), "bulleted": re.compile(r"[-*•+]\s")}
@@ -295,30 +188,30 @@ def _case(text: str, p: Params) -> bool:
 
 def _starts_with(text: str, p: Params) -> bool:
     """begins with the words of `value`"""
-    return re.match(re.escape(_same(p["value"])) + r"(?!\w)", _same(text)) is not None
+    return re.match(re.escape(same(p["value"])) + r"(?!\w)", same(text)) is not None
 
 
 def _ends_with(text: str, p: Params) -> bool:
     """ends with the words of `value`, before closing punctuation"""
-    return re.search(r"(?<!\w)" + re.escape(_same(p["value"])) + "$", _same(text)) is not None
+    return re.search(r"(?<!\w)" + re.escape(same(p["value"])) + "$", same(text)) is not None
 
 
 def _ordered(text: str, p: Params) -> bool:
     """has all `values`, first mentioned in that order"""
-    found = [_position(text, value) for value in p["values"]]
+    found = [position(text, value) for value in p["values"]]
     return min(found) >= 0 and found == sorted(found) and len(set(found)) == len(found)
 
 
 def _yes_no(text: str, p: Params) -> bool:
     """the first word is `value`, and not "yes or no" """
-    start = _words(text)[:3]
+    start = words(text)[:3]
     other = "no" if p["value"] == "yes" else "yes"
     return bool(start) and start[0] == p["value"] and other not in start
 
 
 def _not_echo(text: str, p: Params) -> bool:
     """repeats no `run` (8) consecutive words of `text`, nor all of a shorter one"""
-    source, said = _words(p["text"]), _words(text)
+    source, said = words(p["text"]), words(text)
     run = min(p.get("run", 8), len(source))
     if not run:
         return True

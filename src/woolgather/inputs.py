@@ -1,7 +1,7 @@
 """Things from outside a run become artifacts: a base model, a file of seeds, a folder of texts.
 
 A model on disk is known by the content of its files (hashed once, remembered by path, size and
-time), one on the hub by its commit. Rows are read by formats.py, checked, and stored in the run as
+time), one on the hub by its commit. Rows are read by formats, checked, and stored in the run as
 Parquet under the hash of their content. Texts may be many: they are hashed like a model, stay where
 they are, and are read as a stream. Nothing is downloaded here unless the user names a hub model
 that is not in the local cache.
@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from woolgather import formats
+from woolgather import formats, step_record
 from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
@@ -162,7 +162,7 @@ def open_dataset(
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
 ) -> Dataset:
-    """Rows of a file or directory in any shape that formats.py reads, as a Dataset under `store`.
+    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
@@ -208,6 +208,23 @@ def open_texts(
         fingerprint=print_,
         size=sum(path.stat().st_size for _, path in files),
     )
+
+
+def note_texts(texts: Texts, store: Path, name: str) -> Path:
+    """A note under `store` of what the texts are, where rows would lie if there were not so many;
+    a row made from a text names its place within them. The folder."""
+    folder = store / f"{name}-{texts.fingerprint[:12]}"
+    where = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
+    noted = {
+        "name": texts.name,
+        "files": len(texts.files),
+        "bytes": texts.size,
+        "column": texts.column,
+        **(where if texts.hub else {}),
+    }
+    if step_record.read_input(folder) != noted:
+        step_record.write_input(folder, noted)
+    return folder
 
 
 def _on_hub(source: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 The one idea: whatever the kind of file, out come (place, record) pairs in order, and a place knows
 how to say what is wrong with it. Memory does not grow with a file, read or written. What a record
-means is the business of formats.py.
+means is the business of formats.
 """
 
 from __future__ import annotations

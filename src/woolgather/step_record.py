@@ -2,6 +2,9 @@
 
     RUN/run.json                     recipe, format, created, pinned date, replicate, title
     RUN/launches/0001.json           a RunRecord per launch
+    RUN/inputs/seeds-<12 hex>/       rows from outside
+    RUN/inputs/texts-<12 hex>/       texts from outside, which stay where they are
+        input.json                   {"name": as the user gave it, "files": ..., ...}
     RUN/iter0/keep-<12 hex>/         a step's directory; the record comes last and marks it done
         record.json                  a StepRecord
         part-00000.parquet ...       a dataset's rows        (woolgather.storage.read_rows)
@@ -33,6 +36,8 @@ RECORD = "record.json"
 METRICS = "metrics.json"
 RUN = "run.json"
 LAUNCHES = "launches"
+INPUTS = "inputs"
+INPUT = "input.json"
 
 ResultKind = Literal["dataset", "model", "metrics", "choice"]
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -185,6 +190,18 @@ def write_run(run_dir: Path, value: Mapping[str, JSON]) -> None:
     """Write run.json (the format is added), whole or not at all."""
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / RUN, {"format": FORMAT, **value})
+
+
+def read_input(folder: Path) -> dict[str, JSON]:
+    """What is noted of texts from outside; empty where `folder` has rows instead."""
+    path = folder / INPUT
+    return dict(_read_json(path)) if path.is_file() else {}
+
+
+def write_input(folder: Path, value: Mapping[str, JSON]) -> None:
+    """Write input.json, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / INPUT, value)
 
 
 def step_dir(name: str, fingerprint: str) -> str:

@@ -4,16 +4,10 @@ The one idea: what a model is trained on begins with exactly what it is asked wi
 belongs to one model directory; it renders the template itself (with a pinned date), tokenizes once
 (so no second start token), and ends a training row with the one token generation stops at.
 
-System turns. Some templates (SmolLM2's, Qwen2.5's) put in a system turn of their own when none is
-given. Here a system turn is sent when the caller gives one, and otherwise there is none:
-`without_default_system` takes the default out of the template, and the template so changed is
-saved with every model trained from it, so that plain transformers renders what was trained. Where
-that cannot be done, an explicit empty system turn is sent. Templates that refuse a system turn
-(Gemma's first) get its text at the head of the first user turn.
-
-A method may want system lines with every question its model is asked. `Renderer.save(system=...)`
-puts them into the template as its default, in a form that is recognised when it is read again, so
-that they are sent here and by plain transformers alike whenever the caller gives no system turn.
+System turns are sent when the caller gives one or when the model was saved with lines of its own
+(`Renderer.save(system=...)`), and otherwise there is none, whatever its template would put in (see
+chat_templates.py). Templates that refuse a system turn (Gemma's first) get its text at the head of
+the first user turn.
 
 transformers is imported when a Renderer is made, never with this module.
 """
@@ -21,38 +15,28 @@ transformers is imported when a Renderer is made, never with this module.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from woolgather.artifacts import PromptFormat
+from woolgather.chat_templates import (
+    REPLY,
+    USER,
+    default_system_of,
+    environment,
+    takes_system,
+    template_for,
+    with_default_system,
+    without_default_system,
+)
 from woolgather.engines.base import Message, Prompt
 from woolgather.errors import InputError
 
 IGNORE = -100
 """Label of a token without loss."""
-_U, _S, _A = "Quxuserquz", "Quxsystemquz", "Quxreplyquz"
-"""Probe texts that no template contains."""
-_EMPTY_SYSTEM = (
-    "{%- if messages and messages[0]['role'] != 'system' -%}"
-    "{%- set messages = [{'role': 'system', 'content': ''}] + messages -%}{%- endif -%}"
-)
-_DEFAULT = re.compile(r'\A\{%- set woolgather_system = ("(?:[^"\\]|\\.)*") -%\}')
-"""How a template begins that has system lines of ours; the text is a JSON string."""
-_PUT_SYSTEM = (
-    "{%- if messages and messages[0]['role'] != 'system' -%}"
-    "{%- set messages = [{'role': 'system', 'content': woolgather_system}] + messages -%}"
-    "{%- endif -%}"
-)
-_FOLD_SYSTEM = (
-    "{%- if messages and messages[0]['role'] == 'user' -%}"
-    "{%- set messages = [{'role': 'user', 'content': woolgather_system + '\\n\\n' "
-    "+ messages[0]['content']}] + messages[1:] -%}{%- endif -%}"
-)
 
 
 class Renderer:
@@ -65,16 +49,16 @@ class Renderer:
     def __init__(self, path: str | Path, *, date: str = "", trust_remote_code: bool = False):
         self.path = str(path)
         self.tokenizer = _load_tokenizer(self.path, trust_remote_code)
-        self._environment = _environment(datetime.fromisoformat(date) if date else datetime.now())
+        self._environment = environment(datetime.fromisoformat(date) if date else datetime.now())
         own = self.tokenizer.chat_template
         if isinstance(own, dict):
             own = own.get("default")
         self.has_own_template = bool(own)
         self.eos_token: str = base_end_token(self.tokenizer)
-        template = own or _default_template(self.tokenizer, bool(self._start))
+        template = own or template_for(self.tokenizer, bool(self._start))
         self.system, template = default_system_of(template)
         """System lines that are sent when no system turn is given; empty for none."""
-        self.folds_system = not _takes_system(lambda m: self._render(template, m, False))
+        self.folds_system = not takes_system(lambda m: self._render(template, m, False))
         if not self.folds_system:
             template = without_default_system(
                 template, lambda t, messages: self._render(t, messages, False)
@@ -212,12 +196,12 @@ class Renderer:
 
     def _end_of_turn(self) -> int:
         """The special token the template writes right behind a reply; else the end of text."""
-        rows = [{"role": "user", "content": _U}, {"role": "assistant", "content": _A}]
+        rows = [{"role": "user", "content": USER}, {"role": "assistant", "content": REPLY}]
         text = self._render(self.template, rows, False)
         special = set(self.tokenizer.all_special_ids) | {
             i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
         }
-        for token in self._text_ids(text[text.rindex(_A) + len(_A) :]):
+        for token in self._text_ids(text[text.rindex(REPLY) + len(REPLY) :]):
             if token in special:
                 return token
         return self.eos_id
@@ -255,117 +239,6 @@ def base_end_token(tokenizer: Any) -> str:
         "the tokenizer names no end token, so a trained model could not stop. "
         'Set "eos_token" in its tokenizer_config.json.'
     )
-
-
-def without_default_system(
-    template: str, render: Callable[[str, list[dict[str, str]]], str]
-) -> str:
-    """The template, changed so that no system turn appears when none is given.
-
-    The default turn is found by comparing what is rendered with and without a system turn, and its
-    text is deleted from the template's source; the change is kept only if the turn is gone as a
-    whole and a conversation with a system turn is rendered as before. Otherwise the template is
-    made to see an empty system turn.
-    """
-    user = [{"role": "user", "content": _U}]
-    full = [{"role": "system", "content": _S}, *user]
-    bare, explicit = render(template, user), render(template, full)
-    head, _, rest = explicit.partition(_S)
-    default = bare[len(head) : len(bare) - len(rest)]
-    if not (bare.startswith(head) and bare.endswith(rest) and default.strip()):
-        return template
-    for escape in (str, _escaped):
-        found = template.find(escape(default))
-        if found < 0:
-            continue
-        end = found + len(escape(default))
-        before = _longest([head[i:] for i in range(len(head))], escape, template[:found].endswith)
-        behind = _longest(
-            [rest[:i] for i in range(len(rest), 0, -1)], escape, template[end:].startswith
-        )
-        cut = template[: found - len(escape(before))] + template[end + len(escape(behind)) :]
-        first = rest[len(behind) :]
-        whole = "system" in before and first.startswith(before.replace("system", "user"))
-        wanted = head[: len(head) - len(before)] + first
-        if whole and render(cut, user) == wanted and render(cut, full) == explicit:
-            return cut
-    return _EMPTY_SYSTEM + template
-
-
-def with_default_system(template: str, system: str, *, folds: bool = False) -> str:
-    """The template, changed so that `system` is its system turn when none is given; `folds` puts
-    the text at the head of the first user turn instead. Unchanged for an empty text."""
-    if not system:
-        return template
-    text = json.dumps(system, ensure_ascii=False)
-    put = _FOLD_SYSTEM if folds else _PUT_SYSTEM
-    return f"{{%- set woolgather_system = {text} -%}}{put}{template}"
-
-
-def default_system_of(template: str) -> tuple[str, str]:
-    """(system, template): what `with_default_system` was given; an empty text for any other."""
-    if not (match := _DEFAULT.match(template)):
-        return "", template
-    rest = template[match.end() :]
-    for put in (_PUT_SYSTEM, _FOLD_SYSTEM):
-        rest = rest.removeprefix(put)
-    return str(json.loads(match.group(1))), rest
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\n", "\\n")
-
-
-def _longest(
-    pieces: list[str], escape: Callable[[str], str], matches: Callable[[str], bool]
-) -> str:
-    """The first of `pieces` (longest first) that matches as the source writes it."""
-    return next((piece for piece in pieces if matches(escape(piece))), "")
-
-
-def _takes_system(render: Callable[[list[dict[str, str]]], str]) -> bool:
-    try:
-        text = render([{"role": "system", "content": _S}, {"role": "user", "content": _U}])
-    except InputError:
-        return False
-    return _S in text
-
-
-def _default_template(tokenizer: Any, adds_start: bool) -> str:
-    vocabulary = tokenizer.get_vocab()
-    chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
-    name = "chatml.jinja" if chatml else "plain.jinja"
-    text = resources.files("woolgather").joinpath("templates", name).read_text(encoding="utf-8")
-    return ("{{- bos_token -}}" if adds_start and tokenizer.bos_token else "") + text
-
-
-def _environment(now: datetime) -> Any:
-    """What chat templates may use (the same as in transformers), today's date pinned."""
-    import jinja2.ext
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def tojson(value: Any, **settings: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, **settings})
-
-    class Generation(jinja2.ext.Extension):
-        """`{% generation %}` marks the replies for loss masks elsewhere; here it prints its body."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = now.strftime
-    return environment
 
 
 def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:

@@ -373,3 +373,15 @@ def test_work_that_fails_ends_with_1(said: Said, tmp_path: Path, folder: Path) -
     found = said(*RUN, f"seeds={path}", "per_iteration=6", *more, "--dir", folder, code=1)
     assert "only " in found
     assert "rows to train on" in found
+
+
+def test_python_m_says_the_same_as_the_script() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "woolgather", "status", "/nowhere"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: /nowhere is not a run directory")

@@ -15,7 +15,8 @@ from woolgather.ops.demos import DemoOptions, Demos
 from woolgather.ops.items import read_items, stop_after, write_item
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.rules import InstructionRules
-from woolgather.ops.synthesize import FIELDS, prompt_bound, synthesize
+from woolgather.ops.synthesize import FIELDS, synthesize
+from woolgather.ops.waves import prompt_bound
 from woolgather.prompts import Template, load
 from woolgather.records import Example
 from woolgather.views import View

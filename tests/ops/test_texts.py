@@ -128,6 +128,10 @@ def test_rows_say_where_they_come_from_and_why_they_are_set_aside() -> None:
         None, "too_short", "near_duplicate", "near_duplicate", None,
     ]  # fmt: skip
     assert rows[0].meta == {"origin": "text", "source": "t0.txt"}
+    cut = prepared(
+        [f"# One\n\n{GOOD}\n\n# Two\n\nShort."], OPTIONS.model_copy(update={"cut": "headings"})
+    )
+    assert [(r.meta["heading"], r.meta["segment"]) for r in cut] == [("One", 1), ("Two", 2)]
     assert (rows[0].instruction, rows[0].response) == ("", GOOD)
     kept = prepared([GOOD, GOOD], OPTIONS.model_copy(update={"near_duplicate": None}))
     assert [r.set_aside for r in kept] == [None, None]

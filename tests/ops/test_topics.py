@@ -12,7 +12,8 @@ from woolgather.engines.fake import FakeEngine
 from woolgather.errors import YieldError
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.rules import InstructionRules
-from woolgather.ops.topics import ask_about, brainstorm, open_ended, read_topics
+from woolgather.ops.topics import ask_about, brainstorm, read_topics
+from woolgather.ops.waves import open_ended
 from woolgather.principles import Kind
 from woolgather.prompts import load
 from woolgather.records import Example

@@ -22,7 +22,7 @@ from woolgather.cli.show_progress import duration
 from woolgather.errors import InputError, MistakeError
 from woolgather.lock import RunLock
 from woolgather.records import JSON, PreferencePair, Row
-from woolgather.step_record import StepRecord
+from woolgather.step_record import INPUTS, StepRecord
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
@@ -63,6 +63,8 @@ def status(run: RunDir, as_json: Json = False) -> None:
     if now := found["running"]:
         out.print(Text(f"running: {now['step']} · {now['line']}"))
     out.print(Text(harmless(found["state"])))
+    if given := found["inputs"]:
+        out.print(Text(f"given: {harmless('; '.join(map(_input, given)))}"))
     for warning in found["warnings"]:
         out.print(Text(f"! {harmless(warning)}"))
     if found["sentence"]:
@@ -250,7 +252,7 @@ def _step_dirs(run_dir: Path) -> Iterator[Path]:
     for path in sorted(p for p in run_dir.iterdir() if p.is_dir() and not p.is_symlink()):
         if re.fullmatch(r".+-[0-9a-f]{12}", path.name):
             yield path
-        elif path.name not in (tracing.INPUTS, step_record.LAUNCHES):
+        elif path.name not in (INPUTS, step_record.LAUNCHES):
             yield from _step_dirs(path)
 
 
@@ -280,6 +282,15 @@ def _show_leftovers(
         shown = [{**row, "size": output.size(row["bytes"])} for row in rows]
         total = output.size(sum(row["bytes"] for row in rows))
         print_rows(shown, [Column("path"), Column("size", right=True), Column("why")], f"{total}")
+
+
+def _input(given: Mapping[str, JSON]) -> str:
+    """An input in a word; of texts, how many there are."""
+    if "bytes" not in given:
+        return str(given["name"])
+    count = given["files"]
+    files = f", {count:,} file{'s' if count > 1 else ''}, {output.size(given['bytes'])}"
+    return f"{given['name']} ({given['given_as']}{files if count else ''})"
 
 
 def _aside(row: Mapping[str, JSON]) -> str:
@@ -330,6 +341,8 @@ def _row_lines(row: Row) -> Iterator[Text]:
     if row.parents:
         some = ", ".join(row.parents[:4]) + (", ..." if len(row.parents) > 4 else "")
         yield Text(f"  made from {harmless(some)}", style="dim")
+    elif place := tracing.place_of(row.meta):
+        yield Text(f"  from {harmless(place)}", style="dim")
     yield Text("")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from woolgather import step_record
-from woolgather.cli import output
+from woolgather.cli import output, tracing
 from woolgather.cli.show_progress import duration
 from woolgather.lock import STALE, RunLock
 from woolgather.records import JSON
@@ -24,7 +24,8 @@ from woolgather.step_record import RunRecord, StepRecord
 
 
 def status_of(run_dir: Path) -> dict[str, JSON]:
-    """What `status` shows: `recipe`, `state`, `owner`, `steps`, `running`, `warnings`, `sentence`."""
+    """What `status` shows: `recipe`, `state`, `owner`, `inputs`, `steps`, `running`, `warnings`,
+    `sentence`."""
     head = step_record.read_run(run_dir)
     launches = step_record.read_launches(run_dir)
     steps = step_record.current_steps(run_dir)
@@ -41,11 +42,20 @@ def status_of(run_dir: Path) -> dict[str, JSON]:
         "recipe": head.get("recipe"),
         "state": _state(run_dir, latest, owner),
         "owner": owner,
+        "inputs": [_input(folder) for folder in tracing.inputs_of(run_dir, steps)],
         "steps": [_status_row(entry, record, str(entry["path"]) in own) for entry, record in steps],
         "running": _running(run_dir) if owner else None,
         "warnings": [f"{record.step}: {text}" for _, record in steps for text in record.warnings],
         "sentence": sentences[-1] if sentences else None,
     }
+
+
+def _input(folder: Path) -> dict[str, JSON]:
+    """What came from outside: its name in the recipe and, of texts, what is noted of them."""
+    noted = step_record.read_input(folder)
+    more = {"given_as": noted.pop("name")} if noted else {}
+    name = folder.name.rsplit("-", 1)[0]
+    return {"name": name, "path": f"{step_record.INPUTS}/{folder.name}", **more, **noted}
 
 
 def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict[str, JSON]:

@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from woolgather import step_record
 from woolgather.errors import InputError
 from woolgather.records import JSON
-from woolgather.step_record import StepRecord
+from woolgather.step_record import INPUTS, StepRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-INPUTS = "inputs"
 _SNIPPET = 160
 
 
@@ -106,7 +106,7 @@ def fingerprints(payload: JSON) -> set[str]:
 
 
 def inputs_of(run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> list[Path]:
-    """Directories of the rows from outside that `steps` were given, e.g. `inputs/seeds-<12 hex>`."""
+    """Directories of what `steps` were given from outside, e.g. `inputs/seeds-<12 hex>`."""
     used = {print_[:12] for _, r in steps for print_ in fingerprints(r.payload) | set(r.inputs)}
     found = sorted(p for p in (run_dir / INPUTS).glob("*") if p.is_dir())
     return [p for p in found if p.name.rsplit("-", 1)[-1] in used]
@@ -127,7 +127,8 @@ def _step_tree(
         if record is None:
             path = outside.get(print_[:12])
             where = f"{INPUTS}/{path.name}" if path else f"from outside, {print_[:12]}"
-            return Node(told or (path.name.rsplit("-", 1)[0] if path else "input"), where)
+            name = told or (path.name.rsplit("-", 1)[0] if path else "input")
+            return Node(name, where, _given_as(path) if path else "")
         made = Node(record.step, record.op, text=_outcome(record))
         sources = {p: str(i.get("step", "")) for p, i in record.inputs.items()}
         sources |= {p: "" for p in _artifacts(record.payload) if p not in sources}
@@ -167,14 +168,25 @@ def _outcome(record: StepRecord) -> str:
     return record.kind
 
 
+def _given_as(folder: Path) -> str:
+    """The name under which the user gave texts; empty for rows."""
+    return str(step_record.read_input(folder).get("name", ""))
+
+
 class _Rows:
     """Ids, parents and reasons of all rows of a run, by where they lie, in order of making."""
 
     def __init__(self, run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> None:
-        places = [(f"{INPUTS}/{path.name}", path) for path in inputs_of(run_dir, steps)]
+        outside = inputs_of(run_dir, steps)
+        texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _given_as(p)}
+        places = [(f"{INPUTS}/{p.name}", p) for p in outside if p not in texts.values()]
+        self._read_by: dict[str, Path] = {}
         for entry, record in steps:
             if record.kind == "dataset":
                 places.append((record.step, run_dir / str(entry["path"])))
+                for print_ in fingerprints(record.payload):
+                    if print_[:12] in texts:
+                        self._read_by[record.step] = texts[print_[:12]]
         self._folders = dict(places)
         self._tables = {
             where: _read(path, ["id", "parents", "set_aside"]) for where, path in places
@@ -203,7 +215,7 @@ class _Rows:
                 break
             level += 1
             due = sorted({p for _, parents, _ in found.values() for p in parents} - set(homes))
-        texts = self._texts(homes)
+        texts, origins = self._texts(homes)
         seen: set[str] = set()
 
         def node(name: str, level: int) -> Node:
@@ -214,6 +226,8 @@ class _Rows:
                 return made
             seen.add(name)
             made.parents = [node(p, level + 1) for p in parents]
+            if name in origins and not parents:
+                made.parents = [origins[name]]
             return made
 
         return node(id_, 0)
@@ -234,16 +248,34 @@ class _Rows:
                     found[row["id"]] = (reason, row["parents"] or [], [])
         return found
 
-    def _texts(self, homes: Mapping[str, tuple[str, list[str], list[str]]]) -> dict[str, str]:
+    def _texts(
+        self, homes: Mapping[str, tuple[str, list[str], list[str]]]
+    ) -> tuple[dict[str, str], dict[str, Node]]:
+        """By id: how it begins; the place within texts from outside, where its step read any."""
         by_place: dict[str, list[str]] = {}
         for id_, (where, _, _) in homes.items():
             by_place.setdefault(where.partition(" (set aside")[0], []).append(id_)
         texts: dict[str, str] = {}
+        origins: dict[str, Node] = {}
         for where, ids in by_place.items():
-            table = _read(self._folders[where], ["id", "instruction"], ids)
+            source = self._read_by.get(where)
+            more = ["response", "meta"] if source else []
+            table = _read(self._folders[where], ["id", "instruction", *more], ids)
             for row in table.to_pylist():
-                texts[row["id"]] = row["instruction"][:_SNIPPET]
-        return texts
+                texts[row["id"]] = (row["instruction"] or row.get("response", ""))[:_SNIPPET]
+                place = place_of(json.loads(row["meta"] or "{}")) if source else ""
+                if source and place:
+                    origins[row["id"]] = Node(place, f"{INPUTS}/{source.name}", _given_as(source))
+        return texts, origins
+
+
+def place_of(meta: Mapping[str, JSON]) -> str:
+    """Where in its source a row's text stands: file, line or row, and which piece; empty where that
+    is not known."""
+    if not meta.get("source"):
+        return ""
+    piece = meta.get("segment")
+    return f"{meta['source']}, segment {piece}" if piece else str(meta["source"])
 
 
 def _read(folder: Path, columns: list[str], ids: list[str] | None = None) -> pa.Table:

@@ -18,7 +18,7 @@ from pydantic import Field
 from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import YieldError
 from woolgather.expect import Expected, expects
-from woolgather.ops.guide import QUESTION_TOKENS, Guide, Reply, replies, sound
+from woolgather.ops.guide import Guide, Reply, replies, sound, work
 from woolgather.ops.replies import Source, bare_refusal, cut_at_repeat, named_principles
 from woolgather.ops.words import copied_share, count_words, tokens
 from woolgather.options import Options
@@ -46,13 +46,7 @@ def _expected(
     tasks: Any, engine: Engine, *, guide: Guide, sampling: Sampling, nudge: bool = True, **_: Any
 ) -> Expected:
     rows = len(tasks) if isinstance(tasks, Sized) else 0
-    calls = 2 * rows if nudge else rows
-    return Expected(
-        rows=rows,
-        calls=calls,
-        prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
-        new_tokens=rows * sampling.max_tokens,
-    )
+    return replace(work(guide, sampling, rows, nudge=nudge), rows=rows)
 
 
 @expects(_expected)

@@ -15,6 +15,7 @@ from itertools import islice
 
 from woolgather.artifacts import PromptFormat
 from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
 from woolgather.ops.replies import Form, cut_at_repeat, form_of, split_reply, written
 from woolgather.principles import Exemplar, Principle
@@ -72,6 +73,16 @@ class Guide:
         """About how many tokens the shared beginning has, for plans."""
         texts = [self.opening, *(e.question + e.thinking + e.answer for e in self.exemplars)]
         return sum(map(len, texts)) // 4
+
+
+def work(guide: Guide, sampling: Sampling, questions: int, *, nudge: bool) -> Expected:
+    """Of asking that many, for plans: with `nudge` each may need a second call."""
+    calls = 2 * questions if nudge else questions
+    return Expected(
+        calls=calls,
+        prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
+        new_tokens=questions * sampling.max_tokens,
+    )
 
 
 @dataclass(frozen=True, slots=True)

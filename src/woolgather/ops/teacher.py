@@ -16,7 +16,7 @@ from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
 from woolgather.errors import CapabilityError
 from woolgather.expect import Expected, expects
 from woolgather.ops.evaluate import evaluate
-from woolgather.ops.guide import QUESTION_TOKENS, Guide, replies
+from woolgather.ops.guide import Guide, replies, work
 from woolgather.ops.replies import cut_at_repeat
 from woolgather.records import Example
 
@@ -76,13 +76,8 @@ def _expected(
     probe_seeds: Sequence[int] = (1, 2),
     **_: Any,
 ) -> Expected:
-    rows = probes * len(set(probe_seeds)) + len(tasks)
-    calls = 2 * rows if nudge else rows
-    return Expected(
-        calls=calls,
-        prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
-        new_tokens=rows * sampling.max_tokens,
-    )
+    asked = probes * len(set(probe_seeds)) + len(tasks)
+    return work(guide, sampling, asked, nudge=nudge)
 
 
 @expects(_expected)

@@ -20,7 +20,7 @@ from woolgather.expect import Expected, expects
 from woolgather.ops.instruction_rules import expand, foreign
 from woolgather.ops.words import loops, scripts_of
 from woolgather.options import Options
-from woolgather.records import Example, set_aside
+from woolgather.records import JSON, Example, set_aside
 from woolgather.views import View, funnel, table
 
 BINS = 20
@@ -92,9 +92,10 @@ def prepare_texts(
 ) -> Generator[Example, None, list[View]]:
     """Every segment as a row without an instruction, those that cannot be used set aside.
 
-    A row has the text as its response, and meta origin "text", source, and heading where it stood
-    under one. Reasons: the name of the first rule it breaks; near_duplicate, of an earlier text or
-    of a response in `avoid`. `seeds` say which scripts are at home; without any, none is foreign.
+    A row has the text as its response, and meta origin "text", source, heading where it stood under
+    one, and segment (from 1) where the document was cut. Reasons: the name of the first rule it
+    breaks; near_duplicate, of an earlier text or of a response in `avoid`. `seeds` say which
+    scripts are at home; without any, none is foreign.
     Raises YieldError when no text is left.
     """
     from woolgather.ops.duplicates import NearDuplicates
@@ -109,14 +110,15 @@ def prepare_texts(
     read = cut = used = 0
     for document in documents:
         read += 1
-        for heading, text in segments(document.text, options):
+        pieces = list(segments(document.text, options))
+        for number, (heading, text) in enumerate(pieces, 1):
             cut += 1
-            meta = {"origin": "text", "source": document.source}
-            row = Example(
-                instruction="",
-                response=text,
-                meta={**meta, "heading": heading} if heading else meta,
-            )
+            meta: dict[str, JSON] = {"origin": "text", "source": document.source}
+            if heading:
+                meta["heading"] = heading
+            if len(pieces) > 1:
+                meta["segment"] = number
+            row = Example(instruction="", response=text, meta=meta)
             reason = broken_text_rule(text, options, scripts)
             if reason is None and index is not None and index.add(text):
                 reason = "near_duplicate"

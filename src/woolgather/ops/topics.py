@@ -14,13 +14,13 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Literal
 
-from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Completion, Engine, Request, Sampling, ask
 from woolgather.errors import YieldError
 from woolgather.expect import Expected, expects
 from woolgather.fingerprint import seed_of
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions
 from woolgather.ops.rules import InstructionRules
-from woolgather.ops.synthesize import TRIAL_WAVES, Tally, decide, prompt_bound
+from woolgather.ops.waves import Gate, Tally, open_ended, prompt_bound, until_enough
 from woolgather.ops.words import count_words, scripts_of
 from woolgather.principles import Kind
 from woolgather.prompts import Template, fill
@@ -32,15 +32,6 @@ QUESTION_FIELDS = frozenset({"kind", "about", "topic"})
 SHOWN = 5
 """Earlier topics in a prompt: enough to steer away from, few enough to leave the model free."""
 _NUMBER = re.compile(r"^\s*[*#]*\s*\d{1,3}\s*[.)]\s*", re.M)
-
-
-def open_ended(text: str, prompt_format: Literal["raw", "chat"]) -> Prompt:
-    """A filled template whose last line is left open: as text, or as a user's turn and the beginning
-    of the reply."""
-    if prompt_format == "raw":
-        return text
-    body, _, opening = text.rpartition("\n")
-    return (Message("user", body.rstrip()), Message("assistant", opening))
 
 
 def _topics_expected(
@@ -200,7 +191,6 @@ def ask_about(
     rules, novelty = rules or InstructionRules(), novelty or NoveltyOptions()
     given = list(seeds)
     hints = _Hints(topics, seed)
-    tally = Tally(n, prompt_bound(n, max_prompts), "Questions by topic")
     if n and not hints:
         raise YieldError(
             "questions: there are no topics to ask about. Look at what the step topics set aside, "
@@ -210,41 +200,30 @@ def ask_about(
     index = NoveltyIndex([novelty.text(row) for row in known])
     scripts = scripts_of(given) or None
     settings = sampling.model_copy(update={"stop": (*sampling.stop, "\n")})
-    while tally.accepted < n and tally.prompts < tally.bound:
-        first = tally.prompts
-        wanted = [hints.pick(i) for i in range(first, first + tally.next_wave(wave))]
-        requests = [
-            Request(
-                open_ended(
-                    fill(
-                        template,
-                        kind=str(hint.meta["kind"]),
-                        about=str(hint.meta["about"]).rstrip("."),
-                        topic=hint.instruction,
-                    ),
-                    format,
-                ),
-                settings.model_copy(update={"seed": seed_of(seed, i)}),
-            )
-            for i, hint in enumerate(wanted, start=first)
-        ]
-        for hint, reply in zip(wanted, ask(engine, requests), strict=True):
-            prompt = tally.prompts
-            tally.prompts += 1
-            if reply.finish_reason in ("too_long", "error"):
-                tally.reasons[f"prompt_{reply.finish_reason}"] += 1
-                continue
-            row = _question(hint, reply, prompt)
-            for decided in decide([row], rules, scripts, novelty, index):
-                tally.count(decided)
-                yield decided
-            if tally.accepted == n:
-                return tally.views()
-        if tally.prompts >= TRIAL_WAVES * wave and tally.projected() < minimum * n:
-            break
-    if tally.accepted < max(1 if n else 0, minimum * n):
-        raise YieldError(tally.advice(novelty.threshold, sampling))
-    return tally.views()
+
+    def prompt(i: int) -> tuple[Example, Request]:
+        hint = hints.pick(i)
+        text = fill(
+            template,
+            kind=str(hint.meta["kind"]),
+            about=str(hint.meta["about"]).rstrip("."),
+            topic=hint.instruction,
+        )
+        own = settings.model_copy(update={"seed": seed_of(seed, i)})
+        return hint, Request(open_ended(text, format), own)
+
+    return (
+        yield from until_enough(
+            Tally(n, max_prompts, "Questions by topic"),
+            engine,
+            prompt,
+            lambda i, hint, reply: [_question(hint, reply, i)],
+            Gate(rules, scripts, novelty, index),
+            sampling=sampling,
+            wave=wave,
+            minimum=minimum,
+        )
+    )
 
 
 def _question(hint: Example, reply: Completion, prompt: int) -> Example:

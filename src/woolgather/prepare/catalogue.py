@@ -52,7 +52,7 @@ SETS: Mapping[str, Preparation] = {
 
 def write(rows: Iterable[Any], path: Path, name: str) -> int:
     """`path` (.jsonl or .parquet), whole or not there; the number of rows. Documents get the columns
-    `id`, `text` and `url`, any other preparation rows as formats.py reads them."""
+    `id`, `text` and `url`, any other preparation rows as formats reads them."""
     parquet = path.suffix == ".parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.tmp")

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from woolgather.report import charts, collect, rows, text
 from woolgather.report.collect import Run, Step
+from woolgather.step_record import INPUTS
 from woolgather.views import View
 
 HERE = Path(__file__).parent
@@ -88,7 +89,7 @@ def _sources(run: Run) -> list[rows.Source]:
     known = {found[:12] for found in re.findall(r"\b[0-9a-f]{64}\b", payloads)}
     outside = [
         rows.Source(f"inputs/{folder.name.rpartition('-')[0]}", folder)
-        for folder in sorted((run.path / "inputs").glob("*-*"))
+        for folder in sorted((run.path / INPUTS).glob("*-*"))
         if folder.name.rpartition("-")[2] in known and list(folder.glob("part-*.parquet"))
     ]
     return outside + [

@@ -1,46 +1,21 @@
-"""The only place that knows foreign row shapes: reads them into rows, and writes rows as them.
+"""One record to rows: which of the shapes it has, and each shape's reader.
 
-The one idea: a file is a stream of records, the first of which tells the shape; each is then turned
-into rows by that shape's reader. A mistake is one InputError that names file, line, field, what is
-wrong, and what a good line looks like. Nothing is cut or cleaned; of a longer conversation the
-first question and its answer are kept, with the system text before it.
-
-    self-instruct      {"instruction", "instances": [{"input", "output"}, ...]}
-    alpaca             {"instruction", "input", "output"}
-    own                {"instruction", "input", "response", "category", "check"}
-    prompt-completion  {"prompt", "completion"}                    texts, or lists of messages
-    messages           {"messages": [{"role", "content"}, ...]}
-    sharegpt           {"conversations": [{"from", "value"}, ...]}
-    spin               {"real": [messages], "generated": [messages]}                      pairs
-    preference         {"prompt" or "instruction", "chosen", "rejected"}                  pairs
-
-Each may also have id, system, category, check, and meta. Files are those of record_files.py.
+Nothing here opens a file; a record's place is known for messages alone.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 from woolgather.checks import validate
-from woolgather.errors import ConfigError, InputError
-from woolgather.record_files import (
-    Place,
-    kind_of,
-    read_records,
-    write_json_records,
-    write_parquet,
-    write_talk_pairs,
-)
-from woolgather.records import Example, PreferencePair, Row, question, set_aside
-from woolgather.storage import from_record, publish, to_record
+from woolgather.errors import InputError
+from woolgather.record_files import Place, kind_of
+from woolgather.records import Example, PreferencePair, Row
+from woolgather.storage import from_record
 
-Format = Literal["messages", "alpaca", "sharegpt", "spin", "prompt-completion", "parquet", "jsonl"]
 Record = Mapping[str, Any]
 
 GOOD = {
@@ -57,68 +32,14 @@ GOOD = {
     "preference": '{"prompt": "...", "chosen": "...", "rejected": "..."}',
 }
 """A good line of each shape."""
-_PAIRS = ("spin", "preference")
+PAIRS = ("spin", "preference")
+"""Shapes of two answers."""
 _ROLES = {
     "system": "system",
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
 }
 _NO_INPUT = ("<noinput>", "<no input>")
-
-
-def read_examples(path: Path | str, *, needs_response: bool = True) -> Iterator[Example]:
-    """Rows of a file or directory; rows set aside in it are passed over.
-
-    `id` is the file's own, else `<stem>-<line>`; `meta` has origin "seed" unless the file says
-    otherwise, and category and check where it has them. Raises InputError, also for no rows.
-    """
-    found = False
-    for place, shape, record in _shaped(Path(path)):
-        if shape in _PAIRS:
-            raise place.wrong(f"a pair of responses (shape {shape}), where one belongs.", _OWN)
-        for row in _examples(record, shape, place):
-            if row.set_aside is None:
-                if needs_response and not row.response.strip():
-                    raise place.wrong(_unanswered(record, shape), GOOD[shape])
-                found = True
-                yield row
-    if not found:
-        raise InputError(f"{path} holds no rows. A good line: {_OWN}")
-
-
-def read_pairs(path: Path | str) -> Iterator[PreferencePair]:
-    """Preference pairs of a file or directory; rows set aside in it are passed over.
-
-    A pair with an empty side, or with the same text on both, comes set aside. Raises InputError
-    when most are like that, for a side that is missing, and for no rows.
-    """
-    total = 0
-    useless: list[str] = []
-    for place, shape, record in _shaped(Path(path)):
-        if shape not in _PAIRS:
-            raise place.wrong(
-                f"one response (shape {shape}), where a pair belongs.", GOOD["preference"]
-            )
-        pair = _pair(record, shape, place)
-        if pair.set_aside is not None:
-            continue
-        total += 1
-        good, bad = _sides(record, shape)
-        if not pair.chosen.strip() or not pair.rejected.strip():
-            which = bad if pair.chosen.strip() else good
-            useless.append(f"{place}: the answer of {which!r} is empty")
-            pair = set_aside(pair, "empty")
-        elif pair.chosen.strip() == pair.rejected.strip():
-            useless.append(f"{place}: {good!r} and {bad!r} are the same text")
-            pair = set_aside(pair, "identical")
-        yield pair
-    if not total:
-        raise InputError(f"{path} holds no rows. A good line: {GOOD['preference']}")
-    if 2 * len(useless) > total:
-        raise InputError(
-            f"{useless[0]}, so there is nothing to prefer; {len(useless)} of {total} pairs are like "
-            f"that. Give both answers: {GOOD['preference']}"
-        )
 
 
 def detect_shape(record: Record) -> str:
@@ -143,69 +64,8 @@ def detect_shape(record: Record) -> str:
     )
 
 
-def builtin_seeds() -> Path:
-    """The seed tasks that ship with woolgather."""
-    return Path(str(resources.files("woolgather") / "seeds" / "seeds.jsonl"))
-
-
-def builtin_heldout() -> Path:
-    """The held-out tasks that ship with woolgather."""
-    return Path(str(resources.files("woolgather") / "seeds" / "heldout.jsonl"))
-
-
-def builtin_texts() -> Path:
-    """The unlabelled texts that ship with woolgather."""
-    return Path(str(resources.files("woolgather") / "seeds" / "texts.jsonl"))
-
-
-def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # noqa: A002
-    """Writes the rows that are not set aside; returns their number. The file is whole or not there.
-
-    A `.json` path gets an array, any other a line a row; spin may be a `.parquet` table. jsonl and
-    parquet keep all of a row, the others what their users know: instruction and input are joined
-    where there is one field.
-    Raises ConfigError for an unknown or unfit format, InputError for rows it cannot hold.
-    """
-    if format not in get_args(Format):
-        near = difflib.get_close_matches(str(format), get_args(Format), 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"format {format!r} is none of {', '.join(get_args(Format))}.{hint}")
-    if path.suffix == ".parquet" and format not in ("parquet", "spin"):
-        raise ConfigError(f"{path}: a table holds format parquet or spin, not {format}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.tmp")
-    used = (row for row in rows if row.set_aside is None)
-    try:
-        if format == "parquet":
-            count = write_parquet(map(to_record, used), temp)
-        else:
-            records = (_written(row, format) for row in used)
-            if path.suffix == ".parquet":
-                count = write_talk_pairs(records, temp)
-            else:
-                count = write_json_records(records, temp, array=path.suffix == ".json")
-        publish(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
-    return count
-
-
-_OWN = GOOD["own"]
-
-
-def _shaped(path: Path) -> Iterator[tuple[Place, str, Record]]:
-    shapes: dict[Path, str] = {}
-    for place, record in read_records(path):
-        if not isinstance(record, Mapping):
-            raise place.wrong(f"{kind_of(record)}, where an object belongs.", _OWN)
-        try:
-            shape = shapes.setdefault(place.path, shapes.get(place.path) or detect_shape(record))
-        except InputError as error:
-            raise place.wrong(str(error)) from None
-        yield place, shape, record
-
-
-def _examples(record: Record, shape: str, place: Place) -> Iterator[Example]:
+def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
+    """The rows of a record; several where it has several instances. Raises InputError."""
     if "verdicts" in record and "parents" in record:
         yield cast(Example, _stored(record, shape, place))
         return
@@ -240,10 +100,11 @@ def _examples(record: Record, shape: str, place: Place) -> Iterator[Example]:
         )
 
 
-def _pair(record: Record, shape: str, place: Place) -> PreferencePair:
+def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
+    """The pair that a record is. Raises InputError."""
     if {"parents", "set_aside"} <= record.keys():
         return cast(PreferencePair, _stored(record, shape, place))
-    good, bad = _sides(record, shape)
+    good, bad = sides(record, shape)
     common = _common(record, shape, place)
     if isinstance(record.get(good), list) or shape == "spin":
         one = _talked(_need(record, good, shape, place), shape, place, common)
@@ -261,7 +122,7 @@ def _pair(record: Record, shape: str, place: Place) -> PreferencePair:
     return PreferencePair(instruction=asked, chosen=chosen, rejected=rejected, **common)
 
 
-def _sides(record: Record, shape: str) -> tuple[str, str]:
+def sides(record: Record, shape: str) -> tuple[str, str]:
     """Names of the fields of the better and the worse answer."""
     return ("real", "generated") if shape == "spin" else ("chosen", "rejected")
 
@@ -352,7 +213,8 @@ def _fields(record: Record, shape: str) -> tuple[str, str]:
     return asked, next((name for name in names if name in record), usual)
 
 
-def _unanswered(record: Record, shape: str) -> str:
+def unanswered(record: Record, shape: str) -> str:
+    """What is wrong with a record that has no answer, in the words of its shape."""
     if shape in ("messages", "sharegpt") or isinstance(record.get("prompt"), list):
         return "no answer follows the user's first message."
     if shape == "self-instruct":
@@ -422,39 +284,3 @@ def _value(record: Record, field: str, shape: str, place: Place, *, default: Any
 
 def _id(place: Place) -> str:
     return f"{place.path.stem}-{place.number}"
-
-
-def _written(row: Row, shape: str) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": row.id} if row.id else {}
-    if shape == "jsonl":
-        return {**to_record(row), "meta": dict(row.meta)}
-    if isinstance(row, PreferencePair) != (shape == "spin"):
-        held = "single responses" if shape == "spin" else "pairs"
-        fit = "another format" if shape == "spin" else "spin, jsonl or parquet"
-        raise InputError(f"format {shape} cannot hold {held}. Use {fit}.")
-    if isinstance(row, PreferencePair):
-        real = _messages(row.system, row.instruction, row.chosen)
-        return {**record, "real": real, "generated": [*real[:-1], _said("assistant", row.rejected)]}
-    turns = _messages(row.system, question(row), row.response)
-    if shape == "messages":
-        return {**record, "messages": turns}
-    if shape == "sharegpt":
-        names = {"system": "system", "user": "human", "assistant": "gpt"}
-        talk = [{"from": names[t["role"]], "value": t["content"]} for t in turns]
-        return {**record, "conversations": talk}
-    if shape == "alpaca":
-        system = {"system": row.system} if row.system else {}
-        texts = {"instruction": row.instruction, "input": row.input, "output": row.response}
-        return {**record, **texts, **system}
-    if row.system:
-        return {**record, "prompt": turns[:-1], "completion": turns[-1:]}
-    return {**record, "prompt": question(row), "completion": row.response}
-
-
-def _messages(system: str, asked: str, answer: str) -> list[dict[str, str]]:
-    before = [_said("system", system)] if system else []
-    return [*before, _said("user", asked), _said("assistant", answer)]
-
-
-def _said(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}

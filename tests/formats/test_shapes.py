@@ -1,0 +1,187 @@
+"""One record of each shape: what it is told for, the row that it gives, what is refused how."""
+
+import json
+from typing import Any
+
+import pytest
+
+from woolgather.errors import InputError
+from woolgather.formats import detect_shape, read_examples, read_pairs
+from woolgather.formats.shapes import GOOD
+from woolgather.records import Example, PreferencePair
+
+from .shared import BOT, GOOD_LINE, USER, file, one
+
+
+def shaped(field: str, *turns: Any) -> str:
+    return json.dumps({field: list(turns)})
+
+
+@pytest.mark.parametrize(
+    ("record", "shape"),
+    [
+        ({"instruction": "Q", "instances": [{"input": "", "output": "A"}]}, "self-instruct"),
+        ({"instruction": "Q", "input": "", "output": "A"}, "alpaca"),
+        ({"instruction": "Q", "response": "A"}, "own"),
+        ({"prompt": "Q", "completion": "A"}, "prompt-completion"),
+        ({"prompt": [USER], "completion": [BOT]}, "prompt-completion"),
+        ({"messages": [USER, BOT]}, "messages"),
+        ({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}, "sharegpt"),
+    ],
+)  # fmt: skip
+def test_every_shape_is_told_and_read(tmp_path, record, shape):
+    assert detect_shape(record) == shape
+    row = one(tmp_path, record)
+    assert row == Example(id="one-1", instruction="Q", response="A", meta={"origin": "seed"})
+
+
+@pytest.mark.parametrize("shape", ["self-instruct", "alpaca", "own", "messages", "sharegpt"])
+def test_the_good_lines_that_errors_show_are_good(tmp_path, shape):
+    record = json.loads(GOOD[shape])
+    assert detect_shape(record) == shape
+    assert one(tmp_path, record).response == "..."
+
+
+@pytest.mark.parametrize(
+    ("record", "shape"),
+    [
+        ({"real": [USER, BOT], "generated": [USER, {**BOT, "content": "B"}]}, "spin"),
+        ({"prompt": "Q", "chosen": "A", "rejected": "B"}, "preference"),
+        ({"instruction": "Q", "chosen": "A", "rejected": "B"}, "preference"),
+        ({"chosen": [USER, BOT], "rejected": [USER, {**BOT, "content": "B"}]}, "preference"),
+    ],
+)
+def test_pairs(tmp_path, record, shape):
+    assert detect_shape(record) == shape
+    (pair,) = read_pairs(file(tmp_path, "p.jsonl", [record]))
+    assert pair == PreferencePair(
+        id="p-1", instruction="Q", chosen="A", rejected="B", meta={"origin": "seed"}
+    )
+
+
+def test_what_any_shape_may_have(tmp_path):
+    check = {"kind": "contains", "any": ["A"]}
+    record = {"id": 7, "instruction": "Q", "response": "A", "system": "S", "category": "c"}
+    row = one(tmp_path, {**record, "check": check, "meta": {"task": "t", "origin": "hand"}})
+    assert (row.id, row.system) == ("7", "S")
+    assert row.meta == {"origin": "hand", "category": "c", "check": check, "task": "t"}
+
+
+def test_self_instruct_with_several_instances(tmp_path):
+    instances = [{"input": "<noinput>", "output": "A"}, {"input": "x", "output": "B"}]
+    record = {"id": "s", "instruction": "Q", "instances": instances, "is_classification": True}
+    rows = list(read_examples(file(tmp_path, "s.jsonl", [record])))
+    assert [(r.id, r.input, r.response) for r in rows] == [("s", "", "A"), ("s-2", "x", "B")]
+    assert rows[0].meta["category"] == "classification"
+
+
+def test_a_conversation_gives_its_first_question_answer_and_system_text(tmp_path):
+    system = {"role": "system", "content": "S"}
+    later = [{"role": "user", "content": "Q2"}, {"role": "assistant", "content": "A2"}]
+    row = one(tmp_path, {"messages": [system, USER, BOT, *later]})
+    assert (row.system, row.instruction, row.response) == ("S", "Q", "A")
+    greeted = one(tmp_path, {"messages": [{"role": "assistant", "content": "Hello"}, USER, BOT]})
+    assert (greeted.instruction, greeted.response) == ("Q", "A")
+    talk = {"system": "T", "conversations": [{"from": "human", "value": "Q"}]}
+    assert one(tmp_path, talk, needs_response=False).system == "T"
+
+
+def test_dollys_context_is_input(tmp_path):
+    assert one(tmp_path, {"instruction": "Q", "context": "C", "response": "A"}).input == "C"
+
+
+def test_of_a_longer_talk_the_first_turn_counts_and_a_system_turn_stays(tmp_path):
+    system = {"role": "system", "content": "Be kind."}
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "No."}]
+    record = {
+        "real": [system, USER, BOT, *more],
+        "generated": [system, USER, {**BOT, "content": "bad"}],
+    }
+    [pair] = read_pairs(file(tmp_path, "p.jsonl", [record]))
+    assert (pair.system, pair.instruction) == ("Be kind.", USER["content"])
+    assert (pair.chosen, pair.rejected) == (BOT["content"], "bad")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"instruction": "Q", ', "not valid JSON: Expecting property name"),
+        ("not json", "not valid JSON: Expecting value, at column 1"),
+        ("[" * 100_000, "not valid JSON: nested too deeply"),
+        ('["a"]', "a list, where an object belongs"),
+        ('"text"', "text, where an object belongs"),
+        ('{"input": "", "output": "A"}', "field 'instruction' is missing"),
+        ('{"instruction": "Q"}', "field 'output' is missing"),
+        ('{"instruction": "Q", "output": ""}', "field 'output' is empty"),
+        ('{"instruction": " \\n", "output": "A"}', "field 'instruction' is empty"),
+        ('{"instruction": 5, "output": "A"}', "field 'instruction' is the number 5, not text"),
+        ('{"instruction": null, "output": "A"}', "field 'instruction' is null, not text"),
+        ('{"instruction": "Q", "output": ["A"]}', "field 'output' is a list, not text"),
+        ('{"instruction": "Q", "input": {}, "output": "A"}', "field 'input' is an object"),
+        ('{"instruction": "Q", "output": "A", "check": {"kind": "x"}}', "field 'check': "),
+        ('{"instruction": "Q", "output": "A", "check": "{"}', "field 'check' is not JSON"),
+        ('{"instruction": "Q", "output": "A", "meta": [1]}', "field 'meta' is a list"),
+        ('{"instruction": "Q", "output": "A\\ud83d"}', "field 'output' has half a character at 2"),
+        ('{"instruction": "Q", "output": "A", "category": true}', "field 'category' is true"),
+    ],
+)
+def test_a_bad_line_is_named_and_a_good_one_shown(tmp_path, line, message):
+    path = file(tmp_path, "seeds.jsonl", GOOD_LINE + "\n" + line + "\n")
+    with pytest.raises(InputError) as caught:
+        list(read_examples(path))
+    said = str(caught.value)
+    assert said.startswith(f"{path}, line 3: {message}")
+    assert '{"instruction": "..."' in said
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (shaped("messages", USER), "no answer follows"),
+        (shaped("messages", BOT), "no message of the user"),
+        (shaped("messages"), "an empty list, where a list of messages belongs"),
+        (shaped("messages", "hi"), "message 1 is text, not an object"),
+        (shaped("messages", {"role": "boss", "content": "x"}), "message 1: 'role' is 'boss'"),
+        (shaped("messages", {"content": "x"}), "message 1: 'role' is None"),
+        (shaped("messages", USER, {"role": "assistant"}), "message 2: 'content' is null"),
+        (shaped("messages", {**USER, "content": " "}), "the user's message is empty"),
+        (shaped("messages", {**USER, "content": "\ud83d"}), "message 1 has half a character"),
+        (shaped("conversations", {"from": "human"}), "message 1: 'value' is null"),
+        ('{"messages": "hi"}', "text, where a list of messages belongs"),
+        ('{"instruction": "Q", "instances": []}', "field 'instances' is not a list with"),
+        ('{"instruction": "Q", "instances": ["A"]}', r"instances\[0\] is text, not an object"),
+        ('{"instruction": "Q", "instances": [{"input": "x"}]}', "field 'output' of an instance"),
+        (
+            '{"prompt": [], "completion": "A"}',
+            "'prompt' is a list of messages, 'completion' is not",
+        ),
+        ('{"real": [], "generated": []}', "a pair of responses .shape spin., where one belongs"),
+        ('{"question": "Q", "answer": "A"}', r"the fields \(answer, question\) are those of no"),
+        ("{}", r"the fields \(none\) are those of no shape"),
+        ('{"instruction": "Q", "verdicts": 3, "parents": []}', "not a whole row of woolgather's"),
+    ],
+)
+def test_mistakes_of_other_shapes(tmp_path, line, message):
+    with pytest.raises(InputError, match=f"line 1: {message}"):
+        list(read_examples(file(tmp_path, "s.jsonl", line)))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (
+            {"prompt": "Q", "completion": "A"},
+            "one response .shape prompt-completion., where a pair",
+        ),
+        ({"prompt": "Q", "chosen": "A", "rejected": 3}, "field 'rejected' is the number 3"),
+        ({"chosen": "A", "rejected": "B"}, "field 'prompt' is missing"),
+        (
+            {"real": [USER, BOT], "generated": [{**USER, "content": "X"}, BOT]},
+            "'real' and 'generated' answer different questions",
+        ),
+        ({"real": "Q", "generated": [USER, BOT]}, "text, where a list of messages belongs"),
+    ],
+)
+def test_mistakes_in_pairs(tmp_path, record, message):
+    with pytest.raises(InputError, match=f"line 1: {message}"):
+        list(read_pairs(file(tmp_path, "p.jsonl", [record])))

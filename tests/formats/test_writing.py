@@ -1,0 +1,112 @@
+"""Out and back in: files that other programs open, and what cannot be written."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from woolgather.errors import ConfigError, InputError
+from woolgather.formats import read_examples, read_pairs, write_rows_as
+from woolgather.records import Example, question
+
+from .shared import ASIDE, FULL, PAIRS, ROWS, file
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+@pytest.mark.parametrize("form", ["messages", "alpaca", "sharegpt", "prompt-completion", "jsonl"])
+def test_round_trip(tmp_path, form, suffix):
+    path = tmp_path / "new" / f"out{suffix}"
+    assert write_rows_as([ROWS[0], ASIDE, ROWS[1]], path, form) == 2
+    joined = form in ("messages", "sharegpt", "prompt-completion")
+    expected = [replace(r, instruction=question(r), input="") for r in ROWS] if joined else ROWS
+    assert list(read_examples(path)) == expected
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_some_formats_keep_all_of_a_row(tmp_path, form):
+    path = tmp_path / f"out.{form}"
+    many = [replace(FULL, id=f"r{i}") for i in range(1200)]
+    assert write_rows_as([*many, ASIDE], path, form) == 1200
+    assert list(read_examples(path)) == many
+    assert write_rows_as(PAIRS, path, form) == 2
+    assert list(read_pairs(path)) == PAIRS
+
+
+def test_spin_round_trip(tmp_path):
+    path = tmp_path / "out.json"
+    assert write_rows_as(PAIRS, path, "spin") == 2
+    assert list(read_pairs(path)) == PAIRS
+    first = json.loads(path.read_text(encoding="utf-8"))[0]
+    assert first["generated"] == [
+        {"role": "user", "content": "Q?"},
+        {"role": "assistant", "content": "bad"},
+    ]
+
+
+def test_spin_as_the_original_stores_it(tmp_path):
+    """`train_prefs` and `test_prefs` in Parquet; the second is never trained on."""
+    import pyarrow.parquet as pq
+
+    train, test = (tmp_path / f"{n}_prefs-00000-of-00001.parquet" for n in ("train", "test"))
+    assert write_rows_as(PAIRS, train, "spin") == 2
+    assert write_rows_as(PAIRS[:1], test, "spin") == 1
+    assert pq.read_table(train).column("real").to_pylist()[0][-1] == {
+        "role": "assistant",
+        "content": PAIRS[0].chosen,
+    }
+    assert list(read_pairs(train)) == PAIRS
+    assert list(read_pairs(tmp_path)) == PAIRS
+    assert list(read_pairs(test)) == PAIRS[:1]
+    with pytest.raises(ConfigError, match="a table holds format parquet or spin, not messages"):
+        write_rows_as(ROWS, tmp_path / "a.parquet", "messages")
+
+
+def test_other_tools_open_what_is_written(tmp_path):
+    alpaca, table = tmp_path / "a.json", tmp_path / "t.parquet"
+    write_rows_as(ROWS, alpaca, "alpaca")
+    assert json.loads(alpaca.read_text(encoding="utf-8"))[0] == {
+        "id": "a",
+        "instruction": "Say hi.",
+        "input": "",
+        "output": "Hi.",
+    }
+    import pyarrow.parquet as pq
+
+    write_rows_as(ROWS, table, "parquet")
+    assert pq.read_table(table).column("response").to_pylist() == [r.response for r in ROWS]
+
+
+@pytest.mark.parametrize("form", ["alpaca", "parquet", "jsonl"])
+@pytest.mark.parametrize("suffix", [".json", ".other"])
+def test_no_rows_make_a_whole_file_that_holds_none(tmp_path, form, suffix):
+    path = tmp_path / f"none{suffix}"
+    assert write_rows_as([ASIDE], path, form) == 0
+    assert path.exists()
+    if suffix == ".json":
+        with pytest.raises(InputError, match="holds no rows"):
+            list(read_examples(path))
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path):
+    path = file(tmp_path, "out.jsonl", "before")
+
+    def rows() -> Iterator[Example]:
+        yield ROWS[0]
+        raise OSError("no room")
+
+    for form in ("alpaca", "parquet"):
+        with pytest.raises(OSError, match="no room"):
+            write_rows_as(rows(), path, form)
+        assert [p.read_text() for p in tmp_path.iterdir()] == ["before"]
+
+
+def test_formats_that_do_not_fit(tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean sharegpt"):
+        write_rows_as(ROWS, tmp_path / "x", "sharegtp")
+    with pytest.raises(InputError, match="format spin cannot hold single responses"):
+        write_rows_as(ROWS, tmp_path / "x", "spin")
+    with pytest.raises(InputError, match=r"cannot hold pairs\. Use spin, jsonl or parquet"):
+        write_rows_as(PAIRS, tmp_path / "x", "alpaca")
+    assert not list(tmp_path.iterdir())
