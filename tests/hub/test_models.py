@@ -119,7 +119,7 @@ def test_a_run_on_a_model_of_the_hub_goes_on_without_the_hub(
 ) -> None:
     commit = hub.publish("models/some/tiny", repository)
     (tmp_path / "work" / "asking.py").write_text(RECIPE)
-    words = ("run", "./asking.py", "--dir", "run", "base=some/tiny@main", "--engine", "fake")
+    words = ("run", "./asking.py", "--dir", "run", "base=some/tiny@main")
     done = woolgather(*words)
     assert done.returncode == 0, done.stderr
     [row] = read_rows(next((tmp_path / "work" / "run").glob("ask-*")))
