@@ -28,9 +28,10 @@ MAY_KNOW = {
     "prompts": {"errors"},
     "record_files": {"storage", "errors"},
     "principles": {"record_files", "errors"},
-    "text_files": {"records", "record_files", "errors"},
+    "hub": set(),
+    "text_files": {"records", "record_files", "errors", "hub"},
     "formats": {"formats", "records", "record_files", "storage", "errors", "checks"},
-    "prepare": DATA | {"prepare", "record_files", "formats", "storage"},
+    "prepare": DATA | {"prepare", "record_files", "formats", "storage", "hub"},
     "ops": DATA
     | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}
     | {"engines.base", "training.job", "principles", "ops"},

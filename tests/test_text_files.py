@@ -152,7 +152,8 @@ def test_a_data_set_of_the_hub_is_streamed_by_its_commit(
     import datasets
 
     rows = [{"text": f"document {i}", "url": "x"} for i in range(5)]
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     real, asked = datasets.load_dataset, []
 
     def here(repo: str, subset: Any, **how: Any) -> Any:
@@ -177,4 +178,6 @@ def test_a_data_set_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ConnectionError("no network")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Nowhere)
-    assert "nor a data set that the hub gives" in fault("some/corpus")
+    said = fault("some/corpus")
+    assert "no file or folder here, and the hub cannot be reached (ConnectionError)" in said
+    assert "Or give files." in said

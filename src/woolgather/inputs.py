@@ -22,6 +22,7 @@ from woolgather import formats, step_record
 from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
+from woolgather.hub import why_not
 from woolgather.record_files import SUFFIXES
 from woolgather.records import Row
 from woolgather.storage import digest, digest_of, to_record, write_json, write_rows
@@ -55,7 +56,7 @@ def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model
         print_ = fingerprint({"files": model_digest(path)})
         whole = digest_of(file_digests(path))
         return Model(str(path.resolve()), print_, prompt_format, digest=whole)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise InputError(f"base={name}: no such folder. Give a folder with config.json in it.")
     return _open_hub(name, prompt_format)
 
@@ -65,36 +66,48 @@ def _open_hub(name: str, prompt_format: PromptFormat) -> Model:
 
     repo, _, revision = name.partition("@")
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-    try:
-        folder = snapshot_download(
-            repo, revision=revision or None, local_files_only=True, allow_patterns=wanted
+    twice = ["consolidated*", "*/*.safetensors"]  # the same weights in another shape
+
+    def folder(*, cached: bool) -> Path:
+        found = snapshot_download(
+            repo,
+            revision=revision or None,
+            local_files_only=cached,
+            allow_patterns=wanted,
+            ignore_patterns=twice,
         )
-    except Exception:
+        return Path(found)
+
+    try:
+        path = folder(cached=True)
+        _check_model_dir(path, name)
+    except Exception:  # not there, or only what another program wanted of it
         try:
-            folder = snapshot_download(repo, revision=revision or None, allow_patterns=wanted)
+            path = folder(cached=False)
         except Exception as error:
             raise InputError(
-                f"base={name}: neither a folder here nor a model that the hub gives "
-                f"({type(error).__name__}). Check the name, or give a local folder."
+                f"base={name}: no folder here, and {why_not(error, name, 'model')} "
+                "Or give a local folder."
             ) from error
-    path = Path(folder)
-    _check_model_dir(path)
+        _check_model_dir(path, name)
     return Model(str(path), fingerprint({"hub": repo, "commit": path.name}), prompt_format)
 
 
-def _check_model_dir(path: Path) -> None:
+def _check_model_dir(path: Path, name: str = "") -> None:
+    """`name` is what the user called it, if not its path."""
+    said = f"base={name or path}"
     adapter = (path / "adapter_config.json").is_file()
     if not adapter and not (path / "config.json").is_file():
-        raise InputError(f"base={path}: no config.json there, so it is not a model directory.")
+        raise InputError(f"{said}: no config.json there, so it is not a model directory.")
     names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
     if not any((path / name).is_file() for name in names):
         raise InputError(
-            f"base={path}: the model has no tokenizer (tokenizer.json). "
+            f"{said}: the model has no tokenizer (tokenizer.json). "
             "Save the tokenizer beside it: tokenizer.save_pretrained(...)."
         )
     if not adapter and not list(path.glob("*.safetensors")):
         raise InputError(
-            f"base={path}: no *.safetensors weights there. Save the model with safetensors."
+            f"{said}: no *.safetensors weights there. Save the model with safetensors."
         )
 
 
@@ -194,20 +207,31 @@ def open_texts(
     hub, known by their content. Raises InputError when there are none."""
     sources = [source] if isinstance(source, str | Path) else list(source)
     if len(sources) == 1 and _on_hub(sources[0]):
-        return _open_hub_texts(str(sources[0]), column, split, subset)
+        return _begun(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
     for each in sources:
         found = find_files(Path(each).expanduser())
         inside = len(sources) > 1 and Path(each).expanduser().is_dir()
         files += [(f"{Path(each).name}/{n}", p) for n, p in found] if inside else found
     print_ = fingerprint({"texts": files_digest(files), "column": column})
-    return Texts(
+    texts = Texts(
         ", ".join(map(str, sources)),
         files=tuple(files),
         column=column,
         fingerprint=print_,
         size=sum(path.stat().st_size for _, path in files),
     )
+    return _begun(texts)
+
+
+def _begun(texts: Texts) -> Texts:
+    """The same, its first document read: a wrong column, or a data set that is not for us, shows
+    before models are trained to use it. Remembered, so that a run goes on without the hub."""
+    key, known = f"begun|{texts.fingerprint}", _known_digests()
+    if key not in known:
+        next(iter(texts), None)
+        _remember({**known, key: "yes"})
+    return texts
 
 
 def note_texts(texts: Texts, store: Path, name: str) -> Path:
@@ -258,9 +282,10 @@ def _commit_of(repo: str, revision: str) -> str:
     try:
         return str(HfApi().dataset_info(repo, revision=revision or None).sha)
     except Exception as error:
+        name = f"{repo}@{revision}" if revision else repo
         raise InputError(
-            f"texts={repo}: neither a file or folder here nor a data set that the hub gives "
-            f"({type(error).__name__}). Check the name, or give files."
+            f"texts={name}: no file or folder here, and {why_not(error, name, 'data set')} "
+            "Or give files."
         ) from error
 
 

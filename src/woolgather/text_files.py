@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from woolgather.errors import InputError
+from woolgather.hub import why_not
 from woolgather.record_files import (
     LONGEST,
     SUFFIXES,
@@ -121,10 +122,11 @@ def stream_hub(repo: str, commit: str, subset: str, split: str) -> Iterator[Mapp
     except InputError:
         raise
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        name = f"{repo}@{commit}" if commit else repo
+        check = f"text.subset ({subset or 'none'}) and text.split ({split})"
         raise InputError(
-            f"texts={repo}: the data set cannot be read ({first}). Check the name, text.subset and "
-            "text.split, or download it and give the folder."
+            f"texts={repo}: {why_not(error, name, 'data set', check)} "
+            "Or download it and give the folder."
         ) from error
 
 

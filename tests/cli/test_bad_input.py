@@ -194,8 +194,8 @@ def test_a_model_that_the_hub_does_not_give(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     found = said(*REAL, "base=nobody/nothing", "--dir", folder)
-    assert "base=nobody/nothing: neither a folder here nor a model that the hub gives" in found
-    assert "Check the name, or give a local folder." in found
+    assert "base=nobody/nothing: no folder here, and the hub " in found
+    assert "Check the network. Or give a local folder." in found
 
 
 @pytest.fixture

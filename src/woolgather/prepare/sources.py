@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from woolgather.errors import InputError
+from woolgather.hub import why_not
 from woolgather.record_files import SUFFIXES, Place, read_records
 
 EVERY = 100_000
@@ -61,10 +62,9 @@ class Source:
             for number, record in enumerate(rows, start=1):
                 yield Place(Path(self.name), number, "row"), record
         except Exception as error:  # the libraries below have no error in common
-            first = (str(error).strip() or "no reason given").splitlines()[0]
+            why = why_not(error, self.name, "data set")
             raise InputError(
-                f"{self.name}: neither a file here nor a data set that the hub gives now "
-                f"({type(error).__name__}: {first}). Check the name and the network; or "
+                f"{self.name}: neither a file here nor to be had from the hub: {why} Or "
                 f"{self._by_hand()}"
             ) from error
 

@@ -1,0 +1,329 @@
+"""A model hub on loopback, and our command line as a process that knows no other.
+
+The one idea: the real client libraries speak to a server that answers as the hub does, so that what
+they ask, and what they raise, is theirs and not our guess. A repository is a folder's worth of
+files; publishing makes a commit of it; the server remembers what it was asked and how much it sent.
+Transfer through xet is not spoken, and is switched off in the processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+LARGE = (".parquet", ".safetensors", ".gz")
+"""Files that the hub keeps elsewhere and redirects to."""
+CHUNK = 1 << 14
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@dataclass
+class Asked:
+    method: str
+    path: str
+    status: int = 0
+    sent: int = 0
+    """Bytes of the body that the client took (but for a few in the socket)."""
+
+
+@dataclass
+class Repository:
+    commits: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """Branches and tags."""
+    refused: tuple[int, str, str] | None = None
+    """Status, code and message for its files, as for a gated one."""
+
+
+class Hub:
+    """The server. Repositories are `models/<name>` and `datasets/<name>`."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.asked: list[Asked] = []
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def publish(self, repo: str, files: Mapping[str, bytes] | Path, name: str = "main") -> str:
+        """A commit of these files, to which the branch or tag `name` then points; its hash."""
+        if isinstance(files, Path):
+            found = (p for p in sorted(files.rglob("*")) if p.is_file())
+            files = {p.relative_to(files).as_posix(): p.read_bytes() for p in found}
+        kept = self.repositories.setdefault(repo, Repository())
+        known = f"{repo} {len(kept.commits)} " + " ".join(
+            f"{path} {hashlib.sha1(data).hexdigest()}" for path, data in files.items()
+        )
+        commit = hashlib.sha1(known.encode()).hexdigest()
+        kept.commits[commit] = files
+        kept.names[name] = commit
+        return commit
+
+    def refuse(self, repo: str, status: int, code: str, message: str) -> None:
+        self.repositories[repo].refused = (status, code, message)
+
+    def sent(self, path: str) -> int:
+        """Bytes of a file that were fetched, by its path in the repository."""
+        return sum(a.sent for a in self.asked if a.method == "GET" and a.path.endswith(path))
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        # Little in the socket, so that `sent` is near what the client read.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_HEAD = do_POST = do_GET  # noqa: N815
+
+    def _answer(self) -> None:
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.noted = Asked(self.command, unquote(url.path))
+        self.hub.asked.append(self.noted)
+        path = url.path.strip("/")
+        if match := re.fullmatch(r"api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?", path):
+            self._api(f"{match[1]}/{match[2]}", match[3] or "", parse_qs(body.decode()), url.query)
+        elif match := re.fullmatch(r"stored/(.*)", path):
+            repo, _, rest = unquote(match[1]).partition("@")
+            commit, _, name = rest.partition("/")
+            self._bytes(self.hub.repositories[repo].commits[commit][name], {})
+        elif match := re.fullmatch(r"(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self._file(f"{match[1] or 'models/'}{match[2]}", unquote(match[3]), unquote(match[4]))
+        else:
+            self._error(404, "", f"no such page: {path}")
+
+    def _commit(self, repo: str, revision: str) -> str:
+        """Answers with an error where there is none."""
+        kept = self.hub.repositories.get(repo)
+        if kept is None:
+            # The hub does not tell a stranger what does not exist from what is private.
+            if self.headers.get("Authorization"):
+                self._error(404, "RepoNotFound", "Repository not found")
+            else:
+                self._error(401, "", "Invalid username or password.")
+            return ""
+        commit = kept.names.get(revision, revision)
+        if commit not in kept.commits:
+            self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return ""
+        return commit
+
+    def _api(self, repo: str, rest: str, form: Mapping[str, list[str]], query: str) -> None:
+        what, _, rest = rest.partition("/")
+        revision, inside = map(unquote, rest.partition("/")[::2])
+        commit = self._commit(repo, revision or "main")
+        if not commit:
+            return
+        files = self.hub.repositories[repo].commits[commit]
+        name = repo.partition("/")[2]
+        if what in ("", "revision"):
+            refused = self.hub.repositories[repo].refused
+            if refused and refused[1] != "GatedRepo":
+                self._error(*refused)
+                return
+            siblings = [{"rfilename": path} for path in files]
+            gated = "auto" if refused else False
+            facts = {"id": name, "sha": commit, "private": False, "gated": gated, "tags": []}
+            self._json({**facts, "siblings": siblings, "downloads": 0, "likes": 0})
+        elif what == "tree":
+            recursive = "recursive=true" in query.lower()
+            entries = _tree(files, inside, recursive)
+            if inside and not entries:
+                self._error(404, "EntryNotFound", f"{inside} does not exist")
+            else:
+                self._json(entries)
+        elif what == "paths-info":
+            every = {e["path"]: e for e in _tree(files, "", True)}
+            self._json([every[path] for path in form.get("paths", []) if path in every])
+        else:
+            self._error(404, "", f"no such page: {what}")
+
+    def _file(self, repo: str, revision: str, path: str) -> None:
+        commit = self._commit(repo, revision)
+        if not commit:
+            return
+        kept = self.hub.repositories[repo]
+        if kept.refused:
+            self._error(*kept.refused)
+            return
+        if path not in kept.commits[commit]:
+            self._error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
+            return
+        data = kept.commits[commit][path]
+        head = {"X-Repo-Commit": commit, "ETag": f'"{_blob(data)}"'}
+        if not path.endswith(LARGE):
+            self._bytes(data, head)
+            return
+        head["X-Linked-Size"] = str(len(data))
+        head["X-Linked-ETag"] = f'"{hashlib.sha256(data).hexdigest()}"'
+        # Another host by name, as the hub's store is: headers of the hub are not sent on to it.
+        store = self.hub.url.replace("127.0.0.1", "localhost")
+        head["Location"] = f"{store}/stored/{repo}@{commit}/{path}"
+        self._head(302, 0, head)
+
+    def _bytes(self, data: bytes, head: Mapping[str, str]) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        more = {"Accept-Ranges": "bytes", **head}
+        if wanted:
+            first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+            if first > last:
+                self._error(416, "", "range", {"Content-Range": f"bytes */{len(data)}"})
+                return
+            more["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            data = data[first : last + 1]
+        self._head(206 if wanted else 200, len(data), more)
+        if self.command == "HEAD":
+            return
+        try:
+            for i in range(0, len(data), CHUNK):
+                self.wfile.write(data[i : i + CHUNK])
+                self.noted.sent += len(data[i : i + CHUNK])
+        except OSError:  # the client has enough
+            self.close_connection = True
+
+    def _json(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self._head(200, len(data), {"Content-Type": "application/json"})
+        self.wfile.write(data)
+
+    def _error(
+        self, status: int, code: str, message: str, head: Mapping[str, str] | None = None
+    ) -> None:
+        told = {"X-Error-Code": code} if code else {}
+        data = json.dumps({"error": message}).encode()
+        more = {**told, **(head or {}), "X-Error-Message": message}
+        self._head(status, len(data), {"Content-Type": "application/json", **more})
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _head(self, status: int, length: int, head: Mapping[str, str]) -> None:
+        self.noted.status = status
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        for name, value in head.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+def _tree(files: Mapping[str, bytes], inside: str, recursive: bool) -> list[dict[str, Any]]:
+    """Files and folders below `inside`."""
+    entries: dict[str, dict[str, Any]] = {}
+    for path, data in files.items():
+        if inside and not path.startswith(f"{inside}/"):
+            continue
+        parts = path.split("/")
+        depth = inside.count("/") + 1 if inside else 0
+        for end in range(depth + 1, len(parts) if recursive else min(depth + 2, len(parts))):
+            folder = "/".join(parts[:end])
+            oid = hashlib.sha1(folder.encode()).hexdigest()
+            entries[folder] = {"type": "directory", "oid": oid, "size": 0, "path": folder}
+        if recursive or len(parts) == depth + 1:
+            entries[path] = {"type": "file", "oid": _blob(data), "size": len(data), "path": path}
+            if path.endswith(LARGE):
+                oid = hashlib.sha256(data).hexdigest()
+                entries[path]["lfs"] = {"oid": oid, "size": len(data), "pointerSize": 134}
+    return list(entries.values())
+
+
+def _blob(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+# -- what tests ask for ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    served = Hub()
+    yield served
+    served.close()
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def python(hub: Hub, tmp_path: Path) -> Run:
+    """Our interpreter in an empty folder, with caches of its own, knowing no hub but this one."""
+    work = tmp_path / "work"
+    work.mkdir()
+    passed = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("HF_", "HUGGING", "WOOLGATHER_")) and not k.lower().endswith("_proxy")
+    }
+    env = {
+        **passed,
+        "PYTHONPATH": str(SOURCE),
+        "HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
+        "WOOLGATHER_CACHE": str(tmp_path / "cache"),
+        "NO_PROXY": "*",
+    }
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=work,
+            env={**env, **more},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def woolgather(python: Run) -> Run:
+    """Our command line, likewise."""
+    return partial(python, "-c", "from woolgather.cli import main; main()")
+
+
+@pytest.fixture
+def parquet() -> Callable[..., bytes]:
+    """(rows, group) -> a Parquet file with `group` rows in a row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def table(rows: list[Mapping[str, Any]], group: int = 1 << 20) -> bytes:
+        sink = pa.BufferOutputStream()
+        how = {"row_group_size": group, "compression": "none", "use_dictionary": False}
+        pq.write_table(pa.Table.from_pylist(list(rows)), sink, **how)
+        return bytes(sink.getvalue())
+
+    return table
