@@ -97,7 +97,8 @@ def test_binary_is_refused(tmp_path: Path) -> None:
 def test_nothing_in_it(tmp_path: Path, content: str) -> None:
     path = tmp_path / "t.txt"
     path.write_text(content)
-    assert "there is no text in it" in fault(path)
+    with pytest.raises(InputError, match="there is no text in it"):
+        open_texts(path)  # before anything is made for them
     (tmp_path / "none").mkdir()
     assert "no file in it ends in .txt" in fault(tmp_path / "none")
     assert "no such file or folder" in fault(tmp_path / "missing.txt")

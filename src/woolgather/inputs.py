@@ -225,11 +225,12 @@ def open_texts(
 
 
 def _begun(texts: Texts) -> Texts:
-    """The same, its first document read: a wrong column, or a data set that is not for us, shows
-    before models are trained to use it. Remembered, so that a run goes on without the hub."""
+    """The same, read as far as its first text: that there is none, a wrong column, or a data set that
+    is not for us shows before models are trained to use it. Remembered, so that a run goes on
+    without the hub."""
     key, known = f"begun|{texts.fingerprint}", _known_digests()
     if key not in known:
-        next(iter(texts), None)
+        next(document for document in texts if document.text.strip())
         _remember({**known, key: "yes"})
     return texts
 
