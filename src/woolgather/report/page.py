@@ -17,7 +17,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from woolgather.report import charts, collect, rows, text
+from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import Run, Step
 from woolgather.step_record import INPUTS
 from woolgather.views import View
@@ -50,10 +50,14 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
     trends = [
         (
             name,
-            [(line[0], charts.trend(*line, within)) for line in lines if not collect.is_flat(line)],
-            [(line[0], line[1][-1][1]) for line in lines if collect.is_flat(line)],
+            [
+                (line[0], charts.trend(*line, within))
+                for line in lines
+                if not over_iterations.is_flat(line)
+            ],
+            [(line[0], line[1][-1][1]) for line in lines if over_iterations.is_flat(line)],
         )
-        for name, within, lines in collect.series(run)
+        for name, within, lines in over_iterations.series(run)
     ]
     sections = _sections(run)
     shown = {v.title for v in run.verdict_step.views} if run.verdict_step else set()
@@ -74,7 +78,7 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
             provenance=collect.provenance(run),
             grid=_loop(run),
             trends=trends,
-            overlays=[v for v in collect.overlays(run) if v.title not in shown],
+            overlays=[v for v in over_iterations.overlays(run) if v.title not in shown],
             sections=sections,
             shown_steps=[step for _, _, steps in sections for step in steps],
             models=[step for step in run.steps if step.record.kind == "model"],

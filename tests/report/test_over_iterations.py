@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from woolgather.report.collect import LINES, _overlay
+from woolgather.report.over_iterations import LINES, _overlay
 from woolgather.views import View, curve, histogram
 
 

@@ -1,0 +1,148 @@
+"""What moves from iteration to iteration: numbers as series, and drawings of one title as one.
+
+The one idea: steps of one name in several iterations belong together, whatever they are called. A
+number that is the same everywhere is told apart, not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from woolgather.records import JSON
+from woolgather.report.collect import Run, Step
+from woolgather.report.text import flatten, is_estimate, is_number, words
+from woolgather.views import View, curve
+
+FAMILY = 6
+"""A value with more parts than this is a table of its own, no set of series."""
+BINS = 16
+"""Of histograms that are drawn together and have bins of their own."""
+Line = tuple[str, list[tuple[str, JSON]]]
+"""A measure, and its value at each iteration."""
+
+
+def series(run: Run) -> list[tuple[str, tuple[float, float] | None, list[Line]]]:
+    """Groups of series over iterations: (step name, range of the axis if it is known, lines).
+
+    Rows kept as a share by each step that sets aside, and every number that metrics of one name have
+    in at least two places. A step of the root that shares the name comes first, as "before".
+    """
+    shares: list[Line] = []
+    groups: list[tuple[str, tuple[float, float] | None, list[Line]]] = []
+    for name, steps in _by_name(run).items():
+        if len(steps) < 2:
+            continue
+        if steps[0].record.kind == "dataset" and any(step.lost for step in steps):
+            line: list[tuple[str, JSON]] = [
+                (short(s), s.used / (s.used + s.lost) if s.used + s.lost else None) for s in steps
+            ]
+            shares.append((name, line))
+        elif all(step.record.kind == "metrics" for step in steps):
+            found = _measures(steps)
+            if found:
+                groups.append((words(name), None, found))
+    return [*groups, *([("share of rows kept", (0.0, 1.0), shares)] if shares else [])]
+
+
+LINES = 6
+"""Drawn over one another at most, when each iteration has several."""
+
+
+def overlays(run: Run) -> list[View]:
+    """Histograms and curves of one title in several iterations, drawn over one another."""
+    found: dict[tuple[str, str, str], list[tuple[str, View]]] = {}
+    for step in run.steps:
+        for view in step.views:
+            if view.kind in ("histogram", "curve") and step.scope and view.data.get("series"):
+                found.setdefault((view.kind, step.name, view.title), []).append((short(step), view))
+    drawn = [
+        _overlay(title, name, parts)
+        for (_, name, title), parts in found.items()
+        if 2 <= len(parts) <= 8
+    ]
+    return [view for view in drawn if view is not None]
+
+
+def short(step: Step) -> str:
+    return step.scope or "before"
+
+
+def _overlay(title: str, step: str, parts: Sequence[tuple[str, View]]) -> View | None:
+    first, note = parts[0][1], f"Step {words(step)}, each iteration."
+    try:
+        lines = {name: next(iter(view.data["series"].values())) for name, view in parts}
+        many = {
+            f"{name} {series}": line
+            for name, view in parts
+            for series, line in view.data["series"].items()
+        }
+        if len(many) > len(lines):
+            shown = next(iter(first.data["series"]))
+            if first.kind == "curve" and len(many) <= LINES:
+                lines = many
+            else:
+                note = f"{note[:-1]}: {shown}."
+        if first.kind == "curve":
+            return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]), note=note)
+        edges = first.data["edges"]
+        if any(view.data["edges"] != edges for _, view in parts):
+            ends = [e for _, view in parts for e in view.data["edges"]]
+            edges = [min(ends) + (max(ends) - min(ends)) * i / BINS for i in range(BINS + 1)]
+            lines = {name: _rebin(view.data["edges"], lines[name], edges) for name, view in parts}
+        data = {"edges": edges, "series": lines, "x": first.data["x"]}
+        return View("histogram", title, data, note)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float]) -> list[float]:
+    """Counts over other bins, each old bin's spread evenly over those it overlaps."""
+    out = [0.0] * (len(onto) - 1)
+    for a, b, count in zip(edges, edges[1:], counts, strict=False):
+        for i, (low, high) in enumerate(pairwise(onto)):
+            shared = min(b, high) - max(a, low)
+            if shared > 0:
+                out[i] += count * shared / (b - a)
+    return out
+
+
+def _by_name(run: Run) -> dict[str, list[Step]]:
+    """Steps by the last word of their name and the scope around their iteration, if in any."""
+    found: dict[str, list[Step]] = {}
+    for step in run.steps:
+        found.setdefault(step.name, []).append(step)
+    return {
+        name: [s for s in steps if s.record.kind == steps[-1].record.kind]
+        for name, steps in found.items()
+        if any(step.scope for step in steps)
+    }
+
+
+def is_flat(line: Line) -> bool:
+    """Whether a measure is the same everywhere, and known without an interval."""
+    known = [value for _, value in line[1] if value is not None]
+    middles = {v["value"] if is_estimate(v) else v for v in known}
+    return len(middles) == 1 and all(
+        not is_estimate(v) or v["low"] == v["value"] == v["high"] for v in known
+    )
+
+
+def _measures(steps: Sequence[Step]) -> list[Line]:
+    columns = [dict(_numbers(step.record.result.get("values") or {})) for step in steps]
+    keys = list(dict.fromkeys(key for column in columns for key in column))
+    lines = [
+        (key, [(short(s), column.get(key)) for s, column in zip(steps, columns, strict=True)])
+        for key in keys
+    ]
+    return [(key, line) for key, line in lines if sum(v is not None for _, v in line) > 1]
+
+
+def _numbers(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+    for key, value in values.items():
+        if is_number(value) or is_estimate(value):
+            yield key, value
+        elif isinstance(value, Mapping) and len(value) <= FAMILY:
+            for inner, leaf in flatten(value, key):
+                if is_number(leaf) or is_estimate(leaf):
+                    yield inner, leaf
