@@ -19,7 +19,11 @@ def test_what_ships_is_read():
     assert len({row.id for row in seeds + held_out}) == len(seeds) + len(held_out)
 
 
-@pytest.mark.skipif(not SHARED, reason="WOOLGATHER_SHARED_DATA is not set")
+@pytest.mark.skipif(
+    not SHARED,
+    reason="set WOOLGATHER_SHARED_DATA to a folder with self_instruct_seed_tasks.jsonl and "
+    "ifeval_input_data.jsonl: public data that is read where it lies, and not shipped",
+)
 def test_self_instructs_own_seeds():
     rows = list(read_examples(Path(SHARED) / "self_instruct_seed_tasks.jsonl"))
     assert len(rows) == 175
