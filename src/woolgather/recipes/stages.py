@@ -196,8 +196,7 @@ class Candidates:
     ) -> dict[str, Any]:
         """What the same effort buys without the method: the base shown `shots`, and models trained
         on other `rows`, each under the name of what it is."""
-        shown = {"shots": shots}
-        found = {"few-shot base": self._measured(scope, "fewshot", self.base, **shown)}
+        found = {"few-shot base": self._measured(scope, "fewshot", self.base, shots=shots)}
         for name, given in rows.items():
             step = name.lower().replace(" ", "-")
             model = train(scope, step, self.base, given, config, **how)
