@@ -129,9 +129,17 @@ class Run:
 
     @property
     def iterations(self) -> list[str]:
-        """The scopes that are iterations; every scope where none is."""
-        found = [scope for scope in self.scopes if split_name(f"{scope}/x")[1] is not None]
-        return found or self.scopes
+        return [scope for scope in self.scopes if split_name(f"{scope}/x")[1] is not None]
+
+    @property
+    def stages(self) -> list[str]:
+        """Scopes that have most of their steps' names in common with another one."""
+        names = {scope: {step.name for step in self.of(scope)} for scope in self.scopes}
+        return [
+            a
+            for a in names
+            if any(2 * len(names[a] & names[b]) > len(names[a] | names[b]) for b in names if a != b)
+        ]
 
     def of(self, scope: str) -> list[Step]:
         return [step for step in self.steps if step.scope == scope]

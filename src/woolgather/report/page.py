@@ -76,7 +76,7 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
             command=collect.command(run),
             settings=collect.settings(run),
             provenance=collect.provenance(run),
-            grid=_loop(run),
+            grid=_glance(run),
             trends=trends,
             overlays=[v for v in over_iterations.overlays(run) if v.title not in shown],
             sections=sections,
@@ -119,18 +119,34 @@ def _status(run: Run) -> tuple[str, str]:
     return last.status, f"{said} {steps[0].upper()}{steps[1:]}.{message}"
 
 
-def _loop(run: Run) -> dict[str, object]:
-    """The grid: a line a step name, a column a scope; and what lies outside the scopes."""
-    scopes = run.iterations
+def _glance(run: Run) -> dict[str, object]:
+    """The grid: a line a step name, a column an iteration, or a stage; and what lies outside them. A
+    run of neither has one column, with a line a step."""
+    scopes = run.iterations or run.stages
     inside = [step for step in run.steps if step.scope in scopes] or list(run.steps)
-    names = list(dict.fromkeys(step.name for step in inside))
-    cells = {(step.name, step.scope): step for step in inside}
+    if scopes:
+        cells = {(step.name, step.scope): step for step in inside}
+        names = _in_order([[step.name for step in run.of(scope)] for scope in scopes])
+        lines = [(name, [cells.get((name, scope)) for scope in scopes]) for name in names]
+    else:
+        lines = [(step.record.step, [step]) for step in inside]
+    what = "loop" if run.iterations else "stages" if scopes else "steps"
     return {
-        "scopes": scopes or [""],
-        "lines": [(name, [cells.get((name, s)) for s in scopes or [""]]) for name in names],
+        "what": what,
+        "scopes": scopes,
+        "lines": lines,
         "top": max((step.used + step.lost for step in inside), default=0),
         "outside": [step for step in run.steps if step not in inside],
     }
+
+
+def _in_order(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Every name once, as far down as in the column where it stands lowest."""
+    place: dict[str, int] = {}
+    for names in columns:
+        for i, name in enumerate(names):
+            place[name] = max(i, place.get(name, 0))
+    return sorted(place, key=place.__getitem__)
 
 
 def _sections(run: Run) -> list[tuple[str, str, Sequence[Step]]]:
