@@ -6,7 +6,7 @@ import pytest
 
 from woolgather import views
 from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
-from woolgather.report.frame import Frame, ticks
+from woolgather.report.frame import Frame, ticks, value_range
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,23 @@ from woolgather.report.frame import Frame, ticks
 )
 def test_ticks_are_round(low: float, high: float, marks: list[float]) -> None:
     assert ticks(low, high, 5) == marks
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([], (0, 1)),
+        ([0, 0], (0, 1)),
+        ([1, 5], (0.6, 5.4)),
+        ([0, 4], (0, 4.4)),
+        ([-4, 0], (-4.4, 0.4)),
+        ([2, 2], (1.8, 2.2)),
+    ],
+)
+def test_an_axis_has_room_but_none_below_zero_without_a_value_there(
+    values: list[float], shown: tuple[float, float]
+) -> None:
+    assert value_range(values, pad=0.1) == pytest.approx(shown)
 
 
 def test_the_frame_maps_ends_to_ends() -> None:

@@ -77,7 +77,7 @@ def should_stop(
     best = max(known, key=lambda pair: (pair[0], -pair[1]))
     since = len(measures) - 1 - best[1]
     where = label(best[1], names) if best[1] else "the base"
-    ago = f"{since} {'stages' if names else 'iterations'} ago"
+    ago = f"{since} {'stage' if names else 'iteration'}{'' if since == 1 else 's'} ago"
     why = f"best on {by} so far: {where} ({best[0]:.3f}), {ago}"
     return Choice(since >= patience, why)
 

@@ -111,13 +111,14 @@ class Frame:
 
 
 def value_range(values: Iterable[float], pad: float = 0.0) -> Point:
-    """Least and greatest with `pad` of the span on each side; (0, 1) of nothing."""
+    """Least and greatest with `pad` of the span on each side, but nothing below 0 where no value is;
+    (0, 1) of nothing, or of zeros."""
     found = list(values)
-    if not found:
+    if not any(found):
         return 0.0, 1.0
     low, high = min(found), max(found)
-    room = (high - low) * pad if high > low else abs(high) * 0.1 or 0.5
-    return low - room, high + room
+    room = (high - low) * pad if high > low else abs(high) * 0.1
+    return (low - room if low < 0 else max(low - room, 0.0)), high + room
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
