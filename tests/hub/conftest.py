@@ -327,3 +327,15 @@ def parquet() -> Callable[..., bytes]:
         return bytes(sink.getvalue())
 
     return table
+
+
+@pytest.fixture
+def told() -> Callable[[subprocess.CompletedProcess[str]], str]:
+    """What a command that fails says: one error, no traceback."""
+
+    def read(done: subprocess.CompletedProcess[str]) -> str:
+        assert "Traceback" not in done.stderr
+        [message] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        return message
+
+    return read

@@ -287,16 +287,16 @@ def test_a_source_at_a_revision(hub: Any, prepared: Any, parquet: Any) -> None:
     ],
 )
 def test_what_the_hub_does_not_give_leaves_no_file_and_names_the_remedy(
-    hub: Any, woolgather: Any, tmp_path: Path, name: str, refused: Any, said: list[str]
+    hub: Any, woolgather: Any, told: Any, tmp_path: Path, name: str, refused: Any, said: list[str]
 ) -> None:
     hub.publish("datasets/me/mine", {"a.jsonl": lines([{"instruction": "Say yes."}])})
     if refused:
         hub.refuse("datasets/me/mine", *refused)
     done = woolgather("prepare", "oasst1", name)
     assert done.returncode == 2
-    [told] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    message = told(done)
     for words in said:
-        assert words in told
+        assert words in message
     if refused:
-        assert told.endswith("--local-dir mine; woolgather prepare oasst1 mine")
+        assert message.endswith("--local-dir mine; woolgather prepare oasst1 mine")
     assert list((tmp_path / "work").iterdir()) == []

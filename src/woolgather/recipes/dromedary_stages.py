@@ -20,7 +20,6 @@ from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.synthesize import synthesize
 from woolgather.ops.teacher import evaluate_teacher
 from woolgather.ops.topics import QUESTION_FIELDS, TOPIC_FIELDS, ask_about, brainstorm
-from woolgather.options import Options
 from woolgather.principles import builtin, read_exemplars, read_kinds, read_principles
 from woolgather.prompts import load
 from woolgather.recipes.dromedary_settings import Config
@@ -64,8 +63,8 @@ def prompts(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> 
             "No file of prompts was given (prompts=FILE), so the instructions of the seeds are "
             "answered: few, and not what people ask."
         )
-    fields = cfg.pool.model_dump()
-    return scope.step("pool", pool, sources, base=base, avoid=held_out, note=note, **fields)
+    how = {"base": base, "avoid": held_out, "note": note, **dict(cfg.pool)}
+    return scope.step("pool", pool, sources, **how)
 
 
 def written(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> list[Any]:
@@ -76,18 +75,13 @@ def written(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> 
         wanted = {"n": cfg.tasks, "avoid": [held_out], **cfg.synthesis.options(base)}
         sources.append(scope.step("synthesize", synthesize, seeds, writer, **wanted))
     if q.n:
-        how = {**given(t), "template": load(t.template, TOPIC_FIELDS)}
+        how = {**dict(t), "template": load(t.template, TOPIC_FIELDS)}
         form = {"format": base.prompt_format}
         topics = scope.step("topics", brainstorm, kinds, writer, **how, **form)
-        how = {**given(q), "template": load(q.template, QUESTION_FIELDS), "seeds": seeds}
+        how = {**dict(q), "template": load(q.template, QUESTION_FIELDS), "seeds": seeds}
         how["avoid"] = [held_out, *sources]
         sources.append(scope.step("questions", ask_about, topics, writer, **how, **form))
     return sources
-
-
-def given(options: Options) -> dict[str, Any]:
-    """A group of settings as an op's parameters of the same names."""
-    return {name: getattr(options, name) for name in type(options).model_fields}
 
 
 def identities(run: Any, cfg: Config) -> Any:
@@ -114,10 +108,11 @@ def judged(scope: Any, found: Candidates, guide: Guide, seeds: Any, shots: Any, 
     sample = drawn(scope, "sample", found.held_out, range(cfg.adherence.sample))
     asked = {"must_keep": False, **aligning(cfg, guide)}
     teacher = scope.step("teacher", align, sample, scope.engine(base), **asked)
-    answers = {"base": None, "prompted teacher": teacher}
+    answers = {}
     for name, model in zip(["base", *found.names], found.models, strict=True):
         how = plainly(cfg, model, shots, unfinished="keep")
         answers[name] = scope.step(name, respond, sample, scope.engine(model), **how)
+    answers = {"base": answers.pop("base"), "prompted teacher": teacher, **answers}
     by = {"principles": guide.principles, "assessor": assessor, "sampling": cfg.judge.sampling}
     by["templates"] = adherence_templates(cfg.adherence.rubric, cfg.adherence.yes_no)
     return scope.step("judge", adherence, teacher, answers, scope.engine(other), **by)

@@ -43,9 +43,8 @@ class Synthesis(Options):
     def options(self, model: Model) -> dict[str, Any]:
         """As `synthesize` takes them."""
         form = model.prompt_format if self.format == "auto" else self.format
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
         return {
-            **fields,
+            **dict(self),
             "format": form,
             "template": load(
                 self.template, frozenset({"items", "demos", "next"}), frozenset({"demos", "next"})

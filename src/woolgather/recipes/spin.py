@@ -47,7 +47,7 @@ class Playing(PreferenceOptions):
 
     def at(self, t: int) -> DpoOptions:
         """As iteration `t` has it."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields = dict(self)
         fields |= {name: at(fields[name], t) for name in ("learning_rate", "beta")}
         return DpoOptions(**fields)
 
