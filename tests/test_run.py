@@ -19,14 +19,16 @@ from woolgather.inputs import open_texts
 from woolgather.records import Example, set_aside
 from woolgather.run import Run
 from woolgather.run_folder import RunFolder
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 from woolgather.views import View, table
 
 DONE: list[str] = []
 
 
-def no_trainer(job: TrainJob, out: Path) -> Model:
-    raise AssertionError("no training here")
+class NoTrainer(FakeTrainer):
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        raise AssertionError("no training here")
 
 
 def open_run(folder: Path, engine: FakeEngine | None = None, **options: Any) -> Run:
@@ -34,7 +36,7 @@ def open_run(folder: Path, engine: FakeEngine | None = None, **options: Any) -> 
         folder,
         "test",
         open_engine=lambda model, o, log: engine or FakeEngine(model=model),
-        trainer=no_trainer,  # type: ignore[arg-type]
+        trainer=NoTrainer(),
         engine_options=EngineOptions(name="fake"),
         **options,
     )

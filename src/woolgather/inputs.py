@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from woolgather.artifacts import Dataset, Model, PromptFormat
 from woolgather.errors import InputError
 from woolgather.fingerprint import fingerprint
 from woolgather.hub import why_not
+from woolgather.paths import cache_dir
 from woolgather.record_files import SUFFIXES
 from woolgather.records import Row
 from woolgather.storage import digest, digest_of, to_record, write_json, write_rows
@@ -30,10 +30,6 @@ from woolgather.text_files import TEXT_SUFFIXES, Texts, find_files
 
 EMBEDDED = "embedded"
 """`base=embedded` is the small model that installs from a package."""
-
-
-def cache_dir() -> Path:
-    return Path(os.environ.get("WOOLGATHER_CACHE") or Path.home() / ".cache" / "woolgather")
 
 
 def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model:

@@ -13,13 +13,27 @@ from pathlib import Path
 from woolgather import step_record
 from woolgather.arguments import Call, artifacts_in
 from woolgather.errors import RunDirError
-from woolgather.fingerprint import explain_change
+from woolgather.fingerprint import explain_change, fingerprint
+from woolgather.former import modern
 from woolgather.records import JSON
 from woolgather.step_record import StepRecord
 
 Index = Mapping[str, tuple[str, str]]
 """By fingerprint: the step or input that made the artifact, and the digest of its bytes; an empty
 digest where a plan expects it to be made."""
+
+
+def standing(run_dir: Path, call: Call) -> Call:
+    """The call as an earlier version knew it, where only that version's record of it is there."""
+    if (call.folder / step_record.RECORD).is_file():
+        return call
+    for path in _earlier(run_dir, call):
+        with contextlib.suppress(RunDirError):
+            record = step_record.read(path)
+            now = modern(record.payload)
+            if now != record.payload and fingerprint(now) == call.identity:
+                return call.known_as(record.fingerprint, run_dir)
+    return call
 
 
 def recalled(
@@ -50,17 +64,10 @@ def recalled(
 
 def _explained(run_dir: Path, call: Call, index: Index) -> str:
     """Why there is no result yet, from the newest earlier one of the same name."""
-    parent = (run_dir / call.name).parent
-    stem = call.name.rsplit("/", 1)[-1]
-    length = len(stem) + 13
-    old = [
-        p / step_record.RECORD
-        for p in parent.glob(f"{stem}-*")
-        if len(p.name) == length and (p / step_record.RECORD).is_file()
-    ]
+    old = _earlier(run_dir, call)
     if not old:
         return "not done yet"
-    before = step_record.read(max(old, key=lambda p: p.stat().st_mtime)).payload
+    before = modern(step_record.read(max(old, key=lambda p: p.stat().st_mtime)).payload)
     names = {k: v[0] for k, v in index.items()}
     for path in run_dir.glob("**/" + step_record.RECORD):
         with contextlib.suppress(RunDirError):
@@ -72,6 +79,16 @@ def _explained(run_dir: Path, call: Call, index: Index) -> str:
         changed = {k: v for k, v in names.items() if any(k[:12] in line for line in raw)}
         lines = [f"{step} changed" for step in sorted(set(changed.values()))]
     return "new because " + "; ".join(lines[:4] + (["..."] if len(lines) > 4 else []))
+
+
+def _earlier(run_dir: Path, call: Call) -> list[Path]:
+    """The records of results of the same name, in no order."""
+    stem = call.name.rsplit("/", 1)[-1]
+    return [
+        p / step_record.RECORD
+        for p in (run_dir / call.name).parent.glob(f"{stem}-*")
+        if len(p.name) == len(stem) + 13 and (p / step_record.RECORD).is_file()
+    ]
 
 
 def _named(payload: JSON, names: Mapping[str, str]) -> JSON:

@@ -10,6 +10,7 @@ and trained (training) is handed in; nothing here knows a recipe.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,18 +28,25 @@ from woolgather.arguments import (
 )
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
-from woolgather.errors import DiskError, RunDirError, disk_error
+from woolgather.errors import (
+    ConfigError,
+    DiskError,
+    EngineError,
+    RunDirError,
+    disk_error,
+)
 from woolgather.execution import Tools, execute, put_given
 from woolgather.expect import Expected
 from woolgather.fingerprint import canonical, source_hash
+from woolgather.machine_speed import Precision, known_speeds, speed_of
 from woolgather.progress import Progress
-from woolgather.recall import recalled
+from woolgather.recall import recalled, standing
 from woolgather.records import JSON
 from woolgather.results import load
 from woolgather.run_folder import RunFolder
 from woolgather.step_record import StepRecord, StepState
 from woolgather.text_files import Texts
-from woolgather.training.job import Trainer
+from woolgather.training.job import Trainer, TrainingOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Run:
         self._names: set[str] = set()
         self._engines: dict[tuple[str, str], Engine] = {}
         self._doing = ""
+        self._told_precision = False
 
     def __enter__(self) -> Run:
         try:
@@ -101,6 +110,8 @@ class Run:
             if self.plan:
                 self._folder.borrow_inputs()
             else:
+                with contextlib.suppress(ConfigError, EngineError):  # said where something trains
+                    self.training_precision()
                 self._folder.own(self._config, self._preset, self._source, self.replicate)
             return self
         except BaseException as error:
@@ -159,6 +170,17 @@ class Run:
     def trainer(self) -> Trainer:
         return self._trainer
 
+    def training_precision(self) -> Precision | None:
+        """What `precision: auto` is in this run: what it became at the first launch, on whatever
+        machine that was. None in the plan of a run that is not there on a machine that was not
+        measured. Raises ConfigError or EngineError where it has to be measured and torch is not
+        there."""
+        found = self._folder.precision or self._trainer.precision(measure=not self.plan)
+        dry = self._trainer.__canonical__() is not None  # says nothing of this machine
+        if found and not dry and self._folder.precision is None:
+            self._folder.pin(found)
+        return found
+
     def close_engines(self, keep: Model | None = None) -> None:
         """Free what the open engines hold, but for the one of `keep`."""
         for key, engine in list(self._engines.items()):
@@ -176,7 +198,17 @@ class Run:
         self._names.add(name)
         self._doing = name
         date = Pinned(self._options.date)
-        call = call_of(name, op, args, kwargs, self.dir, replicate=self.replicate, date=date)
+        call = call_of(
+            name,
+            op,
+            args,
+            kwargs,
+            self.dir,
+            replicate=self.replicate,
+            date=date,
+            precision=self.training_precision,
+        )
+        call = standing(self.dir, call)
         self._note_texts(call)
         if name in self._given:
             return self._take_given(call)
@@ -196,6 +228,7 @@ class Run:
         self.progress.step_started(name, why, expected)
         if "trainer" in call.bound:
             self.close_engines()
+            self._tell_precision(call)
         options = {k: v for k, v in dataclasses.asdict(self._options).items() if v}
         folder = self._folder
         tools = Tools(
@@ -247,6 +280,25 @@ class Run:
         call = call.known_as(made.fingerprint, self.dir)
         record = put_given(call, made, source, self._folder.launch)
         return self._enter(call, record, "given", source, Expected())
+
+    def _tell_precision(self, call: Call) -> None:
+        """A run that goes on elsewhere trains as it began; said once, with what that costs."""
+        began = self._folder.precision
+        used = {v.precision for v in call.bound.values() if isinstance(v, TrainingOptions)}
+        if self._told_precision or began not in used:
+            return
+        self._told_precision = True
+        here = self._trainer.precision()
+        if began and here and here != began:
+            speed = speed_of(known_speeds(), "auto")
+            rates = speed.product if speed else {}
+            factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
+            shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
+            cost = f" ({here} is {shown} times as fast here)" if factor else ""
+            self.progress.note(
+                f"{call.name}: trains in {began}, as this run began{cost}. To train in {here}, set "
+                "the training's precision (sft.precision, say): that makes it anew."
+            )
 
     def _opened(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)

@@ -17,6 +17,7 @@ from woolgather.engines.journal import Journal
 from woolgather.errors import RunDirError
 from woolgather.fingerprint import explain_change
 from woolgather.lock import RunLock
+from woolgather.machine_speed import Precision
 from woolgather.records import JSON
 from woolgather.results import link
 from woolgather.step_record import RunRecord
@@ -31,6 +32,8 @@ class RunFolder:
         """Where things from outside are put."""
         self.date = ""
         """The day that the run has for today, pinned when it was made."""
+        self.precision: Precision | None = None
+        """What `precision: auto` became when the run first asked; None until then."""
         self._recipe = ""
         self._exists = False
         self._journal: Journal | None = None
@@ -61,6 +64,15 @@ class RunFolder:
                     "Give another directory with --dir."
                 )
             self.date = str(found.get("date"))
+            # A run of the version before had no such entry, and trained in bfloat16 everywhere.
+            self.precision = found.get("precision", "bfloat16")
+
+    def pin(self, precision: Precision) -> None:
+        """Keep what `precision: auto` becomes in this run from now on."""
+        self.precision = precision
+        if self._launch is not None:
+            head = step_record.read_run(self.path)
+            step_record.write_run(self.path, {**head, "precision": precision})
 
     def borrow_inputs(self) -> None:
         """For a plan of a run that is not there yet: things from outside are put elsewhere."""
@@ -73,7 +85,8 @@ class RunFolder:
         self._stack.enter_context(RunLock(self.path))
         if not self._exists:
             head = {"recipe": self._recipe, "date": self.date, "replicate": replicate}
-            step_record.write_run(self.path, {**head, "created": _now(), "title": self.path.name})
+            head |= {"created": _now(), "title": self.path.name, "precision": self.precision}
+            step_record.write_run(self.path, head)
         self._journal = Journal(self.path / "journal.sqlite")
         self._stack.callback(self._journal.close)
         launches = step_record.read_launches(self.path)

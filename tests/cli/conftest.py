@@ -18,6 +18,7 @@ from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, as
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.records import Example, PreferencePair, Verdict, set_aside
 from woolgather.run import Run
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 from woolgather.views import table
 
@@ -78,8 +79,9 @@ def choose(measure: Metrics) -> Choice:
     return Choice(True, "enough rows")
 
 
-def no_trainer(job: TrainJob, out: Path) -> Model:
-    raise AssertionError("no training here")
+class NoTrainer(FakeTrainer):
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        raise AssertionError("no training here")
 
 
 def open_run(folder: Path, **more: Any) -> Run:
@@ -87,7 +89,7 @@ def open_run(folder: Path, **more: Any) -> Run:
         folder,
         "test",
         open_engine=lambda model, options, log: FakeEngine(model=model),
-        trainer=no_trainer,  # type: ignore[arg-type]
+        trainer=NoTrainer(),
         engine_options=EngineOptions(name="fake"),
         **more,
     )

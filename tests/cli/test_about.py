@@ -10,9 +10,10 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from woolgather import config
+from woolgather import config, machine_speed
 from woolgather.cli import about
-from woolgather.errors import ConfigError
+from woolgather.errors import ConfigError, EngineError
+from woolgather.machine_speed import DeviceSpeed
 from woolgather.options import Options
 
 Call = Callable[..., Any]
@@ -126,7 +127,7 @@ def test_doctor_is_pasteable_and_holds_no_secret(
     monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(about, "_torch", lambda: {"bfloat16": {"cpu": True}})
+    monkeypatch.setattr(about, "_torch", lambda: {"threads": 2})
     text = call("doctor").stdout
     assert "secret" not in text
     assert str(Path.home()) not in text
@@ -134,7 +135,7 @@ def test_doctor_is_pasteable_and_holds_no_secret(
     assert lines["offline"].strip() == "true"
     assert int(lines["cores"]) >= 1
     assert "pydantic: 2" in lines["packages"]
-    assert "bfloat16: cpu: true" in lines["torch"]
+    assert "threads: 2" in lines["torch"]
 
 
 def test_doctor_without_torch_and_with_a_broken_one(
@@ -154,4 +155,31 @@ def test_doctor_asks_torch_in_another_process() -> None:
     found = about._torch()
     assert isinstance(found, dict), found
     assert json.dumps(found)
-    assert isinstance(found["bfloat16"]["cpu"], bool)
+    assert found["threads"] >= 1
+
+
+def test_doctor_shows_what_each_device_computes_and_what_follows(
+    told: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WOOLGATHER_CACHE", str(tmp_path))
+    speed = DeviceSpeed(
+        {"float32": 90.0, "bfloat16": 0.2}, {"float32": 40.0, "bfloat16": 55.5}, 12.0
+    )
+
+    def measure() -> dict[str, DeviceSpeed]:
+        machine_speed.remember({"cpu": speed})
+        return {"cpu": speed}
+
+    monkeypatch.setattr(machine_speed, "measure_speeds", measure)
+    assert told("doctor")["speed of cpu"] == (
+        "training in float32 (GFLOP/s: float32 90.0, bfloat16 0.2); "
+        "generation in bfloat16 (GFLOP/s: float32 40.0, bfloat16 55.5); copy 12.0 GB/s"
+    )
+
+
+def test_doctor_says_why_nothing_was_measured(told: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> dict[str, DeviceSpeed]:
+        raise EngineError("torch cannot be used: ImportError")
+
+    monkeypatch.setattr(machine_speed, "measure_speeds", fails)
+    assert told("doctor")["speed"] == "not measured: torch cannot be used: ImportError"

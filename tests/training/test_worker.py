@@ -82,7 +82,7 @@ def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):
 
 def test_the_faster_loss_is_the_plain_one(tiny_model, tmp_path, monkeypatch):
     assert run(tiny_model, tmp_path / "fast") == 0
-    monkeypatch.setattr(setup, "faster_on_cpu", lambda model, low: None)
+    monkeypatch.setattr(setup, "faster_on_cpu", lambda model, low, recompute: None)
     monkeypatch.setattr(trl.trainer.utils, "_use_triton", lambda device: False)
     assert run(tiny_model, tmp_path / "plain") == 0
     assert losses(tmp_path / "fast") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)

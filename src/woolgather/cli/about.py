@@ -22,13 +22,10 @@ from woolgather.records import JSON
 
 _TORCH = """
 import json, torch
-from woolgather.engines.transformers import computes_bfloat16
-kinds = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 print(json.dumps({
     "cuda": torch.version.cuda if torch.cuda.is_available() else None,
     "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     "threads": torch.get_num_threads(),
-    "bfloat16": {k: computes_bfloat16(torch.device(k)) for k in kinds},
 }))
 """
 _ANSWER_SECONDS = 120
@@ -115,7 +112,7 @@ def machine() -> dict[str, JSON]:
     import psutil
 
     from woolgather import embedded, provenance
-    from woolgather.inputs import cache_dir
+    from woolgather.paths import cache_dir
 
     hardware = provenance.hardware()
     cache = cache_dir()
@@ -133,6 +130,7 @@ def machine() -> dict[str, JSON]:
         "memory": f"{output.size(memory.total)}, {output.size(memory.available)} available",
         "gpus": hardware["gpus"] or "none",
         "torch": _torch(),
+        **_speeds(),
         "packages": {name: version for name, version in versions.items() if version},
         "not installed": [name for name, version in versions.items() if not version] or "nothing",
         "cache": _home(cache),
@@ -167,6 +165,27 @@ def _torch() -> JSON:
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return f"cannot be loaded: {harmless(last)}"
+
+
+def _speeds() -> dict[str, JSON]:
+    """What each device computes, measured now, and the precision that follows from it."""
+    from woolgather.errors import WoolgatherError
+    from woolgather.machine_speed import DeviceSpeed, auto_precision, measure_speeds
+
+    def line(device: str, speed: DeviceSpeed) -> str:
+        parts = []
+        for work, rates in (("training", speed.product), ("generation", speed.step)):
+            both = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
+            chosen = auto_precision(device, "training" if work == "training" else "generation")
+            parts.append(f"{work} in {chosen} (GFLOP/s: {both})")
+        return "; ".join([*parts, f"copy {speed.copy:,.1f} GB/s"])
+
+    if importlib.util.find_spec("torch") is None:
+        return {"speed": "not measured: torch is not installed"}
+    try:
+        return {f"speed of {d}": line(d, speed) for d, speed in measure_speeds().items()}
+    except WoolgatherError as error:
+        return {"speed": f"not measured: {harmless(str(error))}"}
 
 
 def _embedded(embedded: Any, cache: Path) -> str:

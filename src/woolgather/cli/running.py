@@ -8,11 +8,11 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,12 @@ from rich.table import Table
 
 from woolgather.cli import output
 from woolgather.cli.show_progress import Shown, duration
-from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
+from woolgather.errors import ConfigError, DiskError, EngineError, Stopped, disk_error
+
+if TYPE_CHECKING:
+    from woolgather.machine_speed import Precision
+    from woolgather.rates import Rates
+    from woolgather.training.job import Trainer
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
@@ -76,10 +81,18 @@ def run(
                  dtype, processes, replicate)  # fmt: skip
     console = output.console(markup=True)
     with _room(ask.dir), _stopping(max_hours):
-        _check_disk(ask)
+        ask.measure_machine()
+        _, total = ask.plan()
+        _check_disk(ask, total)
         ask.dir.mkdir(parents=True, exist_ok=True)
-        shown = Shown(console, ask.dir / "events.jsonl")
+        shown = Shown(
+            console,
+            ask.dir / "events.jsonl",
+            lambda size: ask.rates(total["precision"]).seconds(size),
+        )
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
+        if total["new"] and ask.options.name != "fake":
+            console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
         try:
             with ask.open(progress=shown) as live:
                 ask.module.recipe(live, ask.config)
@@ -152,9 +165,19 @@ def plan(
     console.print(
         f"{total['new']} steps to run, {total['remembered']} remembered; at most "
         f"{total['calls']:,} calls, {total['new_tokens']:,} new tokens, {total['updates']:,} "
-        f"updates, {total['disk_bytes'] / 2**20:,.0f} MiB; about {duration(total['seconds'])} "
-        f"({total['rate_source']})."
+        f"updates, {total['disk_bytes'] / 2**20:,.0f} MiB. {_outlook(total)}"
     )
+
+
+def _outlook(total: dict[str, Any]) -> str:
+    """How long the rest takes at most, and in which precision it trains."""
+    trains = (
+        f"training in {total['precision']}"
+        if total["precision"]
+        else ("the precision of training is not measured yet (`woolgather doctor` measures it)")
+    )
+    about = f"At most about {duration(total['seconds'])}, {total['rate_source']}"
+    return f"{about}; {trains}." if total["updates"] else f"{about}."
 
 
 class _Asked:
@@ -209,15 +232,13 @@ class _Asked:
         from woolgather.engines import open_engine
         from woolgather.fingerprint import source_hash
         from woolgather.run import Run
-        from woolgather.training import open_trainer
 
         report = progress.training if progress else None
-        trainer = open_trainer(self.options.name == "fake", self.processes, report)
         return Run(
             self.dir,
             self.module_name,
             open_engine=open_engine,
-            trainer=trainer,
+            trainer=self._trainer(report),
             engine_options=self.options,
             config=self.config.model_dump(mode="json"),
             preset=self.preset.model_dump(mode="json"),
@@ -229,13 +250,36 @@ class _Asked:
             plan=plan,
         )
 
-    def plan(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """A mapping per step, and the sums over the new ones."""
+    def measure_machine(self) -> None:
+        """Before a new run: what this machine computes fast decides its precision and the times of
+        its plan. Once per machine; where torch is missing it is said later, by what needs it."""
+        if self.options.name != "fake" and not (self.dir / "run.json").is_file():
+            with suppress(ConfigError, EngineError):
+                self._trainer().precision()
+
+    def rates(self, precision: Precision | None) -> Rates:
+        """The speeds of this run on this machine as they are known now."""
         from woolgather.rates import Rates
 
+        base = str(getattr(self.config, "base", ""))
+        if base == "embedded":
+            from woolgather.embedded import DIRECTORY
+            from woolgather.paths import cache_dir
+
+            base = str(cache_dir() / DIRECTORY)
+        return Rates.of_run(self.dir, base, self.options.name, precision)
+
+    def _trainer(self, report: Any = None) -> Trainer:
+        from woolgather.training import open_trainer
+
+        return open_trainer(self.options.name == "fake", self.processes, report)
+
+    def plan(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """A mapping per step, and the sums over the new ones."""
         with self.open(plan=True) as walked:
             self.module.recipe(walked, self.config)
-        rates = Rates.of_run(self.dir, str(getattr(self.config, "base", "")))
+            precision = walked.training_precision()
+        rates = self.rates(precision)
         lines = []
         for p in walked.planned:
             size = p.expected
@@ -251,13 +295,13 @@ class _Asked:
             "remembered": len(lines) - len(new),
             "seconds": round(sum(line["seconds"] for line in new), 1),
             "rate_source": rates.source,
+            "precision": precision,
         }
         return lines, total
 
 
-def _check_disk(ask: _Asked) -> None:
+def _check_disk(ask: _Asked, total: dict[str, Any]) -> None:
     """Before the work: is there room for what the plan expects?"""
-    _, total = ask.plan()
     place = ask.dir
     while not place.exists():
         place = place.parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -25,8 +26,16 @@ PLAIN_EVERY = 10.0
 class Shown(Progress):
     """A line per finished step; the running one is drawn below them."""
 
-    def __init__(self, console: Console, events: Path) -> None:
+    def __init__(
+        self,
+        console: Console,
+        events: Path,
+        seconds: Callable[[Expected], float] = lambda size: 0.0,
+    ) -> None:
+        """`seconds` is what a step of a size takes here at most, 0 where that is not known."""
         self._console = console
+        self._seconds = seconds
+        self._bound = 0.0
         self._events = events
         self._live: Live | None = None
         self._step = ""
@@ -38,6 +47,7 @@ class Shown(Progress):
 
     def step_started(self, step: str, why: str, expected: Expected) -> None:
         self._step, self._expected, self._began = step, expected, time.monotonic()
+        self._bound = self._seconds(expected)
         self._used = self._total = 0
         self._calls, self._training, self._last = Calls(), {}, self._began
         self._event("step_started", why=why)
@@ -115,7 +125,10 @@ class Shown(Progress):
             done, of = (int(self._training.get(k) or 0) for k in ("update", "updates"))
         elif self._expected.rows and self._used and not of:
             done, of = self._used, self._expected.rows
-        if done < 1 or of < done:
+        if done < 1:  # nothing of this step is timed yet: as long as such a step takes here
+            rest = self._bound - (time.monotonic() - self._began)
+            return round(rest, 1) if rest > 0 else None
+        if of < done:
             return None
         return round((time.monotonic() - self._began) / done * (of - done), 1)
 

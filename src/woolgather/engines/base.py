@@ -106,7 +106,8 @@ class EngineOptions:
     device: str = "auto"
     """auto | cpu | cuda | cuda:1 ..."""
     dtype: str = "auto"
-    """auto | bfloat16 | float16 | float32; auto takes bfloat16 where the hardware computes in it."""
+    """auto | bfloat16 | float16 | float32; auto takes the faster of bfloat16 and float32 on the
+    device, by measurement."""
     batch_tokens: int = 0
     """Token budget of a batch (prompt and new tokens); 0 chooses from the memory there is."""
     urls: tuple[str, ...] = ()

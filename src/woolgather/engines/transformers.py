@@ -25,6 +25,7 @@ from woolgather.engines.lanes import Lane, Limits, PlainLane, SlabLane, Tap
 from woolgather.engines.sampling import Row, text_of
 from woolgather.engines.scoring import next_logprobs, score
 from woolgather.errors import CapabilityError, ConfigError, InputError
+from woolgather.machine_speed import auto_precision
 from woolgather.tokens import Renderer
 
 _LOGIT_BYTES = 256 << 20
@@ -220,7 +221,7 @@ def _device(name: str) -> torch.device:
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
-        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+        name = auto_precision(device.type, "generation") or "float32"
     try:
         return {
             "bfloat16": torch.bfloat16,
@@ -231,16 +232,6 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         raise ConfigError(
             f"engine dtype {name!r} is unknown. Use auto, bfloat16, float16 or float32."
         ) from None
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16, and does not only emulate it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    cpu: Any = torch.cpu
-    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
 
 
 def _context(config: Any) -> int:

@@ -98,6 +98,11 @@ def calls_per_row(assessor: Assessor, rubrics: Sequence[Rubric]) -> int:
     return {"yes_no": 1, "channel": 1, "mutual_information": 2}.get(assessor.kind, 0)
 
 
+def tokens_per_call(assessor: Assessor) -> int:
+    """Tokens that a request reads, for plans: a filled rubric is about 250 fixed tokens and the row."""
+    return 450 if assessor.kind in ("rubric", "expected") else 200
+
+
 def rate(
     rows: Sequence[Example],
     engine: Engine,

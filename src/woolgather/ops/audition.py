@@ -40,6 +40,7 @@ from woolgather.ops.assessors import (
     Candidate,
     calls_per_row,
     scale_of,
+    tokens_per_call,
     verdict_names,
 )
 from woolgather.ops.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
@@ -55,7 +56,8 @@ OnUnfit = Literal["stop", "keep_best", "keep_all"]
 MIN_GROUPS = 12
 """Seeds and probes behind the pairs under which no interval means anything and nobody is hired."""
 SAMPLES = Sampling(temperature=1.0, max_tokens=64)
-PAIR_TOKENS = 450
+SAMPLED_TOKENS = 60
+"""Of a probe that answers are drawn for, for plans."""
 
 
 def _work(
@@ -74,11 +76,12 @@ def _work(
     per_kind = min(pairs // len(KINDS), len(seeds) if isinstance(seeds, Sized) else pairs)
     rows = 2 * per_kind * len(KINDS)
     calls = {kind: rows * calls_per_row(Assessor(kind=kind), rubrics) for kind in candidates}
+    read = {kind: n * tokens_per_call(Assessor(kind=kind)) for kind, n in calls.items()}
     sampled = probes * samples
     first = Assessor(kind=candidates[0] if candidates else "none", fit=True)
     return Expected(
         calls=sum(calls.values()) + sampled,
-        prompt_tokens=(sum(calls.values()) + sampled // 4) * PAIR_TOKENS,
+        prompt_tokens=sum(read.values()) + sampled // 4 * SAMPLED_TOKENS,
         new_tokens=calls.get("rubric", 0) * sampling.max_tokens + sampled * answers.max_tokens,
         value=_value(first, rubrics),
     )

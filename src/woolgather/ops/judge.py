@@ -28,6 +28,7 @@ from woolgather.ops.assessors import (
     calls_per_row,
     length,
     rate,
+    tokens_per_call,
     verdict_names,
 )
 from woolgather.ops.rubrics import Rubric, read_score, rubrics_of
@@ -44,8 +45,6 @@ WAVE = 256
 """Rows rated at a time: enough for any batch, little enough to stream."""
 ENOUGH = 200
 """Rows after which a parse rate under the floor ends the work early."""
-PROMPT_TOKENS = 450
-"""Of a filled rubric, for plans: about 250 fixed and 200 of the row."""
 
 
 class Limits(Options):
@@ -75,7 +74,7 @@ def _work(
     return Expected(
         rows=count,
         calls=calls,
-        prompt_tokens=calls * PROMPT_TOKENS,
+        prompt_tokens=calls * tokens_per_call(chosen),
         new_tokens=calls * sampling.max_tokens if written else 0,
     )
 

@@ -27,7 +27,6 @@ from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.keep import KeepRule
 from woolgather.ops.mix import MixOptions
 from woolgather.ops.novelty import NoveltyOptions
-from woolgather.ops.portrait import portrait
 from woolgather.ops.readings import read_again
 from woolgather.ops.respond import fixed_shots
 from woolgather.ops.rubrics import curation_rubric
@@ -46,6 +45,7 @@ from woolgather.recipes.stages import (
     measure,
     mixed,
     opened,
+    portrayed,
     rate,
     train,
 )
@@ -182,7 +182,7 @@ def recipe(run: Any, cfg: Config) -> Model:
     rows = mixed(forward, [], tagged, base, cfg.sft)
     first = train(forward, "train", base, rows, cfg.once, system=cfg.tags.line("seed"))
     found = Candidates(run, cfg, base, held_out)
-    seeded = measure(forward, "measure", first, held_out, cfg.measure)
+    seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
 
     known = {"seeds": seeds, "avoid": [held_out, seeds]}
     texts = run.step("texts", prepare_texts, source, options=cfg.text, **known)
@@ -190,21 +190,21 @@ def recipe(run: Any, cfg: Config) -> Model:
     augmented = run.step(
         "backtranslate", back.backtranslate, texts, run.engine(writer), **asked, **written, **known
     )
-    rated, kept, portraits, configs = list[Any](), list[Any](), list[Any](), list[SftOptions]()
+    rated, kept, configs = list[Any](), list[Any](), list[SftOptions]()
     for t in range(cfg.iterations):
         it, curator = run.scope(f"iter{t}"), found.last if t else first
         scored, good = curated(it, augmented, seeds, curator, cfg)
         rated.append(scored)
         kept.append(good)
-        portraits.append(it.step("portrait", portrait, good, seeds, run.engine(base)))
         rows = joined(it, "", good, tagged, base, cfg)
-        model, measured, config = trained(it, base, rows, held_out, cfg)
+        model, measured, config = trained(it, base, rows, found.held_out, cfg)
         configs.append(config)
         found.add(it, model, measured)
         if found.stop(it):
             break
 
     chosen = found.choose()
+    portraits = portrayed(run, kept, seeds, base, cfg.measure)
     controls = {}
     if cfg.controls:
         last, scope = (chosen.value or len(kept)) - 1, run.scope("control")

@@ -19,13 +19,22 @@ from woolgather.artifacts import Model
 from woolgather.config import at
 from woolgather.ops.keep import KeepRule
 from woolgather.ops.mix import MixOptions
-from woolgather.ops.portrait import portrait
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.rules import ResponseRules, apply_rules
 from woolgather.ops.synthesize import synthesize
 from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
-from woolgather.recipes.stages import Candidates, best, drawn, hire, mixed, opened, rate, train
+from woolgather.recipes.stages import (
+    Candidates,
+    best,
+    drawn,
+    hire,
+    mixed,
+    opened,
+    portrayed,
+    rate,
+    train,
+)
 from woolgather.training.job import SftOptions
 
 METHOD = "I-SHEEP (arXiv 2408.08072)"
@@ -66,7 +75,7 @@ def recipe(run: Any, cfg: Config) -> Model:
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
     found = Candidates(run, cfg, base, held_out)
-    clean, rated, kept, portraits = list[Any](), list[Any](), list[Any](), list[Any]()
+    clean, rated, kept = list[Any](), list[Any](), list[Any]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         writer, rater = run.engine(model), run.engine(model if cfg.judge_model == "self" else other)
@@ -78,7 +87,6 @@ def recipe(run: Any, cfg: Config) -> Model:
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
         rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, rubrics))
         kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
-        portraits.append(it.step("portrait", portrait, kept[-1], seeds, run.engine(base)))
         rows = mixed(it, kept[-1], seeds, base, cfg.sft, cfg.mix, history=cfg.earlier(kept))
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
@@ -86,6 +94,7 @@ def recipe(run: Any, cfg: Config) -> Model:
             break
 
     chosen = found.choose()
+    portraits = portrayed(run, kept, seeds, base, cfg.measure)
     controls = {}
     if cfg.controls:
         made = chosen.value or len(kept)

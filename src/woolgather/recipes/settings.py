@@ -114,7 +114,11 @@ class Measuring(Options):
     select_seed: int = 1
     """Probes that decide; the report's are of another seed."""
     report_seed: int = 2
+    tasks: int | None = Field(default=None, ge=1)
+    """Held-out tasks that are asked, drawn at random; None asks all of them."""
     max_tokens: int = Field(default=128, ge=8)
+    map_points: int = Field(default=400, ge=3)
+    """Rows of each set that are drawn in the map of what was kept, at most."""
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
     win_judge: str = ""

@@ -21,6 +21,7 @@ from woolgather.ops.judge import judge
 from woolgather.ops.keep import KeepRule, keep
 from woolgather.ops.merge import merge
 from woolgather.ops.mix import MixOptions, mix
+from woolgather.ops.portrait import portrait
 from woolgather.ops.prompt_format import choose_format
 from woolgather.ops.respond import respond
 from woolgather.ops.rubrics import rubrics_of
@@ -83,6 +84,19 @@ def mixed(
     limits = {"max_length": config.max_length, "max_rows": config.max_rows}
     how = {"base": base, "history": list(history), "options": options, **limits}
     return scope.step(name, mix, rows, seeds, **how)
+
+
+def portrayed(
+    run: Any, kept: Sequence[Any], seeds: Any, base: Model, options: Measuring
+) -> list[Any]:
+    """What the rows that each iteration kept look like beside the seeds. After the loop, so that the
+    base, which maps them all, is opened once."""
+    return [
+        run.scope(f"iter{t}").step(
+            "portrait", portrait, rows, seeds, run.engine(base), points=options.map_points
+        )
+        for t, rows in enumerate(kept)
+    ]
 
 
 def measure(
@@ -154,9 +168,13 @@ class Candidates:
     """The models of a run and their measures, in the order they were made, the base first."""
 
     def __init__(self, run: Any, cfg: Common, base: Model, held_out: Any) -> None:
-        self.run, self.cfg, self.held_out = run, cfg, held_out
+        self.run, self.cfg = run, cfg
+        self.held_out = held_out
+        """The tasks that models are measured on: all there are, or a draw of them."""
+        if cfg.measure.tasks is not None and cfg.measure.tasks < len(held_out):
+            self.held_out = drawn(run, "tasks", held_out, range(cfg.measure.tasks))
         self.models = [base]
-        self.measures = [measure(run, "measure", base, held_out, cfg.measure)]
+        self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
         self.names: list[str] = []
         """Of all but the base, where they are not iter0, iter1 and so on."""
 

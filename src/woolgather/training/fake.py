@@ -12,6 +12,7 @@ from pathlib import Path
 
 from woolgather.artifacts import Model
 from woolgather.fingerprint import fingerprint
+from woolgather.machine_speed import Precision
 from woolgather.records import JSON
 from woolgather.storage import digest, write_json
 from woolgather.training.files import write_curves
@@ -31,6 +32,10 @@ class FakeTrainer:
 
     def __canonical__(self) -> str:
         return "fake"
+
+    def precision(self, *, measure: bool = True) -> Precision:
+        """bfloat16 on every machine, so that a dry run is the same everywhere."""
+        return "bfloat16"
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
         folder = out / MODEL / "fake"

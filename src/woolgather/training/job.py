@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 
 from woolgather.artifacts import Model
 from woolgather.errors import ConfigError
+from woolgather.machine_speed import Precision
 from woolgather.options import Options
 from woolgather.records import JSON
 
@@ -170,7 +171,8 @@ class TrainingOptions(Options):
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer: str = "adamw_torch"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """auto: bfloat16. Part of identity."""
+    """auto is the faster one on the machine where the run began, by measurement (`woolgather doctor`);
+    what it became is part of identity and stays with the run."""
     args: Mapping[str, Any] = Field(default_factory=dict)
     """Any other field of TRL's config (SFTConfig, DPOConfig); checked against the installed version.
     Those in `EXECUTION_ARGS` are execution only, all others identity."""
@@ -293,6 +295,10 @@ class Trainer(Protocol):
     Raises TrainingError with the last lines of the log."""
 
     def __call__(self, job: TrainJob, out: Path) -> Model: ...
+
+    def precision(self, *, measure: bool = True) -> Precision | None:
+        """What `precision: auto` becomes where this trainer trains; None when that would have to be
+        measured and `measure` is False. Raises ConfigError without torch."""
 
     def __canonical__(self) -> str | None:
         """None: a trainer has no identity. The fake one names itself."""

@@ -25,6 +25,7 @@ from woolgather import children
 from woolgather.artifacts import Model
 from woolgather.errors import ConfigError, DiskError, TrainingError, no_room
 from woolgather.fingerprint import canonical, fingerprint
+from woolgather.machine_speed import Precision, auto_precision
 from woolgather.records import JSON
 from woolgather.storage import digest, write_json
 from woolgather.training import files
@@ -61,6 +62,10 @@ class LocalTrainer:
 
     def __canonical__(self) -> None:
         """None: how a job is carried out is not what it is."""
+
+    def precision(self, *, measure: bool = True) -> Precision | None:
+        """The faster one on the device that jobs run on, see machine_speed.py."""
+        return auto_precision("cpu" if self.cpu else "auto", "training", measure=measure)
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
         """Raises TrainingError when the process fails, with the last lines of out/train.log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import traceback
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from woolgather.errors import WoolgatherError, no_room
 from woolgather.storage import write_json
 from woolgather.training import files
 from woolgather.training.job import RESULT
-from woolgather.training.worker import dpo, merging, sft
 from woolgather.training.worker.told import StopRequested, rank
 
-KINDS = {"sft": sft.train, "dpo": dpo.train, "merge": merging.merge}
+KINDS = {"sft": ("sft", "train"), "dpo": ("dpo", "train"), "merge": ("merging", "merge")}
+"""By kind of job: the module beside this one, and its function. Only the one that is needed is
+imported, since TRL's trainers take a second."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,7 +25,9 @@ def main(argv: Sequence[str]) -> int:
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     out = Path(job["out"])
     try:
-        result = KINDS[job["kind"]](job, out)
+        module, function = KINDS[job["kind"]]
+        work = importlib.import_module(f"woolgather.training.worker.{module}")
+        result = getattr(work, function)(job, out)
     except StopRequested:
         return files.STOPPED
     except WoolgatherError as error:

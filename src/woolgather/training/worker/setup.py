@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from woolgather.errors import ConfigError
+from woolgather.machine_speed import auto_precision
 from woolgather.records import JSON
 from woolgather.tokens import Renderer
 from woolgather.training import files
@@ -81,7 +82,10 @@ def prepared(
             f"{path} is an adapter, and training starts from full weights: merge it first."
         )
     on_cpu = bool(execution.get("cpu")) or not torch.cuda.is_available()
-    low = config.precision != "float32"
+    precision = config.precision
+    if precision == "auto":  # a job of no run, which would have said what it is
+        precision = auto_precision("cpu" if on_cpu else "cuda", "training") or "float32"
+    low = precision == "bfloat16"
     dtype = torch.bfloat16 if low and config.lora else torch.float32
     transformers.set_seed(seed)
     plain = _why_not_four_bit(config, on_cpu)
@@ -148,7 +152,7 @@ def carried_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]
     """Trains and saves; what result.json says. `tokens` are those of an epoch."""
     config, out = setup.config, setup.out
     if setup.on_cpu:
-        faster_on_cpu(trainer.model, setup.low and not setup.recompute)
+        faster_on_cpu(trainer.model, setup.low, setup.recompute)
     setup.told.tell(
         event="start",
         device=setup.device,

@@ -11,19 +11,20 @@ import trl
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 
-def faster_on_cpu(model: Any, low: bool) -> None:
+def faster_on_cpu(model: Any, low: bool, recompute: bool) -> None:
     """Equal computations at less cost.
 
     The loss head scores only positions that have a label, as TRL does on a GPU (elsewhere it scores
-    all). With `low` (bfloat16, nothing recomputed), adapters take their input as it is instead of a
-    float32 copy that autocast would round back at once, and their dropout draws its masks in bulk.
+    all). Where nothing is recomputed, the dropout of adapters draws its masks in bulk (drawn one by
+    one they took a tenth of a training), and with `low` (bfloat16) adapters take their input as it is
+    instead of a float32 copy that autocast would round back at once.
     """
     if hasattr(trl.trainer.utils, "_use_triton"):
         labelled_only: Callable[[Any], bool] = lambda device: True  # noqa: E731
         trl.trainer.utils._use_triton = labelled_only
-    for module in model.modules() if low else ():
+    for module in model.modules() if not recompute else ():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
+            module.cast_input_dtype_enabled = not low
             dropouts = getattr(module, "lora_dropout", {})
             for name, old in dropouts.items():
                 if isinstance(old, torch.nn.Dropout):
