@@ -31,7 +31,7 @@ CHILD = """
 import json, time, torch
 from transformers import AutoModelForCausalLM
 from woolgather.embedded import embedded_model
-from woolgather.engines.base import Request, Sampling
+from woolgather.engines.base import Message, Request, Sampling
 from woolgather.engines.transformers import TransformersEngine
 from woolgather.inputs import open_model
 
@@ -45,8 +45,11 @@ for turn in range(4):
 found["train"] = time.perf_counter() - began
 del net
 engine = TransformersEngine(open_model("embedded"))
-sampling = Sampling(temperature=0.0, max_tokens=64)
-requests = [Request(f"Tell me about the number {n}.", sampling) for n in range(32)]
+sampling = Sampling(temperature=0.0, max_tokens=96)
+requests = [
+    Request((Message("user", f"Write a long story about the number {n}."),), sampling)
+    for n in range(24)
+]
 list(engine.complete(requests[:2]))
 began = time.perf_counter()
 list(engine.complete(requests))

@@ -59,10 +59,12 @@ def spawn(
 
 def environment() -> dict[str, str]:
     """Our own environment with what a child computes best in; what the user set stays."""
+    told = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
     return {
-        # Threads that wait by spinning starve each other when another program computes too: a
-        # decode loop on two cores ran ten times slower beside a second one.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        # How long a thread that waits spins before another program may have its core. For ever
+        # (libgomp's own way) starves everybody as soon as a second program computes; never costs a
+        # third of the speed of a machine that is ours alone. benchmarks/threads.py measures it.
+        **({} if told else {"GOMP_SPINCOUNT": "30000"}),
         # Large pages for torch's CPU tensors: where fresh memory is dear (a virtual machine), an
         # elementwise operation on 64 MB ran 2.3 to 3 times as fast. Without effect elsewhere.
         "THP_MEM_ALLOC_ENABLE": "1",

@@ -1,5 +1,6 @@
 """Real training of a tiny model through `accelerate launch`, killed and stopped on the way."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from woolgather.artifacts import Model
 from woolgather.errors import ConfigError
+from woolgather.machine_speed import FORCED
 from woolgather.ops.merge import merge
 from woolgather.ops.prefer import dpo
 from woolgather.ops.train import sft
@@ -212,6 +214,34 @@ def test_killed_and_stopped_it_ends_as_if_nothing_had_happened(trained, start, t
     assert told["updates"] == UPDATES
     assert told["execution"]["resumed_from"] == max(stopped)
     assert losses(third) == pytest.approx(losses(trained[1]), rel=1e-3)
+
+
+@pytest.mark.parametrize("forced", ["float32", "bfloat16"])
+def test_either_answer_of_the_machine_trains_stops_and_resumes(
+    forced, start, tmp_path, monkeypatch
+):
+    """`auto` of a job that no run has resolved becomes what the machine computes fast."""
+    monkeypatch.setenv(FORCED, forced)
+    assert LocalTrainer(cpu=True).precision() == forced
+    options = OPTIONS.model_copy(update={"max_updates": 3})
+    first, second = (tmp_path / f"attempt-{n}" for n in (1, 2))
+    events = []
+
+    def stop(event):
+        events.append(event)
+        if event["event"] == "update":
+            raise Enough
+
+    for out, report in ((first, stop), (second, None)):
+        out.mkdir()
+        trainer = LocalTrainer(cpu=True, threads=1, on_progress=report, checkpoint_every=0)
+        with pytest.raises(Enough) if report else contextlib.nullcontext():
+            sft(ROWS, start=start, config=options, trainer=trainer, out=out, seed=1)
+    told = result(second)
+    assert told["updates"] == 3
+    assert told["execution"]["resumed_from"] >= 1
+    assert told["execution"]["precision"] == forced
+    assert all(0 < loss < 20 for loss in losses(second))
 
 
 SMALL = """

@@ -123,8 +123,7 @@ class LocalTrainer:
         argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
         if job.trains:
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
-        # A thread that waits lets another program have the core instead of spinning on it.
-        env = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self._threads())}
+        env = {"OMP_NUM_THREADS": str(self._threads())}
         process = children.spawn(argv, log=out / files.LOG, env=env)
         events: list[dict[str, JSON]] = []
         try:

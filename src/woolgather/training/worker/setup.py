@@ -182,6 +182,7 @@ def carried_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]
         "seconds": round(time.monotonic() - setup.began, 2),
         "execution": {
             "device": setup.device,
+            "precision": "bfloat16" if setup.low else "float32",
             "processes": setup.world,
             "micro_batch_size": setup.micro,
             "gradient_checkpointing": setup.recompute,
