@@ -44,16 +44,20 @@ _LIMITS = (
 _ANSWER_SECONDS = 180
 """A child that has not answered by then never will; importing torch from a cold disk may take most of
 a minute."""
-_SMALL, _LARGE = (64, 256, 256), (512, 1024, 1024)
-"""Rows, inputs and outputs of the linear layer: the small one tells whether the large one is worth
-waiting for."""
-_FEW = (16, 1024, 1024)
-"""The same for generation, where a step has one row per text."""
-_QUICK = 10.0
-"""GFLOP/s of the small layer from which the large one is computed, too."""
+_Shape = tuple[int, int, int]
+"""Rows, inputs and outputs of a linear layer."""
+_SMALL: _Shape = (64, 256, 256)
+"""Tells whether the large one is worth waiting for."""
+_LARGE: Mapping[str, _Shape] = {"cpu": (512, 1024, 1024), "cuda": (4096, 4096, 4096)}
+"""Training, by device: so large on a GPU that the start of a kernel does not count."""
+_FEW: Mapping[str, _Shape] = {"cpu": (16, 1024, 1024), "cuda": (16, 8192, 16384)}
+"""Generation, where a step has one row per text and reads all the weights."""
+_QUICK = 2.0
+"""GFLOP/s of the small layer from which the large one is computed, too: it then takes a second."""
 _LONG_SECONDS = 0.1
 """Spent on one precision, there are no more than two tries of it: the first warms up."""
-_REPEATS = 5
+_REPEATS = 20
+"""Tries at most. The best counts: what else the machine does makes the others slower, not faster."""
 _COPY_BYTES = 1 << 26
 
 
@@ -200,9 +204,7 @@ def _compute(torch: Any, device: str) -> DeviceSpeed:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    def rates(
-        shape: tuple[int, int, int], names: Sequence[str], backward: bool
-    ) -> dict[str, float]:
+    def rates(shape: _Shape, names: Sequence[str], backward: bool) -> dict[str, float]:
         """GFLOP/s by precision, the best of a few tries that take turns; 0 where it cannot."""
         rows, inputs, outputs = shape
         flops = 2 * rows * inputs * outputs * (2 if backward else 1)
@@ -233,14 +235,14 @@ def _compute(torch: Any, device: str) -> DeviceSpeed:
 
     small = rates(_SMALL, PRECISIONS, True)
     # Where the small layer is slow the large one would take a minute, and tell the same.
-    quick = [name for name in PRECISIONS if small[name] > _QUICK]
+    quick = [name for name in PRECISIONS if device != "cpu" or small[name] > _QUICK]
     source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.ones_like(source)
     copying = min(timed(lambda: target.copy_(source)) for _ in range(_REPEATS))
-    product = {**small, **rates(_LARGE, quick, True)}
+    product = {**small, **rates(_LARGE[device], quick, True)}
     return DeviceSpeed(
         {name: round(rate, 2) for name, rate in product.items()},
-        {name: round(rate, 2) for name, rate in rates(_FEW, PRECISIONS, False).items()},
+        {name: round(rate, 2) for name, rate in rates(_FEW[device], PRECISIONS, False).items()},
         round(2 * _COPY_BYTES / copying / 1e9, 2),
     )
 
