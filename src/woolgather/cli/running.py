@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from woolgather.cli import output
+from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.show_progress import Shown, duration
 from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
 
@@ -42,8 +43,6 @@ Redo = Annotated[list[str] | None, typer.Option("--redo", help="Do this step aga
 EngineName = Annotated[
     str, typer.Option("--engine", help="How the model is asked: transformers, openai, fake.")
 ]
-Urls = Annotated[list[str] | None, typer.Option("--url", help="Server address, for openai.")]
-KeyEnv = Annotated[str, typer.Option(help="Environment variable with the server's key.")]
 Dtype = Annotated[str, typer.Option(help="Generation precision: auto, bfloat16, float32, ...")]
 Replicate = Annotated[int, typer.Option(help="Another number draws everything anew.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -59,6 +58,7 @@ def run(
     redo: Redo = None,
     engine: EngineName = "transformers",
     url: Urls = None,
+    serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     processes: Annotated[int, typer.Option(help="Training processes (GPUs).")] = 1,
@@ -72,8 +72,8 @@ def run(
 
     Example: woolgather run isheep base=Qwen/Qwen3-0.6B-Base seeds=mine.jsonl iterations=3
     """
-    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, api_key_env,
-                 dtype, processes, replicate)  # fmt: skip
+    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, serve,
+                 api_key_env, dtype, processes, replicate)  # fmt: skip
     console = output.console(markup=True)
     with _room(ask.dir), _stopping(max_hours):
         _check_disk(ask)
@@ -118,8 +118,8 @@ def plan(
 
     Example: woolgather plan isheep base=embedded --preset demo iterations=3
     """
-    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, None, "", "auto",
-                 1, replicate)  # fmt: skip
+    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, None, None, "",
+                 "auto", 1, replicate)  # fmt: skip
     lines, total = ask.plan()
     if as_json:
         print(json.dumps({"dir": str(ask.dir), "steps": lines, "total": total}, indent=1))
@@ -171,6 +171,7 @@ class _Asked:
         redo: list[str] | None,
         engine: str,
         urls: list[str] | None,
+        serve: list[str] | None,
         api_key_env: str,
         dtype: str,
         processes: int,
@@ -200,7 +201,11 @@ class _Asked:
         self.given = dict(_pair(text) for text in given or ())
         self.redo = tuple(redo or ())
         self.options = EngineOptions(
-            name=engine, urls=tuple(urls or ()), api_key_env=api_key_env, dtype=dtype
+            name=engine,
+            urls=tuple(urls or ()),
+            serve=tuple(serve or ()),
+            api_key_env=api_key_env,
+            dtype=dtype,
         )
         self.processes = processes
         self.replicate = replicate
@@ -229,12 +234,15 @@ class _Asked:
             plan=plan,
         )
 
-    def plan(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """A mapping per step, and the sums over the new ones."""
+    def plan(self, *, ready: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """A mapping per step, and the sums over the new ones. `ready`: raises ConfigError unless
+        there is a server for each model that servers are to be asked for."""
         from woolgather.rates import Rates
 
         with self.open(plan=True) as walked:
             self.module.recipe(walked, self.config)
+        if ready:
+            walked.check_servers()
         rates = Rates.of_run(self.dir, str(getattr(self.config, "base", "")))
         lines = []
         for p in walked.planned:
@@ -256,8 +264,8 @@ class _Asked:
 
 
 def _check_disk(ask: _Asked) -> None:
-    """Before the work: is there room for what the plan expects?"""
-    _, total = ask.plan()
+    """Before the work: is there room for what the plan expects, and a server for each model?"""
+    _, total = ask.plan(ready=True)
     place = ask.dir
     while not place.exists():
         place = place.parent
