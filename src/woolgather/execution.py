@@ -41,7 +41,7 @@ class Tools:
     options: Mapping[str, JSON]
     """Of engines, for the record."""
     models: RunModels
-    """Names of models, for the record."""
+    """Names of models, and which of their remembered answers are sound."""
 
 
 def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
@@ -63,6 +63,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
                 tools.journal,
                 lambda: tools.open_engine(model),
                 lambda calls: tools.progress.calls(name, calls),
+                tools.models.salt(model),
             )
             asked.append(engine)
             return engine

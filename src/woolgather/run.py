@@ -100,6 +100,7 @@ class Run:
     def __enter__(self) -> Run:
         try:
             self._folder.look(self.recipe)
+            self._models.past = self._folder.past
             self._options = dataclasses.replace(self._options, date=self._folder.date)
             if self.plan:
                 self._folder.borrow_inputs()
@@ -214,7 +215,7 @@ class Run:
     def _recalled(self, call: Call) -> tuple[StepRecord | None, str]:
         if call.name in self._redo:
             return None, "asked for with --redo"
-        return recalled(self.dir, call, self._index, plan=self.plan)
+        return recalled(self.dir, call, self._index, self._models, plan=self.plan)
 
     def _tools(self) -> Tools:
         """Addresses may hold secrets: what a record says of servers is what they answered."""

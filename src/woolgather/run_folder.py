@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from woolgather import provenance, step_record
+from woolgather.doubts import Past, past_of
 from woolgather.engines.journal import Journal
 from woolgather.errors import RunDirError
 from woolgather.fingerprint import explain_change
@@ -31,6 +32,8 @@ class RunFolder:
         """Where things from outside are put."""
         self.date = ""
         """The day that the run has for today, pinned when it was made."""
+        self.past = Past()
+        """What its earlier launches left open."""
         self._recipe = ""
         self._exists = False
         self._journal: Journal | None = None
@@ -61,6 +64,7 @@ class RunFolder:
                     "Give another directory with --dir."
                 )
             self.date = str(found.get("date"))
+            self.past = past_of(self.path)
 
     def borrow_inputs(self) -> None:
         """For a plan of a run that is not there yet: things from outside are put elsewhere."""
@@ -87,6 +91,7 @@ class RunFolder:
             config_changes=explain_change(origin, config) if origin is not None else [],
             provenance=provenance.capture(),
             started=_now(),
+            journal="doubted" if self.past.doubted else "sure",
         )
         self._save("running", "")
 

@@ -1,8 +1,8 @@
 """The models of a run: which it trains itself, which exist beforehand, and where each is asked.
 
 The one idea: a server holds models that existed when it was started. It can be asked for those that a
-run is given, each under its own name, and never for one that the run makes. For
-other engines this only takes notes.
+run is given, each under its own name, and never for one that the run makes. What an older version
+asked it all the same is not trusted (see doubts.py). For other engines this only takes notes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from woolgather.arguments import Call, engines_in
 from woolgather.artifacts import Model
+from woolgather.doubts import SALT, Past, engine_of
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.serving import Asked, assign, read
 from woolgather.errors import ConfigError
+from woolgather.step_record import StepRecord
 
 
 class RunModels:
@@ -22,6 +24,8 @@ class RunModels:
     Raises ConfigError for servers that are named wrongly, or with an engine that asks none."""
 
     def __init__(self, options: EngineOptions) -> None:
+        self.past = Past()
+        """What earlier launches in the run's directory left open; set when the run is opened."""
         self._options = options
         self._serving = read(options.name, options.urls, options.serve)
         self._made: dict[str, str] = {}
@@ -95,6 +99,34 @@ class RunModels:
                 )
         endpoints = self._serving.named(asked) or self._serving.urls
         return replace(options, urls=tuple(endpoint.text for endpoint in endpoints), serve=())
+
+    # -- what was asked before ------------------------------------------------------------------
+
+    def doubt(self, call: Call, record: StepRecord) -> str:
+        """Returns why the record of a step is not trusted; empty where it is."""
+        engine = engine_of(record)
+        by_server = engine.get("name") == "openai"
+        took = record.launch in self.past.unsure and record.calls.get("remembered", 0) > 0
+        for handle in engines_in(call.bound):
+            name = self.name_of(handle.model)
+            if by_server and handle.model.fingerprint in self._made:
+                return f"new because a server answered for {name}, which it could not have held"
+            if by_server and "served" not in engine and self._doubtful(handle.model):
+                return (
+                    f"new because it is not on record which model on a server answered for {name}"
+                )
+            if self.past.doubted and took and self._doubtful(handle.model):
+                return f"new because remembered answers of {name} may be those of another model"
+        return ""
+
+    def salt(self, model: Model) -> str:
+        """Returns what keeps older answers of `model` out of use; empty where they are sound."""
+        return SALT if self.past.doubted and self._doubtful(model) else ""
+
+    def _doubtful(self, model: Model) -> bool:
+        """Whether a server that held the base may have been asked for `model`."""
+        roles = (role.rpartition("/")[2] for role in self._known(model).roles)
+        return model.fingerprint in self._made or "base" not in roles
 
     def _known(self, model: Model) -> Asked:
         return self._outside.get(model.fingerprint) or Asked(path=model.path)

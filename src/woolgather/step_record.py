@@ -131,6 +131,9 @@ class RunRecord:
     """Directory of the resulting model, relative to the run."""
     message: str = ""
     """Why it stopped or failed, or how it ended."""
+    journal: str = ""
+    """Whose answers the journal holds: "sure" of the models that were asked; "doubted" where an
+    earlier launch asked one server for all of them; empty in a launch of a version that did so."""
 
     def to_json(self) -> dict[str, JSON]:
         return asdict(self)

@@ -70,7 +70,8 @@ class Calls:
 
 class JournaledEngine:
     """The engine an op sees during one step. `open_inner` is called at the first unknown request,
-    so a step whose every answer is remembered loads no model."""
+    so a step whose every answer is remembered loads no model. A `salt` leaves older answers of the
+    model out of use."""
 
     def __init__(
         self,
@@ -78,11 +79,13 @@ class JournaledEngine:
         journal: Journal,
         open_inner: Callable[[], Engine],
         on_call: Callable[[Calls], None] = lambda calls: None,
+        salt: str = "",
     ) -> None:
         self._model = model
         self._journal = journal
         self._open = open_inner
         self._on_call = on_call
+        self._salt = salt
         self._asked: list[Engine] = []
         self._seen: dict[bytes, int] = {}
         self.calls = Calls()
@@ -207,7 +210,7 @@ class JournaledEngine:
         text = json.dumps(
             [self._model.fingerprint, self._model.prompt_format, *parts], ensure_ascii=False
         )
-        base = hashlib.sha256(text.encode()).digest()[:16]
+        base = hashlib.sha256((self._salt + text).encode()).digest()[:16]
         occurrence = self._seen.get(base, 0)
         self._seen[base] = occurrence + 1
         return base + occurrence.to_bytes(4, "big")
