@@ -16,6 +16,9 @@ from woolgather.provenance import capture
         ("api_key=sk-123", "api_key=***"),
         ("--password=hunter2", "--password=***"),
         ("key=7", "key=7"),
+        ("--url=http://me:pw@host/v1#name", "--url=http://***@host/v1#name"),
+        ("base=http://host/v1?token=abc#n", "base=http://host/v1?token=***"),
+        ("base=http://host:8000/v1#n@1", "base=http://host:8000/v1#n@1"),
     ],
 )
 def test_secrets_are_masked_and_settings_are_not(

@@ -150,6 +150,18 @@ def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
             yield from artifacts_in(inner)
 
 
+def engines_in(value: Any) -> Iterator[EngineHandle]:
+    """Yields the handles among a step's arguments, also those within lists and mappings."""
+    if isinstance(value, EngineHandle):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from engines_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from engines_in(inner)
+
+
 def expected_of(op: Callable[..., Any], bound: Mapping[str, Any]) -> Expected:
     function = getattr(op, "__expects__", None)
     if function is not None:

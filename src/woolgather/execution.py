@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from woolgather.progress import Progress
 from woolgather.recall import Index
 from woolgather.records import JSON
 from woolgather.results import publish
+from woolgather.run_models import RunModels
 from woolgather.step_record import StepRecord
 from woolgather.storage import read_rows, write_rows
 
@@ -37,8 +38,10 @@ class Tools:
     open_engine: Callable[[Model], Engine]
     progress: Progress
     launch: int
-    options: JSON
+    options: Mapping[str, JSON]
     """Of engines, for the record."""
+    models: RunModels
+    """Names of models, and which of their remembered answers are sound."""
 
 
 def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
@@ -60,6 +63,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
                 tools.journal,
                 lambda: tools.open_engine(model),
                 lambda calls: tools.progress.calls(name, calls),
+                tools.models.salt(model),
             )
             asked.append(engine)
             return engine
@@ -98,7 +102,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         launch=tools.launch,
         source=source_hash(call.op),
-        execution={"engine": tools.options} if asked else {},
+        execution={"engine": _engine(asked, tools)} if asked else {},
         views=[dataclasses.asdict(view) for view in artifact.views],
         warnings=[v.data["text"] for v in artifact.views if v.kind == "alarm"],
     )
@@ -106,6 +110,18 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     for old in folder.glob("attempt-*"):
         shutil.rmtree(old, ignore_errors=True)
     return record
+
+
+def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:
+    """The engine's options and, of one that asks servers, who answered for which model."""
+    if tools.options.get("name") != "openai":
+        return dict(tools.options)
+    served: list[JSON] = []
+    for engine in asked:
+        for note in engine.served:
+            told = {"model": tools.models.name_of(engine.model), **note}
+            served += [] if told in served else [told]
+    return {**tools.options, "served": served}
 
 
 def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> StepRecord:

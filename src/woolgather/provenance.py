@@ -22,6 +22,8 @@ PACKAGES = (
 )  # fmt: skip
 _SECRET = re.compile(r"(?i)\b([\w.-]*(?:key|token(?!s)|secret|password)[\w.-]*)=(?!-?[\d.]+$)(\S+)")
 """`max_tokens=64` and what is only a number is none."""
+_USER = re.compile(r"(https?://)[^/@\s?#]*@")
+"""User and password in an address."""
 
 
 def capture() -> dict[str, JSON]:
@@ -29,7 +31,7 @@ def capture() -> dict[str, JSON]:
     return {
         "woolgather": __version__,
         "git": git_state(Path(__file__).parent),
-        "argv": [_SECRET.sub(r"\1=***", arg) for arg in sys.argv],
+        "argv": [_USER.sub(r"\1***@", _SECRET.sub(r"\1=***", arg)) for arg in sys.argv],
         "python": platform.python_version(),
         "packages": {name: v for name in PACKAGES if (v := package_version(name))},
         "hardware": hardware(),

@@ -1,7 +1,8 @@
 """Whether a step's result is there already; if it is not, why not, in a sentence.
 
 The one idea: a record counts only while what it was made from and what it says it made are still
-the same. A change is explained field by field, from the newest earlier result of the same name.
+the same, and those that answered are the models that were asked. A change is explained field by
+field, from the newest earlier result of the same name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from woolgather.errors import RunDirError
 from woolgather.fingerprint import explain_change, fingerprint
 from woolgather.former import modern
 from woolgather.records import JSON
+from woolgather.run_models import RunModels
 from woolgather.step_record import StepRecord
 
 Index = Mapping[str, tuple[str, str]]
@@ -37,7 +39,7 @@ def standing(run_dir: Path, call: Call) -> Call:
 
 
 def recalled(
-    run_dir: Path, call: Call, index: Index, *, plan: bool = False
+    run_dir: Path, call: Call, index: Index, models: RunModels, *, plan: bool = False
 ) -> tuple[StepRecord | None, str]:
     """The record that stands for this call, or why there is none."""
     if not (call.folder / step_record.RECORD).is_file():
@@ -59,7 +61,8 @@ def recalled(
         path = call.folder / file
         if not path.is_file() or path.stat().st_size != size:
             return None, f"{path} is missing or has another size"
-    return record, ""
+    doubt = models.doubt(call, record)
+    return (None, doubt) if doubt else (record, "")
 
 
 def _explained(run_dir: Path, call: Call, index: Index) -> str:

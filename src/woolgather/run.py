@@ -28,13 +28,8 @@ from woolgather.arguments import (
 )
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
-from woolgather.errors import (
-    ConfigError,
-    DiskError,
-    EngineError,
-    RunDirError,
-    disk_error,
-)
+from woolgather.engines.serving import read_endpoint
+from woolgather.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
 from woolgather.execution import Tools, execute, put_given
 from woolgather.expect import Expected
 from woolgather.fingerprint import canonical, source_hash
@@ -44,6 +39,7 @@ from woolgather.recall import recalled, standing
 from woolgather.records import JSON
 from woolgather.results import load
 from woolgather.run_folder import RunFolder
+from woolgather.run_models import RunModels
 from woolgather.step_record import StepRecord, StepState
 from woolgather.text_files import Texts
 from woolgather.training.job import Trainer, TrainingOptions
@@ -99,6 +95,7 @@ class Run:
         self._given, self._redo = dict(given or {}), set(redo)
         self._index: dict[str, tuple[str, str]] = {}
         self._names: set[str] = set()
+        self._models = RunModels(self._options)
         self._engines: dict[tuple[str, str], Engine] = {}
         self._doing = ""
         self._told_precision = False
@@ -106,6 +103,7 @@ class Run:
     def __enter__(self) -> Run:
         try:
             self._folder.look(self.recipe)
+            self._models.past = self._folder.past
             self._options = dataclasses.replace(self._options, date=self._folder.date)
             if self.plan:
                 self._folder.borrow_inputs()
@@ -146,6 +144,7 @@ class Run:
         from woolgather import inputs
 
         found = inputs.open_model(source)
+        self._models.bring(name, source, found)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -181,6 +180,10 @@ class Run:
             self._folder.pin(found)
         return found
 
+    def check_servers(self) -> None:
+        """After a plan: raises ConfigError unless there is a server for each model that is asked."""
+        self._models.check()
+
     def close_engines(self, keep: Model | None = None) -> None:
         """Free what the open engines hold, but for the one of `keep`."""
         for key, engine in list(self._engines.items()):
@@ -212,7 +215,9 @@ class Run:
         self._note_texts(call)
         if name in self._given:
             return self._take_given(call)
+        self._models.make(call)
         record, why = self._recalled(call)
+        self._models.ask(call, anew=record is None)
         expected = expected_of(op, call.bound)
         if record is not None:
             if record.source != source_hash(op):
@@ -229,12 +234,7 @@ class Run:
         if "trainer" in call.bound:
             self.close_engines()
             self._tell_precision(call)
-        options = {k: v for k, v in dataclasses.asdict(self._options).items() if v}
-        folder = self._folder
-        tools = Tools(
-            folder.journal, self._opened, self.progress, folder.launch, canonical(options)
-        )
-        record = execute(call, self._index, tools)
+        record = execute(call, self._index, self._tools())
         made = self._enter(call, record, "ran", why, expected)
         self.progress.step_finished(name, record)
         return made
@@ -242,7 +242,14 @@ class Run:
     def _recalled(self, call: Call) -> tuple[StepRecord | None, str]:
         if call.name in self._redo:
             return None, "asked for with --redo"
-        return recalled(self.dir, call, self._index, plan=self.plan)
+        return recalled(self.dir, call, self._index, self._models, plan=self.plan)
+
+    def _tools(self) -> Tools:
+        """Addresses may hold secrets: what a record says of servers is what they answered."""
+        folder, found = self._folder, dataclasses.asdict(self._options)
+        options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
+        told, models = canonical(options), self._models
+        return Tools(folder.journal, self._opened, self.progress, folder.launch, told, models)
 
     def _note_texts(self, call: Call) -> None:
         """Texts become known to the run with the first step that reads them (see inputs.py)."""
@@ -264,6 +271,7 @@ class Run:
         made: Dataset | Model
         if call.kind == "model":
             made = inputs.open_model(source)
+            self._models.bring(name, source, made)
         else:
             made = inputs.open_dataset(
                 source,
@@ -304,8 +312,11 @@ class Run:
         key = (model.path, model.prompt_format)
         if key not in self._engines:
             self.close_engines()
-            self.progress.note(f"loading {model.path}")
-            self._engines[key] = self._open_engine(model, self._options, self.dir / "engine.log")
+            options = self._models.at_servers(model, self._options)
+            at = ", ".join(str(read_endpoint(url)) for url in options.urls)
+            name = self._models.name_of(model)
+            self.progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
+            self._engines[key] = self._open_engine(model, options, self.dir / "engine.log")
         return self._engines[key]
 
     def _enter(

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from woolgather import provenance, step_record
+from woolgather.doubts import Past, past_of
 from woolgather.engines.journal import Journal
 from woolgather.errors import RunDirError
 from woolgather.fingerprint import explain_change
@@ -34,6 +35,8 @@ class RunFolder:
         """The day that the run has for today, pinned when it was made."""
         self.precision: Precision | None = None
         """What `precision: auto` became when the run first asked; None until then."""
+        self.past = Past()
+        """What its earlier launches left open."""
         self._recipe = ""
         self._exists = False
         self._journal: Journal | None = None
@@ -66,6 +69,7 @@ class RunFolder:
             self.date = str(found.get("date"))
             # A run of the version before had no such entry, and trained in bfloat16 everywhere.
             self.precision = found.get("precision", "bfloat16")
+            self.past = past_of(self.path)
 
     def pin(self, precision: Precision) -> None:
         """Keep what `precision: auto` becomes in this run from now on."""
@@ -100,6 +104,7 @@ class RunFolder:
             config_changes=explain_change(origin, config) if origin is not None else [],
             provenance=provenance.capture(),
             started=_now(),
+            journal="doubted" if self.past.doubted else "sure",
         )
         self._save("running", "")
 

@@ -82,7 +82,9 @@ class StepRecord:
     source: str = ""
     """Hash of the op's source text."""
     execution: Mapping[str, JSON] = field(default_factory=dict)
-    """The engine and trainer really used, which are no part of the identity."""
+    """The engine and trainer really used, which are no part of the identity. An engine that asks
+    servers has `served`, a list: `model` (its role, step or path), and of each server that answered
+    for it `url`, `name` there and `card`, what the server says of it."""
     views: Sequence[Mapping[str, JSON]] = ()
     """Views as dictionaries: `kind`, `title`, `data`, `note`."""
     warnings: Sequence[str] = ()
@@ -129,6 +131,9 @@ class RunRecord:
     """Directory of the resulting model, relative to the run."""
     message: str = ""
     """Why it stopped or failed, or how it ended."""
+    journal: str = ""
+    """Whose answers the journal holds: "sure" of the models that were asked; "doubted" where an
+    earlier launch asked one server for all of them; empty in a launch of a version that did so."""
 
     def to_json(self) -> dict[str, JSON]:
         return asdict(self)

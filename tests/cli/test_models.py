@@ -167,8 +167,9 @@ def test_auto_takes_the_format_that_references_speak_for(
 
 
 def test_a_server_is_asked_by_the_models_name() -> None:
-    options = models._options("org/name", "openai", ["http://localhost:1"], "KEY", "auto")
-    assert options.served_name == "org/name"
+    url = ["http://localhost:1"]
+    [options] = models._options(["org/name"], "openai", url, None, "KEY", "auto")
+    assert options.urls == ("http://localhost:1/v1#org/name",)
     model, _ = models._model("org/name", options, "auto", [])
     assert (model.path, model.prompt_format) == ("org/name", "chat")
 

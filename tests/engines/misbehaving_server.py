@@ -36,6 +36,12 @@ class Behaviour:
         default_factory=lambda: ["/completions", "/chat/completions", "/embeddings", "/models"]
     )
     models: list[str] = field(default_factory=lambda: ["tiny"])
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By model, what its entry in the list has besides its name."""
+    listing: str = "ok"
+    """ok | html | a status: what a request for the list is answered with."""
+    unlisted: list[str] = field(default_factory=list)
+    """Models that are served and not in the list."""
     key: str = ""
     """The only one that is let in; empty: nobody is asked."""
     refuse: list[str] = field(default_factory=list)
@@ -45,6 +51,8 @@ class Behaviour:
     finish: str | None = "stop"
     text: str | None = None
     """What is said; by default an answer that names the prompt."""
+    says: dict[str, str] = field(default_factory=dict)
+    """By model, what is said instead."""
     context: int = 0
     """Characters a prompt may have; 0: any number."""
     logprobs: str = "plain"
@@ -54,6 +62,8 @@ class Behaviour:
 @dataclass
 class Stats:
     requests: list[dict[str, Any]] = field(default_factory=list)
+    """Those for answers; `listed` counts those for the list of models."""
+    listed: int = 0
     answered: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -89,10 +99,21 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/stats":
             with lock:
                 self.reply(200, {**vars(stats), "answered": dict(stats.answered)})
-        elif "/models" not in behaviour.paths:
+        else:
+            with lock:
+                stats.listed += 1
+            self.list_models()
+
+    def list_models(self) -> None:
+        b = behaviour
+        if "/models" not in b.paths:
             self.reply(404, {"error": {"message": "no such page"}})
+        elif b.listing.isdigit():
+            self.reply(int(b.listing), {"error": {"message": "no list"}})
+        elif b.listing == "html":
+            self.send(200, b"<html>models</html>", "text/html")
         elif self.let_in():
-            self.reply(200, {"data": [{"id": name} for name in behaviour.models]})
+            self.reply(200, {"data": [{"id": m, **b.cards.get(m, {})} for m in b.models]})
 
     def do_POST(self) -> None:
         global behaviour, stats
@@ -162,7 +183,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if b.error:
             return self.reply(b.error["status"], {"error": b.error})
-        if body["model"] not in b.models:
+        if body["model"] not in (*b.models, *b.unlisted):
             return self.reply(404, {"error": {"message": f"The model {body['model']} is not here"}})
         for name in b.refuse:
             if name in body:
@@ -179,7 +200,8 @@ class Handler(BaseHTTPRequestHandler):
                 {"index": i, "embedding": [float(len(t)), 1.0]} for i, t in enumerate(body["input"])
             ]
             return self.reply(200, {"data": vectors[::-1]})
-        text = b.text if b.text is not None else f"answer to {prompt}"
+        text = b.says.get(body["model"], b.text)
+        text = text if text is not None else f"answer to {prompt}"
         choice: dict[str, Any] = {"index": 0, "finish_reason": b.finish}
         shown = tokens_of(prompt)
         if path == "/completions":

@@ -5,10 +5,10 @@ import sys
 import pytest
 
 from woolgather.engines.base import Completion, Engine, Message, Request, Sampling
-from woolgather.errors import CapabilityError, ConfigError, EngineError
+from woolgather.errors import CapabilityError, EngineError
 from woolgather.fingerprint import canonical
 
-from .serving import MODEL, PROGRAM, expected, requests, texts
+from .serving import MODEL, PROGRAM, requests, texts
 
 
 def test_what_is_sent(server, engine_at):
@@ -130,19 +130,6 @@ def test_a_server_with_one_way_of_asking_only(server, engine_at):
     server.tell(error={"status": 400, "message": "you must provide a chat template"})
     with pytest.raises(CapabilityError, match="base_format=raw"):
         list(engine_at(server.url).complete([talk]))
-
-
-def test_the_models_name(server, engine_at):
-    server.tell(models=["one", "two"])
-    with pytest.raises(ConfigError, match=r"2 models \(one, two\).*served_name"):
-        list(engine_at(server.url).complete(requests(1)))
-    assert texts(engine_at(server.url, served_name="two").complete(requests(1))) == expected(1)
-    assert server.bodies[-1]["model"] == "two"
-    with pytest.raises(ConfigError, match=r"model three is not here.*served_name"):
-        list(engine_at(server.url, served_name="three").complete(requests(1)))
-    server.tell(paths=["/completions"])
-    with pytest.raises(ConfigError, match=r"/v1/models: status 404.*served_name"):
-        list(engine_at(server.url).complete(requests(1)))
 
 
 def sum_of(*tokens: str) -> float:

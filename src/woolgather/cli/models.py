@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.output import (
     Column,
     Json,
@@ -38,8 +39,6 @@ MODEL_HELP = "A model's folder, a hub name, a run's directory (its result), or `
 EngineName = Annotated[
     str, typer.Option("--engine", help="How models are asked: transformers, openai, fake.")
 ]
-Urls = Annotated[list[str] | None, typer.Option("--url", help="Server address, for openai.")]
-KeyEnv = Annotated[str, typer.Option(help="Environment variable with the server's key.")]
 Dtype = Annotated[str, typer.Option(help="Precision: auto, bfloat16, float16, float32.")]
 Form = Annotated[
     str,
@@ -63,6 +62,7 @@ def eval_(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
     engine: EngineName = "transformers",
     url: Urls = None,
+    serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
@@ -77,10 +77,11 @@ def eval_(
     from woolgather import formats
     from woolgather.ops.evaluate import evaluate
 
+    each = _options(models, engine, url, serve, api_key_env, dtype)
     rows = list(formats.read_examples(tasks or formats.builtin_heldout(), needs_response=False))
     asked = [
-        _model(name, _options(name, engine, url, api_key_env, dtype), prompt_format, rows)
-        for name in models
+        _model(name, options, prompt_format, rows)
+        for name, options in zip(models, each, strict=True)
     ]
     measured: list[Metrics] = []
     for name, (model, options) in zip(models, asked, strict=True):
@@ -112,6 +113,7 @@ def chat(
     seed: Annotated[int, typer.Option(help="Another number draws other answers.")] = 0,
     engine: EngineName = "transformers",
     url: Urls = None,
+    serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
@@ -126,11 +128,11 @@ def chat(
 
     out = console()
     names = [model] + ([against] if against is not None else [])
+    each = _options(names, engine, url, serve, api_key_env, dtype)
     rows = list(formats.read_examples(formats.builtin_seeds()))
     with ExitStack() as stack:
         engines = []
-        for name in names:
-            options = _options(name, engine, url, api_key_env, dtype)
+        for name, options in zip(names, each, strict=True):
             resolved, options = _model(name, options, prompt_format, rows)
             engines.append(open_engine(resolved, options))
             stack.callback(engines[-1].close)
@@ -162,20 +164,33 @@ def chat(
 
 
 def _options(
-    name: str, engine: str, urls: list[str] | None, api_key_env: str, dtype: str
-) -> EngineOptions:
+    names: Sequence[str],
+    engine: str,
+    urls: list[str] | None,
+    serve: list[str] | None,
+    api_key_env: str,
+    dtype: str,
+) -> list[EngineOptions]:
+    """How each model is asked; on servers each by its own name. Raises ConfigError."""
     from woolgather.engines.base import EngineOptions
+    from woolgather.engines.serving import Asked, assign, read
 
     if engine not in ("transformers", "openai", "fake"):
         raise ConfigError(f"--engine {engine}: choose transformers, openai or fake.")
-    served = name if engine == "openai" and not Path(name).is_dir() else ""
-    return EngineOptions(
-        name=engine,
-        urls=tuple(urls or ()),
-        api_key_env=api_key_env,
-        dtype=dtype,
-        served_name=served,
-    )
+    options = EngineOptions(name=engine, api_key_env=api_key_env, dtype=dtype)
+    serving = read(engine, urls or (), serve or ())
+    if engine != "openai":
+        return [options] * len(names)
+    places = [str(p.resolve()) if (p := Path(name).expanduser()).is_dir() else "" for name in names]
+    asked: dict[str, Asked] = {}
+    for name, path in zip(names, places, strict=True):
+        known = asked.get(path or name, Asked(path=path))
+        asked[path or name] = replace(known, sources=(*known.sources, name))
+    found = dict(zip(asked, assign(serving, list(asked.values())), strict=True))
+    return [
+        replace(options, urls=tuple(endpoint.text for endpoint in found[path or name]))
+        for name, path in zip(names, places, strict=True)
+    ]
 
 
 def _model(
@@ -191,9 +206,9 @@ def _model(
     form: Literal["chat", "raw"] = "raw" if prompt_format == "raw" else "chat"
     if options.name == "fake":
         return open_model(f"fake:{name}", form), options
-    if options.served_name:
-        return Model(name, f"served:{name}", form), options
     folder = Path(name).expanduser()
+    if options.name == "openai" and not folder.is_dir():
+        return Model(name, f"served:{name}", form), options
     if (folder / step_record.RUN).is_file():
         path, recorded = _result_of(folder)
         if recorded and prompt_format == "auto":

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,13 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from woolgather.cli import output
+from woolgather.cli.asking import KeyEnv, Serve, Urls
+from woolgather.cli.launching import Launch
 from woolgather.cli.show_progress import Shown, duration
-from woolgather.errors import ConfigError, DiskError, EngineError, Stopped, disk_error
-
-if TYPE_CHECKING:
-    from woolgather.machine_speed import Precision
-    from woolgather.rates import Rates
-    from woolgather.training.job import Trainer
+from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
@@ -47,8 +42,6 @@ Redo = Annotated[list[str] | None, typer.Option("--redo", help="Do this step aga
 EngineName = Annotated[
     str, typer.Option("--engine", help="How the model is asked: transformers, openai, fake.")
 ]
-Urls = Annotated[list[str] | None, typer.Option("--url", help="Server address, for openai.")]
-KeyEnv = Annotated[str, typer.Option(help="Environment variable with the server's key.")]
 Dtype = Annotated[str, typer.Option(help="Generation precision: auto, bfloat16, float32, ...")]
 Replicate = Annotated[int, typer.Option(help="Another number draws everything anew.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -64,6 +57,7 @@ def run(
     redo: Redo = None,
     engine: EngineName = "transformers",
     url: Urls = None,
+    serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     processes: Annotated[int, typer.Option(help="Training processes (GPUs).")] = 1,
@@ -77,12 +71,12 @@ def run(
 
     Example: woolgather run isheep base=Qwen/Qwen3-0.6B-Base seeds=mine.jsonl iterations=3
     """
-    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, url, api_key_env,
-                 dtype, processes, replicate)  # fmt: skip
+    ask = Launch(recipe, settings, preset, config, run_dir, given, redo, engine, url, serve,
+                 api_key_env, dtype, processes, replicate)  # fmt: skip
     console = output.console(markup=True)
     with _room(ask.dir), _stopping(max_hours):
         ask.measure_machine()
-        _, total = ask.plan()
+        _, total = ask.plan(ready=True)
         _check_disk(ask, total)
         ask.dir.mkdir(parents=True, exist_ok=True)
         shown = Shown(
@@ -131,8 +125,8 @@ def plan(
 
     Example: woolgather plan isheep base=embedded --preset demo iterations=3
     """
-    ask = _Asked(recipe, settings, preset, config, run_dir, given, redo, engine, None, "", "auto",
-                 1, replicate)  # fmt: skip
+    ask = Launch(recipe, settings, preset, config, run_dir, given, redo, engine, None, None, "",
+                 "auto", 1, replicate)  # fmt: skip
     lines, total = ask.plan()
     if as_json:
         print(json.dumps({"dir": str(ask.dir), "steps": lines, "total": total}, indent=1))
@@ -180,127 +174,7 @@ def _outlook(total: dict[str, Any]) -> str:
     return f"{about}; {trains}." if total["updates"] else f"{about}."
 
 
-class _Asked:
-    """What a command asked for, resolved: recipe, settings, directory, engine and trainer."""
-
-    def __init__(
-        self,
-        recipe: str,
-        settings: list[str] | None,
-        preset: str,
-        files: list[Path] | None,
-        run_dir: Path | None,
-        given: list[str] | None,
-        redo: list[str] | None,
-        engine: str,
-        urls: list[str] | None,
-        api_key_env: str,
-        dtype: str,
-        processes: int,
-        replicate: int,
-    ) -> None:
-        from woolgather import config
-        from woolgather.engines.base import EngineOptions
-
-        if engine not in ("transformers", "openai", "fake"):
-            raise ConfigError(f"--engine {engine}: choose transformers, openai or fake.")
-        self.module: ModuleType = config.find_recipe(recipe)
-        self.module_name = Path(recipe).stem
-        settings = list(settings or [])
-        if preset == "demo" and not any(s.startswith("base=") for s in settings):
-            settings.append("base=embedded")
-        if engine == "fake":
-            settings = [s for s in settings if not s.startswith("base=")] + ["base=fake"]
-        self.config: Any = config.build(
-            self.module.Config,
-            self.module_name,
-            preset=preset,
-            files=files or (),
-            overrides=settings,
-        )
-        self.preset: Any = config.build(self.module.Config, self.module_name, preset=preset)
-        self.dir = run_dir or Path("runs") / _default_name(self.module_name, self.config, preset)
-        self.given = dict(_pair(text) for text in given or ())
-        self.redo = tuple(redo or ())
-        self.options = EngineOptions(
-            name=engine, urls=tuple(urls or ()), api_key_env=api_key_env, dtype=dtype
-        )
-        self.processes = processes
-        self.replicate = replicate
-
-    def open(self, *, progress: Any = None, plan: bool = False) -> Any:
-        from woolgather.engines import open_engine
-        from woolgather.fingerprint import source_hash
-        from woolgather.run import Run
-
-        report = progress.training if progress else None
-        return Run(
-            self.dir,
-            self.module_name,
-            open_engine=open_engine,
-            trainer=self._trainer(report),
-            engine_options=self.options,
-            config=self.config.model_dump(mode="json"),
-            preset=self.preset.model_dump(mode="json"),
-            recipe_source=source_hash(self.module.recipe),
-            replicate=self.replicate,
-            given=self.given,
-            redo=self.redo,
-            progress=progress,
-            plan=plan,
-        )
-
-    def measure_machine(self) -> None:
-        """Before a new run: what this machine computes fast decides its precision and the times of
-        its plan. Once per machine; where torch is missing it is said later, by what needs it."""
-        if self.options.name != "fake" and not (self.dir / "run.json").is_file():
-            with suppress(ConfigError, EngineError):
-                self._trainer().precision()
-
-    def rates(self, precision: Precision | None) -> Rates:
-        """The speeds of this run on this machine as they are known now."""
-        from woolgather.rates import Rates
-
-        base = str(getattr(self.config, "base", ""))
-        if base == "embedded":
-            from woolgather.embedded import DIRECTORY
-            from woolgather.paths import cache_dir
-
-            base = str(cache_dir() / DIRECTORY)
-        return Rates.of_run(self.dir, base, self.options.name, precision)
-
-    def _trainer(self, report: Any = None) -> Trainer:
-        from woolgather.training import open_trainer
-
-        return open_trainer(self.options.name == "fake", self.processes, report)
-
-    def plan(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """A mapping per step, and the sums over the new ones."""
-        with self.open(plan=True) as walked:
-            self.module.recipe(walked, self.config)
-            precision = walked.training_precision()
-        rates = self.rates(precision)
-        lines = []
-        for p in walked.planned:
-            size = p.expected
-            seconds = rates.seconds(size) if p.state == "new" else p.seconds or 0.0
-            sizes = {k: v for k, v in asdict(size).items() if k != "value"}
-            line = {"step": p.step, "state": p.state, "why": p.why, "seconds": round(seconds, 1)}
-            lines.append({**line, **sizes})
-        new = [line for line in lines if line["state"] == "new"]
-        keys = ("calls", "prompt_tokens", "new_tokens", "updates", "train_tokens", "disk_bytes")
-        total: dict[str, Any] = {k: sum(line[k] for line in new) for k in keys}
-        total |= {
-            "new": len(new),
-            "remembered": len(lines) - len(new),
-            "seconds": round(sum(line["seconds"] for line in new), 1),
-            "rate_source": rates.source,
-            "precision": precision,
-        }
-        return lines, total
-
-
-def _check_disk(ask: _Asked, total: dict[str, Any]) -> None:
+def _check_disk(ask: Launch, total: dict[str, Any]) -> None:
     """Before the work: is there room for what the plan expects?"""
     place = ask.dir
     while not place.exists():
@@ -354,20 +228,6 @@ def _stopping(max_hours: float | None) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def _default_name(recipe: str, config: Any, preset: str) -> str:
-    base = str(getattr(config, "base", ""))
-    name = {"embedded": "smollm2-135m"}.get(base, base.rstrip("/").rsplit("/", 1)[-1])
-    name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
-    return f"{recipe}-{name}" + ("" if preset == "default" else f"-{preset}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    step, sign, path = text.partition("=")
-    if not sign or not path:
-        raise ConfigError(f"--given {text}: write STEP=PATH, e.g. iter0/respond=answers.jsonl.")
-    return step, path
 
 
 def _print_end(console: Console, folder: Path) -> None:

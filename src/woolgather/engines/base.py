@@ -111,11 +111,12 @@ class EngineOptions:
     batch_tokens: int = 0
     """Token budget of a batch (prompt and new tokens); 0 chooses from the memory there is."""
     urls: tuple[str, ...] = ()
-    """openai: base addresses of servers that all serve the model."""
+    """openai: servers that all hold the model, each `URL` or `URL#NAME` (see serving.py)."""
+    serve: tuple[str, ...] = ()
+    """openai: servers of several models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls`
+    of the model it asks."""
     api_key_env: str = "OPENAI_API_KEY"
     """openai: the environment variable that holds the key. The key itself is never stored."""
-    served_name: str = ""
-    """openai: the model's name on the server; empty asks the server."""
     concurrency: int = 64
     """openai: requests in flight, at most; adapts below it."""
     date: str = ""

@@ -70,7 +70,8 @@ class Calls:
 
 class JournaledEngine:
     """The engine an op sees during one step. `open_inner` is called at the first unknown request,
-    so a step whose every answer is remembered loads no model."""
+    so a step whose every answer is remembered loads no model. A `salt` leaves older answers of the
+    model out of use."""
 
     def __init__(
         self,
@@ -78,17 +79,26 @@ class JournaledEngine:
         journal: Journal,
         open_inner: Callable[[], Engine],
         on_call: Callable[[Calls], None] = lambda calls: None,
+        salt: str = "",
     ) -> None:
         self._model = model
         self._journal = journal
         self._open = open_inner
         self._on_call = on_call
+        self._salt = salt
+        self._asked: list[Engine] = []
         self._seen: dict[bytes, int] = {}
         self.calls = Calls()
 
     @property
     def model(self) -> Model:
         return self._model
+
+    @property
+    def served(self) -> list[JSON]:
+        """Who answered, of an engine that asks servers (see servers.py); what was remembered is not
+        counted."""
+        return [note for engine in self._asked for note in getattr(engine, "served", ())]
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         source = enumerate(requests)
@@ -121,7 +131,7 @@ class JournaledEngine:
                     asked.append((i, k))
                     yield r
 
-        for inner, completion in self._open().complete(unknown()):
+        for inner, completion in self._inner().complete(unknown()):
             outer, key_of = asked[inner]
             if completion.finish_reason != "error":
                 c = completion
@@ -139,7 +149,7 @@ class JournaledEngine:
         keys = [self._key("options", _prompt(p), list(options)) for p in prompts]
         return self._many(
             keys,
-            lambda at: self._open().option_logprobs([prompts[i] for i in at], options),
+            lambda at: self._inner().option_logprobs([prompts[i] for i in at], options),
             lambda answer: [float(v) for v in answer],
             lambda value: value,
         )
@@ -151,7 +161,7 @@ class JournaledEngine:
         keys = [self._key("sequence", _prompt(p), c, temperature) for p, c in pairs]
         return self._many(
             keys,
-            lambda at: self._open().sequence_logprobs(
+            lambda at: self._inner().sequence_logprobs(
                 [pairs[i][0] for i in at], [pairs[i][1] for i in at], temperature
             ),
             lambda answer: LogProb(float(answer[0]), int(answer[1])),
@@ -162,13 +172,19 @@ class JournaledEngine:
         keys = [self._key("embed", t) for t in texts]
         return self._many(
             keys,
-            lambda at: self._open().embed([texts[i] for i in at]),
+            lambda at: self._inner().embed([texts[i] for i in at]),
             lambda answer: array("f", base64.b64decode(answer)).tolist(),
             lambda value: base64.b64encode(array("f", value).tobytes()).decode(),
         )
 
     def close(self) -> None:
         """The run closes what it opened."""
+
+    def _inner(self) -> Engine:
+        engine = self._open()
+        if engine not in self._asked:
+            self._asked.append(engine)
+        return engine
 
     def _many(
         self,
@@ -194,7 +210,7 @@ class JournaledEngine:
         text = json.dumps(
             [self._model.fingerprint, self._model.prompt_format, *parts], ensure_ascii=False
         )
-        base = hashlib.sha256(text.encode()).digest()[:16]
+        base = hashlib.sha256((self._salt + text).encode()).digest()[:16]
         occurrence = self._seen.get(base, 0)
         self._seen[base] = occurrence + 1
         return base + occurrence.to_bytes(4, "big")

@@ -28,6 +28,7 @@ from woolgather.artifacts import Model
 from woolgather.engines.base import Completion, EngineOptions, LogProb, Prompt, Request, Sampling
 from woolgather.engines.servers import NO_LOGPROBS, Patience, Refused, Servers
 from woolgather.errors import CapabilityError, EngineError, WoolgatherError
+from woolgather.records import JSON
 
 T = TypeVar("T")
 _EMBED_BATCH = 64
@@ -76,7 +77,8 @@ class _Vectors(BaseModel):
 
 
 class OpenAIEngine:
-    """Asks the servers at `options.urls`. Raises ConfigError for a URL or key that cannot be one."""
+    """Asks the servers at `options.urls`, which all hold `model` whatever they call it. Raises
+    ConfigError for a URL or key that cannot be one."""
 
     def __init__(
         self, model: Model, options: EngineOptions, patience: Patience | None = None
@@ -97,6 +99,11 @@ class OpenAIEngine:
     @property
     def model(self) -> Model:
         return self._model
+
+    @property
+    def served(self) -> list[JSON]:
+        """The servers that have answered, as Servers tells."""
+        return self._servers.served
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         return self._stream(self._complete(request) for request in requests)

@@ -6,7 +6,11 @@ there grows by one for each full round of answers. A request goes to the least l
 open; one that asks for a rest (Retry-After) or cannot be reached is closed for a while. A failure
 that may pass is tried again with exponential waits and jitter, a bounded number of times.
 
-Everything here runs on one event loop. What is asked and how answers are read is openai.py's.
+Before its first request a server is asked once what it serves: what it says of the model is kept, and
+a name that it does not list is an error then, not an answer of another model.
+
+Everything here runs on one event loop. What is asked and how answers are read is openai.py's; which
+servers a model has is serving.py's.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from tenacity import (
     AsyncRetrying,
@@ -31,7 +34,10 @@ from tenacity import (
 )
 
 from woolgather.engines.base import EngineOptions
+from woolgather.engines.cards import Cards, choose_name, how_to_name, read_cards
+from woolgather.engines.serving import read_endpoint, shown
 from woolgather.errors import CapabilityError, ConfigError, EngineError
+from woolgather.records import JSON
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -90,7 +96,12 @@ class _Server:
     open_at: float = 0.0
     """Monotonic time before which nothing is sent."""
     refuses: set[str] = field(default_factory=set)
-    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    listed: bool = False
+    """Whether it has been asked what it serves."""
+    card: Mapping[str, JSON] = field(default_factory=dict)
+    """What it says of the model; empty where it gives no list."""
+    answered: bool = False
 
     def grow(self) -> None:
         self.failures = 0
@@ -112,10 +123,10 @@ class Servers:
     def __init__(self, options: EngineOptions, patience: Patience) -> None:
         self._options = options
         self._patience = patience
-        self._urls = [_base(url) for url in options.urls]
-        if not self._urls:
+        self._endpoints = [read_endpoint(text) for text in options.urls]
+        if not self._endpoints:
             raise ConfigError(
-                "engine openai: no URL. Give the server's address, e.g. http://localhost:8000/v1."
+                "engine openai: no URL. Give the server's address, e.g. --url http://localhost:8000/v1."
             )
         self._key = os.environ.get(options.api_key_env, "").strip()
         if not re.fullmatch(r"[!-~]*", self._key):
@@ -127,23 +138,33 @@ class Servers:
         self._changed = asyncio.Event()
 
     def __str__(self) -> str:
-        return ", ".join(_shown(url) for url in self._urls)
+        return ", ".join(shown(endpoint.url) for endpoint in self._endpoints)
+
+    @property
+    def served(self) -> list[JSON]:
+        """By server that has answered: its `url`, the model's `name` there, and the `card`, which is
+        what the server says of it."""
+        return [
+            {"url": shown(s.url), "name": s.name, "card": dict(s.card)}
+            for s in self._servers
+            if s.answered
+        ]
 
     async def connect(self) -> None:
         from openai import AsyncOpenAI, Timeout
 
         wait = self._patience.timeout
         most = max(1, self._options.concurrency)
-        for url in self._urls:
+        limit = min(_FIRST_LIMIT, float(most))
+        for endpoint in self._endpoints:
             client = AsyncOpenAI(
-                base_url=url,
+                base_url=endpoint.url,
                 # Servers without a key ignore what is sent, but the client insists on some text.
                 api_key=self._key or "none",
                 timeout=Timeout(wait, connect=min(10.0, wait)),
                 max_retries=0,
             )
-            name, limit = self._options.served_name, min(_FIRST_LIMIT, float(most))
-            self._servers.append(_Server(url, client, most, name, limit))
+            self._servers.append(_Server(endpoint.url, client, most, endpoint.name, limit))
 
     async def close(self) -> None:
         for server in self._servers:
@@ -178,16 +199,16 @@ class Servers:
 
         server = await self._acquire()
         cuts = server.cuts
-        place = _shown(server.url) + path
+        place = shown(server.url) + path
         try:
             # A time-out of the connection counts from byte to byte; this one is for the whole.
             async with asyncio.timeout(self._patience.timeout):
-                place = _shown(server.url) + ("" if server.name else "/models")
-                model = server.name or await self._ask_name(server)
-                place = _shown(server.url) + path
-                reply = await server.client.post(
-                    path, cast_to=object, body={"model": model, **_acceptable(body, server)}
-                )
+                if not server.listed:
+                    place = shown(server.url) + "/models"
+                    await self._list(server)
+                    place = shown(server.url) + path
+                asked = {"model": server.name, **_acceptable(body, server)}
+                reply = await server.client.post(path, cast_to=object, body=asked)
             result = read(reply)
         except (APITimeoutError, TimeoutError) as error:
             server.cut(cuts)
@@ -204,6 +225,7 @@ class Servers:
             raise self._again(f"{place}: an answer that cannot be read ({why})") from None
         else:
             server.grow()
+            server.answered = True
             return result
         finally:
             server.in_flight -= 1
@@ -234,9 +256,7 @@ class Servers:
             ) from None
         if status in (404, 405, 501):
             if place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
-                raise ConfigError(
-                    f"{what}. Set the engine's served_name to the model's name on the server."
-                ) from None
+                raise ConfigError(f"{what}. {how_to_name(shown(server.url))}") from None
             raise CapabilityError(f"{what}. {_instead(place)}") from None
         if code == "context_length_exceeded" or _TOO_LONG.search(said):
             raise Refused("too_long") from None
@@ -273,12 +293,23 @@ class Servers:
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
-    async def _ask_name(self, server: _Server) -> str:
-        async with server.naming:
-            if not server.name:
-                reply = await server.client.get("/models", cast_to=object)
-                server.name = _only_name(reply, _shown(server.url))
-        return server.name
+    async def _list(self, server: _Server) -> None:
+        """Asks a server, once, what it serves; a model that has a name is asked without a list, too."""
+        from openai import APIStatusError
+
+        async with server.listing:
+            if server.listed:
+                return
+            cards: Cards = {}
+            try:
+                cards = read_cards(await server.client.get("/models", cast_to=object))
+            except (APIStatusError, ValueError) as error:
+                passing = isinstance(error, APIStatusError) and error.status_code in (429, 503)
+                if passing or not server.name:
+                    raise
+            server.name = choose_name(cards, server.name, shown(server.url))
+            server.card = cards.get(server.name, {})
+            server.listed = True
 
     async def _acquire(self) -> _Server:
         """Waits for the least loaded server that is open and has room."""
@@ -318,19 +349,6 @@ def _acceptable(body: Mapping[str, Any], server: _Server) -> dict[str, Any]:
     return out
 
 
-def _only_name(reply: Any, place: str) -> str:
-    try:
-        names = [str(entry["id"]) for entry in reply["data"]]
-    except (KeyError, TypeError):
-        raise ValueError("a list of models was expected") from None
-    if len(names) != 1:
-        raise ConfigError(
-            f"{place} serves {len(names)} models ({', '.join(names[:8])}). "
-            "Set the engine's served_name to the one that is meant."
-        )
-    return names[0]
-
-
 def _instead(place: str) -> str:
     if place.endswith("/chat/completions"):
         return (
@@ -353,21 +371,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     return None
-
-
-def _base(url: str) -> str:
-    """The address that paths are appended to; `/v1` where only a host is given."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"engine openai: {_shown(url)!r} is not an address. "
-            "One looks like http://localhost:8000/v1."
-        )
-    path = parts.path.rstrip("/") or "/v1"
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-
-
-def _shown(url: str) -> str:
-    """Without user, password and query, which may be secrets."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -3,8 +3,8 @@
 The one idea: any model that transformers loads, at the speed of what its requests share. Loading,
 limits from the memory there is, and the Engine protocol are here; the work is in decoding.py
 (text), scoring.py (log-probabilities), lanes.py and slab.py (the model). Normally it runs inside
-worker.py's child process. It does no quantisation and no multi-GPU: serve such models and use the
-openai engine.
+worker.py's child process. It does no quantisation and no multi-GPU: a server may, and the openai
+engine asks it for models that exist before a run.
 """
 
 from __future__ import annotations

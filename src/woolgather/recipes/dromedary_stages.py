@@ -102,7 +102,7 @@ def training_rows(scope: Any, answered: Any, identity: Any, base: Model, config:
 def judged(scope: Any, found: Candidates, guide: Guide, seeds: Any, shots: Any, cfg: Config) -> Any:
     """Adherence of the base, the prompted teacher and the students, on one sample of held-out tasks."""
     base = found.base
-    other = scope.model("judge", cfg.judge_model) if cfg.judge_model != "base" else base
+    other = scope.model("judge_model", cfg.judge_model) if cfg.judge_model != "base" else base
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     assessor = hire(scope, seeds, scope.engine(other), cfg.judge, rubrics)
     sample = drawn(scope, "sample", found.held_out, range(cfg.adherence.sample))

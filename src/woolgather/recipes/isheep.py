@@ -70,7 +70,11 @@ class Config(Common):
 def recipe(run: Any, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = opened(run, cfg)
-    other = run.model("judge", cfg.judge_model) if cfg.judge_model not in ("self", "base") else base
+    other = (
+        run.model("judge_model", cfg.judge_model)
+        if cfg.judge_model not in ("self", "base")
+        else base
+    )
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
