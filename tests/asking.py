@@ -16,6 +16,8 @@ from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, as
 from woolgather.engines.fake import FakeEngine
 from woolgather.records import Example
 from woolgather.run import Run
+from woolgather.training.fake import FakeTrainer
+from woolgather.training.job import TrainJob
 
 WORDS = ("one", "two", "six")
 Answered = Callable[[Model], Engine]
@@ -68,8 +70,9 @@ def by_base(model: Model) -> Engine:
     return FakeEngine(answer=lambda prompt, _: f"base on {prompt[:20]}", model=model)
 
 
-def no_trainer(*_: object) -> Model:
-    raise AssertionError("no training here")
+class NoTrainer(FakeTrainer):
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        raise AssertionError("no training here")
 
 
 def opened(
@@ -80,7 +83,7 @@ def opened(
         folder,
         "asking",
         open_engine=lambda model, options, log: answers(model),
-        trainer=no_trainer,
+        trainer=NoTrainer(),
         engine_options=EngineOptions(name=engine, **options),
         **more,
     )

@@ -17,9 +17,9 @@ from woolgather.inputs import open_model
 from woolgather.run import Run
 
 from .asking import (
+    NoTrainer,
     by_name,
     name_of,
-    no_trainer,
     opened,
     planned,
     rate,
@@ -243,6 +243,6 @@ def test_other_engines_ask_every_model_and_take_no_servers(tmp_path: Path) -> No
             tmp_path / "none",
             "asking",
             open_engine=lambda model, options, log: by_name(model),
-            trainer=no_trainer,
+            trainer=NoTrainer(),
             engine_options=EngineOptions(urls=(URL,)),
         )
