@@ -33,7 +33,17 @@ MAY_KNOW = {
     "formats": {"formats", "records", "record_files", "storage", "errors", "checks"},
     "prepare": DATA | {"prepare", "record_files", "formats", "storage", "hub"},
     "ops": DATA
-    | {"expect", "fingerprint", "prompts", "storage", "tokens", "checks", "probes", "statistics"}
+    | {
+        "expect",
+        "op",
+        "fingerprint",
+        "prompts",
+        "storage",
+        "tokens",
+        "checks",
+        "probes",
+        "statistics",
+    }
     | {"engines.base", "training.job", "principles", "ops"},
     "recipes": {"ops", "run", "config", "artifacts", "records", "options", "errors"}
     | {"engines.base", "training.job", "prompts", "formats", "inputs", "probes", "principles"}

@@ -14,8 +14,9 @@ from woolgather.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.errors import RunDirError, Stopped
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.inputs import open_texts
+from woolgather.op import op
 from woolgather.records import Example, set_aside
 from woolgather.run import Run
 from woolgather.run_folder import RunFolder
@@ -42,7 +43,7 @@ def open_run(folder: Path, engine: FakeEngine | None = None, **options: Any) -> 
     )
 
 
-@expects(lambda engine, n, **_: Expected(rows=n, calls=n, new_tokens=8 * n))
+@op("write", expects=lambda engine, n, **_: Expected(rows=n, calls=n, new_tokens=8 * n))
 def write(engine: Engine, *, n: int, seed: int = 0) -> Iterator[Example]:
     DONE.append("write")
     requests = (Request(f"task {i}", Sampling(seed=seed + i)) for i in range(n))
@@ -62,7 +63,7 @@ def count(rows: Iterable[Example]) -> Metrics:
     return Metrics({"rows": len(list(rows))})
 
 
-@expects(lambda measures, **_: Expected(value=False))
+@op("stop", expects=lambda measures, **_: Expected(value=False))
 def stop(measures: list[Metrics]) -> Choice:
     return Choice(measures[-1].values["rows"] < 3, "few rows")
 

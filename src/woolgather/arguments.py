@@ -7,23 +7,21 @@ arguments under a step's name, which is all that a step is.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from woolgather.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.engines.base import EngineOptions
 from woolgather.expect import Expected
-from woolgather.fingerprint import canonical, fingerprint, name_of, seed_of, version_of
+from woolgather.fingerprint import canonical, fingerprint, seed_of
 from woolgather.machine_speed import Precision
+from woolgather.op import Kind, Op
 from woolgather.records import JSON
 from woolgather.step_record import step_dir
 from woolgather.text_files import Texts
 from woolgather.training.job import TrainingOptions
-
-Kind = Literal["dataset", "model", "metrics", "choice"]
 
 
 class _Out:
@@ -62,15 +60,23 @@ class Call:
 
     name: str
     """With its scopes."""
-    op: Callable[..., Any]
+    op: Op[..., Any]
     bound: Mapping[str, Any]
-    kind: Kind
     payload: JSON
     """The canonical op and arguments."""
     identity: str
     """The payload's fingerprint, and so the result's."""
     folder: Path
     """Where the result is, or will be."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.op.kind
+
+    @property
+    def expected(self) -> Expected:
+        """The size of the work, as the op says."""
+        return self.op.expects(**self.bound)
 
     def known_as(self, identity: str, run_dir: Path) -> Call:
         """With a result whose fingerprint is not the call's."""
@@ -79,7 +85,7 @@ class Call:
 
 def call_of(
     name: str,
-    op: Callable[..., Any],
+    op: Op[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     run_dir: Path,
@@ -90,7 +96,7 @@ def call_of(
 ) -> Call:
     """`op` called under a step's name; parameters named seed, out and date are filled in, and a
     training's `precision: auto` becomes what `precision` says (None leaves it)."""
-    signature = inspect.signature(op)
+    signature = op.signature
     filled = {"seed": seed_of(name, replicate), "date": date}
     given = {k: v for k, v in filled.items() if k in signature.parameters} | dict(kwargs)
     if "out" in signature.parameters:
@@ -99,8 +105,8 @@ def call_of(
     bound.apply_defaults()
     settings = {key: resolved(value, precision) for key, value in bound.arguments.items()}
     payload = {
-        "op": name_of(op),
-        "version": version_of(op),
+        "op": op.name,
+        "version": op.version,
         "args": {
             key: canonical(value, f"{name}: args.{key}")
             for key, value in settings.items()
@@ -109,7 +115,7 @@ def call_of(
     }
     identity = fingerprint(payload)
     folder = run_dir / step_dir(name, identity)
-    return Call(name, op, settings, result_kind(op), payload, identity, folder)
+    return Call(name, op, settings, payload, identity, folder)
 
 
 def resolved(value: Any, precision: Callable[[], Precision | None]) -> Any:
@@ -117,23 +123,6 @@ def resolved(value: Any, precision: Callable[[], Precision | None]) -> Any:
     if isinstance(value, TrainingOptions) and value.precision == "auto" and (found := precision()):
         return value.model_copy(update={"precision": found})
     return value
-
-
-def result_kind(op: Callable[..., Any]) -> Kind:
-    """What an op makes, from its return annotation."""
-    text = str(inspect.signature(op).return_annotation)
-    for word, kind in (("Model", "model"), ("Metrics", "metrics"), ("Choice", "choice")):
-        if text in (word, f"<class 'woolgather.artifacts.{word}'>"):
-            return kind  # type: ignore[return-value]
-    if "Example" in text or "PreferencePair" in text:
-        return "dataset"
-    raise TypeError(f"{name_of(op)} must be annotated to return rows, Model, Metrics or Choice")
-
-
-def row_kind(op: Callable[..., Any]) -> Literal["example", "pair"]:
-    """Of the rows an op makes, from its return annotation."""
-    made = str(inspect.signature(op).return_annotation)
-    return "pair" if "PreferencePair" in made else "example"
 
 
 def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
@@ -160,14 +149,6 @@ def engines_in(value: Any) -> Iterator[EngineHandle]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from engines_in(inner)
-
-
-def expected_of(op: Callable[..., Any], bound: Mapping[str, Any]) -> Expected:
-    function = getattr(op, "__expects__", None)
-    if function is not None:
-        return function(**bound)  # type: ignore[no-any-return]
-    first = next(iter(bound.values()), None)
-    return Expected(rows=first.count if isinstance(first, Dataset) else 0)
 
 
 def placeholder(

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from woolgather import step_record
-from woolgather.arguments import OUT, Call, EngineHandle, Pinned, artifacts_in, row_kind
+from woolgather.arguments import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine
 from woolgather.engines.journal import Journal, JournaledEngine
-from woolgather.fingerprint import source_hash
 from woolgather.progress import Progress
 from woolgather.recall import Index
 from woolgather.records import JSON
@@ -101,7 +100,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         launch=tools.launch,
-        source=source_hash(call.op),
+        source=call.op.source,
         execution={"engine": _engine(asked, tools)} if asked else {},
         views=[dataclasses.asdict(view) for view in artifact.views],
         warnings=[v.data["text"] for v in artifact.views if v.kind == "alarm"],
@@ -172,7 +171,7 @@ def _stored(
                 return
             yield row if row.id else dataclasses.replace(row, id=f"{prefix}-{index:06d}")
 
-    shape = row_kind(call.op)
+    shape = call.op.rows
     aside: Counter[str] = Counter()
     total = used = 0
     for row in write_rows(rows(), attempt, shape):

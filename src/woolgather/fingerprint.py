@@ -15,21 +15,9 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from woolgather.records import JSON
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def version(number: int) -> Callable[[F], F]:
-    """Mark a function whose output for the same arguments changed; unmarked functions are at 1."""
-
-    def mark(function: F) -> F:
-        function.__version__ = number  # type: ignore[attr-defined]
-        return function
-
-    return mark
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -38,18 +26,6 @@ def name_of(function: Callable[..., Any]) -> str:
     if "<" in name:
         raise TypeError(f"{name} has no identity: use a function defined at the top of a module")
     return name
-
-
-def version_of(function: Callable[..., Any]) -> int:
-    return int(getattr(function, "__version__", 1))
-
-
-def source_hash(function: Callable[..., Any]) -> str:
-    """Hash of the op's source text; empty where there is none."""
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]
-    except (OSError, TypeError):
-        return ""
 
 
 def canonical(value: Any, where: str = "value") -> JSON:
@@ -76,7 +52,7 @@ def canonical(value: Any, where: str = "value") -> JSON:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **canonical(fields, where)}
     if inspect.isfunction(value):
-        return {"function": name_of(value), "version": version_of(value)}
+        return {"function": name_of(value), "version": 1}
     raise TypeError(f"{where} is a {type(value).__name__}, which has no canonical form")
 
 

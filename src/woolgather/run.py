@@ -22,9 +22,7 @@ from woolgather.arguments import (
     Pinned,
     artifacts_in,
     call_of,
-    expected_of,
     placeholder,
-    row_kind,
 )
 from woolgather.artifacts import Artifact, Dataset, Model
 from woolgather.engines.base import Engine, EngineOptions
@@ -32,8 +30,9 @@ from woolgather.engines.serving import read_endpoint
 from woolgather.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
 from woolgather.execution import Tools, execute, put_given
 from woolgather.expect import Expected
-from woolgather.fingerprint import canonical, source_hash
+from woolgather.fingerprint import canonical
 from woolgather.machine_speed import Precision, known_speeds, speed_of
+from woolgather.op import as_op
 from woolgather.progress import Progress
 from woolgather.recall import recalled, standing
 from woolgather.records import JSON
@@ -203,7 +202,7 @@ class Run:
         date = Pinned(self._options.date)
         call = call_of(
             name,
-            op,
+            as_op(op),
             args,
             kwargs,
             self.dir,
@@ -218,9 +217,9 @@ class Run:
         self._models.make(call)
         record, why = self._recalled(call)
         self._models.ask(call, anew=record is None)
-        expected = expected_of(op, call.bound)
+        expected = call.expected
         if record is not None:
-            if record.source != source_hash(op):
+            if record.source != call.op.source:
                 self.progress.note(
                     f"{name}: remembered from an older version of its code; "
                     f"to do it again: --redo {name}"
@@ -278,7 +277,7 @@ class Run:
                 self._folder.inputs,
                 name.replace("/", "-"),
                 needs_response=False,
-                kind=row_kind(call.op),
+                kind=call.op.rows,
             )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)

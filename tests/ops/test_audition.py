@@ -220,7 +220,7 @@ def test_nothing_to_try_is_a_clear_error():
 
 
 def test_the_plan_walks_with_a_hired_assessor():
-    work = audition.__expects__(seeds(), None, candidates=("rubric", "yes_no"), pairs=40)
+    work = audition.expects(seeds(), None, candidates=("rubric", "yes_no"), pairs=40)
     assert assessor_of(Choice(work.value)).fit is True
     assert work.value["kind"] == "rubric"
     assert work.calls == 80 * 2 + 80 + 60 * 4

@@ -134,7 +134,7 @@ def test_it_follows_from_its_arguments():
 
 
 def test_the_plan_counts_the_questions():
-    work = evaluate.__expects__(TASKS, None, probes=50, max_tokens=10, likelihood=False)
+    work = evaluate.expects(TASKS, None, probes=50, max_tokens=10, likelihood=False)
     assert work.calls == 108
     assert work.new_tokens == 1080
 

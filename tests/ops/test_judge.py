@@ -135,9 +135,9 @@ def test_an_engine_without_likelihoods_says_so():
 
 
 def test_the_plan_counts_calls():
-    work = judge.__expects__(rows(10), None, sampling=Sampling(max_tokens=20))
+    work = judge.expects(rows(10), None, sampling=Sampling(max_tokens=20))
     assert (work.rows, work.calls, work.new_tokens) == (10, 20, 400)
-    icl = judge.__expects__(rows(10), None, rubrics=rubrics_of("icl"))
+    icl = judge.expects(rows(10), None, rubrics=rubrics_of("icl"))
     assert icl.calls == 10
-    informed = judge.__expects__(rows(10), None, assessor=Choice({"kind": "mutual_information"}))
+    informed = judge.expects(rows(10), None, assessor=Choice({"kind": "mutual_information"}))
     assert (informed.calls, informed.new_tokens) == (20, 0)

@@ -51,8 +51,8 @@ def test_a_card_is_a_model_card():
 
 def test_the_plan_counts_the_weights(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"x" * 1000)
-    assert merge.__expects__(Model(str(tmp_path))).disk_bytes == 1000
-    assert merge.__expects__(Model("some/model@abc")).disk_bytes == 0
+    assert merge.expects(Model(str(tmp_path))).disk_bytes == 1000
+    assert merge.expects(Model("some/model@abc")).disk_bytes == 0
 
 
 def test_system_lines_reach_the_trainer_and_only_if_there_are_any(tmp_path):

@@ -129,7 +129,7 @@ def test_tokens_are_counted_as_the_model_is_trained(tiny_model):
 
 
 def test_the_plan_says_how_many():
-    expects = mix.__expects__
+    expects = mix.expects
     kept, seeds = [row(n) for n in range(20)], [seed_row(n) for n in range(5)]
     assert expects(kept, seeds, base=FAKE, max_length=9).rows == 25
     assert expects(kept, seeds, base=FAKE, max_length=9, max_rows=8, history=[kept]).rows == 13

@@ -146,6 +146,6 @@ def test_both_sides_are_rendered_as_generation_asked_and_end_once(tiny_model: An
 def test_the_plan_counts_rows() -> None:
     rows = [row(n) for n in range(9)]
     how = {"start": FAKE, "budget": 6, "max_length": 50, "max_prompt_length": 10}
-    assert real_rows.__expects__(rows, options=PairOptions(), **how).rows == 9  # type: ignore[attr-defined]
-    assert real_rows.__expects__(rows, options=PairOptions(max_prompts=4), **how).rows == 4  # type: ignore[attr-defined]
-    assert pair.__expects__(rows, [], start=FAKE, max_length=9).rows == 9  # type: ignore[attr-defined]
+    assert real_rows.expects(rows, options=PairOptions(), **how).rows == 9
+    assert real_rows.expects(rows, options=PairOptions(max_prompts=4), **how).rows == 4
+    assert pair.expects(rows, [], start=FAKE, max_length=9).rows == 9

@@ -156,5 +156,5 @@ def test_a_fake_training_is_the_same_byte_for_byte(tmp_path: Path) -> None:
 def test_the_plan_counts_the_window() -> None:
     config = DpoOptions(batch_size=8)
     how = {"start": FAKE, "reference": FAKE, "config": config}
-    expected = dpo.__expects__(pairs(20), earlier=[pairs(20)], **how)  # type: ignore[attr-defined]
+    expected = dpo.expects(pairs(20), earlier=[pairs(20)], **how)
     assert (expected.updates, expected.train_tokens) == (5, 5 * 8 * 2 * 160)

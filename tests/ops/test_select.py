@@ -129,8 +129,8 @@ def test_an_unmeasured_model_stops_nothing_and_is_not_chosen() -> None:
 
 
 def test_the_plan_walks_to_the_last_iteration() -> None:
-    assert should_stop.__expects__([1, 2], patience=1).value is False  # type: ignore[attr-defined]
-    assert select_model.__expects__([1, 2, 3]).value == 2  # type: ignore[attr-defined]
+    assert should_stop.expects([1, 2], patience=1).value is False
+    assert select_model.expects([1, 2, 3]).value == 2
 
 
 def test_of_variants_the_best_goes_on() -> None:

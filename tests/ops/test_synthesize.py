@@ -270,7 +270,7 @@ def test_settings_that_cannot_work_are_named() -> None:
 
 
 def test_the_plan_is_a_bound_and_reads_no_rows() -> None:
-    expected = synthesize.__expects__(  # type: ignore[attr-defined]
+    expected = synthesize.expects(
         iter(()), FakeEngine(), n=10, template=TEMPLATE, sampling=Sampling(max_tokens=50)
     )
     assert (expected.rows, expected.calls, expected.new_tokens) == (10, 84, 4200)

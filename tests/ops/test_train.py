@@ -147,8 +147,8 @@ def test_a_warm_up_as_long_as_the_training_is_told(tmp_path):
 
 
 def test_the_plan_counts_updates_and_tokens():
-    expected = sft.__expects__(rows(100), start=FAKE, config=SftOptions())
+    expected = sft.expects(rows(100), start=FAKE, config=SftOptions())
     assert expected.updates == 12
     assert expected.train_tokens == 12 * 16 * 160
-    bounded = sft.__expects__(rows(100), start=FAKE, config=SftOptions(max_rows=20, epochs=1))
+    bounded = sft.expects(rows(100), start=FAKE, config=SftOptions(max_rows=20, epochs=1))
     assert bounded.updates == 2

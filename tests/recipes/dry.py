@@ -11,7 +11,7 @@ from typing import Any
 from woolgather import config, step_record
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
-from woolgather.fingerprint import source_hash
+from woolgather.op import source_hash
 from woolgather.run import Run
 from woolgather.training import open_trainer
 

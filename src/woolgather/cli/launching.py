@@ -72,7 +72,7 @@ class Launch:
 
     def open(self, *, progress: Any = None, plan: bool = False) -> Any:
         from woolgather.engines import open_engine
-        from woolgather.fingerprint import source_hash
+        from woolgather.op import source_hash
         from woolgather.run import Run
 
         report = progress.training if progress else None

@@ -17,7 +17,8 @@ from typing import Any
 from woolgather.artifacts import Choice, Metrics
 from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import InputError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.assessors import JUDGING, Assessor, assessor_of, rate
 from woolgather.ops.rubrics import FIELDS, Rubric
 from woolgather.principles import Principle
@@ -52,7 +53,7 @@ def _expected(
     return Expected(calls=calls, prompt_tokens=calls * PROMPT_TOKENS)
 
 
-@expects(_expected)
+@op("adherence", expects=_expected)
 def adherence(
     teacher: Iterable[Example],
     answers: Mapping[str, Iterable[Example]],

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.guide import Guide, Reply, replies, sound, work
 from woolgather.ops.replies import Source, bare_refusal, cut_at_repeat, named_principles
 from woolgather.ops.words import copied_share, count_words, tokens
@@ -49,7 +50,7 @@ def _expected(
     return replace(work(guide, sampling, rows, nudge=nudge), rows=rows)
 
 
-@expects(_expected)
+@op("align", expects=_expected)
 def align(
     tasks: Iterable[Example],
     engine: Engine,
@@ -248,6 +249,7 @@ PRUNED_META = ("origin", "prompt_id", "category", "kind", "topic", "principles")
 """What a pruned row keeps of its meta: tags, no text that a prompt or a thought had."""
 
 
+@op("prune")
 def prune(rows: Iterable[Example]) -> Iterator[Example]:
     """Question and answer alone: no system turn, no thought. Only such rows are trained on."""
     for row in rows:
@@ -265,7 +267,7 @@ def _identities(rows: Any, *, repeats: int = 1, **_: Any) -> Expected:
     return Expected(rows=len(rows) * repeats)
 
 
-@expects(_identities)
+@op("identity_rows", expects=_identities)
 def identity_rows(
     rows: Iterable[Example], *, assistant: str, repeats: int = 1
 ) -> Generator[Example, None, list[View]]:

@@ -29,7 +29,8 @@ from typing import Any, Literal
 from woolgather.artifacts import Choice
 from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import CapabilityError, ConfigError, YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.assessors import (
     CANDIDATES,
     CONTROLS,
@@ -87,7 +88,7 @@ def _work(
     )
 
 
-@expects(_work)
+@op("audition", expects=_work)
 def audition(
     seeds: Iterable[Example],
     engine: Engine,

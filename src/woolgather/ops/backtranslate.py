@@ -16,8 +16,9 @@ from typing import Any
 
 from woolgather.engines.base import Engine, Request, Sampling, ask
 from woolgather.errors import InputError, YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions, is_novel
 from woolgather.ops.rules import broken_instruction_rule
@@ -38,7 +39,7 @@ COPIED = 8
 """Tokens from which an instruction that stands in its text is a copy of it."""
 
 
-@expects(lambda pairs, **_: Expected(rows=len(pairs)))
+@op("reverse", expects=lambda pairs, **_: Expected(rows=len(pairs)))
 def reverse(
     pairs: Iterable[Example], *, template: Template, min_pairs: int = 16
 ) -> Generator[Example, None, list[View]]:
@@ -77,7 +78,7 @@ def _work(texts: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expect
     )
 
 
-@expects(_work)
+@op("backtranslate", expects=_work)
 def backtranslate(
     texts: Iterable[Example],
     engine: Engine,

@@ -20,8 +20,9 @@ from woolgather.artifacts import Metrics
 from woolgather.checks import passes
 from woolgather.engines.base import Completion, Engine, Request, Sampling, ask
 from woolgather.errors import CapabilityError, ConfigError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops import guards
 from woolgather.ops.audition_pairs import task_of
 from woolgather.ops.turns import answer_prompt, stops
@@ -56,7 +57,7 @@ def _work(
     )
 
 
-@expects(_work)
+@op("evaluate", expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,

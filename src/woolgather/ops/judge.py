@@ -18,7 +18,8 @@ from pydantic import Field
 from woolgather.artifacts import Choice
 from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.assessors import (
     DEFAULT_QUESTIONS,
     DEFAULT_RUBRICS,
@@ -79,7 +80,7 @@ def _work(
     )
 
 
-@expects(_work)
+@op("judge", expects=_work)
 def judge(
     rows: Iterable[Example],
     engine: Engine,

@@ -19,8 +19,9 @@ from pydantic import Field
 from woolgather.artifacts import Choice
 from woolgather.engines.base import Engine
 from woolgather.errors import CapabilityError, ConfigError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.assessors import Assessor, assessor_of, combined
 from woolgather.ops.diversity import clusters, embeddings, perplexities
 from woolgather.ops.turns import answer_prompt
@@ -77,7 +78,7 @@ def _work(rows: Any, *, rule: KeepRule, limit: int | None = None, **_: Any) -> E
     return Expected(rows=min([count, *bounds]), calls=calls.get(rule.by, 0))
 
 
-@expects(_work)
+@op("keep", expects=_work)
 def keep(
     rows: Iterable[Example],
     *,

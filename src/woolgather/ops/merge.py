@@ -13,7 +13,8 @@ from typing import Any
 
 from woolgather.artifacts import Model
 from woolgather.errors import ConfigError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.train import weight_bytes
 from woolgather.records import JSON
 from woolgather.training.job import Trainer, TrainJob, is_fake
@@ -23,7 +24,7 @@ def _work(model: Model, **_: Any) -> Expected:
     return Expected(disk_bytes=weight_bytes(model))
 
 
-@expects(_work)
+@op("merge", expects=_work)
 def merge(
     model: Model,
     *,

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from woolgather.artifacts import Dataset, Model
 from woolgather.engines.base import Message
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.options import Options
 from woolgather.records import Example, question, set_aside
 from woolgather.training.job import is_fake
@@ -54,7 +55,7 @@ def _work(
     return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
 
 
-@expects(_work)
+@op("mix", expects=_work)
 def mix(
     kept: Iterable[Example],
     seeds: Iterable[Example],

@@ -16,7 +16,8 @@ from typing import Literal
 from pydantic import Field
 
 from woolgather.artifacts import Model
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.prefer import pair_encoder
 from woolgather.ops.train import IGNORE, encoder
 from woolgather.ops.words import count_words
@@ -42,7 +43,7 @@ def _bounded(rows: Iterable[Example], *, options: PairOptions, **_: object) -> E
     return Expected(rows=min(count, options.max_prompts or count))
 
 
-@expects(_bounded)
+@op("real_rows", expects=_bounded)
 def real_rows(
     rows: Iterable[Example],
     *,
@@ -91,7 +92,7 @@ def _paired(real: Iterable[Example], generated: object, **_: object) -> Expected
     return Expected(rows=len(real) if isinstance(real, Sized) else 0)
 
 
-@expects(_paired)
+@op("pair", expects=_paired)
 def pair(
     real: Iterable[Example],
     generated: Iterable[Example],
@@ -166,7 +167,7 @@ def _all(pairs: Sequence[Sized], **_: object) -> Expected:
     return Expected(rows=max(map(len, pairs), default=0))
 
 
-@expects(_all)
+@op("real_sides", expects=_all)
 def real_sides(pairs: Sequence[Iterable[PreferencePair]]) -> Iterator[Example]:
     """The chosen answers of `pairs` as rows of their own, each once: what a control is tuned on."""
     seen: set[tuple[str, str, str]] = set()

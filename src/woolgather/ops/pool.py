@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from woolgather.artifacts import Model
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.records import Example, question, set_aside
 from woolgather.training.job import is_fake
 from woolgather.views import View, alarm, funnel, table
@@ -26,7 +27,7 @@ def _expected(sources: Sequence[Any], *, limit: int | None = None, **_: Any) -> 
     return Expected(rows=min(rows, limit) if limit is not None else rows)
 
 
-@expects(_expected)
+@op("pool", expects=_expected)
 def pool(
     sources: Sequence[Iterable[Example]],
     *,

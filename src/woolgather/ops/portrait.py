@@ -15,7 +15,8 @@ from typing import Any
 from woolgather.artifacts import Metrics
 from woolgather.engines.base import Engine
 from woolgather.errors import CapabilityError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.diversity import embeddings
 from woolgather.ops.guards import distinct_2
 from woolgather.ops.words import count_words
@@ -27,7 +28,7 @@ def _work(rows: Any, reference: Any, engine: Engine, *, points: int = 400, **_: 
     return Expected(calls=min(len(rows), points) + min(len(reference), points))
 
 
-@expects(_work)
+@op("portrait", expects=_work)
 def portrait(
     rows: Iterable[Example],
     reference: Iterable[Example],

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from woolgather.artifacts import Model
 from woolgather.errors import ConfigError, YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.train import (
     ADAPTER_BYTES,
     IGNORE,
@@ -59,7 +60,7 @@ def _work(
     )
 
 
-@expects(_work)
+@op("dpo", expects=_work)
 def dpo(
     pairs: Iterable[PreferencePair],
     *,

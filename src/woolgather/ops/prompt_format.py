@@ -12,12 +12,16 @@ from typing import Any
 
 from woolgather.artifacts import Choice
 from woolgather.engines.base import Engine
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.turns import answer_prompt
 from woolgather.records import Example
 
 
-@expects(lambda rows, raw, chat, rows_used=32, **_: Expected(calls=2 * rows_used, value="chat"))
+@op(
+    "choose_format",
+    expects=lambda rows, raw, chat, rows_used=32, **_: Expected(calls=2 * rows_used, value="chat"),
+)
 def choose_format(
     rows: Iterable[Example], raw: Engine, chat: Engine, *, rows_used: int = 32
 ) -> Choice:

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 
+from woolgather.op import op
 from woolgather.ops.rubrics import Rubric, literal_score
 from woolgather.records import Example, Verdict, set_aside
 from woolgather.views import View, alarm, histogram, table
 
 
+@op("read_again")
 def read_again(
     rows: Iterable[Example],
     *,

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from woolgather.engines.base import Engine, Prompt, Request, Sampling, ask
 from woolgather.errors import ConfigError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.turns import ANSWER, TASK, answer_prompt
 from woolgather.ops.words import count_words
 from woolgather.prompts import FIELD, Template, fill
@@ -32,7 +33,7 @@ TOKENS_PER_TASK = 60
 """For plans."""
 
 
-@expects(lambda seeds, k=5, **_: Expected(rows=k))
+@op("fixed_shots", expects=lambda seeds, k=5, **_: Expected(rows=k))
 def fixed_shots(
     seeds: Iterable[Example],
     *,
@@ -74,7 +75,7 @@ def _expected(
     )
 
 
-@expects(_expected)
+@op("respond", expects=_expected)
 def respond(
     tasks: Iterable[Example],
     engine: Engine,

@@ -14,8 +14,9 @@ from itertools import count
 from typing import Any
 
 from woolgather.engines.base import Engine, Message, Prompt, Request, Sampling, ask
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.rules import ResponseRules, broken_response_rule
 from woolgather.ops.words import count_words
 from woolgather.prompts import Template, fill
@@ -38,7 +39,7 @@ def _work(rows: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expecte
     )
 
 
-@expects(_work)
+@op("rewrite", expects=_work)
 def rewrite(
     rows: Iterable[Example],
     engine: Engine,

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from woolgather.op import op
 from woolgather.ops.instruction_rules import (
     CONTROL,
     INSTRUCTION_RULES,
@@ -86,6 +87,7 @@ RESPONSE_PRESETS: Mapping[str, tuple[str, ...]] = {
 """`mostly_copied` is in no list: it belongs to an assessor that rewards copying."""
 
 
+@op("apply_rules")
 def apply_rules(
     rows: Iterable[Example], *, rules: ResponseRules, seeds: Iterable[Example] = ()
 ) -> Generator[Example, None, list[View]]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from woolgather.artifacts import Choice, Metrics
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.statistics import Estimate, paired_difference
 from woolgather.views import table
 
@@ -56,7 +57,7 @@ def _go_on(measures: Sequence[Metrics], **_: Any) -> Expected:
     return Expected(value=False)
 
 
-@expects(_go_on)
+@op("should_stop", expects=_go_on)
 def should_stop(
     measures: Sequence[Metrics],
     *,
@@ -86,7 +87,7 @@ def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
     return Expected(value=len(measures) - 1)
 
 
-@expects(_longest)
+@op("select_model", expects=_longest)
 def select_model(
     measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
 ) -> Choice:
@@ -119,7 +120,7 @@ def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
     return Expected(value=0)
 
 
-@expects(_any)
+@op("best_of", expects=_any)
 def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
     """Index of the measure with the highest mean, the first of equal ones; by "last" the last.
 

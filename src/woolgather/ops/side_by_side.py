@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from woolgather.artifacts import Metrics
+from woolgather.op import op
 from woolgather.ops.select import difference
 from woolgather.records import JSON
 from woolgather.statistics import Estimate
@@ -24,6 +25,7 @@ NUMBERS = {
 }
 
 
+@op("side_by_side")
 def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title: str) -> Metrics:
     """Measures of `evaluate` in one table: `names[0]`, `names[1]`, and the second minus the first.
 

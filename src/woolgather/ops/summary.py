@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from woolgather.artifacts import Choice, Metrics
+from woolgather.op import op
 from woolgather.ops.select import difference, item_key, label, mean
 from woolgather.statistics import Estimate, mean_interval
 from woolgather.views import View, curve, table
@@ -25,6 +26,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
+@op("summarize")
 def summarize(
     measures: Sequence[Metrics],
     *,

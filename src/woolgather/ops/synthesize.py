@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from woolgather.engines.base import Completion, Engine, Request, Sampling
 from woolgather.errors import ConfigError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.demos import DemoOptions, Demos
 from woolgather.ops.items import read_items, stop_after, write_items
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions
@@ -54,7 +55,7 @@ def _expected(
     )
 
 
-@expects(_expected)
+@op("synthesize", expects=_expected)
 def synthesize(
     seeds: Iterable[Example],
     engine: Engine,

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 
+from woolgather.op import op
 from woolgather.records import Example
 from woolgather.views import View, alarm
 
 
+@op("tag")
 def tag(
     rows: Iterable[Example], *, origin: str, line: str = ""
 ) -> Generator[Example, None, list[View]]:

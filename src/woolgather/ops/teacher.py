@@ -14,7 +14,8 @@ from typing import Any
 from woolgather.artifacts import Metrics, Model
 from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
 from woolgather.errors import CapabilityError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.evaluate import evaluate
 from woolgather.ops.guide import Guide, replies, work
 from woolgather.ops.replies import cut_at_repeat
@@ -80,7 +81,7 @@ def _expected(
     return work(guide, sampling, asked, nudge=nudge)
 
 
-@expects(_expected)
+@op("evaluate_teacher", expects=_expected)
 def evaluate_teacher(
     tasks: Iterable[Example],
     engine: Engine,

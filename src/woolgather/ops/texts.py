@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, field_validator, model_validator
 
 from woolgather.errors import YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.instruction_rules import expand, foreign
 from woolgather.ops.words import loops, scripts_of
 from woolgather.options import Options
@@ -82,7 +83,7 @@ def _work(documents: Any, *, options: TextOptions, **_: Any) -> Expected:
     return Expected(rows=min(most, options.limit) if options.limit else most)
 
 
-@expects(_work)
+@op("prepare_texts", expects=_work)
 def prepare_texts(
     documents: Iterable[Source],
     *,

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from woolgather.engines.base import Completion, Engine, Request, Sampling, ask
 from woolgather.errors import YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.op import op
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions
 from woolgather.ops.rules import InstructionRules
 from woolgather.ops.waves import Gate, Tally, open_ended, prompt_bound, until_enough
@@ -53,7 +54,7 @@ def _topics_expected(
     )
 
 
-@expects(_topics_expected)
+@op("brainstorm", expects=_topics_expected)
 def brainstorm(
     kinds: Sequence[Kind],
     engine: Engine,
@@ -164,7 +165,7 @@ def _questions_expected(
     )
 
 
-@expects(_questions_expected)
+@op("ask_about", expects=_questions_expected)
 def ask_about(
     topics: Iterable[Example],
     engine: Engine,

@@ -19,7 +19,8 @@ from typing import Any
 
 from woolgather.artifacts import Model
 from woolgather.errors import YieldError
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.mix import messages_of
 from woolgather.records import JSON, Example, question
 from woolgather.training.job import (
@@ -54,7 +55,7 @@ def _work(rows: Any, *, start: Model, config: SftOptions, **_: Any) -> Expected:
     )
 
 
-@expects(_work)
+@op("sft", expects=_work)
 def sft(
     rows: Iterable[Example],
     *,

@@ -12,7 +12,8 @@ from typing import Any
 
 from woolgather.artifacts import Choice, Metrics, Model
 from woolgather.engines.base import Engine, Sampling
-from woolgather.expect import Expected, expects
+from woolgather.expect import Expected
+from woolgather.op import op
 from woolgather.ops.assessors import (
     DEFAULT_QUESTIONS,
     DEFAULT_RUBRICS,
@@ -48,7 +49,7 @@ def _work(
     )
 
 
-@expects(_work)
+@op("win_rate", expects=_work)
 def win_rate(
     ours: Iterable[Example],
     theirs: Iterable[Example],

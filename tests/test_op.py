@@ -1,0 +1,168 @@
+"""An op has a name of its own: where its function lies is no part of what a step is."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import tarfile
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import woolgather.ops
+from woolgather import step_record
+from woolgather.artifacts import Choice, Dataset, Metrics, Model
+from woolgather.cli import app
+from woolgather.expect import Expected
+from woolgather.fingerprint import canonical
+from woolgather.former import modern
+from woolgather.op import Op, as_op, op, source_hash
+from woolgather.records import Example, PreferencePair
+from woolgather.views import View
+
+STORED = Path(__file__).parent / "stored" / "isheep-before-ops-had-names.tar.xz"
+"""A run of the fake engine, made by the version whose steps were known by the places of functions."""
+
+
+def rows(tasks: Iterable[Example]) -> Iterator[Example]:
+    yield from tasks
+
+
+def viewed(tasks: Iterable[Example]) -> Generator[Example, None, list[View]]:
+    yield from tasks
+    return []
+
+
+def pairs(tasks: Iterable[Example]) -> Iterator[PreferencePair]:
+    yield from ()
+
+
+def model(tasks: Iterable[Example], *, n: int = 3) -> Model:
+    return Model("fake")
+
+
+def metrics() -> Metrics:
+    return Metrics({})
+
+
+def choice() -> Choice:
+    return Choice(1)
+
+
+def nothing() -> int:
+    return 1
+
+
+def bare():  # type: ignore[no-untyped-def]
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "shape"),
+    [
+        (rows, "dataset", "example"),
+        (viewed, "dataset", "example"),
+        (pairs, "dataset", "pair"),
+        (model, "model", "example"),
+        (metrics, "metrics", "example"),
+        (choice, "choice", "example"),
+    ],
+)
+def test_what_it_makes_is_read_from_its_annotation(function: Any, kind: str, shape: str) -> None:
+    made = as_op(function)
+    assert (made.kind, made.rows) == (kind, shape)
+
+
+@pytest.mark.parametrize("function", [nothing, bare])
+def test_a_function_that_makes_nothing_to_keep_is_refused_by_name(function: Any) -> None:
+    with pytest.raises(TypeError, match=f"test_op:{function.__name__} must be annotated to return"):
+        as_op(function)
+
+
+def test_an_op_is_called_like_its_function_and_knows_its_parameters() -> None:
+    made = op("my model", version=2)(model)
+    assert made([], n=4) == Model("fake")
+    assert list(made.signature.parameters) == ["tasks", "n"]
+    assert (made.name, made.version, made.__name__) == ("my model", 2, "model")
+    assert as_op(made) is made
+    assert canonical(made) == {"op": "my model", "version": 2}
+
+
+def test_a_plain_function_is_known_by_its_place_and_a_nameless_one_is_refused() -> None:
+    assert as_op(model).name == f"{__name__}:model"
+    with pytest.raises(TypeError, match="has no identity"):
+        as_op(lambda: 1)
+
+
+def test_without_a_word_of_its_own_as_many_rows_come_out_as_go_in() -> None:
+    assert as_op(rows).expects(tasks=Dataset(Path(), count=7)).rows == 7
+    assert op("rows", expects=lambda tasks: Expected(rows=1))(rows).expects([]).rows == 1
+
+
+def test_the_source_of_a_function() -> None:
+    assert source_hash(rows) != source_hash(pairs)
+    assert len(op("rows")(rows).source) == 12
+    assert source_hash(len) == ""
+
+
+def test_no_two_ops_have_one_name() -> None:
+    found = {}
+    for info in pkgutil.walk_packages(woolgather.ops.__path__, "woolgather.ops."):
+        module = importlib.import_module(info.name)
+        found |= {id(v): v.name for v in vars(module).values() if isinstance(v, Op)}
+    assert len(found) > 30
+    assert len(set(found.values())) == len(found)
+
+
+def test_payloads_of_earlier_versions_are_read_as_this_one_writes_them() -> None:
+    old = {
+        "op": "woolgather.ops.train:sft",
+        "version": 1,
+        "args": {"config": {"precision": "auto"}},
+    }
+    now = {"op": "sft", "version": 1, "args": {"config": {"precision": "bfloat16"}}}
+    assert modern(old) == now
+    assert modern(now) == now
+    own = {"op": "mine:sft", "version": 1, "args": {}}
+    assert modern(own) == own
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    with tarfile.open(STORED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "stored"
+
+
+def planned(stored: Path, *words: str) -> dict[str, Any]:
+    """The lines of a plan with the settings that the stored run had, by step."""
+    config = step_record.read_launches(stored)[-1].config
+    given = stored.parent / "settings.yaml"
+    given.write_text(json.dumps({k: v for k, v in config.items() if k != "base"}))
+    asked = ["plan", "isheep", "--engine", "fake", "--dir", str(stored), "-c", str(given), *words]
+    done = CliRunner().invoke(app(), [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    return {line["step"]: line for line in json.loads(done.stdout)["steps"]}
+
+
+def test_a_run_of_the_version_before_is_remembered_whole(stored: Path) -> None:
+    told = planned(stored)
+    assert len(told) == 17
+    assert {name for name, line in told.items() if line["state"] != "remembered"} == set()
+
+
+@pytest.mark.parametrize("command", ["status", "report", "show"])
+def test_a_run_of_the_version_before_can_be_looked_at(stored: Path, command: str) -> None:
+    words = [command, str(stored), *(["iter0/keep"] if command == "show" else [])]
+    done = CliRunner().invoke(app(), words)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_changed_setting_is_explained_across_versions(stored: Path) -> None:
+    told = planned(stored, "sft.learning_rate=1e-3")
+    assert told["iter0/keep"]["state"] == "remembered"
+    assert told["iter0/train"]["why"] == "new because args.config.learning_rate: 0.0002 -> 0.001"
