@@ -19,6 +19,7 @@ from woolgather.ops.train import sft
 from woolgather.records import Example
 from woolgather.run import Run
 from woolgather.tokens import Renderer
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 
 DATED = "{{ 'Today is ' + strftime_now('%Y-%m-%d') + '. ' }}"
@@ -33,9 +34,15 @@ class Day(date):
         return date.fromisoformat(cls.now)
 
 
-def train(job: TrainJob, out: Path) -> Model:
-    (out / "model").mkdir()
-    return Model(str(out / "model"))
+class Trains(FakeTrainer):
+    """Makes an empty model, and has no identity."""
+
+    def __canonical__(self) -> None:  # type: ignore[override]
+        return None
+
+    def __call__(self, job: TrainJob, out: Path) -> Model:
+        (out / "model").mkdir()
+        return Model(str(out / "model"))
 
 
 @pytest.fixture
@@ -62,8 +69,7 @@ def launch(
         given.append(options.date)
         return FakeEngine(model=model)
 
-    train.__canonical__ = lambda: None  # type: ignore[attr-defined]
-    with Run(folder, "t", open_engine=opened, trainer=train, **more) as run:  # type: ignore[arg-type]
+    with Run(folder, "t", open_engine=opened, trainer=Trains(), **more) as run:
         rows = run.step("mix", mix, [], [*SEEDS], base=base, max_length=96, options=MixOptions())
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()

@@ -29,7 +29,7 @@ def merge(
     model: Model,
     *,
     trainer: Trainer,
-    out: Path,
+    out: Path = Path(),
     scale: float = 1.0,
     card: Mapping[str, JSON] | None = None,
     system: str = "",

@@ -68,7 +68,7 @@ def dpo(
     reference: Model,
     config: DpoOptions,
     trainer: Trainer,
-    out: Path,
+    out: Path = Path(),
     earlier: Sequence[Iterable[PreferencePair]] = (),
     min_rows: int = 8,
     seed: int = 0,

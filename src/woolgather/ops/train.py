@@ -62,7 +62,7 @@ def sft(
     start: Model,
     config: SftOptions,
     trainer: Trainer,
-    out: Path,
+    out: Path = Path(),
     min_rows: int = 8,
     seed: int = 0,
     date: str = "",

@@ -12,17 +12,14 @@ docs/dromedary.md maps every parameter.
 
 from __future__ import annotations
 
-from typing import Any
-
-from woolgather.artifacts import Model
-from woolgather.ops.align import align
+from woolgather.artifacts import Metrics, Model
 from woolgather.ops.respond import fixed_shots, respond
 from woolgather.ops.rules import apply_rules
 from woolgather.ops.side_by_side import side_by_side
 from woolgather.prompts import fill, load
 from woolgather.recipes.dromedary_settings import Config
 from woolgather.recipes.dromedary_stages import (
-    aligning,
+    aligned,
     control,
     guide_of,
     identities,
@@ -31,6 +28,7 @@ from woolgather.recipes.dromedary_stages import (
     training_rows,
 )
 from woolgather.recipes.stages import Candidates, opened, train
+from woolgather.scope import Scope
 
 __all__ = ["Config", "recipe"]
 
@@ -40,7 +38,7 @@ METHOD = {
 }
 
 
-def recipe(run: Any, cfg: Config) -> Model:
+def recipe(run: Scope, cfg: Config) -> Model:
     """The stages; see the module's docstring. `run` is a Run or a Scope."""
     guide = guide_of(cfg)
     seeds, held_out, base = opened(run, cfg)
@@ -49,7 +47,7 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     found = Candidates(run, cfg, base, held_out)
     it = run.scope("engrave")
-    answered = it.step("align", align, asked, run.engine(base), **aligning(cfg, guide))
+    answered = aligned(it, "align", asked, base, guide, cfg)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
     engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
@@ -57,20 +55,28 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
         it, v = run.scope("clone"), cfg.verbose
-        lengthy = {"system": fill(load(v.template)), "sampling": v.sampling}
-        lengthy["unfinished"] = "keep"  # the rules decide
-        long = it.step("respond", respond, asked, run.engine(engraved), **lengthy)
+        long = it.step(
+            "respond",
+            respond,
+            asked,
+            run.engine(engraved),
+            system=fill(load(v.template)),
+            sampling=v.sampling,
+            unfinished="keep",  # the rules decide
+        )
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
         long_rows = training_rows(it, clean_long, identity, base, config)
         found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
-        two = {"names": found.names, "title": "What verbosity costs"}
-        run.step("verbose-tax", side_by_side, *found.measures[1:], **two)
+        short, verbose = found.measures[1:]
+        title = "What verbosity costs"
+        run.step("verbose-tax", side_by_side, short, verbose, names=found.names, title=title)
 
     shots = run.step("shots", fixed_shots, seeds)
     if cfg.adherence.sample and cfg.judge.assessor != "none":
         judged(run.scope("adherence"), found, guide, seeds, shots, cfg)
-    chosen, controls = found.choose(), {}
+    chosen = found.choose()
+    controls: dict[str, Metrics] = {}
     if cfg.controls:
         controls = control(found, run.scope("control"), asked, rows, guide, seeds, shots, cfg)
     facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}

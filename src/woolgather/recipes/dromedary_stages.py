@@ -6,9 +6,10 @@ to a scope and returns what the next one needs; nothing is decided here.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
-from woolgather.artifacts import Model
+from woolgather.artifacts import Metrics, Model
 from woolgather.ops.adherence import adherence, adherence_templates
 from woolgather.ops.align import align, identity_rows, prune
 from woolgather.ops.guide import FIELDS, Guide
@@ -17,13 +18,14 @@ from woolgather.ops.pool import pool
 from woolgather.ops.replies import BLOCK_FIELDS
 from woolgather.ops.respond import respond
 from woolgather.ops.rubrics import rubrics_of
-from woolgather.ops.synthesize import synthesize
 from woolgather.ops.teacher import evaluate_teacher
 from woolgather.ops.topics import QUESTION_FIELDS, TOPIC_FIELDS, ask_about, brainstorm
 from woolgather.principles import builtin, read_exemplars, read_kinds, read_principles
 from woolgather.prompts import load
 from woolgather.recipes.dromedary_settings import Config
-from woolgather.recipes.stages import Candidates, drawn, hire, mixed
+from woolgather.recipes.stages import Candidates, drawn, hire, mixed, written
+from woolgather.records import Example
+from woolgather.scope import Rows, Scope
 from woolgather.training.job import SftOptions
 
 EACH = MixOptions(one_per_prompt=False)
@@ -44,17 +46,36 @@ def guide_of(cfg: Config) -> Guide:
     return guide
 
 
-def aligning(cfg: Config, guide: Guide) -> dict[str, Any]:
-    """As `align` takes them."""
-    a = cfg.align
-    return {"guide": guide, "sampling": a.sampling, "rules": a.rules, "nudge": a.nudge}
+def aligned(
+    scope: Scope,
+    name: str,
+    asked: Rows[Example],
+    base: Model,
+    guide: Guide,
+    cfg: Config,
+    must_keep: bool = True,
+) -> Rows[Example]:
+    """What `base` answers under its principles."""
+    return scope.step(
+        name,
+        align,
+        asked,
+        scope.engine(base),
+        guide=guide,
+        sampling=cfg.align.sampling,
+        rules=cfg.align.rules,
+        nudge=cfg.align.nudge,
+        must_keep=must_keep,
+    )
 
 
-def prompts(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> Any:
+def prompts(
+    scope: Scope, cfg: Config, seeds: Rows[Example], held_out: Rows[Example], base: Model
+) -> Rows[Example]:
     """v1: the model writes them, plainly and by topic; v2: they are given."""
-    sources, note = [], ""
+    sources, note = list[Rows[Example]](), ""
     if cfg.variant == "v1":
-        sources = written(scope, cfg, seeds, held_out, base)
+        sources = invented(scope, cfg, seeds, held_out, base)
     elif cfg.prompts:
         sources = [scope.rows("prompts", cfg.prompts, needs_response=False)]
     else:
@@ -63,84 +84,163 @@ def prompts(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> 
             "No file of prompts was given (prompts=FILE), so the instructions of the seeds are "
             "answered: few, and not what people ask."
         )
-    how = {"base": base, "avoid": held_out, "note": note, **dict(cfg.pool)}
-    return scope.step("pool", pool, sources, **how)
+    return scope.step(
+        "pool",
+        pool,
+        sources,
+        base=base,
+        avoid=held_out,
+        note=note,
+        min_tokens=cfg.pool.min_tokens,
+        max_tokens=cfg.pool.max_tokens,
+        limit=cfg.pool.limit,
+    )
 
 
-def written(scope: Any, cfg: Config, seeds: Any, held_out: Any, base: Model) -> list[Any]:
+def invented(
+    scope: Scope, cfg: Config, seeds: Rows[Example], held_out: Rows[Example], base: Model
+) -> list[Rows[Example]]:
     """v1: tasks of plain self-instruct, and questions on topics of each kind."""
-    sources, writer, t, q = [], scope.engine(base), cfg.topics, cfg.questions
+    sources, writer, t, q = list[Rows[Example]](), scope.engine(base), cfg.topics, cfg.questions
     kinds = read_kinds(cfg.kinds or builtin("kinds"))
     if cfg.tasks:
-        wanted = {"n": cfg.tasks, "avoid": [held_out], **cfg.synthesis.options(base)}
-        sources.append(scope.step("synthesize", synthesize, seeds, writer, **wanted))
+        sources.append(written(scope, seeds, base, cfg.synthesis, cfg.tasks, [held_out]))
     if q.n:
-        how = {**dict(t), "template": load(t.template, TOPIC_FIELDS)}
-        form = {"format": base.prompt_format}
-        topics = scope.step("topics", brainstorm, kinds, writer, **how, **form)
-        how = {**dict(q), "template": load(q.template, QUESTION_FIELDS), "seeds": seeds}
-        how["avoid"] = [held_out, *sources]
-        sources.append(scope.step("questions", ask_about, topics, writer, **how, **form))
+        form = base.prompt_format
+        topics = scope.step(
+            "topics",
+            brainstorm,
+            kinds,
+            writer,
+            template=load(t.template, TOPIC_FIELDS),
+            sampling=t.sampling,
+            rounds=t.rounds,
+            calls=t.calls,
+            per_call=t.per_call,
+            max_words=t.max_words,
+            format=form,
+        )
+        questions = scope.step(
+            "questions",
+            ask_about,
+            topics,
+            writer,
+            n=q.n,
+            template=load(q.template, QUESTION_FIELDS),
+            sampling=q.sampling,
+            rules=q.rules,
+            novelty=q.novelty,
+            seeds=seeds,
+            avoid=[held_out, *sources],
+            format=form,
+        )
+        sources.append(questions)
     return sources
 
 
-def identities(run: Any, cfg: Config) -> Any:
+def identities(run: Scope, cfg: Config) -> Rows[Example] | Sequence[Example]:
     """Rows that say who the assistant is; none without a name or a file."""
     if not (cfg.name or cfg.identity.file) or not cfg.identity.repeats:
-        return []
+        return ()
     rows = run.rows("identity", cfg.identity.file or builtin("identity"))
     name, repeats = cfg.name or "an assistant", cfg.identity.repeats
     return run.step("identity", identity_rows, rows, assistant=name, repeats=repeats)
 
 
-def training_rows(scope: Any, answered: Any, identity: Any, base: Model, config: SftOptions) -> Any:
+def training_rows(
+    scope: Scope,
+    answered: Rows[Example],
+    identity: Rows[Example] | Sequence[Example],
+    base: Model,
+    config: SftOptions,
+) -> Rows[Example]:
     """Questions and answers alone, with the identity rows: nothing of the prompt is left."""
     bare = scope.step("prune", prune, answered)
     return mixed(scope, bare, identity, base, config, EACH)
 
 
-def judged(scope: Any, found: Candidates, guide: Guide, seeds: Any, shots: Any, cfg: Config) -> Any:
+def judged(
+    scope: Scope,
+    found: Candidates,
+    guide: Guide,
+    seeds: Rows[Example],
+    shots: Rows[Example],
+    cfg: Config,
+) -> Metrics:
     """Adherence of the base, the prompted teacher and the students, on one sample of held-out tasks."""
     base = found.base
     other = scope.model("judge_model", cfg.judge_model) if cfg.judge_model != "base" else base
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     assessor = hire(scope, seeds, scope.engine(other), cfg.judge, rubrics)
     sample = drawn(scope, "sample", found.held_out, range(cfg.adherence.sample))
-    asked = {"must_keep": False, **aligning(cfg, guide)}
-    teacher = scope.step("teacher", align, sample, scope.engine(base), **asked)
-    answers = {}
-    for name, model in zip(["base", *found.names], found.models, strict=True):
-        how = plainly(cfg, model, shots, unfinished="keep")
-        answers[name] = scope.step(name, respond, sample, scope.engine(model), **how)
-    answers = {"base": answers.pop("base"), "prompted teacher": teacher, **answers}
-    by = {"principles": guide.principles, "assessor": assessor, "sampling": cfg.judge.sampling}
-    by["templates"] = adherence_templates(cfg.adherence.rubric, cfg.adherence.yes_no)
-    return scope.step("judge", adherence, teacher, answers, scope.engine(other), **by)
+    teacher = aligned(scope, "teacher", sample, base, guide, cfg, must_keep=False)
+    answers = {
+        name: plainly(scope, name, sample, model, shots, cfg, unfinished="keep")
+        for name, model in zip(["base", *found.names], found.models, strict=True)
+    }
+    return scope.step(
+        "judge",
+        adherence,
+        teacher,
+        {"base": answers.pop("base"), "prompted teacher": teacher, **answers},
+        scope.engine(other),
+        principles=guide.principles,
+        assessor=assessor,
+        sampling=cfg.judge.sampling,
+        templates=adherence_templates(cfg.adherence.rubric, cfg.adherence.yes_no),
+    )
 
 
 def control(
-    found: Candidates, scope: Any, asked: Any, rows: Any, guide: Guide, seeds: Any, shots: Any,
+    found: Candidates,
+    scope: Scope,
+    asked: Rows[Example],
+    rows: Rows[Example],
+    guide: Guide,
+    seeds: Rows[Example],
+    shots: Rows[Example],
     cfg: Config,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Metrics]:
     """Beside the result: the teacher as it is, the seeds alone, and plain answers to as many prompts."""
     base, m = found.base, cfg.measure
-    plain = scope.step("plain", respond, asked, scope.engine(base), **plainly(cfg, base, shots))
+    plain = plainly(scope, "plain", asked, base, shots, cfg)
     like = drawn(scope, "draw", plain, rows)
     mixes = {
-        "seeds alone": mixed(scope, [], seeds, base, cfg.sft, name="seeds-mix"),
-        "plain answers": mixed(scope, like, [], base, cfg.sft, EACH, name="plain-mix"),
+        "seeds alone": mixed(scope, (), seeds, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mixed(scope, like, (), base, cfg.sft, EACH, name="plain-mix"),
     }
-    how = {"guide": guide, "sampling": cfg.align.sampling, "nudge": cfg.align.nudge}
-    how |= {"probe_seeds": (m.select_seed, m.report_seed), "probes": cfg.teacher.probes or m.probes}
     teacher = scope.step(
-        "teacher-measure", evaluate_teacher, found.held_out, scope.engine(base), **how
+        "teacher-measure",
+        evaluate_teacher,
+        found.held_out,
+        scope.engine(base),
+        guide=guide,
+        sampling=cfg.align.sampling,
+        nudge=cfg.align.nudge,
+        probe_seeds=(m.select_seed, m.report_seed),
+        probes=cfg.teacher.probes or m.probes,
     )
     trained = cfg.sft.like(len(rows))
     others = found.controls(scope, mixes, trained, shots, scale=cfg.lora_scale)
     return {"prompted teacher": teacher, **others}
 
 
-def plainly(cfg: Config, model: Model, shots: Any, **more: Any) -> dict[str, Any]:
-    """Answering without principles, as `respond` takes it."""
-    shown = shots if model.prompt_format == "raw" else []
-    return {"shots": shown, "sampling": cfg.align.sampling, **more}
+def plainly(
+    scope: Scope,
+    name: str,
+    asked: Rows[Example],
+    model: Model,
+    shots: Rows[Example],
+    cfg: Config,
+    unfinished: Literal["set_aside", "keep"] = "set_aside",
+) -> Rows[Example]:
+    """What `model` answers without principles; `shots` are for one that is prompted as raw text."""
+    return scope.step(
+        name,
+        respond,
+        asked,
+        scope.engine(model),
+        shots=shots if model.prompt_format == "raw" else (),
+        sampling=cfg.align.sampling,
+        unfinished=unfinished,
+    )

@@ -17,12 +17,13 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from woolgather.artifacts import Model
+from woolgather.artifacts import Metrics, Model
 from woolgather.engines.base import Sampling
 from woolgather.formats import builtin_texts
 from woolgather.inputs import open_texts
 from woolgather.ops import backtranslate as back
 from woolgather.ops import rewrite as anew
+from woolgather.ops.assessors import Candidate
 from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.keep import KeepRule
 from woolgather.ops.mix import MixOptions
@@ -49,6 +50,8 @@ from woolgather.recipes.stages import (
     rate,
     train,
 )
+from woolgather.records import Example
+from woolgather.scope import Rows, Scope
 from woolgather.training.job import SftOptions
 
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
@@ -70,7 +73,7 @@ class Backward(Options):
 class Curation(Hiring):
     """Rating the pairs, by the model of the round before."""
 
-    candidates: tuple[str, ...] = ("rubric", "yes_no", "mutual_information", "channel")
+    candidates: tuple[Candidate, ...] = ("rubric", "yes_no", "mutual_information", "channel")
     """Who may apply; the rubric gives its reasons first, so that expected has nothing to read."""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
     template: str = "rubric-curation"
@@ -100,12 +103,6 @@ class Rewriting(Options):
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
     rules: ResponseRules = ResponseRules()
     """Of the new responses."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """As `rewrite` takes them."""
-        template = load(self.template, anew.FIELDS)
-        return {"template": template, "sampling": self.sampling, "rules": self.rules}
 
 
 class Tags(Options):
@@ -166,15 +163,15 @@ def updated(config: SftOptions, updates: int | None) -> SftOptions:
     return config if updates is None else config.model_copy(update={"max_updates": updates})
 
 
-def recipe(run: Any, cfg: Config) -> Model:
+def recipe(run: Scope, cfg: Config) -> Model:
     """The method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = opened(run, cfg)
     source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
     backward, forward = run.scope("backward"), run.scope("forward")
-    asked = {"template": load(cfg.backward.template, back.FIELDS)}
+    template = load(cfg.backward.template, back.FIELDS)
 
     turned = backward.step(
-        "reverse", back.reverse, seeds, min_pairs=cfg.backward.min_pairs, **asked
+        "reverse", back.reverse, seeds, min_pairs=cfg.backward.min_pairs, template=template
     )
     rows = mixed(backward, [], turned, base, cfg.sft)
     writer = train(backward, "train", base, rows, cfg.once)
@@ -184,13 +181,21 @@ def recipe(run: Any, cfg: Config) -> Model:
     found = Candidates(run, cfg, base, held_out)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
 
-    known = {"seeds": seeds, "avoid": [held_out, seeds]}
-    texts = run.step("texts", prepare_texts, source, options=cfg.text, **known)
-    written = {name: getattr(cfg.backward, name) for name in ("sampling", "rules", "novelty")}
+    known = [held_out, seeds]
+    texts = run.step("texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=known)
     augmented = run.step(
-        "backtranslate", back.backtranslate, texts, run.engine(writer), **asked, **written, **known
+        "backtranslate",
+        back.backtranslate,
+        texts,
+        run.engine(writer),
+        template=template,
+        sampling=cfg.backward.sampling,
+        rules=cfg.backward.rules,
+        novelty=cfg.backward.novelty,
+        seeds=seeds,
+        avoid=known,
     )
-    rated, kept, configs = list[Any](), list[Any](), list[SftOptions]()
+    rated, kept, configs = list[Rows[Example]](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
         it, curator = run.scope(f"iter{t}"), found.last if t else first
         scored, good = curated(it, augmented, seeds, curator, cfg)
@@ -205,9 +210,9 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     chosen = found.choose()
     portraits = portrayed(run, kept, seeds, base, cfg.measure)
-    controls = {}
+    controls: dict[str, Metrics] = {}
     if cfg.controls:
-        last, scope = (chosen.value or len(kept)) - 1, run.scope("control")
+        last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
         chance = joined(
             scope, "random-", drawn(scope, "random", augmented, kept[last]), tagged, base, cfg
         )
@@ -222,33 +227,50 @@ def recipe(run: Any, cfg: Config) -> Model:
     )  # fmt: skip
 
 
-def curated(it: Any, augmented: Any, seeds: Any, curator: Model, cfg: Config) -> tuple[Any, Any]:
+def curated(
+    it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
+) -> tuple[Rows[Example], Rows[Example]]:
     """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
     rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
     assessor = hire(it, seeds, rater, cfg.judge, [rubric])
     rated = rate(it, augmented, rater, assessor, cfg.judge, [rubric])
-    how = {"strict": cfg.judge.strict, "window": cfg.judge.window}
-    scored = it.step("read", read_again, rated, rubric=rubric, **how)
+    strict, window = cfg.judge.strict, cfg.judge.window
+    scored = it.step("read", read_again, rated, rubric=rubric, strict=strict, window=window)
     kept = best(it, scored, cfg.keep, assessor, rater)
     if not cfg.rewrite:
         return rated, kept
-    return rated, it.step("rewrite", anew.rewrite, kept, rater, **cfg.rewriting.options)
+    new = cfg.rewriting
+    template = load(new.template, anew.FIELDS)
+    rewritten = it.step(
+        "rewrite",
+        anew.rewrite,
+        kept,
+        rater,
+        template=template,
+        sampling=new.sampling,
+        rules=new.rules,
+    )
+    return rated, rewritten
 
 
-def joined(scope: Any, name: str, kept: Any, tagged: Any, base: Model, cfg: Config) -> Any:
+def joined(
+    scope: Scope, name: str, kept: Rows[Example], tagged: Rows[Example], base: Model, cfg: Config
+) -> Rows[Example]:
     """Kept pairs and seeds, each kind with its system line."""
     lined = scope.step(f"{name}tag", tag, kept, origin=back.ORIGIN, line=cfg.tags.line("augmented"))
     return mixed(scope, lined, tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
 
 
 def trained(
-    it: Any, base: Model, rows: Any, held_out: Any, cfg: Config
-) -> tuple[Model, Any, SftOptions]:
+    it: Scope, base: Model, rows: Rows[Example], held_out: Rows[Example], cfg: Config
+) -> tuple[Model, Metrics, SftOptions]:
     """This round's model, its measure, and the training it had; of several, the best."""
     models, found, lines = [], [], cfg.tags.line("both")
     for config in cfg.rounds:
         name = f"-{config.max_updates}" if len(cfg.rounds) > 1 else ""
         models.append(train(it, f"train{name}", base, rows, config, system=lines))
         found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
-    winner = it.step("updates", best_of, found, by=cfg.select_by).value if len(found) > 1 else 0
+    winner = 0
+    if len(found) > 1:
+        winner = int(it.step("updates", best_of, found, by=cfg.select_by).value)
     return models[winner], found[winner], cfg.rounds[winner].like(len(rows))

@@ -11,21 +11,21 @@ result, and the result is the best candidate, the base included. docs/isheep.md 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from woolgather.artifacts import Model
+from woolgather.artifacts import Metrics, Model
 from woolgather.config import at
 from woolgather.ops.keep import KeepRule
 from woolgather.ops.mix import MixOptions
-from woolgather.ops.respond import fixed_shots, respond
+from woolgather.ops.respond import fixed_shots
 from woolgather.ops.rubrics import rubrics_of
 from woolgather.ops.rules import ResponseRules, apply_rules
-from woolgather.ops.synthesize import synthesize
 from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
 from woolgather.recipes.stages import (
     Candidates,
+    answered,
     best,
     drawn,
     hire,
@@ -34,7 +34,10 @@ from woolgather.recipes.stages import (
     portrayed,
     rate,
     train,
+    written,
 )
+from woolgather.records import Example
+from woolgather.scope import Rows, Scope
 from woolgather.training.job import SftOptions
 
 METHOD = "I-SHEEP (arXiv 2408.08072)"
@@ -62,12 +65,12 @@ class Config(Common):
     lora_scale: float = Field(default=1.0, ge=0)
     """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
 
-    def earlier(self, rows: list[Any]) -> list[Any]:
+    def earlier(self, rows: list[Rows[Example]]) -> list[Rows[Example]]:
         """Rows of the iterations before the last one, where history counts."""
         return rows[:-1] if self.history == "all" else []
 
 
-def recipe(run: Any, cfg: Config) -> Model:
+def recipe(run: Scope, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = opened(run, cfg)
     other = (
@@ -79,15 +82,16 @@ def recipe(run: Any, cfg: Config) -> Model:
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
     found = Candidates(run, cfg, base, held_out)
-    clean, rated, kept = list[Any](), list[Any](), list[Any]()
+    clean, rated, kept = list[Rows[Example]](), list[Rows[Example]](), list[Rows[Example]]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
-        writer, rater = run.engine(model), run.engine(model if cfg.judge_model == "self" else other)
+        rater = run.engine(model if cfg.judge_model == "self" else other)
         assessor = hire(it, seeds, rater, cfg.judge, rubrics)
-        wanted = {"n": at(cfg.per_iteration, t), **cfg.synthesis.options(model)}
-        others = {"machine": kept[-1] if kept else [], "avoid": [held_out, *kept]}
-        tasks = it.step("synthesize", synthesize, seeds, writer, **wanted, **others)
-        pairs = it.step("respond", respond, tasks, writer, **cfg.respond.options(model, shots))
+        tasks = written(
+            it, seeds, model, cfg.synthesis, at(cfg.per_iteration, t), [held_out, *kept],
+            machine=kept[-1] if kept else (),
+        )  # fmt: skip
+        pairs = answered(it, tasks, model, cfg.respond, shots)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
         rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, rubrics))
         kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
@@ -99,9 +103,9 @@ def recipe(run: Any, cfg: Config) -> Model:
 
     chosen = found.choose()
     portraits = portrayed(run, kept, seeds, base, cfg.measure)
-    controls = {}
+    controls: dict[str, Metrics] = {}
     if cfg.controls:
-        made = chosen.value or len(kept)
+        made = int(chosen.value) or len(kept)
         controls = control(found, run.scope("control"), clean[:made], kept, seeds, shots, cfg)
     return found.hand_over(
         chosen, controls, method=METHOD, facts={"seeds": len(seeds), "iterations": len(kept)},
@@ -111,8 +115,14 @@ def recipe(run: Any, cfg: Config) -> Model:
 
 
 def control(
-    found: Candidates, scope: Any, clean: list[Any], kept: list[Any], seeds: Any, shots: Any, cfg: Config
-) -> dict[str, Any]:  # fmt: skip
+    found: Candidates,
+    scope: Scope,
+    clean: list[Rows[Example]],
+    kept: list[Rows[Example]],
+    seeds: Rows[Example],
+    shots: Rows[Example],
+    cfg: Config,
+) -> dict[str, Metrics]:
     """Beside the result: the seeds alone, and as many rows at random as each iteration kept."""
     base = found.base
     chance = [drawn(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]

@@ -7,18 +7,18 @@ group knows how the op that it is for takes it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from woolgather.artifacts import Model
 from woolgather.engines.base import Sampling
+from woolgather.ops.assessors import Candidate
 from woolgather.ops.demos import DemoOptions
 from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.novelty import NoveltyOptions
 from woolgather.ops.rubrics import RubricOptions
 from woolgather.options import Options
-from woolgather.prompts import load
 
 
 class Synthesis(Options):
@@ -40,17 +40,6 @@ class Synthesis(Options):
     max_prompts: int | None = Field(default=None, ge=1)
     """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
 
-    def options(self, model: Model) -> dict[str, Any]:
-        """As `synthesize` takes them."""
-        form = model.prompt_format if self.format == "auto" else self.format
-        return {
-            **dict(self),
-            "format": form,
-            "template": load(
-                self.template, frozenset({"items", "demos", "next"}), frozenset({"demos", "next"})
-            ),
-        }
-
 
 class Responding(Options):
     """Answering them."""
@@ -63,12 +52,6 @@ class Responding(Options):
     unfinished: Literal["set_aside", "keep"] = "set_aside"
     """What becomes of responses that ran into max_tokens."""
 
-    def options(self, model: Model, shots: Any) -> dict[str, Any]:
-        """As `respond` takes them; `shots` are for a model that is prompted as raw text."""
-        shown = shots if model.prompt_format == "raw" else []
-        how = {"sampling": self.sampling, "unfinished": self.unfinished}
-        return {"shots": shown, "n": self.samples, **how}
-
 
 class Hiring(Options):
     """Who rates, and how it is found out."""
@@ -77,7 +60,13 @@ class Hiring(Options):
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
     ] = "audition"
     """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
-    candidates: tuple[str, ...] = ("rubric", "expected", "yes_no", "mutual_information", "channel")
+    candidates: tuple[Candidate, ...] = (
+        "rubric",
+        "expected",
+        "yes_no",
+        "mutual_information",
+        "channel",
+    )
     """Who may apply."""
     pairs: int = Field(default=160, ge=8)
     """Pairs in an audition, over all kinds."""
@@ -89,15 +78,6 @@ class Hiring(Options):
     """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
     """Least share of readable verdicts; below it the run ends with advice."""
-
-    @property
-    def audition(self) -> dict[str, Any]:
-        """As `audition` takes them: a named assessor is tried alone, and used whatever comes out."""
-        if self.assessor == "audition":
-            who: dict[str, Any] = {"candidates": self.candidates, "on_unfit": self.on_unfit}
-        else:
-            who = {"candidates": [self.assessor], "on_unfit": "keep_best"}
-        return {**who, "pairs": self.pairs, "probes": self.probes, "sampling": self.sampling}
 
 
 class Judging(Hiring):

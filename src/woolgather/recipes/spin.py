@@ -11,11 +11,11 @@ included. docs/spin.md maps every parameter.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from woolgather.artifacts import Model
+from woolgather.artifacts import Metrics, Model
 from woolgather.config import at
 from woolgather.engines.base import Sampling
 from woolgather.errors import ConfigError
@@ -26,6 +26,8 @@ from woolgather.ops.respond import fixed_shots, respond
 from woolgather.options import Options
 from woolgather.recipes.settings import Common
 from woolgather.recipes.stages import Candidates, opened
+from woolgather.records import Example, PreferencePair
+from woolgather.scope import Rows, Scope
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -47,9 +49,8 @@ class Playing(PreferenceOptions):
 
     def at(self, t: int) -> DpoOptions:
         """As iteration `t` has it."""
-        fields = dict(self)
-        fields |= {name: at(fields[name], t) for name in ("learning_rate", "beta")}
-        return DpoOptions(**fields)
+        now = {"learning_rate": at(self.learning_rate, t), "beta": at(self.beta, t)}
+        return DpoOptions.model_validate({**dict(self), **now})
 
 
 class Config(Common):
@@ -93,24 +94,33 @@ class Config(Common):
         return self
 
 
-def recipe(run: Any, cfg: Config) -> Model:
+def recipe(run: Scope, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = opened(run, cfg)
-    lengths = {"max_length": cfg.dpo.max_length, "options": cfg.pairs}
-    limits = {"budget": cfg.respond.sampling.max_tokens, **lengths}
-    limits["max_prompt_length"] = cfg.dpo.max_prompt_length
-    real = run.step("real", real_rows, seeds, start=base, **limits)
+    longest = cfg.dpo.max_length
+    real = run.step(
+        "real",
+        real_rows,
+        seeds,
+        start=base,
+        budget=cfg.respond.sampling.max_tokens,
+        max_length=longest,
+        max_prompt_length=cfg.dpo.max_prompt_length,
+        options=cfg.pairs,
+    )
 
     found = Candidates(run, cfg, base, held_out)
-    pairs: dict[int, Any] = {}
-    windows: list[list[Any]] = []
+    pairs: dict[int, Rows[PreferencePair]] = {}
+    windows: list[list[Rows[PreferencePair]]] = []
     for t in range(cfg.iterations):
         it, opponent, earlier = run.scope(f"iter{t}"), found.last, t < cfg.start_iteration
         given = it.given("pairs")
         if earlier and not given:
             continue
-        answers = [] if given else answered(it, real, opponent, cfg)
-        pairs[t] = it.step("pairs", pair, real, answers, start=base, **lengths)
+        answers = () if given else answered(it, real, opponent, cfg)
+        pairs[t] = it.step(
+            "pairs", pair, real, answers, start=base, max_length=longest, options=cfg.pairs
+        )
         if earlier:
             continue
         first = t - int(at(cfg.window, t)) + 1
@@ -121,33 +131,49 @@ def recipe(run: Any, cfg: Config) -> Model:
             break
 
     chosen = found.choose()
-    controls = {}
+    controls: dict[str, Metrics] = {}
     if cfg.controls:
-        used = windows[: chosen.value or len(windows)]
+        used = windows[: int(chosen.value) or len(windows)]
         controls = control(found, run.scope("control"), used, real, cfg)
     facts = {"real answers": len(real), "iterations": len(windows)}
     return found.hand_over(chosen, controls, method=METHOD, facts=facts, seeds=seeds)
 
 
-def answered(scope: Any, real: Any, opponent: Model, cfg: Config) -> Any:
+def answered(scope: Scope, real: Rows[Example], opponent: Model, cfg: Config) -> Rows[Example]:
     """What the opponent says to the real answers' prompts; `pair` sets unfinished ones aside."""
-    how = {"sampling": cfg.respond.sampling, "unfinished": "keep"}
-    return scope.step("respond", respond, real, scope.engine(opponent), **how)
+    sampling = cfg.respond.sampling
+    return scope.step(
+        "respond", respond, real, scope.engine(opponent), sampling=sampling, unfinished="keep"
+    )
 
 
-def play(scope: Any, opponent: Model, window: list[Any], config: DpoOptions) -> Model:
+def play(
+    scope: Scope, opponent: Model, window: list[Rows[PreferencePair]], config: DpoOptions
+) -> Model:
     """The policy starts as the opponent, learns to be told apart from it, and is merged: the next
     opponent, the next start and what generates are then one and the same."""
-    how = {"start": opponent, "reference": opponent, "config": config, "earlier": window[:-1]}
-    tuned = scope.step("train", dpo, window[-1], trainer=scope.trainer(), **how)
+    tuned = scope.step(
+        "train",
+        dpo,
+        window[-1],
+        trainer=scope.trainer(),
+        start=opponent,
+        reference=opponent,
+        config=config,
+        earlier=window[:-1],
+    )
     if config.lora is None:
-        return tuned  # type: ignore[no-any-return]
-    return scope.step("train-merge", merge, tuned, trainer=scope.trainer())  # type: ignore[no-any-return]
+        return tuned
+    return scope.step("train-merge", merge, tuned, trainer=scope.trainer())
 
 
 def control(
-    found: Candidates, scope: Any, windows: list[list[Any]], real: Any, cfg: Config
-) -> dict[str, Any]:
+    found: Candidates,
+    scope: Scope,
+    windows: list[list[Rows[PreferencePair]]],
+    real: Rows[Example],
+    cfg: Config,
+) -> dict[str, Metrics]:
     """Beside the result: SFT on the real answers, with as many updates."""
     rows = scope.step("real", real_sides, [window[-1] for window in windows])
     updates = sum(

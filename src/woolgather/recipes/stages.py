@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
-from typing import Any
 
-from woolgather.artifacts import Choice, Model
-from woolgather.engines.base import Sampling
+from woolgather.artifacts import Choice, Metrics, Model
+from woolgather.engines.base import Engine, Sampling
 from woolgather.formats import builtin_heldout, builtin_seeds
 from woolgather.ops.assessors import Assessor
 from woolgather.ops.audition import audition
@@ -24,16 +23,28 @@ from woolgather.ops.mix import MixOptions, mix
 from woolgather.ops.portrait import portrait
 from woolgather.ops.prompt_format import choose_format
 from woolgather.ops.respond import respond
-from woolgather.ops.rubrics import rubrics_of
+from woolgather.ops.rubrics import Rubric, rubrics_of
 from woolgather.ops.select import select_model, should_stop
 from woolgather.ops.summary import summarize
+from woolgather.ops.synthesize import FIELDS as SYNTHESIS_FIELDS
+from woolgather.ops.synthesize import synthesize
 from woolgather.ops.train import sft
 from woolgather.ops.win_rate import win_rate
-from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
+from woolgather.prompts import load
+from woolgather.recipes.settings import (
+    Common,
+    Hiring,
+    Judging,
+    Measuring,
+    Responding,
+    Synthesis,
+)
+from woolgather.records import JSON, Example
+from woolgather.scope import Rows, Scope
 from woolgather.training.job import SftOptions
 
 
-def opened(run: Any, cfg: Common) -> tuple[Any, Any, Model]:
+def opened(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
     """Seeds, held-out tasks, and the base with the format it is prompted in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
@@ -41,54 +52,146 @@ def opened(run: Any, cfg: Common) -> tuple[Any, Any, Model]:
     raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
     form = cfg.base_format
     if form == "auto":
-        form = run.step("format", choose_format, seeds, run.engine(raw), run.engine(chat)).value
+        chosen = run.step("format", choose_format, seeds, run.engine(raw), run.engine(chat))
+        form = "raw" if chosen.value == "raw" else "chat"
     return seeds, held_out, raw if form == "raw" else chat
 
 
-def hire(scope: Any, seeds: Any, rater: Any, judging: Hiring, rubrics: Any) -> Assessor:
-    """Who rates: found by audition, named, or nobody."""
-    if judging.assessor == "none":
+def written(
+    scope: Scope,
+    seeds: Rows[Example],
+    model: Model,
+    how: Synthesis,
+    n: int,
+    avoid: Sequence[Rows[Example]],
+    machine: Rows[Example] | Sequence[Example] = (),
+) -> Rows[Example]:
+    """`n` new instructions of `model`, unlike the seeds, those of `avoid`, and `machine`, earlier ones
+    which may also be shown."""
+    form = model.prompt_format if how.format == "auto" else how.format
+    return scope.step(
+        "synthesize",
+        synthesize,
+        seeds,
+        scope.engine(model),
+        n=n,
+        template=load(how.template, SYNTHESIS_FIELDS, frozenset({"demos", "next"})),
+        format=form,
+        items=how.items,
+        demos=how.demos,
+        sampling=how.sampling,
+        rules=how.rules,
+        novelty=how.novelty,
+        wave=how.wave,
+        max_prompts=how.max_prompts,
+        avoid=avoid,
+        machine=machine,
+    )
+
+
+def answered(
+    scope: Scope, tasks: Rows[Example], model: Model, how: Responding, shots: Rows[Example]
+) -> Rows[Example]:
+    """What `model` answers; `shots` are for one that is prompted as raw text."""
+    return scope.step(
+        "respond",
+        respond,
+        tasks,
+        scope.engine(model),
+        shots=shots if model.prompt_format == "raw" else (),
+        n=how.samples,
+        sampling=how.sampling,
+        unfinished=how.unfinished,
+    )
+
+
+def hire(
+    scope: Scope, seeds: Rows[Example], rater: Engine, judging: Hiring, rubrics: Sequence[Rubric]
+) -> Assessor | Choice:
+    """Who rates: found by audition, named (and tried alone, and used whatever comes out), or nobody."""
+    who = judging.assessor
+    if who == "none":
         return Assessor(kind="none")
-    return scope.step("audition", audition, seeds, rater, rubrics=rubrics, **judging.audition)  # type: ignore[no-any-return]
+    return scope.step(
+        "audition",
+        audition,
+        seeds,
+        rater,
+        rubrics=rubrics,
+        candidates=judging.candidates if who == "audition" else [who],
+        on_unfit=judging.on_unfit if who == "audition" else "keep_best",
+        pairs=judging.pairs,
+        probes=judging.probes,
+        sampling=judging.sampling,
+    )
 
 
-def rate(scope: Any, rows: Any, rater: Any, who: Assessor, judging: Hiring, rubrics: Any) -> Any:
+def rate(
+    scope: Scope,
+    rows: Rows[Example],
+    rater: Engine,
+    who: Assessor | Choice,
+    judging: Hiring,
+    rubrics: Sequence[Rubric],
+) -> Rows[Example]:
     """The rows with their verdicts."""
-    how = {"sampling": judging.sampling, "floor": judging.floor}
-    return scope.step("assess", judge, rows, rater, assessor=who, rubrics=rubrics, **how)
+    return scope.step(
+        "assess",
+        judge,
+        rows,
+        rater,
+        assessor=who,
+        rubrics=rubrics,
+        sampling=judging.sampling,
+        floor=judging.floor,
+    )
 
 
-def best(scope: Any, rated: Any, rule: KeepRule, who: Assessor, rater: Any) -> Any:
+def best(
+    scope: Scope, rated: Rows[Example], rule: KeepRule, who: Assessor | Choice, rater: Engine
+) -> Rows[Example]:
     """The rated rows that are good enough."""
     asked = rater if rule.asks_model else None
     return scope.step("keep", keep, rated, rule=rule, assessor=who, engine=asked)
 
 
-def drawn(scope: Any, name: str, rows: Any, like: Sized) -> Any:
+def drawn(scope: Scope, name: str, rows: Rows[Example], like: Sized) -> Rows[Example]:
     """As many of `rows` at random as `like` has."""
     return scope.step(name, keep, rows, rule=KeepRule(by="random"), limit=max(1, len(like)))
 
 
 def mixed(
-    scope: Any,
-    rows: Any,
-    seeds: Any,
+    scope: Scope,
+    rows: Rows[Example] | Sequence[Example],
+    seeds: Rows[Example] | Sequence[Example],
     base: Model,
     config: SftOptions,
     options: MixOptions = MixOptions(),  # noqa: B008 - frozen
     *,
     name: str = "mix",
-    history: Sequence[Any] = (),
-) -> Any:
+    history: Sequence[Rows[Example]] = (),
+) -> Rows[Example]:
     """What training sees: these rows, those of `history`, and the seeds as `options` say."""
-    limits = {"max_length": config.max_length, "max_rows": config.max_rows}
-    how = {"base": base, "history": list(history), "options": options, **limits}
-    return scope.step(name, mix, rows, seeds, **how)
+    return scope.step(
+        name,
+        mix,
+        rows,
+        seeds,
+        base=base,
+        history=list(history),
+        options=options,
+        max_length=config.max_length,
+        max_rows=config.max_rows,
+    )
 
 
 def portrayed(
-    run: Any, kept: Sequence[Any], seeds: Any, base: Model, options: Measuring
-) -> list[Any]:
+    run: Scope,
+    kept: Sequence[Rows[Example]],
+    seeds: Rows[Example],
+    base: Model,
+    options: Measuring,
+) -> list[Metrics]:
     """What the rows that each iteration kept look like beside the seeds. After the loop, so that the
     base, which maps them all, is opened once."""
     return [
@@ -100,9 +203,15 @@ def portrayed(
 
 
 def measure(
-    scope: Any, name: str, model: Model, held_out: Any, options: Measuring, **more: Any
-) -> Any:
-    """What a model can do, on probes of both seeds and on the held-out tasks."""
+    scope: Scope,
+    name: str,
+    model: Model,
+    held_out: Rows[Example],
+    options: Measuring,
+    shots: Rows[Example] | Sequence[Example] = (),
+) -> Metrics:
+    """What a model can do, on probes of both seeds and on the held-out tasks; `shots` are shown before
+    each."""
     m = options
     return scope.step(
         name,
@@ -113,15 +222,15 @@ def measure(
         probe_seeds=(m.select_seed, m.report_seed),
         max_tokens=m.max_tokens,
         likelihood=m.likelihood,
-        **more,
+        shots=shots,
     )
 
 
 def train(
-    scope: Any,
+    scope: Scope,
     name: str,
     start: Model,
-    rows: Any,
+    rows: Rows[Example],
     config: SftOptions,
     scale: float = 1.0,
     system: str = "",
@@ -130,15 +239,21 @@ def train(
     model is asked with from now on."""
     tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
     if config.lora is None and not system:
-        return tuned  # type: ignore[no-any-return]
-    return scope.step(  # type: ignore[no-any-return]
+        return tuned
+    return scope.step(
         f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale, system=system
     )
 
 
 def win_rate_of(
-    run: Any, model: Model, base: Model, seeds: Any, held_out: Any, options: Measuring, raters: Any
-) -> Any:
+    run: Scope,
+    model: Model,
+    base: Model,
+    seeds: Rows[Example],
+    held_out: Rows[Example],
+    options: Measuring,
+    raters: Sequence[Model],
+) -> Metrics | None:
     """How often the held-out answers of `model` are preferred to the base's, by a judge frozen for
     the run that is none of `raters`, the models that rated training data. None without a judge."""
     if not options.win_judge:
@@ -148,14 +263,15 @@ def win_rate_of(
     rubrics, judging = rubrics_of("full"), Judging()
     assessor = hire(scope, seeds, rater, judging, rubrics)
     greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
-    answers = [
+    ours, theirs = (
         scope.step(name, respond, held_out, scope.engine(who), sampling=greedy, unfinished="keep")
         for name, who in (("result", model), ("base", base))
-    ]
+    )
     return scope.step(
         "compare",
         win_rate,
-        *answers,
+        ours,
+        theirs,
         rater,
         assessor=assessor,
         selected_with=list(raters),
@@ -167,7 +283,7 @@ def win_rate_of(
 class Candidates:
     """The models of a run and their measures, in the order they were made, the base first."""
 
-    def __init__(self, run: Any, cfg: Common, base: Model, held_out: Any) -> None:
+    def __init__(self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example]) -> None:
         self.run, self.cfg = run, cfg
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""
@@ -186,7 +302,7 @@ class Candidates:
     def last(self) -> Model:
         return self.models[-1]
 
-    def add(self, scope: Any, model: Model, found: Any = None, name: str = "") -> None:
+    def add(self, scope: Scope, model: Model, found: Metrics | None = None, name: str = "") -> None:
         """One more, measured in `scope` unless `found` is its measure."""
         self.models.append(model)
         if found is None:
@@ -194,57 +310,81 @@ class Candidates:
         self.measures.append(found)
         self.names += [name] if name else []
 
-    def stop(self, scope: Any) -> bool:
+    def stop(self, scope: Scope) -> bool:
         """Whether the last ones brought nothing better."""
-        by = {"patience": self.cfg.patience, "by": self.cfg.select_by, "names": self.names}
-        return bool(scope.step("stop", should_stop, self.measures, **by).value)
+        told = scope.step(
+            "stop",
+            should_stop,
+            self.measures,
+            patience=self.cfg.patience,
+            by=self.cfg.select_by,
+            names=self.names,
+        )
+        return bool(told.value)
 
     def choose(self) -> Choice:
         """The result: 0 is the base."""
-        how = {"by": self.cfg.select_by, "names": self.names}
-        return self.run.step("select", select_model, self.measures, **how)  # type: ignore[no-any-return]
+        return self.run.step(
+            "select", select_model, self.measures, by=self.cfg.select_by, names=self.names
+        )
 
     def controls(
         self,
-        scope: Any,
-        rows: Mapping[str, Any],
+        scope: Scope,
+        rows: Mapping[str, Rows[Example]],
         config: SftOptions,
-        shots: Any,
-        **how: Any,
-    ) -> dict[str, Any]:
+        shots: Rows[Example],
+        *,
+        scale: float = 1.0,
+        system: str = "",
+    ) -> dict[str, Metrics]:
         """What the same effort buys without the method: the base shown `shots`, and models trained
-        on other `rows`, each under the name of what it is."""
-        found = {"few-shot base": self._measured(scope, "fewshot", self.base, shots=shots)}
+        on other `rows`, each under the name of what it is; `scale` and `system` as for `train`."""
+        found = {"few-shot base": self._measured(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
             step = name.lower().replace(" ", "-")
-            model = train(scope, step, self.base, given, config, **how)
+            model = train(scope, step, self.base, given, config, scale, system)
             found[name] = self._measured(scope, step, model)
         return found
 
-    def _measured(self, scope: Any, name: str, model: Model, **more: Any) -> Any:
-        return measure(scope, f"{name}-measure", model, self.held_out, self.cfg.measure, **more)
+    def _measured(
+        self, scope: Scope, name: str, model: Model, shots: Rows[Example] | Sequence[Example] = ()
+    ) -> Metrics:
+        return measure(scope, f"{name}-measure", model, self.held_out, self.cfg.measure, shots)
 
     def hand_over(
         self,
         chosen: Choice,
-        controls: Mapping[str, Any],
+        controls: Mapping[str, Metrics],
         *,
         method: str,
-        facts: Mapping[str, Any],
-        seeds: Any,
+        facts: Mapping[str, JSON],
+        seeds: Rows[Example],
         raters: Sequence[Model] = (),
-        **seen: Any,
+        rated: Sequence[Rows[Example]] = (),
+        kept: Sequence[Rows[Example]] = (),
+        portraits: Sequence[Metrics] = (),
     ) -> Model:
         """The summary, and the chosen model as a directory of its own with a card. `raters` rated
-        training data; `seen` is what else the summary draws: `rated`, `kept`, `portraits`."""
-        run, cfg, model = self.run, self.cfg, self.models[chosen.value]
-        wins = win_rate_of(run, model, self.base, seeds, self.held_out, cfg.measure, raters)
-        seen |= {"wins": wins, "names": self.names, "by": cfg.select_by}
-        run.step("summary", summarize, self.measures, chosen=chosen, controls=controls, **seen)
+        training data; `rated`, `kept` and `portraits` are drawn, one per iteration."""
+        run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
+        run.step(
+            "summary",
+            summarize,
+            self.measures,
+            chosen=chosen,
+            controls=controls,
+            by=cfg.select_by,
+            wins=win_rate_of(run, model, self.base, seeds, self.held_out, cfg.measure, raters),
+            rated=rated,
+            kept=kept,
+            portraits=portraits,
+            names=self.names,
+        )
         card = {
             "title": "Tuned on data it wrote itself",
             "method": method,
             "base_model": cfg.base_name,
             **facts,
         }
-        return run.step("result", merge, model, trainer=run.trainer(), card=card)  # type: ignore[no-any-return]
+        return run.step("result", merge, model, trainer=run.trainer(), card=card)
