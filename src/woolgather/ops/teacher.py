@@ -33,11 +33,15 @@ class Prompted:
         return self._engine.model
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        asked = (_question(request.prompt) for request in requests)
         found = replies(
-            asked, self._engine, self._guide, sampling=self._sampling, nudge=self._nudge
+            requests,
+            self._engine,
+            self._guide,
+            lambda request: _question(request.prompt),
+            sampling=self._sampling,
+            nudge=self._nudge,
         )
-        for index, reply in enumerate(found):
+        for index, (_, reply) in enumerate(found):
             yield index, replace(reply.completion, text=cut_at_repeat(reply.answer or ""))
 
     def option_logprobs(
