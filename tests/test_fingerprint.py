@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from woolgather.arguments import EngineHandle
 from woolgather.artifacts import Choice, Dataset, Model
+from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FakeEngine
 from woolgather.fingerprint import (
     canonical,
@@ -85,10 +87,24 @@ def test_functions_are_their_name():
 
 
 def test_an_engine_is_its_model_and_how_it_is_prompted():
-    one = canonical(FakeEngine(["a"]))
-    assert one == canonical(FakeEngine(["b", "c"]))
-    raw = FakeEngine(model=Model("fake", "fake", "raw"))
-    assert canonical(raw) != one
+    model = Model("/somewhere", "f00d", "raw")
+    served = EngineOptions(name="openai", urls=("http://a",), concurrency=2)
+    one = canonical(EngineHandle(model, served))
+    assert (
+        one
+        == canonical(EngineHandle(model, EngineOptions()))
+        == {"engine": "f00d", "format": "raw"}
+    )
+    chat = Model("/somewhere", "f00d", "chat")
+    assert canonical(EngineHandle(chat, EngineOptions())) != one
+    assert canonical(EngineHandle(model, EngineOptions(name="fake"))) != one
+
+
+def test_an_open_engine_has_no_identity_only_its_handle_has():
+    with pytest.raises(
+        TypeError, match=r"args\.engine is a FakeEngine, which has no canonical form"
+    ):
+        canonical(FakeEngine(), "args.engine")
 
 
 def local_function() -> Any:

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from woolgather.engines.base import Request
+from woolgather.arguments import EngineHandle
+from woolgather.engines.base import EngineOptions, Request
 from woolgather.engines.servers import Patience
 from woolgather.errors import ConfigError, EngineError
 from woolgather.fingerprint import canonical
@@ -142,7 +143,8 @@ def test_the_key_is_sent_and_shown_nowhere(server, engine_at, monkeypatch, caplo
     engine = engine_at(server.url, api_key_env="MY_KEY")
     assert texts(engine.complete(requests(2))) == expected(2)
     assert {r["authorization"] for r in server.stats["requests"]} == {f"Bearer {KEY}"}
-    shown = [repr(engine), str(canonical(engine))]
+    handle = EngineHandle(engine.model, EngineOptions(name="openai", api_key_env="MY_KEY"))
+    shown = [repr(engine), str(canonical(handle))]
     for behaviour in ({"always": "500"}, {"key": "another"}, {"always": "418"}):
         server.tell(**behaviour)
         with pytest.raises((EngineError, ConfigError)) as caught:

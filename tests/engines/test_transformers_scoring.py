@@ -115,7 +115,7 @@ def test_a_conversation_goes_through_the_template(tiny_model: Path) -> None:
     done, raw = ask(engine, [Request(talk, GREEDY), Request(text, GREEDY)])
     assert done.text == raw.text
     assert done.prompt_tokens == raw.prompt_tokens
-    assert engine.__canonical__() == {"engine": "m", "format": "chat"}
+    assert (engine.model.fingerprint, engine.model.prompt_format) == ("m", "chat")
 
 
 def test_an_adapter_is_its_base_with_the_difference_added(tiny_model: Path, tmp_path: Path) -> None:

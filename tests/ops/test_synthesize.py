@@ -237,14 +237,18 @@ def test_hopeless_acceptance_ends_after_three_waves_with_advice() -> None:
         run(lambda *_: "6. Task:", max_prompts=2, rules=InstructionRules(use="none"))
 
 
-def test_prompts_that_do_not_fit_are_counted() -> None:
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [("too_long", r"prompt_too_long 2.*shorter demos"), ("error", r"engine_error 2.*see its log")],
+)
+def test_prompts_without_a_reply_are_counted(ended: Any, told: str) -> None:
     class Full(FakeEngine):
         def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
             for i, _ in enumerate(requests):
-                yield i, Completion("", "too_long")
+                yield i, Completion("", ended)
 
     options: dict[str, Any] = {"n": 1, "template": TEMPLATE, "sampling": Sampling()}
-    with pytest.raises(YieldError, match=r"prompt_too_long 2.*shorter demos"):
+    with pytest.raises(YieldError, match=told):
         list(synthesize(SEEDS, Full(), **options, max_prompts=2))
 
 

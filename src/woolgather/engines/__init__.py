@@ -1,4 +1,4 @@
-"""How a model is asked. See base.py for the protocol."""
+"""How a model is asked. See base.py for what an engine does."""
 
 from __future__ import annotations
 

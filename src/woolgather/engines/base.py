@@ -8,11 +8,14 @@ order with the index of their request; requests are pulled lazily. Nothing here 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from itertools import product
+from typing import Literal, NamedTuple
 
 from woolgather.artifacts import Model
+from woolgather.errors import CapabilityError
 from woolgather.options import Options
 
 
@@ -59,42 +62,53 @@ class Completion:
 
 
 class LogProb(NamedTuple):
-    """Of a continuation given its prompt."""
+    """The log-probability of a continuation, given its prompt."""
 
     total: float
     """Summed natural log-probability of its tokens (end token not included)."""
     tokens: int
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """Asks one model. Methods raise CapabilityError when the engine cannot, EngineError when it
-    could but failed."""
+class Engine(ABC):
+    """Asks one model. An engine must complete; what else it can do it overrides. Methods raise
+    CapabilityError when the engine cannot, EngineError when it could but failed."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
 
     @property
-    def model(self) -> Model: ...
+    def model(self) -> Model:
+        return self._model
 
+    @abstractmethod
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        """Completions with the index of their request, in any order."""
-        ...
+        """Yields completions with the index of their request, in any order."""
 
     def option_logprobs(
         self, prompts: Sequence[Prompt], options: Sequence[str]
     ) -> list[list[float]]:
-        """For each prompt the log-probability of each option as the next text, [prompts][options]."""
-        ...
+        """Returns the log-probability of each option as the next text, [prompts][options]; by
+        default from `sequence_logprobs`, one sequence per prompt and option."""
+        pairs = list(product(prompts, options))
+        flat = self.sequence_logprobs([p for p, _ in pairs], [o for _, o in pairs])
+        n = len(options)
+        return [[one.total for one in flat[i * n : (i + 1) * n]] for i in range(len(prompts))]
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        """For each (prompt, continuation) pair; logits are divided by `temperature`."""
-        ...
+        """Returns one LogProb per (prompt, continuation) pair; logits are divided by `temperature`."""
+        raise CapabilityError(self._cannot("log-probabilities"))
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Mean-pooled last hidden states, [texts][hidden]."""
-        ...
+        """Returns mean-pooled last hidden states, [texts][hidden]."""
+        raise CapabilityError(self._cannot("embeddings"))
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Frees what the engine holds; by default it holds nothing."""
+
+    def _cannot(self, what: str) -> str:
+        return f"{type(self).__name__} gives no {what}. Use engine=transformers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,7 @@ class EngineOptions:
 
 
 def ask(engine: Engine, requests: Iterable[Request]) -> Iterator[Completion]:
-    """Completions in the order of their requests, as soon as that order allows."""
+    """Yields completions in the order of their requests, as soon as that order allows."""
     waiting: dict[int, Completion] = {}
     due = 0
     for index, completion in engine.complete(requests):

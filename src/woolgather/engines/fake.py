@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, LogProb, Prompt, Request, Sampling
+from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
 
 FAKE_MODEL = Model(path="fake", fingerprint="fake", prompt_format="chat")
 _WORDS = [
@@ -63,8 +63,8 @@ _WORDS = [
 _OPEN_ITEM = re.compile(r"(?:^|\n)(?:assistant: )?(\d+)\.$")
 
 
-class FakeEngine:
-    """See the module's docstring. `calls` counts what it was asked."""
+class FakeEngine(Engine):
+    """The engine that the module's docstring describes. `calls` counts what it was asked."""
 
     def __init__(
         self,
@@ -73,17 +73,10 @@ class FakeEngine:
         answer: Callable[[str, Sampling], str] | None = None,
         model: Model = FAKE_MODEL,
     ) -> None:
+        super().__init__(model)
         self._script = list(script)
         self._answer = answer
-        self._model = model
         self.calls = 0
-
-    @property
-    def model(self) -> Model:
-        return self._model
-
-    def __canonical__(self) -> dict[str, str]:
-        return {"engine": self._model.fingerprint, "format": self._model.prompt_format, "fake": "1"}
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         for index, request in enumerate(requests):
@@ -114,19 +107,16 @@ class FakeEngine:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[_unit(t, str(i)) - 0.5 for i in range(8)] for t in texts]
 
-    def close(self) -> None:
-        pass
-
 
 def text_of(prompt: Prompt) -> str:
-    """A prompt as one text, roles named; for doubles and messages to people."""
+    """Returns a prompt as one text, roles named; for doubles and messages to people."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{m.role}: {m.content}" for m in prompt)
 
 
 def hashed_text(prompt: str, sampling: Sampling) -> str:
-    """A few words that follow from the request and nothing else; items where a list is open."""
+    """Returns a few words that follow from the request alone; items where a list is open."""
     rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
     if number := _OPEN_ITEM.search(prompt):
         # A list of short items is gone on with as one.

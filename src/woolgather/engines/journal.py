@@ -1,9 +1,9 @@
 """An engine around any engine: answers are remembered as they arrive.
 
 The one idea: a call is known by what was asked, not by when. Its key is the kind of call, the
-model's fingerprint and prompt format, the prompt, the sampling, and the how-manieth such call of
-this step it is. A killed run therefore asks again only what was in flight, and a changed setting
-that leaves some requests as they were leaves their answers in use. SQLite in WAL mode, one commit an
+model's fingerprint and prompt format, the prompt, the sampling, and a counter: the n-th identical
+call within this step. A killed run therefore asks again only what was in flight, and a changed setting
+that leaves some requests as they were leaves their answers in use. SQLite in WAL mode, one commit per
 answer: it survives a kill of the process; after a loss of power the last moments may be missing,
 never half there. Only the run's own process writes it.
 """
@@ -68,10 +68,10 @@ class Calls:
     completion_tokens: int = 0
 
 
-class JournaledEngine:
+class JournaledEngine(Engine):
     """The engine an op sees during one step. `open_inner` is called at the first unknown request,
-    so a step whose every answer is remembered loads no model. A `salt` leaves older answers of the
-    model out of use."""
+    so a step whose every answer is remembered loads no model; the run closes what it opens. A `salt`
+    leaves older answers of the model out of use."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class JournaledEngine:
         on_call: Callable[[Calls], None] = lambda calls: None,
         salt: str = "",
     ) -> None:
-        self._model = model
+        super().__init__(model)
         self._journal = journal
         self._open = open_inner
         self._on_call = on_call
@@ -89,10 +89,6 @@ class JournaledEngine:
         self._asked: list[Engine] = []
         self._seen: dict[bytes, int] = {}
         self.calls = Calls()
-
-    @property
-    def model(self) -> Model:
-        return self._model
 
     @property
     def served(self) -> list[JSON]:
@@ -176,9 +172,6 @@ class JournaledEngine:
             lambda answer: array("f", base64.b64decode(answer)).tolist(),
             lambda value: base64.b64encode(array("f", value).tobytes()).decode(),
         )
-
-    def close(self) -> None:
-        """The run closes what it opened."""
 
     def _inner(self) -> Engine:
         engine = self._open()

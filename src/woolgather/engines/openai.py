@@ -25,7 +25,15 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, EngineOptions, LogProb, Prompt, Request, Sampling
+from woolgather.engines.base import (
+    Completion,
+    Engine,
+    EngineOptions,
+    LogProb,
+    Prompt,
+    Request,
+    Sampling,
+)
 from woolgather.engines.servers import NO_LOGPROBS, Patience, Refused, Servers
 from woolgather.errors import CapabilityError, EngineError, WoolgatherError
 from woolgather.records import JSON
@@ -76,14 +84,14 @@ class _Vectors(BaseModel):
     data: list[_Vector]
 
 
-class OpenAIEngine:
+class OpenAIEngine(Engine):
     """Asks the servers at `options.urls`, which all hold `model` whatever they call it. Raises
     ConfigError for a URL or key that cannot be one."""
 
     def __init__(
         self, model: Model, options: EngineOptions, patience: Patience | None = None
     ) -> None:
-        self._model = model
+        super().__init__(model)
         self._ahead = max(1, options.concurrency)
         self._servers = Servers(options, patience or Patience())
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,13 +101,6 @@ class OpenAIEngine:
     def __repr__(self) -> str:
         return f"OpenAIEngine({self._servers})"
 
-    def __canonical__(self) -> dict[str, str]:
-        return {"engine": self._model.fingerprint, "format": self._model.prompt_format}
-
-    @property
-    def model(self) -> Model:
-        return self._model
-
     @property
     def served(self) -> list[JSON]:
         """The servers that have answered, as Servers tells."""
@@ -107,14 +108,6 @@ class OpenAIEngine:
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         return self._stream(self._complete(request) for request in requests)
-
-    def option_logprobs(
-        self, prompts: Sequence[Prompt], options: Sequence[str]
-    ) -> list[list[float]]:
-        pairs = list(itertools.product(prompts, options))
-        flat = self.sequence_logprobs([p for p, _ in pairs], [o for _, o in pairs])
-        n = len(options)
-        return [[one.total for one in flat[i * n : (i + 1) * n]] for i in range(len(prompts))]
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0

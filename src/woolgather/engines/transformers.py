@@ -1,7 +1,7 @@
 """The embedded engine: a Hugging Face model in this process, asked by our own decode loop.
 
 The one idea: any model that transformers loads, at the speed of what its requests share. Loading,
-limits from the memory there is, and the Engine protocol are here; the work is in decoding.py
+limits from the memory there is, and the methods of Engine are here; the work is in decoding.py
 (text), scoring.py (log-probabilities), lanes.py and slab.py (the model). Normally it runs inside
 worker.py's child process. It does no quantisation and no multi-GPU: a server may, and the openai
 engine asks it for models that exist before a run.
@@ -19,7 +19,7 @@ import torch
 
 from woolgather.artifacts import Model
 from woolgather.engines import slab as slabs
-from woolgather.engines.base import Completion, EngineOptions, LogProb, Prompt, Request
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Prompt, Request
 from woolgather.engines.decoding import decode, out_of_memory
 from woolgather.engines.lanes import Lane, Limits, PlainLane, SlabLane, Tap
 from woolgather.engines.sampling import Row, text_of
@@ -32,11 +32,11 @@ _LOGIT_BYTES = 256 << 20
 """Bound on the logits of one pass, in float32 with their log-softmax."""
 
 
-class TransformersEngine:
-    """See the module's docstring. Raises InputError when the model cannot be loaded."""
+class TransformersEngine(Engine):
+    """A model in this process. Raises InputError when the model cannot be loaded."""
 
     def __init__(self, model: Model, options: EngineOptions | None = None) -> None:
-        self._model = model
+        super().__init__(model)
         options = options or EngineOptions()
         self.device = _device(options.device)
         self.dtype = _dtype(options.dtype, self.device)
@@ -52,13 +52,6 @@ class TransformersEngine:
         """Whether shared prefixes are computed once; otherwise the plain path is taken."""
         self._limits = self._measured_limits(options.batch_tokens)
         self._stopped = False
-
-    @property
-    def model(self) -> Model:
-        return self._model
-
-    def __canonical__(self) -> dict[str, str]:
-        return {"engine": self._model.fingerprint, "format": self._model.prompt_format}
 
     def reduce(self) -> None:
         """Works in smaller batches from now on."""
@@ -235,7 +228,7 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def _context(config: Any) -> int:
-    """Positions a model was made for; without the entry (ALiBi, recurrent) a generous bound."""
+    """Returns the positions a model was made for; without the entry (ALiBi, recurrent) many."""
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
         found = getattr(config, name, None)
         if isinstance(found, int) and found > 0:
@@ -244,7 +237,7 @@ def _context(config: Any) -> int:
 
 
 def _adapter(path: str) -> dict[str, Any] | None:
-    """A PEFT adapter's config, or None for full weights."""
+    """Returns a PEFT adapter's config, or None for full weights."""
     place = Path(path) / "adapter_config.json"
     if not place.is_file():
         return None

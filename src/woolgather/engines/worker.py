@@ -28,6 +28,7 @@ from woolgather import children, errors
 from woolgather.artifacts import Model
 from woolgather.engines.base import (
     Completion,
+    Engine,
     EngineOptions,
     LogProb,
     Message,
@@ -50,7 +51,7 @@ class _Died(Exception):
     """The child is gone, or its pipe is."""
 
 
-class WorkerEngine:
+class WorkerEngine(Engine):
     """The parent's side. The child starts with the first call.
 
     `host` names what is made in the child, as module:callable taking (Model, EngineOptions).
@@ -64,20 +65,14 @@ class WorkerEngine:
         *,
         host: str = HOST,
     ) -> None:
-        self._model, self._options, self._log, self._host = model, options, log, host
+        super().__init__(model)
+        self._options, self._log, self._host = options, log, host
         self._child: subprocess.Popen[bytes] | None = None
         self._answers: IO[bytes] | None = None
         self._calls = 0
         self._open_call = False
         self._killed = 0
         self._deaths = 0
-
-    @property
-    def model(self) -> Model:
-        return self._model
-
-    def __canonical__(self) -> dict[str, str]:
-        return {"engine": self._model.fingerprint, "format": self._model.prompt_format}
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         source = iter(enumerate(requests))

@@ -8,7 +8,7 @@ is that of replies.py; here it is decided which replies stay, with a reason on t
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,7 +19,8 @@ from woolgather.engines.base import Engine, Sampling
 from woolgather.errors import YieldError
 from woolgather.expect import Expected
 from woolgather.op import op
-from woolgather.ops.guide import Guide, Reply, replies, sound, work
+from woolgather.ops.ask import UNFINISHED, no_reply
+from woolgather.ops.guide import Guide, Reply, replies, work
 from woolgather.ops.replies import Source, bare_refusal, cut_at_repeat, named_principles
 from woolgather.ops.words import copied_share, count_words, tokens
 from woolgather.options import Options
@@ -62,7 +63,7 @@ def align(
     must_keep: bool = True,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Each task with the answer that the prompted model gives it, its thought in meta.
+    """Yields each task with the answer that the prompted model gives it, its thought in meta.
 
     Meta: thought, principles (names, in the order in which the thought names them), nudged where the
     answer's label was written for the model, prompt_id. An answer ends before the first clause that
@@ -74,16 +75,8 @@ def align(
     tally = _Tally(guide)
     shown = Source(t for e in guide.exemplars for t in (e.thinking, e.answer))
     ruled = Source(f"{p.name}: {p.text}" for p in guide.principles)
-    waiting: deque[Example] = deque()
-
-    def asked() -> Iterator[str]:
-        for task in tasks:
-            waiting.append(task)
-            yield question(task)
-
-    found = replies(asked(), engine, guide, sampling=sampling, nudge=nudge, seed=seed)
-    for number, reply in enumerate(found):
-        task = waiting.popleft()
+    found = replies(tasks, engine, guide, question, sampling=sampling, nudge=nudge, seed=seed)
+    for number, (task, reply) in enumerate(found):
         row = _row(task, reply, number, guide.names)
         cut = cut_at_repeat(row.response)
         if cut != row.response:
@@ -106,12 +99,11 @@ def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Exam
     }
     if reply.nudged:
         meta["nudged"] = True
-    reason = reply.completion.finish_reason
     return Example(
         instruction=task.instruction,
         input=task.input,
         response=(reply.answer or "").strip(),
-        finish_reason=reason if reason in ("stop", "length") else None,
+        finish_reason=None if no_reply(reply.completion) else reply.completion.finish_reason,
         parents=(task.id,) if task.id else (),
         meta=meta,
     )
@@ -120,16 +112,15 @@ def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Exam
 def _fault(
     row: Example, reply: Reply, rules: ReplyRules, shown: Source, ruled: Source
 ) -> str | None:
-    """The first reason to set the row aside; None when there is none."""
-    if not sound(reply.completion):
-        too_long = reply.completion.finish_reason == "too_long"
-        return "prompt_too_long" if too_long else "engine_error"
+    """Returns the first reason to set the row aside; None when there is none."""
+    if missing := no_reply(reply.completion):
+        return missing
     if len(tokens(reply.thought)) < 3:
         return "no_thought"
     if not row.response:
         return "no_answer"
     if row.finish_reason == "length" and rules.unfinished == "set_aside":
-        return "unfinished"
+        return UNFINISHED
     if shown.share(row.response) > rules.max_leak:
         return "exemplar_leak"
     if ruled.share(row.response) > rules.max_leak:
@@ -144,7 +135,7 @@ def _fault(
 
 
 class _Tally:
-    """What came back so far."""
+    """Counts what came back so far."""
 
     def __init__(self, guide: Guide) -> None:
         self.names = guide.names
@@ -214,9 +205,9 @@ class _Tally:
                 "written for the model. Raise align.sampling.max_tokens if thoughts are cut."
             )
             out.append(alarm("Answers asked for twice", text, "note"))
-        if self.reasons["unfinished"] * 2 > self.asked:
+        if self.reasons[UNFINISHED] * 2 > self.asked:
             text = (
-                f"{self.reasons['unfinished']} of {self.asked} were cut at {sampling.max_tokens} "
+                f"{self.reasons[UNFINISHED]} of {self.asked} were cut at {sampling.max_tokens} "
                 "tokens. Raise align.sampling.max_tokens."
             )
             out.append(alarm("Most answers do not end", text))
@@ -251,7 +242,7 @@ PRUNED_META = ("origin", "prompt_id", "category", "kind", "topic", "principles")
 
 @op("prune")
 def prune(rows: Iterable[Example]) -> Iterator[Example]:
-    """Question and answer alone: no system turn, no thought. Only such rows are trained on."""
+    """Yields question and answer alone: no system turn, no thought. Only such rows are trained on."""
     for row in rows:
         yield Example(
             instruction=row.instruction,
@@ -271,8 +262,8 @@ def _identities(rows: Any, *, repeats: int = 1, **_: Any) -> Expected:
 def identity_rows(
     rows: Iterable[Example], *, assistant: str, repeats: int = 1
 ) -> Generator[Example, None, list[View]]:
-    """Who the assistant is, as answered questions: `{{name}}` is replaced by `assistant`. Each comes
-    out `repeats` times."""
+    """Yields who the assistant is, as answered questions: `{{name}}` is replaced by `assistant`. Each
+    comes out `repeats` times."""
     made: list[list[str]] = []
     for row in rows:
         texts = [

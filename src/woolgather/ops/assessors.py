@@ -22,8 +22,9 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from woolgather.artifacts import Choice
-from woolgather.engines.base import Engine, LogProb, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Engine, LogProb, Prompt, Sampling
 from woolgather.fingerprint import seed_of
+from woolgather.ops.ask import ask_rows, no_reply
 from woolgather.ops.rubrics import FIELDS, Rubric, rubrics_of, slot_prompt
 from woolgather.ops.turns import answer_prompt
 from woolgather.ops.words import count_words, tokens
@@ -60,7 +61,7 @@ class Assessor(Options):
 def questions_of(
     yes_no: str = "rubric-yes-no", channel: str = "rubric-channel"
 ) -> dict[str, Template]:
-    """The templates of the assessors that have one question, by kind; names or .md paths."""
+    """Returns the templates of assessors with one question, by kind; names or .md paths."""
     return {"yes_no": load(yes_no, FIELDS), "channel": load(channel, frozenset({"response"}))}
 
 
@@ -71,12 +72,12 @@ JUDGING = Sampling(temperature=0.0, max_tokens=48)
 
 
 def assessor_of(value: Assessor | Choice) -> Assessor:
-    """The assessor that an audition chose, or the one given."""
+    """Returns the assessor that an audition chose, or the one given."""
     return Assessor.model_validate(value.value) if isinstance(value, Choice) else value
 
 
 def verdict_names(assessor: Assessor, rubrics: Sequence[Rubric]) -> tuple[str, ...]:
-    """The names under which `rate` files its verdicts."""
+    """Returns the names under which `rate` files its verdicts."""
     if assessor.kind == "none":
         return ()
     if assessor.kind in ("rubric", "expected"):
@@ -85,21 +86,21 @@ def verdict_names(assessor: Assessor, rubrics: Sequence[Rubric]) -> tuple[str, .
 
 
 def scale_of(assessor: Assessor, rubrics: Sequence[Rubric]) -> tuple[float, float] | None:
-    """Lowest and highest score, None for assessors without a scale."""
+    """Returns the lowest and the highest score; None for assessors without a scale."""
     if assessor.kind in ("rubric", "expected") and rubrics:
         return (min(r.low for r in rubrics), max(r.high for r in rubrics))
     return None
 
 
 def calls_per_row(assessor: Assessor, rubrics: Sequence[Rubric]) -> int:
-    """Requests to the judge for one row."""
+    """Returns how many requests to the judge one row takes."""
     if assessor.kind in ("rubric", "expected"):
         return len(rubrics)
     return {"yes_no": 1, "channel": 1, "mutual_information": 2}.get(assessor.kind, 0)
 
 
 def tokens_per_call(assessor: Assessor) -> int:
-    """Tokens that a request reads, for plans: a filled rubric is about 250 fixed tokens and the row."""
+    """Returns tokens per request, for plans: a filled rubric is about 250 and the row."""
     return 450 if assessor.kind in ("rubric", "expected") else 200
 
 
@@ -114,7 +115,7 @@ def rate(
     seed: int = 0,
     start: int = 0,
 ) -> list[dict[str, Verdict]]:
-    """The verdicts of each row, by name. `start` is the index of the first row among all.
+    """Returns the verdicts of each row, by name. `start` is the index of the first row among all.
 
     Raises CapabilityError when the engine has no log-probabilities and the kind needs them.
     """
@@ -139,7 +140,7 @@ def rate(
 
 
 def combined(verdicts: Mapping[str, Verdict]) -> float | None:
-    """The mean of a row's verdicts; None if one could not be read or there are none."""
+    """Returns the mean of a row's verdicts; None if one could not be read or there are none."""
     scores = [verdict.score for verdict in verdicts.values()]
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known and len(known) == len(scores) else None
@@ -160,24 +161,34 @@ def _written(
     seed: int,
     start: int,
 ) -> list[dict[str, Verdict]]:
-    out: list[dict[str, Verdict]] = [{} for _ in rows]
     if engine.model.prompt_format == "raw" and not sampling.stop:
         # A raw model goes on with the next task of its own after the reply.
         sampling = sampling.model_copy(update={"stop": ("\n\n", "\n#")})
-    for rubric in rubrics:
-        requests = (
-            Request(
-                slot_prompt(rubric.template, row, engine.model.prompt_format),
-                sampling.model_copy(update={"seed": seed_of(seed, rubric.name, start + i)}),
-            )
-            for i, row in enumerate(rows)
-        )
-        for verdicts, reply in zip(out, ask(engine, requests), strict=True):
-            if reply.finish_reason in ("too_long", "error"):
-                verdicts[rubric.name] = Verdict(None, f"no reply: {reply.finish_reason}")
-            else:
-                verdicts[rubric.name] = Verdict(rubric.score(reply.text), reply.text)
-    return out
+    by_rubric = {r.name: _read(rows, engine, r, sampling, seed, start) for r in rubrics}
+    return [{name: read[i] for name, read in by_rubric.items()} for i in range(len(rows))]
+
+
+def _read(
+    rows: Sequence[Example],
+    engine: Engine,
+    rubric: Rubric,
+    sampling: Sampling,
+    seed: int,
+    start: int,
+) -> list[Verdict]:
+    replies = ask_rows(
+        enumerate(rows, start),
+        engine,
+        lambda each: slot_prompt(rubric.template, each[1], engine.model.prompt_format),
+        sampling,
+        lambda each: seed_of(seed, rubric.name, each[0]),
+    )
+    return [
+        Verdict(None, f"no reply: {reply.finish_reason}")
+        if no_reply(reply)
+        else Verdict(rubric.score(reply.text), reply.text)
+        for _, reply, _ in replies
+    ]
 
 
 # By likelihoods
@@ -198,8 +209,8 @@ def _expected(
 
 
 def score_options(scores: Sequence[float]) -> list[str]:
-    """The scores as next texts. Where one is the beginning of another (1 and 10), the dash that the
-    rubrics ask for ends each, so that the probability of 1 does not contain that of 10."""
+    """Returns the scores as next texts. Where one is the beginning of another (1 and 10), the dash that
+    the rubrics ask for ends each, so that the probability of 1 does not contain that of 10."""
     texts = [f" {score:g}" for score in scores]
     nested = any(a != b and b.startswith(a) for a in texts for b in texts)
     return [f"{text} -" for text in texts] if nested else texts
@@ -241,7 +252,7 @@ class Information(Options):
 
 
 def information(rows: Sequence[Example], engine: Engine) -> list[Information | None]:
-    """log p(y|x) and log p(y) of each row; None for an empty response or one too long to score."""
+    """Returns log p(y|x) and log p(y) per row; None for an empty response or one too long to score."""
     form = engine.model.prompt_format
     used = [i for i, row in enumerate(rows) if row.response.strip()]
     prompts: list[Prompt] = [answer_prompt(rows[i], form) for i in used]
@@ -285,13 +296,13 @@ def _sound(log: LogProb) -> bool:
 
 
 def length(row: Example) -> float:
-    """Words of the response."""
+    """Returns the number of words of the response."""
     return float(count_words(row.response))
 
 
 def overlap(row: Example) -> float:
-    """Share of distinct words that task and response have in common, in [0, 1] (cosine of the two
-    sets)."""
+    """Returns the share of distinct words that task and response have in common, in [0, 1] (cosine of
+    the two sets)."""
     asked, said = set(tokens(question(row))), set(tokens(row.response))
     return len(asked & said) / math.sqrt(len(asked) * len(said)) if asked and said else 0.0
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from woolgather.checks import passes
-from woolgather.engines.base import Engine, Request, Sampling, ask
+from woolgather.engines.base import Engine, Sampling
 from woolgather.fingerprint import seed_of
+from woolgather.ops.ask import ask_rows
 from woolgather.ops.turns import answer_prompt, stops
 from woolgather.ops.words import count_words, loops, tokens
 from woolgather.probes import Probe, generate
@@ -43,7 +44,7 @@ class Pair:
 
 
 def built_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair]:
-    """At most `per_kind` pairs of each kind that needs no model, from answered seeds.
+    """Returns at most `per_kind` pairs of each kind that needs no model, from answered seeds.
 
     A kind has fewer when fewer seeds can make one (a one-word answer cannot be scrambled).
     """
@@ -169,7 +170,7 @@ def sampled_pairs(
     shots: Sequence[Example],
     seed: int,
 ) -> list[Pair]:
-    """One pair for each probe to which the model gave both a passing and a failing answer.
+    """Returns one pair per probe to which the model gave both a passing and a failing answer.
 
     `samples` answers to each of `probes` probes; empty, unfinished and looping ones do not count.
     """
@@ -179,22 +180,20 @@ def sampled_pairs(
     form = engine.model.prompt_format
     shots = shots if form == "raw" else ()
     stop = (*sampling.stop, *stops(form, shots))
-    requests = (
-        Request(
-            answer_prompt(task_of(probe), form, shots),
-            sampling.model_copy(update={"seed": seed_of(seed, i, k), "stop": stop}),
-        )
-        for i, probe in enumerate(asked)
-        for k in range(samples)
+    found = ask_rows(
+        ((i, k, probe) for i, probe in enumerate(asked) for k in range(samples)),
+        engine,
+        lambda each: answer_prompt(task_of(each[2]), form, shots),
+        sampling.model_copy(update={"stop": stop}),
+        lambda each: seed_of(seed, *each[:2]),
     )
-    answers = list(ask(engine, requests))
+    answers = [(answer.text.strip(), reason) for _, answer, reason in found]
     out: list[Pair] = []
     for i, probe in enumerate(asked):
         passing: list[str] = []
         failing: list[str] = []
-        for answer in answers[i * samples : (i + 1) * samples]:
-            text = answer.text.strip()
-            if text and answer.finish_reason == "stop" and not loops(text):
+        for text, reason in answers[i * samples : (i + 1) * samples]:
+            if text and reason is None and not loops(text):
                 (passing if passes(text, probe.check) else failing).append(text)
         if passing and failing and len(out) < limit:
             rng = random.Random(seed_of(seed, probe.id))
@@ -207,7 +206,7 @@ def sampled_pairs(
 
 
 def task_of(probe: Probe) -> Example:
-    """A probe as a task without an answer."""
+    """Returns a probe as a task without an answer."""
     return Example(
         id=probe.id,
         instruction=probe.instruction,

@@ -8,17 +8,17 @@ comparison with everything there is. Whether the pair is good is the curator's m
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 
-from woolgather.engines.base import Engine, Request, Sampling, ask
+from woolgather.engines.base import Engine, Prompt, Sampling
 from woolgather.errors import InputError, YieldError
 from woolgather.expect import Expected
-from woolgather.fingerprint import seed_of
 from woolgather.op import op
+from woolgather.ops.ask import UNFINISHED, ask_rows
 from woolgather.ops.instruction_rules import InstructionRules
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions, is_novel
 from woolgather.ops.rules import broken_instruction_rule
@@ -32,7 +32,7 @@ FIELDS = frozenset({"response"})
 """Fields that a template may use."""
 ORIGIN = "backtranslated"
 TEXT_TOKENS = 350
-"""Of a filled prompt, for plans."""
+"""Tokens per filled prompt, for plans."""
 WAVE = 64
 """Instructions compared with earlier ones at once."""
 COPIED = 8
@@ -43,7 +43,7 @@ COPIED = 8
 def reverse(
     pairs: Iterable[Example], *, template: Template, min_pairs: int = 16
 ) -> Generator[Example, None, list[View]]:
-    """Pairs turned round: asked with the response, answered with instruction and input.
+    """Yields pairs turned round: asked with the response, answered with instruction and input.
 
     Raises InputError when there are fewer than `min_pairs` with both.
     """
@@ -91,7 +91,7 @@ def backtranslate(
     avoid: Sequence[Iterable[Example]] = (),
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Each text with the instruction that the backward model finds for it, in order of texts.
+    """Yields each text with the instruction that the backward model finds, in order of texts.
 
     The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
     engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
@@ -131,9 +131,9 @@ def backtranslate(
         )
     stages = [("texts", total), ("with an instruction", used)]
     views = [funnel("Instructions found", stages, dict(reasons.most_common()))]
-    if reasons["unfinished"] > total / 2:
+    if reasons[UNFINISHED] > total / 2:
         text = (
-            f"{reasons['unfinished']} of {total} were cut at {sampling.max_tokens} tokens: the "
+            f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens: the "
             "backward model did not learn to stop. Train it longer (seed_updates) or on more seeds."
         )
         views.append(alarm("Most instructions do not end", text))
@@ -149,18 +149,11 @@ def _written(
     scripts: frozenset[str] | None,
     seed: int,
 ) -> Iterator[Example]:
-    waiting: deque[Example] = deque()
-    number = count()
+    def prompt_of(text: Example) -> Prompt:
+        shown = Example(instruction=fill(template, response=text.response.strip()))
+        return answer_prompt(shown, engine.model.prompt_format)
 
-    def requests() -> Iterator[Request]:
-        for row in texts:
-            waiting.append(row)
-            shown = Example(instruction=fill(template, response=row.response.strip()))
-            own = sampling.model_copy(update={"seed": seed_of(seed, next(number))})
-            yield Request(answer_prompt(shown, engine.model.prompt_format), own)
-
-    for completion in ask(engine, requests()):
-        text = waiting.popleft()
+    for text, completion, reason in ask_rows(texts, engine, prompt_of, sampling, seed):
         row = replace(
             text,
             id="",
@@ -169,13 +162,7 @@ def _written(
             verdicts={},
             meta={**text.meta, "origin": ORIGIN},
         )
-        reason = {
-            "too_long": "prompt_too_long",
-            "error": "engine_error",
-            "length": "unfinished",
-        }.get(completion.finish_reason)
-        if reason is None:
-            reason = _fault(row, rules, scripts)
+        reason = reason or _fault(row, rules, scripts)
         yield set_aside(row, reason) if reason else row
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from woolgather.artifacts import Metrics
 from woolgather.checks import passes
-from woolgather.engines.base import Completion, Engine, Request, Sampling, ask
+from woolgather.engines.base import Completion, Engine, Prompt, Sampling
 from woolgather.errors import CapabilityError, ConfigError
 from woolgather.expect import Expected
-from woolgather.fingerprint import seed_of
 from woolgather.op import op
 from woolgather.ops import guards
+from woolgather.ops.ask import ask_rows
 from woolgather.ops.audition_pairs import task_of
 from woolgather.ops.turns import answer_prompt, stops
 from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate
@@ -32,7 +32,7 @@ from woolgather.statistics import mean_interval, paired_difference
 from woolgather.views import View, alarm, table
 
 PROMPT_TOKENS = 60
-"""Of a probe or a held-out task, for plans."""
+"""Tokens per probe or held-out task, for plans."""
 SHOWN = 12
 """Answers a report shows."""
 
@@ -69,7 +69,7 @@ def evaluate(
     likelihood: bool = True,
     seed: int = 0,
 ) -> Metrics:
-    """What the model behind `engine` can do, as numbers with intervals and outcomes per item.
+    """Measures what the model behind `engine` can do: numbers with intervals, outcomes per item.
 
     `tasks` are held out: `response` is the reference, `meta["check"]` the machine check of those
     that have one. `probes` are asked of each of `probe_seeds`, 0 for none; the first seed selects,
@@ -85,7 +85,7 @@ def evaluate(
       stops, loops  shares of all answers that end by themselves, that go round in circles
       length_ratio  median words of held-out answers over that of their references
       distinct_2    of the held-out answers
-      nll, nll_temperature  nats a token of the references at a temperature fitted on half of them
+      nll, nll_temperature  nats per token of the references at a temperature fitted on half of them
       win_rate      None
       probe_seeds, prompted  how it was asked
     Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
@@ -148,14 +148,11 @@ def _answers(
 ) -> list[Completion]:
     form = engine.model.prompt_format
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens, stop=stops(form, shots))
-    requests = (
-        Request(
-            answer_prompt(row, form, shots),
-            sampling.model_copy(update={"seed": seed_of(seed, index)}),
-        )
-        for index, row in enumerate(rows)
-    )
-    return list(ask(engine, requests))
+
+    def prompt_of(row: Example) -> Prompt:
+        return answer_prompt(row, form, shots)
+
+    return [answer for _, answer, _ in ask_rows(rows, engine, prompt_of, sampling, seed)]
 
 
 def _prompted(engine: Engine, shots: Sequence[Example]) -> str:

@@ -8,18 +8,22 @@ any good is not asked here (align.py), nor how it is read (replies.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import TypeVar
 
 from woolgather.artifacts import PromptFormat
-from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Completion, Engine, Message, Prompt, Sampling
 from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
+from woolgather.ops.ask import ask_rows, no_reply
 from woolgather.ops.replies import Form, cut_at_repeat, form_of, split_reply, written
 from woolgather.principles import Exemplar, Principle
 from woolgather.prompts import Template, fill
+
+T = TypeVar("T")
 
 FIELDS = frozenset({"name", "principles"})
 """Fields of the template that says who the assistant is."""
@@ -31,7 +35,7 @@ QUESTION_TOKENS = 60
 
 @dataclass(frozen=True)
 class Guide:
-    """What a principle-driven prompt is made of."""
+    """Everything that a principle-driven prompt is made of."""
 
     template: Template
     block: Template
@@ -45,7 +49,7 @@ class Guide:
 
     @cached_property
     def opening(self) -> str:
-        """Who the assistant is, and its principles, numbered."""
+        """Says who the assistant is, and lists its principles, numbered."""
         listed = "\n".join(
             f"{i}. {p.name}: {p.text}" for i, p in enumerate(self.principles, start=1)
         )
@@ -56,7 +60,7 @@ class Guide:
         return tuple(p.name for p in self.principles)
 
     def prompt(self, asked: str, prompt_format: PromptFormat, thought: str = "") -> Prompt:
-        """The prompt that goes on with the thought; given the thought, with the answer."""
+        """Returns the prompt that goes on with the thought; given the thought, with the answer."""
         form = self.form
         begun = f"{form.thought}{thought}{form.answer}" if thought else form.thought
         if prompt_format == "raw":
@@ -70,13 +74,13 @@ class Guide:
 
     @property
     def prompt_tokens(self) -> int:
-        """About how many tokens the shared beginning has, for plans."""
+        """Estimates how many tokens the shared beginning has, for plans."""
         texts = [self.opening, *(e.question + e.thinking + e.answer for e in self.exemplars)]
         return sum(map(len, texts)) // 4
 
 
 def work(guide: Guide, sampling: Sampling, questions: int, *, nudge: bool) -> Expected:
-    """Of asking that many, for plans: with `nudge` each may need a second call."""
+    """Returns the cost of that many questions, for plans: with `nudge` each may need a second call."""
     calls = 2 * questions if nudge else questions
     return Expected(
         calls=calls,
@@ -87,76 +91,69 @@ def work(guide: Guide, sampling: Sampling, questions: int, *, nudge: bool) -> Ex
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back to one question."""
+    """One question's thought and answer, as they came back."""
 
     thought: str
     answer: str | None
     """None where none was begun."""
     completion: Completion
-    """The last one of the reply."""
+    """The last completion of the reply."""
     nudged: bool = False
     """Whether the answer's label was written for the model."""
 
 
 def replies(
-    questions: Iterable[str],
+    rows: Iterable[T],
     engine: Engine,
     guide: Guide,
+    question_of: Callable[[T], str],
     *,
     sampling: Sampling,
     nudge: bool = True,
     seed: int = 0,
-) -> Iterator[Reply]:
-    """The reply to each question, in order. With `nudge`, a reply with a thought and no answer is
-    given the answer's label and asked to go on: one more call."""
-    source = enumerate(questions)
+) -> Iterator[tuple[T, Reply]]:
+    """Yields each row with the reply to its question, in order. With `nudge`, a reply with a thought
+    and no answer is given the answer's label and asked to go on: one more call."""
+    source = enumerate(rows)
     while wave := list(islice(source, WAVE)):
-        found = [_read(c, guide.form) for c in _asked(wave, engine, guide, sampling, seed, {})]
+        questions = [(i, question_of(row)) for i, row in wave]
+        first = _completed(questions, engine, guide, sampling, seed, {})
+        found = [_read(completion, guide.form) for completion in first]
         open_ = {
             i: reply.thought
             for (i, _), reply in zip(wave, found, strict=True)
-            if nudge and not reply.answer and reply.thought and sound(reply.completion)
+            if nudge and not reply.answer and reply.thought and not no_reply(reply.completion)
         }
-        again = [(i, asked) for i, asked in wave if i in open_]
-        second = iter(_asked(again, engine, guide, sampling, seed, open_))
-        for (i, _), reply in zip(wave, found, strict=True):
+        again = [(i, asked) for i, asked in questions if i in open_]
+        second = iter(_completed(again, engine, guide, sampling, seed, open_))
+        for (i, row), reply in zip(wave, found, strict=True):
             if i in open_:
                 done = next(second)
                 answer = split_reply(guide.form.answer.lstrip() + done.text, guide.form)[1]
-                reply = Reply(reply.thought, answer if sound(done) else None, done, nudged=True)
-            yield reply
+                reply = Reply(reply.thought, None if no_reply(done) else answer, done, nudged=True)
+            yield row, reply
 
 
-def _asked(
-    wave: Sequence[tuple[int, str]],
+def _completed(
+    questions: Sequence[tuple[int, str]],
     engine: Engine,
     guide: Guide,
     sampling: Sampling,
     seed: int,
-    thoughts: dict[int, str],
+    thoughts: Mapping[int, str],
 ) -> list[Completion]:
+    """Completes the numbered questions: their thoughts, or, given `thoughts`, the answers to them."""
     form = engine.model.prompt_format
-    stop = (*sampling.stop, *guide.form.stops)
-    requests = (
-        Request(
-            guide.prompt(asked, form, thoughts.get(i, "")),
-            sampling.model_copy(
-                update={
-                    "stop": stop,
-                    "seed": seed_of(seed, i, "answer") if thoughts else seed_of(seed, i),
-                }
-            ),
-        )
-        for i, asked in wave
+    asked = ask_rows(
+        questions,
+        engine,
+        lambda each: guide.prompt(each[1], form, thoughts.get(each[0], "")),
+        sampling.model_copy(update={"stop": (*sampling.stop, *guide.form.stops)}),
+        lambda each: seed_of(seed, each[0], "answer") if thoughts else seed_of(seed, each[0]),
     )
-    return list(ask(engine, requests))
+    return [completion for _, completion, _ in asked]
 
 
 def _read(completion: Completion, form: Form) -> Reply:
     thought, answer = split_reply(completion.text, form)
     return Reply(thought if answer else cut_at_repeat(thought), answer, completion)
-
-
-def sound(completion: Completion) -> bool:
-    """Whether anything came back."""
-    return completion.finish_reason not in ("too_long", "error")

@@ -10,17 +10,16 @@ answer is good is not judged here; whether it is finished is.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sized
 from dataclasses import replace
-from itertools import count
 from typing import Any, Literal
 
-from woolgather.engines.base import Engine, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Engine, Prompt, Sampling
 from woolgather.errors import ConfigError
 from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
 from woolgather.op import op
+from woolgather.ops.ask import UNFINISHED, ask_rows, no_reply
 from woolgather.ops.turns import ANSWER, TASK, answer_prompt
 from woolgather.ops.words import count_words
 from woolgather.prompts import FIELD, Template, fill
@@ -42,7 +41,7 @@ def fixed_shots(
     max_words: int = 120,
     seed: int = 0,
 ) -> Iterator[Example]:
-    """`k` answered seeds to show before every task, of different categories as far as there are any.
+    """Yields `k` answered seeds to show before every task, of as many categories as there are.
 
     Only responses of `min_words` to `max_words` words: shorter ones teach one-word answers, longer
     ones fill the context. Fewer than `k` come out when fewer fit.
@@ -88,7 +87,7 @@ def respond(
     unfinished: Literal["set_aside", "keep"] = "set_aside",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """`n` responses to each task, in order of tasks and samples; memory does not grow with them.
+    """Yields `n` responses per task, in order of tasks and samples; memory does not grow with them.
 
     `shots` (see `fixed_shots`) are shown before every task, as earlier turns to a chat model and as
     blocks to a raw one. `template` is the wording of such a block for a raw model, with the fields
@@ -107,30 +106,24 @@ def respond(
     stop = sampling.stop
     if raw:
         stop = (*stop, *([f"\n{_split(template)[0]}"] if template else _house_stops(shots)))
-    asked: deque[tuple[Example, int, str]] = deque()
 
-    def requests() -> Iterator[Request]:
-        index = count()
+    def asked() -> Iterator[tuple[Example, Prompt, str, int]]:
         for number, task in enumerate(tasks):
             row = task if task.system or not system else replace(task, system=system)
             prompt = _block_prompt(template, row, shots) if raw and template else None
             if prompt is None:
                 prompt = answer_prompt(row, engine.model.prompt_format, shots)
             for sample in range(n):
-                asked.append((row, sample, task.id or f"task-{number}"))
-                own = sampling.model_copy(update={"stop": stop, "seed": seed_of(seed, next(index))})
-                yield Request(prompt, own)
+                yield row, prompt, task.id or f"task-{number}", sample
 
+    own = sampling.model_copy(update={"stop": stop})
     reasons: dict[str, int] = {}
     lengths: list[float] = []
     total = 0
-    for completion in ask(engine, requests()):
-        task, sample, prompt_id = asked.popleft()
-        reason = {"too_long": "prompt_too_long", "error": "engine_error"}.get(
-            completion.finish_reason
-        )
-        if completion.finish_reason == "length" and unfinished == "set_aside":
-            reason = "unfinished"
+    found = ask_rows(asked(), engine, lambda each: each[1], own, seed)
+    for (task, _, prompt_id, sample), completion, reason in found:
+        if reason == UNFINISHED and unfinished == "keep":
+            reason = None
         total += 1
         if reason:
             reasons[reason] = reasons.get(reason, 0) + 1
@@ -140,9 +133,7 @@ def respond(
             task,
             id="",
             response=completion.text.strip(),
-            finish_reason=completion.finish_reason
-            if not reason or reason == "unfinished"
-            else None,
+            finish_reason=None if no_reply(completion) else completion.finish_reason,
             verdicts={},
             parents=(task.id,) if task.id else (),
             set_aside=reason,
@@ -153,11 +144,11 @@ def respond(
         funnel("Responses", [("asked", total), ("finished", done)], reasons),
         histogram("Length of responses", {"responses": lengths}, x="words"),
     ]
-    if reasons.get("unfinished", 0) > total / 2:
+    if reasons.get(UNFINISHED, 0) > total / 2:
         views.append(
             alarm(
                 "Most responses do not end",
-                f"{reasons['unfinished']} of {total} were cut at {sampling.max_tokens} tokens. "
+                f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens. "
                 "Raise sampling.max_tokens, or give stop texts.",
             )
         )
@@ -170,7 +161,7 @@ def _house_stops(shots: list[Example]) -> tuple[str, ...]:
 
 
 def _split(template: Template) -> tuple[str, str]:
-    """A block's label, and the block up to its response. Raises ConfigError without them."""
+    """Returns a block's label, and the block up to its response. Raises ConfigError without them."""
     fields = {m.group(1): m for m in FIELD.finditer(template.text)}
     asked, answered = fields.get("question"), fields.get("response")
     if not asked or not answered or asked.start() > answered.start():

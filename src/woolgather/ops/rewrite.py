@@ -7,16 +7,15 @@ finds it worth more than filtering, and most after it). The text stays in the da
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections import Counter
+from collections.abc import Generator, Iterable, Sized
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
-from woolgather.engines.base import Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Engine, Message, Prompt, Sampling
 from woolgather.expect import Expected
-from woolgather.fingerprint import seed_of
 from woolgather.op import op
+from woolgather.ops.ask import ask_rows
 from woolgather.ops.rules import ResponseRules, broken_response_rule
 from woolgather.ops.words import count_words
 from woolgather.prompts import Template, fill
@@ -49,34 +48,25 @@ def rewrite(
     rules: ResponseRules = ResponseRules(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Each row with its response rewritten by the model, in order of rows.
+    """Yields each row with its response rewritten by the model, in order of rows.
 
     Reasons: prompt_too_long, engine_error, unfinished, or the name of the first rule that the new
     response breaks. Verdicts were on the old response and do not go along.
     """
-    waiting: deque[Example] = deque()
-    number = count()
 
-    def requests() -> Iterator[Request]:
-        for row in rows:
-            waiting.append(row)
-            text = fill(
-                template,
-                question=question(row),
-                instruction=row.instruction,
-                input=row.input,
-                response=row.response.strip(),
-            )
-            prompt: Prompt = (Message("user", text),)
-            yield Request(
-                prompt if engine.model.prompt_format == "chat" else f"{text}\n",
-                sampling.model_copy(update={"seed": seed_of(seed, next(number))}),
-            )
+    def prompt_of(row: Example) -> Prompt:
+        text = fill(
+            template,
+            question=question(row),
+            instruction=row.instruction,
+            input=row.input,
+            response=row.response.strip(),
+        )
+        return (Message("user", text),) if engine.model.prompt_format == "chat" else f"{text}\n"
 
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"before": [], "after": []}
-    for completion in ask(engine, requests()):
-        old = waiting.popleft()
+    for old, completion, reason in ask_rows(rows, engine, prompt_of, sampling, seed):
         row = replace(
             old,
             id="",
@@ -86,11 +76,7 @@ def rewrite(
             parents=(old.id,) if old.id else (),
             meta={**old.meta, "rewritten": True},
         )
-        reason = {
-            "too_long": "prompt_too_long",
-            "error": "engine_error",
-            "length": "unfinished",
-        }.get(completion.finish_reason) or broken_response_rule(row, rules, None)
+        reason = reason or broken_response_rule(row, rules, None)
         if reason:
             reasons[reason] += 1
         else:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Literal
 
-from woolgather.engines.base import Completion, Engine, Request, Sampling
+from woolgather.engines.base import Completion, Engine, Prompt, Sampling
 from woolgather.errors import ConfigError
 from woolgather.expect import Expected
-from woolgather.fingerprint import seed_of
 from woolgather.op import op
 from woolgather.ops.demos import DemoOptions, Demos
 from woolgather.ops.items import read_items, stop_after, write_items
@@ -75,7 +74,7 @@ def synthesize(
     minimum: float = 0.1,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """New instructions with inputs, until `n` are accepted or `max_prompts` prompts were asked.
+    """Yields new instructions with inputs, until `n` are accepted or `max_prompts` were asked.
 
     `template` has the fields `items` (length of the whole list, demos included), `demos` and
     `next`; its last line is the open end. `format` "raw" sends it as text to complete, also to a
@@ -106,46 +105,30 @@ def synthesize(
     index = NoveltyIndex([novelty.text(row) for row in known])
     gate = Gate(rules, scripts, novelty, index)
 
-    def prompt(i: int) -> tuple[list[Example], Request]:
-        rows = picker.pick(i)
-        return rows, _request(i, rows, template, sampling, items, format, seed)
+    def prompt_of(shown: list[Example]) -> Prompt:
+        text = fill(template, items=str(items), demos=write_items(shown), next=str(len(shown) + 1))
+        return open_ended(text, format)
 
     return (
         yield from until_enough(
             Tally(n, max_prompts),
             engine,
-            prompt,
+            picker.pick,
+            prompt_of,
             lambda i, rows, reply: _read(i, rows, reply, demos.count + 1),
             gate,
-            sampling=sampling,
+            sampling=sampling.model_copy(update={"stop": (*sampling.stop, stop_after(items))}),
+            seed=seed,
             wave=wave,
             minimum=minimum,
         )
     )
 
 
-def _request(
-    index: int,
-    shown: list[Example],
-    template: Template,
-    sampling: Sampling,
-    items: int,
-    format_: Literal["raw", "chat"],
-    seed: int,
-) -> Request:
-    text = fill(template, items=str(items), demos=write_items(shown), next=str(len(shown) + 1))
-    return Request(
-        open_ended(text, format_),
-        sampling.model_copy(
-            update={"stop": (*sampling.stop, stop_after(items)), "seed": seed_of(seed, index)}
-        ),
-    )
-
-
 def _read(
     prompt: int, shown: list[Example], completion: Completion, first: int
 ) -> Iterable[Example]:
-    """Items of one answer as rows, those out of form already set aside."""
+    """Yields the items of one answer as rows, those out of form already set aside."""
     written = completion.text.strip().removeprefix(f"{first}. Task:").lstrip()
     if not written:
         return

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from woolgather.artifacts import Metrics, Model
+from woolgather.artifacts import Metrics
 from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
 from woolgather.errors import CapabilityError
 from woolgather.expect import Expected
@@ -22,43 +22,30 @@ from woolgather.ops.replies import cut_at_repeat
 from woolgather.records import Example
 
 
-class Prompted:
+class Prompted(Engine):
     """An engine whose model answers by a guide. Only completions; a prompt's last user turn, or its
     text, is the question."""
 
     def __init__(self, engine: Engine, guide: Guide, sampling: Sampling, nudge: bool) -> None:
+        super().__init__(engine.model)
         self._engine, self._guide, self._sampling, self._nudge = engine, guide, sampling, nudge
 
-    @property
-    def model(self) -> Model:
-        return self._engine.model
-
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        asked = (_question(request.prompt) for request in requests)
         found = replies(
-            asked, self._engine, self._guide, sampling=self._sampling, nudge=self._nudge
+            requests,
+            self._engine,
+            self._guide,
+            lambda request: _question(request.prompt),
+            sampling=self._sampling,
+            nudge=self._nudge,
         )
-        for index, reply in enumerate(found):
+        for index, (_, reply) in enumerate(found):
             yield index, replace(reply.completion, text=cut_at_repeat(reply.answer or ""))
-
-    def option_logprobs(
-        self, prompts: Sequence[Prompt], options: Sequence[str]
-    ) -> list[list[float]]:
-        raise CapabilityError(_WHY)
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        raise CapabilityError(_WHY)
-
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        raise CapabilityError(_WHY)
-
-    def close(self) -> None:
-        """Nothing of its own to free."""
-
-
-_WHY = "a prompted teacher has likelihoods of thoughts, not of answers"
+        raise CapabilityError("a prompted teacher has likelihoods of thoughts, not of answers")
 
 
 def _question(prompt: Prompt) -> str:
@@ -93,8 +80,8 @@ def evaluate_teacher(
     probe_seeds: Sequence[int] = (1, 2),
     seed: int = 0,
 ) -> Metrics:
-    """`evaluate` of the model behind `engine` under its principles, greedily, within the tokens that
-    `sampling` gives for thought and answer. No likelihood."""
+    """Measures with `evaluate` the model behind `engine` under its principles, greedily, within the
+    tokens that `sampling` gives for thought and answer. No likelihood."""
     greedy = sampling.model_copy(update={"temperature": 0.0})
     found = evaluate(
         tasks,

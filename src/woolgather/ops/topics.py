@@ -12,13 +12,14 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from woolgather.engines.base import Completion, Engine, Request, Sampling, ask
+from woolgather.engines.base import Completion, Engine, Prompt, Sampling
 from woolgather.errors import YieldError
 from woolgather.expect import Expected
 from woolgather.fingerprint import seed_of
 from woolgather.op import op
+from woolgather.ops.ask import ask_rows, no_reply
 from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions
 from woolgather.ops.rules import InstructionRules
 from woolgather.ops.waves import Gate, Tally, open_ended, prompt_bound, until_enough
@@ -54,6 +55,15 @@ def _topics_expected(
     )
 
 
+class _Asked(NamedTuple):
+    """One prompt for topics."""
+
+    kind: Kind
+    shown: list[str]
+    """Earlier topics of the kind."""
+    seed: int
+
+
 @op("brainstorm", expects=_topics_expected)
 def brainstorm(
     kinds: Sequence[Kind],
@@ -68,8 +78,8 @@ def brainstorm(
     format: Literal["raw", "chat"] = "raw",  # noqa: A002
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Topics of each kind of question: in each of `rounds` every kind is asked `calls` times for
-    `per_call`.
+    """Yields topics of each kind of question: in each of `rounds` every kind is asked `calls` times
+    for `per_call`.
 
     A row's instruction is the topic, its meta has kind, about and round. Reasons: empty, too_long
     (over `max_words` words), repeated (within its kind), over_count (more than `per_call` in one
@@ -78,27 +88,31 @@ def brainstorm(
     known: dict[str, list[str]] = {kind.name: [] for kind in kinds}
     reasons: Counter[str] = Counter()
     total = 0
+
+    def asked(kind: Kind, number: int, call: int) -> _Asked:
+        own, before = seed_of(seed, number, kind.name, call), known[kind.name]
+        return _Asked(kind, random.Random(own).sample(before, min(SHOWN, len(before))), own)
+
+    def prompt_of(row: _Asked) -> Prompt:
+        text = fill(
+            template,
+            kind=row.kind.name,
+            about=row.kind.text.rstrip("."),
+            words=str(max_words),
+            topics="\n".join(f"{i}. {topic}" for i, topic in enumerate(row.shown, start=1)),
+            next=str(len(row.shown) + 1),
+        )
+        return open_ended(text, format)
+
+    def sampling_of(row: _Asked) -> Sampling:
+        stop = f"\n{len(row.shown) + per_call + 1}."
+        return sampling.model_copy(update={"stop": (*sampling.stop, stop)})
+
     for number in range(rounds):
-        asked = [(kind, call) for call in range(calls) for kind in kinds]
-        requests = []
-        firsts = []
-        for kind, call in asked:
-            own = seed_of(seed, number, kind.name, call)
-            before = known[kind.name]
-            shown = random.Random(own).sample(before, min(SHOWN, len(before)))
-            firsts.append(len(shown) + 1)
-            text = fill(
-                template,
-                kind=kind.name,
-                about=kind.text.rstrip("."),
-                words=str(max_words),
-                topics="\n".join(f"{i}. {topic}" for i, topic in enumerate(shown, start=1)),
-                next=str(len(shown) + 1),
-            )
-            stop = (*sampling.stop, f"\n{len(shown) + per_call + 1}.")
-            settings = sampling.model_copy(update={"stop": stop, "seed": own})
-            requests.append(Request(open_ended(text, format), settings))
-        for (kind, _), reply in zip(asked, ask(engine, requests), strict=True):
+        # Whole before the first answer: topics of this round are shown in the next.
+        due = [asked(kind, number, call) for call in range(calls) for kind in kinds]
+        replies = ask_rows(due, engine, prompt_of, sampling_of, lambda row: row.seed)
+        for (kind, _, _), reply, _ in replies:
             for place, topic in enumerate(read_topics(reply)):
                 reason = _topic_fault(topic, known[kind.name], max_words)
                 reason = "over_count" if place >= per_call else reason
@@ -126,8 +140,8 @@ def brainstorm(
 
 
 def read_topics(reply: Completion) -> list[str]:
-    """Topics of a list that goes on after a number; the last one of a cut reply is left out."""
-    if reply.finish_reason in ("too_long", "error"):
+    """Returns the topics of a list that goes on after a number, without the last of a cut reply."""
+    if no_reply(reply):
         return []
     parts = [part.strip() for part in _NUMBER.split(reply.text.strip())]
     parts = [part.splitlines()[0] if part else "" for part in parts]
@@ -183,7 +197,7 @@ def ask_about(
     minimum: float = 0.1,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Questions on (kind, topic), one a prompt, until `n` are accepted or `max_prompts` were asked.
+    """Yields questions on (kind, topic), one per prompt, until `n` are accepted or `max_prompts` asked.
 
     Kinds take turns, and so do the topics of a kind, in an order that follows from the seed. A row's
     meta has kind, topic, prompt and nearest; reasons are those of `synthesize`. Raises YieldError
@@ -200,27 +214,26 @@ def ask_about(
     known = [row for group in (given, *avoid) for row in group]
     index = NoveltyIndex([novelty.text(row) for row in known])
     scripts = scripts_of(given) or None
-    settings = sampling.model_copy(update={"stop": (*sampling.stop, "\n")})
 
-    def prompt(i: int) -> tuple[Example, Request]:
-        hint = hints.pick(i)
+    def prompt_of(hint: Example) -> Prompt:
         text = fill(
             template,
             kind=str(hint.meta["kind"]),
             about=str(hint.meta["about"]).rstrip("."),
             topic=hint.instruction,
         )
-        own = settings.model_copy(update={"seed": seed_of(seed, i)})
-        return hint, Request(open_ended(text, format), own)
+        return open_ended(text, format)
 
     return (
         yield from until_enough(
             Tally(n, max_prompts, "Questions by topic"),
             engine,
-            prompt,
+            hints.pick,
+            prompt_of,
             lambda i, hint, reply: [_question(hint, reply, i)],
             Gate(rules, scripts, novelty, index),
-            sampling=sampling,
+            sampling=sampling.model_copy(update={"stop": (*sampling.stop, "\n")}),
+            seed=seed,
             wave=wave,
             minimum=minimum,
         )

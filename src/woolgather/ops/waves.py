@@ -13,8 +13,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from woolgather.engines.base import Completion, Engine, Message, Prompt, Request, Sampling, ask
+from woolgather.engines.base import Completion, Engine, Message, Prompt, Sampling
 from woolgather.errors import YieldError
+from woolgather.fingerprint import seed_of
+from woolgather.ops.ask import ask_rows, no_reply
 from woolgather.ops.novelty import NOTHING, NoveltyIndex, NoveltyOptions, is_novel
 from woolgather.ops.rules import InstructionRules, broken_instruction_rule
 from woolgather.records import Example
@@ -27,13 +29,13 @@ G = TypeVar("G")
 
 
 def prompt_bound(n: int, max_prompts: int | None) -> int:
-    """Prompts at most: `max_prompts`, or two for every task wanted and 64 to begin with."""
+    """Returns the most prompts to ask: `max_prompts`, or two per task wanted and 64 to begin with."""
     return 2 * n + 64 if max_prompts is None else max_prompts
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a new task must pass."""
+    """The rules and the index that a new task must pass."""
 
     rules: InstructionRules
     scripts: frozenset[str] | None
@@ -45,28 +47,35 @@ class Gate:
 def until_enough(
     tally: Tally,
     engine: Engine,
-    prompt: Callable[[int], tuple[G, Request]],
+    pick: Callable[[int], G],
+    prompt_of: Callable[[G], Prompt],
     read: Callable[[int, G, Completion], Iterable[Example]],
     gate: Gate,
     *,
     sampling: Sampling,
+    seed: int,
     wave: int,
     minimum: float,
 ) -> Generator[Example, None, list[View]]:
-    """Tasks as they are decided, until `tally` has all it wants or is at its bound.
+    """Yields tasks as they are decided, until `tally` has all it wants or is at its bound.
 
-    `prompt` gives prompt i and what it was made of, `read` the tasks of the reply to it. Raises
-    YieldError, with advice, when at the bound, or projected from three waves, less than `minimum`
-    (a share of what is wanted) is accepted.
+    `pick` gives what prompt i is made of, `read` the tasks of the reply to it. Raises YieldError, with
+    advice, when at the bound, or projected from three waves, less than `minimum` (a share of what is
+    wanted) is accepted.
     """
     while tally.accepted < tally.wanted and tally.prompts < tally.bound:
         numbers = range(tally.prompts, tally.prompts + tally.next_wave(wave))
-        made_of, requests = zip(*map(prompt, numbers), strict=True)
-        replies = ask(engine, requests)
-        for number, given, reply in zip(numbers, made_of, replies, strict=False):
+        replies = ask_rows(
+            ((i, pick(i)) for i in numbers),
+            engine,
+            lambda each: prompt_of(each[1]),
+            sampling,
+            lambda each: seed_of(seed, each[0]),
+        )
+        for (number, given), reply, _ in replies:
             tally.prompts += 1
-            if reply.finish_reason in ("too_long", "error"):
-                tally.reasons[f"prompt_{reply.finish_reason}"] += 1
+            if missing := no_reply(reply):
+                tally.reasons[missing] += 1
                 continue
             for row in decide(read(number, given, reply), gate):
                 tally.count(row)
@@ -81,7 +90,7 @@ def until_enough(
 
 
 def decide(rows: Iterable[Example], gate: Gate) -> Iterator[Example]:
-    """Each row, set aside by a rule or by novelty, or accepted and remembered in the index."""
+    """Yields each row, set aside by a rule or by novelty, or accepted and remembered in the index."""
     novelty, index = gate.novelty, gate.index
     rows = [
         replace(
@@ -104,8 +113,8 @@ def decide(rows: Iterable[Example], gate: Gate) -> Iterator[Example]:
 
 
 def open_ended(text: str, prompt_format: Literal["raw", "chat"]) -> Prompt:
-    """A filled template whose last line is left open: as text, or as a user's turn and the beginning
-    of the reply."""
+    """Returns a filled template whose last line is left open: as text, or as a user's turn and the
+    beginning of the reply."""
     if prompt_format == "raw":
         return text
     body, _, opening = text.rpartition("\n")
@@ -113,7 +122,7 @@ def open_ended(text: str, prompt_format: Literal["raw", "chat"]) -> Prompt:
 
 
 class Tally:
-    """What came out so far, and what that means for the rest."""
+    """Counts what came out so far, and says what that means for the rest."""
 
     def __init__(self, wanted: int, max_prompts: int | None, title: str = "Synthesis") -> None:
         self.wanted, self.bound, self.title = wanted, prompt_bound(wanted, max_prompts), title
@@ -132,7 +141,7 @@ class Tally:
             self.nearest[kind].append(row.meta["nearest"])
 
     def next_wave(self, wave: int) -> int:
-        """Prompts to ask next: no more than the rate so far says are needed, and a quarter more."""
+        """Returns how many prompts to ask next: as many as the rate so far says, and a quarter more."""
         left = self.bound - self.prompts
         if self.accepted:
             needed = (self.wanted - self.accepted) * self.prompts / self.accepted * 1.25
@@ -140,7 +149,7 @@ class Tally:
         return min(wave, left)
 
     def projected(self) -> float:
-        """Accepted at the bound, if it goes on like this."""
+        """Returns how many are accepted at the bound, if it goes on like this."""
         return self.accepted * self.bound / self.prompts
 
     def views(self) -> list[View]:
@@ -180,7 +189,7 @@ class Tally:
             "not_novel": f"the model repeats what there is: give more seeds, raise "
             f"sampling.temperature, or raise novelty.threshold ({threshold})",
             "prompt_too_long": "prompts do not fit the model's context: fewer or shorter demos",
-            "prompt_error": "the engine failed on requests: see its log",
+            "engine_error": "the engine failed on requests: see its log",
         }
         remedies["wrong_number"] = remedies["malformed"]
         first = next(iter(self.reasons.most_common(1)), ("", 0))[0]

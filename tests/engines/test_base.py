@@ -1,0 +1,62 @@
+"""What an engine has without a line of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+
+from woolgather.artifacts import Model
+from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
+from woolgather.errors import CapabilityError
+
+MODEL = Model("m", "f00d", "raw")
+
+
+class Plain(Engine):
+    """Completes, and nothing else."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        for index, request in enumerate(requests):
+            yield index, Completion(str(request.prompt), "stop")
+
+
+class Scoring(Plain):
+    """Scores sequences, and counts how often it is asked."""
+
+    asked = 0
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        self.asked += 1
+        pairs = zip(prompts, continuations, strict=True)
+        return [LogProb(-len(p) - len(c) / 10, 1) for p, c in pairs]
+
+
+def test_an_engine_must_complete() -> None:
+    with pytest.raises(TypeError, match="complete"):
+        Engine(MODEL)  # type: ignore[abstract]
+    assert Plain(MODEL).model is MODEL
+    Plain(MODEL).close()
+
+
+def test_what_an_engine_cannot_it_says_and_names_the_remedy() -> None:
+    engine = Plain(MODEL)
+    with pytest.raises(CapabilityError, match=r"Plain gives no embeddings\. Use engine="):
+        engine.embed(["a"])
+    with pytest.raises(CapabilityError, match=r"Plain gives no log-probabilities\. Use engine="):
+        engine.sequence_logprobs(["a"], ["b"])
+    with pytest.raises(CapabilityError, match="log-probabilities"):
+        engine.option_logprobs(["a"], ["b"])
+
+
+def test_options_are_scored_as_sequences_in_one_call() -> None:
+    engine = Scoring(MODEL)
+    assert engine.option_logprobs(["a", "bb"], ["x", "yy", "zzz"]) == [
+        [-1.1, -1.2, -1.3],
+        [-2.1, -2.2, -2.3],
+    ]
+    assert engine.asked == 1
+    assert engine.option_logprobs([], ["x"]) == []
+    assert engine.option_logprobs(["a"], []) == [[]]
