@@ -3,7 +3,17 @@ import math
 
 import pytest
 
-from woolgather.views import MAX_POINTS, alarm, curve, funnel, histogram, scatter, table
+from woolgather.statistics import Estimate
+from woolgather.views import (
+    MAX_POINTS,
+    alarm,
+    curve,
+    funnel,
+    histogram,
+    measured,
+    scatter,
+    table,
+)
 
 
 def test_a_funnel_has_stages_and_reasons():
@@ -73,6 +83,22 @@ def test_tables_and_alarms():
     assert view.data == {"columns": ["name", "value"], "rows": [["pass", 0.5], ["win", None]]}
     assert alarm("Judge", "no better than chance").data["level"] == "warning"
     assert alarm("Judge", "fine", "note").data == {"text": "fine", "level": "note"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        (measured(None, "percent"), None),
+        (measured(0.25), 0.25),
+        (measured(0.25, "percent"), {"value": 0.25, "unit": "percent"}),
+        (measured(Estimate(0.2, 0.1, 0.3, 0.05, 9), "points"),
+         {"value": 0.2, "low": 0.1, "high": 0.3, "error": 0.05, "count": 9, "unit": "points"}),
+        (measured({"value": 1, "low": 0, "high": 2}), {"value": 1, "low": 0, "high": 2}),
+    ],
+)  # fmt: skip
+def test_a_cell_keeps_its_number_its_interval_and_its_unit(cell, kept):
+    assert cell == kept
+    assert table("t", ["a"], [[cell]]).data["rows"] == [[kept]]
 
 
 def test_every_kind_is_json():

@@ -78,6 +78,11 @@ class Metrics:
     """Per-item outcomes behind a number, by measure then item id: what a paired test needs."""
     fingerprint: str = ""
     views: tuple[View, ...] = ()
+    headline: str = ""
+    """What they say, in a few words or a sentence: the step's line in every list of steps."""
+    concludes: bool = False
+    """Whether the headline says what came of the whole run. A report begins with it and a launch ends
+    with it."""
 
     def __canonical__(self) -> JSON:
         return {"artifact": self.fingerprint}

@@ -43,7 +43,8 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
         return {"value": value, "why": artifact.why}, fingerprint(value)
     if isinstance(artifact, Metrics):
         file = folder / step_record.METRICS
-        values = {"values": dict(artifact.values), "items_file": step_record.METRICS}
+        said = {"headline": artifact.headline, "concludes": artifact.concludes}
+        values = {"values": dict(artifact.values), **said, "items_file": step_record.METRICS}
         return {**values, "files": {file.name: file.stat().st_size}}, digest(file)
     if isinstance(artifact, Dataset):
         files = {p.name: p.stat().st_size for p in sorted(folder.glob("part-*.parquet"))}
@@ -73,7 +74,13 @@ def load(record: StepRecord, folder: Path) -> Artifact:
         return Model(path, identity, result["prompt_format"], digest=made)
     if record.kind == "metrics":
         content = json.loads((folder / step_record.METRICS).read_text(encoding="utf-8"))
-        return Metrics(content["values"], content["items"], identity)
+        return Metrics(
+            content["values"],
+            content["items"],
+            identity,
+            headline=record.headline,
+            concludes=record.concludes,
+        )
     return Choice(result["value"], str(result["why"]), identity)
 
 

@@ -41,13 +41,17 @@ class Estimate:
         return self.low > 0
 
     @property
-    def below_zero(self) -> bool:
-        return self.high < 0
-
-    @property
     def visible(self) -> float:
         """The smallest true difference that would have been seen four times in five."""
         return POWERFUL * self.error
+
+    def written(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
+        """Text for a sentence: `factor` times the number, its unit, and the interval.
+
+        `spec` formats each number: `written("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".
+        """
+        value, low, high = (format(factor * x, spec) for x in (self.value, self.low, self.high))
+        return f"{value}{unit} [{low}, {high}]"
 
     def json(self) -> dict[str, float | int]:
         return {
@@ -58,12 +62,9 @@ class Estimate:
             "count": self.count,
         }
 
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
 
 def auc(better: Sequence[float], worse: Sequence[float]) -> float:
-    """Chance that one of `better` scores above one of `worse`, ties half. In [0, 1].
+    """Chance that a score of `better` is above a score of `worse`, ties half. In [0, 1].
 
     Raises ValueError when either is empty.
     """
@@ -118,7 +119,7 @@ def bootstrap_weights(count: int, draws: int = DRAWS, seed: int = 0) -> Floats:
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS) -> Estimate | None:
-    """The mean with its bootstrap interval; None of nothing."""
+    """The mean with its bootstrap interval. Returns None for an empty sequence."""
     import numpy as np
 
     if not len(values):

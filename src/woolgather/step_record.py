@@ -30,7 +30,7 @@ from woolgather.storage import write_json
 from woolgather.views import View
 
 FORMAT = 1
-"""Of every file named above. A reader refuses a higher one."""
+"""Format of every file named above. A reader refuses a higher number."""
 
 RECORD = "record.json"
 METRICS = "metrics.json"
@@ -63,8 +63,8 @@ class StepRecord:
     """The canonical op and arguments, so that a change can be explained field by field."""
     result: Mapping[str, JSON] = field(default_factory=dict)
     """dataset: `count` (rows in use), `rows` (all), `kind`; model: `path` (relative to the step's
-    directory, absolute, or `repo@commit`), `prompt_format`; metrics: `values`, `items_file`
-    (optional); choice: `value`, `why`."""
+    directory, absolute, or `repo@commit`), `prompt_format`; metrics: `values`, `headline`,
+    `concludes`, `items_file` (optional); choice: `value`, `why`."""
     set_aside: Mapping[str, int] = field(default_factory=dict)
     """Rows this step's data holds that are set aside, by reason."""
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -97,6 +97,22 @@ class StepRecord:
         """Raises RunDirError for a newer format, a missing field or a value of the wrong type."""
         return _load(cls, value, where)
 
+    @property
+    def headline(self) -> str:
+        """What a metrics step says in a line, empty where it says nothing.
+
+        Earlier versions kept it among the values, as `sentence` or `short`.
+        """
+        values = self.result.get("values") or {}
+        said = [self.result.get("headline"), values.get("sentence"), values.get("short")]
+        return next((text for text in said if isinstance(text, str) and text), "")
+
+    @property
+    def concludes(self) -> bool:
+        """Whether the headline says what came of the whole run (earlier, as `sentence`)."""
+        values = self.result.get("values") or {}
+        return bool(self.result.get("concludes") or values.get("sentence"))
+
     def shown(self) -> list[View]:
         """`views` as View objects."""
         return [
@@ -118,7 +134,7 @@ class RunRecord:
     config: JSON = None
     """The final settings."""
     config_changes: Sequence[str] = ()
-    """Where they differ from the preset or from the launch before, a line a field."""
+    """Where they differ from the preset or from the launch before, a line per field."""
     provenance: Mapping[str, JSON] = field(default_factory=dict)
     """Commit, packages, hardware, command line."""
     started: str = ""

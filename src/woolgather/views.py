@@ -9,6 +9,10 @@ that returns an artifact puts them into its `views`. Kinds and the shape of `dat
     scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]}}
     table      {"columns": [name, ...], "rows": [[cell, ...], ...]}
     alarm      {"text": what to know, "level": "note" | "warning" | "error"}
+
+A cell is a text, a number, null (not known), or a quantity: {"value"}, with {"low", "high"} where it
+is an estimate and {"unit"} where it has one. Numbers stay as they were computed; whoever draws the
+table scales and rounds them.
 """
 
 from __future__ import annotations
@@ -19,9 +23,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from woolgather.records import JSON
+from woolgather.statistics import Estimate
 
 T = TypeVar("T")
 Kind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
+Unit = Literal["percent", "points", "score", "change"]
+"""What a quantity is: a share of 1 (percent), a difference of shares (points, with their sign), another
+measure between 0 and 1 such as an AUC (score), another difference (change, with its sign)."""
 MAX_POINTS = 2000
 """Points kept of one series; longer ones are thinned evenly, first and last kept."""
 
@@ -94,6 +102,16 @@ def scatter(
     thinned = {name: [list(p) for p in _thin(points)] for name, points in groups.items()}
     texts = {name: list(_thin(t)) for name, t in (labels or {}).items()}
     return View("scatter", title, {"groups": thinned, "x": x, "y": y, "labels": texts}, note)
+
+
+def measured(value: Estimate | Mapping[str, JSON] | float | None, unit: Unit | None = None) -> JSON:
+    """A table's cell for a number or an estimate (or the JSON form of one); None stays None."""
+    if isinstance(value, Estimate):
+        value = value.json()
+    if value is None or (unit is None and not isinstance(value, Mapping)):
+        return value
+    found = value if isinstance(value, Mapping) else {"value": value}
+    return {**found, "unit": unit} if unit else dict(found)
 
 
 def table(

@@ -70,9 +70,8 @@ def train(rows: Iterable[Example], *, out: Path) -> Model:
 def count(rows: Iterable[Example]) -> Metrics:
     number = len(list(rows))
     views = (table("counted", ["what", "rows"], [["kept", number]]),)
-    return Metrics(
-        {"rows": number, "missing": None, "sentence": f"{number} are kept."}, {}, "", views
-    )
+    said = f"{number} are kept."
+    return Metrics({"rows": number, "missing": None}, views=views, headline=said, concludes=True)
 
 
 def choose(measure: Metrics) -> Choice:

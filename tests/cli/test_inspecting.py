@@ -17,6 +17,8 @@ from woolgather import step_record
 from woolgather.cli import output
 from woolgather.errors import ConfigError, InputError, MistakeError, RunDirError
 from woolgather.lock import RunLock
+from woolgather.statistics import Estimate
+from woolgather.views import measured, table
 
 Call = Callable[..., Any]
 
@@ -55,7 +57,7 @@ def test_status_has_a_line_a_step_with_the_funnel(told: Call, built_run: Path) -
     assert kept["tokens_per_second"] is None
     assert steps["iter0/stop"]["outcome"] == "yes: enough rows"
     assert steps["result"]["rows"] is None
-    assert found["sentence"] == "5 are kept."
+    assert found["headline"] == "5 are kept."
     assert found["state"].startswith("finished")
     assert found["running"] is None
     assert {row["state"] for row in found["steps"]} == {"ran"}
@@ -172,6 +174,7 @@ def test_show_pairs_and_models_and_measures_and_choices(
     assert model["prompt_format"] == "raw"
     assert sorted(model["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     measure = told("show", built_run, "iter0/measure")
+    assert measure["headline"] == "5 are kept."
     assert measure["values"]["rows"] == 5
     assert measure["values"]["missing"] is None
     assert "counted" in call("show", built_run, "iter0/measure").stdout
@@ -278,28 +281,25 @@ def test_clean_cannot_ask_in_json(call: Call, a_run: Path) -> None:
 # -- output --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain\n\ttext", "plain\n\ttext"),
-        ("\x1b[2J\x1b[1;31mred\x1b[0m", "red"),
-        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1b]0;title without end", "0;title without end"),
-        ("a\x9b31mb\x00\x07\r\x7f", "ab"),
-        ("\u202eabc\u2066\u200f", "abc"),
-        ("lone \ud800 surrogate", "lone  surrogate"),
-        ("Grüße, 你好, 👋🏽", "Grüße, 你好, 👋🏽"),
-    ],
-)
-def test_harmless(text: str, expected: str) -> None:
-    assert output.harmless(text) == expected
-
-
-def test_cells_are_empty_for_unknown_and_readable_for_numbers() -> None:
-    assert output.cell(None) == ""
+def test_cells_are_readable_and_unknown_ones_are_empty_in_lists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert output.cell(0) == "0"
     assert output.cell(12345) == "12,345"
     assert output.cell(True) == "yes"
-    assert output.cell({"a": 1, "b": None}) == "a 1, b "
-    assert output.cell({"value": 0.1, "low": 0, "high": 0.25, "count": 9}) == "0.100 [0.000, 0.250]"
-    assert output.size(1536) == "1.5 KiB"
+    assert output.cell({"a": 1, "b": None}) == "a 1, b –"
+    assert output.cell("\x1b[31mred") == "red"
+    assert output.cell({"value": 0.1, "low": 0, "high": 0.25, "count": 9}) == "0.10 [0.00, 0.25]"
+    columns = [output.Column("name"), output.Column("rows"), output.Column("never")]
+    output.print_rows([{"name": "a", "rows": None}, {"name": "b", "rows": 3}], columns)
+    shown = capsys.readouterr().out
+    assert "–" not in shown
+    assert "never" not in shown
+
+
+def test_a_view_shows_its_quantities_as_the_report_does(capsys: pytest.CaptureFixture[str]) -> None:
+    rate = measured(Estimate(0.173, 0.1, 0.255), "percent")
+    output.print_view(table("Models", ["model", "probes"], [["a", rate], ["b", None], ["c"]]))
+    shown = capsys.readouterr().out
+    assert "probes %" in shown
+    assert "17.3 [10.0, 25.5]" in shown

@@ -140,9 +140,10 @@ def test_the_plan_counts_the_questions():
 
 
 def test_one_line_for_a_list_of_steps() -> None:
-    short = evaluate([], FakeEngine(["yes"]), probes=10, likelihood=False).values["short"]
-    assert short.startswith("probes ")
-    assert "best null answer" in short
-    assert evaluate([], FakeEngine(["yes"]), probes=0, likelihood=False).values["short"] == (
+    found = evaluate([], FakeEngine(["yes"]), probes=10, likelihood=False)
+    assert found.headline.startswith("probes ")
+    assert "best null answer" in found.headline
+    assert not found.concludes
+    assert evaluate([], FakeEngine(["yes"]), probes=0, likelihood=False).headline == (
         "nothing to measure"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from woolgather.artifacts import Choice, Metrics
 from woolgather.ops.select import mean, select_model, should_stop
 from woolgather.ops.summary import summarize
@@ -24,7 +26,11 @@ def test_best_clear_of_zero_is_chosen() -> None:
     choice = select_model([measured(0.3), measured(0.4), measured(0.5)])
     assert choice.value == 2
     assert "iter1" in choice.why
-    assert choice.views[0].data["rows"][0][2] == ""
+    rows = choice.views[0].data["rows"]
+    assert rows[0][2] == ""
+    assert rows[2][1] == {"value": mean(measured(0.5), "probes"), "unit": "percent"}
+    assert rows[2][2]["unit"] == "points"
+    assert rows[2][2]["low"] > 0
 
 
 def test_a_difference_that_is_not_clear_leaves_the_base() -> None:
@@ -49,7 +55,8 @@ def test_summary_names_the_best_control_first() -> None:
     measures = [measured(0.3), measured(0.6)]
     controls = {"seeds alone": measured(0.4), "random rows": measured(0.2)}
     out = summarize(measures, chosen=Choice(1), controls=controls)
-    sentence = out.values["sentence"]
+    assert out.concludes
+    sentence = out.headline
     assert "best control (seeds alone): better" in sentence
     assert sentence.index("seeds alone") < sentence.index("against the base")
     assert out.values["verdict"] == "better"
@@ -61,13 +68,13 @@ def test_summary_says_what_could_have_been_seen() -> None:
     out = summarize([measured(0.5), measured(0.51)], chosen=Choice(1), controls={})
     assert out.values["verdict"] == "no difference seen"
     out = summarize([measured(0.5), measured(0.5)], chosen=Choice(0), controls={"c": measured(0.5)})
-    assert "same outcome on every one" in out.values["sentence"]
+    assert "same outcome on every one" in out.headline
     close = measured(0.5)
     for name in list(close.items["probes:2"])[:3]:
         close.items["probes:2"][name] = 1.0 - (close.items["probes:2"][name] or 0.0)  # type: ignore[index]
     out = summarize([measured(0.5), close], chosen=Choice(1), controls={})
-    assert "no difference seen" in out.values["sentence"]
-    assert "could have been seen" in out.values["sentence"]
+    assert "no difference seen" in out.headline
+    assert "could have been seen" in out.headline
 
 
 def test_the_order_of_probe_seeds_is_the_recorded_one() -> None:
@@ -114,11 +121,14 @@ def test_iterations_are_drawn_side_by_side() -> None:
 
 def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
     row = summarize([measured(0.5)], chosen=Choice(0), controls={}).views[0].data["rows"][0]
-    assert row[1].startswith("51.7 [")
+    assert row[1]["unit"] == "percent"
+    assert row[1]["value"] == pytest.approx(0.517, abs=0.001)
+    assert row[1]["low"] < row[1]["value"] < row[1]["high"]
+    assert row[3] == "", "the base is not compared with itself"
     bare = Metrics({}, {})
     out = summarize([bare, bare], chosen=Choice(1), controls={"c": bare})
     assert out.values["verdict"] == "not measured"
-    assert "not measured" in out.values["sentence"]
+    assert "not measured" in out.headline
     assert out.views[0].data["rows"][0][1] == "not measured"
 
 

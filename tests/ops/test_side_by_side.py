@@ -22,9 +22,19 @@ def test_what_the_second_costs() -> None:
     assert found.values["gain"]["heldout"] is None
     shown = found.views[0].data
     assert shown["columns"] == ["measure", "engraved", "cloned", "difference"]
-    assert ["probes: lists", 0.5, 0.25, -0.25] in shown["rows"]
+    assert found.headline.startswith("cloned against engraved: probes passed -50.0 points [")
+    rows = {row[0]: row[1:] for row in shown["rows"]}
+    assert rows["probes: lists"] == [
+        {"value": 0.5, "unit": "percent"},
+        {"value": 0.25, "unit": "percent"},
+        {"value": -0.25, "unit": "points"},
+    ]
+    assert rows["length against the reference"] == [0.8, 2.4, {"value": 1.6, "unit": "change"}]
+    gain = rows["probes passed"][2]
+    assert gain["low"] <= gain["value"] == -0.5 <= gain["high"]
 
 
 def test_what_was_not_measured_stays_unknown() -> None:
     found = side_by_side(Metrics({}, {}), measure([1], None, 1), names=["a", "b"], title="t")
     assert set(found.values["gain"].values()) == {None}
+    assert found.headline == "b against a: not measured"

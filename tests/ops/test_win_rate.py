@@ -24,6 +24,10 @@ def judge_engine():
 def test_ties_count_half():
     found = win_rate(OURS, THEIRS, judge_engine(), assessor=FIT)
     assert found.values["win_rate"]["value"] == pytest.approx((6 + 0.5 * 2) / 8)
+    assert found.headline.startswith("preferred 87.5 % [")
+    rows = found.views[0].data["rows"]
+    assert rows[0][1] == {**found.values["win_rate"], "unit": "percent"}
+    assert [row[1] for row in rows[1:]] == [6, 2, 0]
     assert found.items["wins"]["t0"] == 1.0
     assert found.items["wins"]["t7"] == 0.5
     swapped = win_rate(THEIRS, OURS, judge_engine(), assessor=FIT)
@@ -35,6 +39,7 @@ def test_a_judge_that_selected_the_data_is_not_asked():
     found = win_rate(OURS, THEIRS, engine, assessor=FIT, selected_with=[JUDGE])
     assert found.values["win_rate"] is None
     assert "selected training data" in found.values["why"]
+    assert found.headline == f"not measured: {found.values['why']}"
     assert engine.calls == 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from woolgather import step_record, views
 from woolgather.fingerprint import fingerprint
 from woolgather.records import Example, PreferencePair, Row, Verdict
-from woolgather.step_record import RunRecord, StepRecord
+from woolgather.step_record import METRICS, RunRecord, StepRecord
 from woolgather.storage import write_json, write_rows
 
 NASTY = [
@@ -175,25 +175,38 @@ def measured(b: Builder, name: str, probes: float) -> dict[str, object]:
         "win_rate": None,
     }
     rows = [
-        ["probes above the best null answer", f"{probes - 0.101:.3f} [{probes - 0.13:.3f}, "
-                                              f"{probes - 0.07:.3f}]"],
-        ["probes passed", f"{probes:.3f} [{probes - 0.028:.3f}, {probes + 0.028:.3f}]"],
-        ["goes round in circles", 0.2 - probes / 4],
+        ["probes above the best null answer", views.measured(values["above_null"], "points")],
+        ["probes passed", views.measured(values["probes"], "percent")],
+        ["goes round in circles", views.measured(0.2 - probes / 4, "percent")],
         ["win rate", "not measured"],
-    ]  # fmt: skip
+    ]
     sample = [["copy", f"Copy this: {t[:300]}", "", t[:400], "pass"] for t in NASTY[:6]]
     shown = [
         views.table("Measures", ["measure", "value"], rows, "Prompted: raw."),
         views.table("Some probes", ["family", "instruction", "input", "answer", "check"], sample),
     ]
-    b.step(name, "metrics", {"values": values, "items_file": "metrics.json"}, shown)
+    result = {"values": values, "headline": f"probes {100 * probes:.1f} %", "items_file": METRICS}
+    b.step(name, "metrics", result, shown)
     return values
+
+
+def model(name: str, rate: float, gain: object, held_out: float, length: object) -> list[object]:
+    """A line of the table of models."""
+    against = views.measured(gain, "points") if gain else ""  # type: ignore[arg-type]
+    rates = views.measured(rate, "percent"), views.measured(held_out, "percent")
+    return [name, rates[0], against, rates[1], length]
 
 
 def iteration(b: Builder, t: int, seeds: list[Row], size: int) -> None:
     rng, scope = b.random, f"iter{t}"
     candidates = [
-        ["rubric, read", estimate(0.51, 0.05), 0.02, 0.97, "no better than length"],
+        [
+            "rubric, read",
+            views.measured(estimate(0.51, 0.05), "score"),
+            0.02,
+            0.97,
+            "no better than length",
+        ],
         ["yes/no", estimate(0.53, 0.05), -0.11, 1.0, "no better than overlap"],
         ["mutual information", estimate(0.94, 0.02), -0.06, 1.0, "hired"],
         ["control: word overlap", estimate(0.85, 0.03), 0.21, 1.0, "control"],
@@ -328,11 +341,14 @@ def build(folder: Path, iterations: int = 2, size: int = 400) -> Path:
     b.step("pairs", "dataset", {}, [], pairs)
     b.step("select", "choice", {"value": 2, "why": "iter1 is the best that beats the base"})
     rows = [
-        ["base", 31.0, "", 13.1, None],
-        ["iter0", 37.0, "+6.0 [+2.9, +9.1]", 15.4, 0.94],
-        ["iter1 ← result", 43.0, "+12.0 [+8.8, +15.2]", 17.9, 1.02],
-        ["control: seeds alone", 39.5, "+8.5 [+5.5, +11.6]", 16.0, 1.0],
-        ["control: random rows", 42.0, "+11.0 [−0.4, +14.2]", 17.1, 1.1],
+        model(name, *numbers)
+        for name, *numbers in (
+            ("base", 0.31, None, 0.131, None),
+            ("iter0", 0.37, estimate(0.06, 0.031), 0.154, 0.94),
+            ("iter1 ← result", 0.43, estimate(0.12, 0.032), 0.179, 1.02),
+            ("control: seeds alone", 0.395, estimate(0.085, 0.031), 0.16, 1.0),
+            ("control: random rows", 0.42, estimate(0.11, 0.114), 0.171, 1.1),
+        )
     ]
     sentence = (
         "Result: iter1. Against the best control (random rows): no difference seen, +1.0 points "
@@ -340,9 +356,9 @@ def build(folder: Path, iterations: int = 2, size: int = 400) -> Path:
     )
     curves = {"probes": [(0.0, 31.0), (1.0, 37.0), (2.0, 43.0)], "held out": [(0, 13), (2, 17.9)]}
     b.step(
-        "summary", "metrics", {"values": {"sentence": sentence, "chosen": 2}},
+        "summary", "metrics", {"values": {"chosen": 2}, "headline": sentence, "concludes": True},
         [
-            views.table("Models", ["model", "probes %", "vs base (points)", "held out %", "length"],
+            views.table("Models", ["model", "probes", "vs base", "held out", "length"],
                         rows, "Intervals are 95 %, paired bootstrap over the same probes."),
             views.curve("Measures over iterations", curves, x="0 is the base", y="% passed"),
             views.alarm("Controls", "Control random rows was trained on 90 rows.", "error"),

@@ -7,6 +7,7 @@ import pytest
 from woolgather import views
 from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
 from woolgather.report.frame import Frame, ticks, value_range
+from woolgather.statistics import Estimate
 
 
 @pytest.mark.parametrize(
@@ -77,17 +78,25 @@ def test_a_small_change_is_no_cliff() -> None:
 
 
 def test_whiskers_tell_sure_from_unsure() -> None:
-    drawn = grid(["x", "by"], [["a", "+2.0 [+1.0, +3.0]"], ["b", "0.5 [-1.0, 2.0]"],
-                               ["c", {"value": -2, "low": -3, "high": -1}]])  # fmt: skip
+    values = [(2.0, 1.0, 3.0), (0.5, -1.0, 2.0), (-2.0, -3.0, -1.0)]
+    drawn = grid(["x", "by"], [["a", views.measured(Estimate(*v), "change")] for v in values])
     marks = re.findall(r'<circle class="(\w+)"', drawn)
     assert marks == ["s0", "unsure", "aside"]
+    assert "+2.0 [+1.0, +3.0]" in drawn
 
 
-def test_low_and_high_columns_join_their_number() -> None:
-    drawn = grid(["model", "auc", "low", "high"], [["a", 0.9, 0.8, 0.95], ["b", None, None, None]])
+def test_a_cell_with_an_interval_has_a_whisker_and_others_have_none() -> None:
+    auc = views.measured(Estimate(0.9, 0.8, 0.95), "score")
+    rows = [["a", auc], ["b", None], ["c", views.measured(0.5, "score")], ["d", "0.9 [0.8, 0.95]"]]
+    drawn = grid(["model", "auc"], rows)
     assert "0.90 [0.80, 0.95]" in drawn
-    assert ">low<" not in drawn
+    assert ">0.50<" in drawn
+    assert ">0.9 [0.8, 0.95]<" in drawn
     assert drawn.count("class=whisk") == 1
+
+
+def test_a_row_that_is_too_short_has_empty_cells() -> None:
+    assert grid(["a", "b"], [["x"]]).count("<td") == 2
 
 
 def test_long_tables_are_cut_and_say_so() -> None:

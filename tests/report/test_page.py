@@ -15,8 +15,7 @@ import pytest
 from woolgather import step_record, views
 from woolgather.errors import RunDirError
 from woolgather.records import Example
-from woolgather.report import write_report
-from woolgather.report.page import HERE
+from woolgather.report.page import HERE, write_report
 
 BLOCKS = {"script", "style"}
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from rich.text import Text
 
-from woolgather.cli import output
-from woolgather.cli.output import Column, Json, console, harmless, print_json, print_rows
+from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.records import JSON
+from woolgather.report.text import harmless, number, size
 
 _TORCH = """
 import json, torch
@@ -127,15 +127,15 @@ def machine() -> dict[str, JSON]:
         "system": hardware["system"],
         "processor": hardware["processor"],
         "cores": hardware["cores"],
-        "memory": f"{output.size(memory.total)}, {output.size(memory.available)} available",
+        "memory": f"{size(memory.total)}, {size(memory.available)} available",
         "gpus": hardware["gpus"] or "none",
         "torch": _torch(),
         **_speeds(),
         "packages": {name: version for name, version in versions.items() if version},
         "not installed": [name for name, version in versions.items() if not version] or "nothing",
         "cache": _home(cache),
-        "disk": f"{output.size(shutil.disk_usage(place).free)} free for the cache, "
-        f"{output.size(shutil.disk_usage(Path.cwd()).free)} here",
+        "disk": f"{size(shutil.disk_usage(place).free)} free for the cache, "
+        f"{size(shutil.disk_usage(Path.cwd()).free)} here",
         "embedded model": _embedded(embedded, cache),
         "hub cache": _home(Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")),
         "offline": any(
@@ -175,10 +175,10 @@ def _speeds() -> dict[str, JSON]:
     def line(device: str, speed: DeviceSpeed) -> str:
         parts = []
         for work, rates in (("training", speed.product), ("generation", speed.step)):
-            both = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
+            both = ", ".join(f"{name} {number(rate, 1)}" for name, rate in rates.items())
             chosen = auto_precision(device, "training" if work == "training" else "generation")
             parts.append(f"{work} in {chosen} (GFLOP/s: {both})")
-        return "; ".join([*parts, f"copy {speed.copy:,.1f} GB/s"])
+        return "; ".join([*parts, f"copy {number(speed.copy, 1)} GB/s"])
 
     if importlib.util.find_spec("torch") is None:
         return {"speed": "not measured: torch is not installed"}

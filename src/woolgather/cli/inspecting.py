@@ -17,22 +17,21 @@ from rich.tree import Tree
 
 from woolgather import step_record
 from woolgather.cli import output, run_status, tracing
-from woolgather.cli.output import Column, Json, console, harmless, one_line, print_json, print_rows
-from woolgather.cli.show_progress import duration
+from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.errors import InputError, MistakeError
 from woolgather.lock import RunLock
 from woolgather.records import JSON, PreferencePair, Row
+from woolgather.report.text import aside, duration, harmless, number, one_line, size
 from woolgather.step_record import INPUTS, StepRecord
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
-TOP_REASONS = 3
 OUTCOME = 60
 """Characters of it in a table."""
 
 
 def status(run: RunDir, as_json: Json = False) -> None:
-    """The funnel so far: a line a step, what runs now, and how it ended.
+    """The funnel so far: a line per step, what runs now, and how it ended.
 
     Example: woolgather status runs/isheep-smollm2-135m-demo
     """
@@ -42,7 +41,7 @@ def status(run: RunDir, as_json: Json = False) -> None:
         return
     print_rows(
         [
-            {**row, "aside": _aside(row), "time": _time(row["seconds"]), **_short(row)}
+            {**row, "aside": aside(row["reasons"]), "time": _time(row["seconds"]), **_short(row)}
             for row in found["steps"]
         ],
         [
@@ -67,8 +66,8 @@ def status(run: RunDir, as_json: Json = False) -> None:
         out.print(Text(f"given: {harmless('; '.join(map(_input, given)))}"))
     for warning in found["warnings"]:
         out.print(Text(f"! {harmless(warning)}"))
-    if found["sentence"]:
-        out.print(Text(harmless(found["sentence"]), style="bold"))
+    if found["headline"]:
+        out.print(Text(harmless(found["headline"]), style="bold"))
 
 
 def show(
@@ -113,7 +112,9 @@ def show(
     total = sum(record.set_aside.values()) if aside else int(record.result.get("count") or 0)
     total = record.set_aside[reason] if reason is not None else total
     what = f"set aside: {reason}" if reason else "set aside" if aside else "in use"
-    out.print(Text(f"{len(rows)} of {total:,} rows {what} in {record.step}", style="dim"))
+    out.print(
+        Text(f"{number(len(rows))} of {number(total)} rows {what} in {record.step}", style="dim")
+    )
     if not aside and record.set_aside:
         out.print(Text(f"set aside: {output.cell(record.set_aside)} (--set-aside)", style="dim"))
 
@@ -182,7 +183,7 @@ def export(
         if out.exists():
             raise MistakeError(f"{out} is there already; name the file to write with --out.")
     count = write_rows_as(Dataset(folder, record.fingerprint), out, cast(Format, format_))
-    console().print(Text(f"{count:,} rows of {record.step} as {format_}: {out}"))
+    console().print(Text(f"{number(count)} rows of {record.step} as {format_}: {out}"))
 
 
 def clean(
@@ -215,7 +216,7 @@ def clean(
     if as_json:
         print_json([_leftover(run, *item, deleted=True) for item in sized])
     else:
-        console().print(Text(f"deleted {output.size(sum(s for _, _, s in sized))}"))
+        console().print(Text(f"deleted {size(sum(s for _, _, s in sized))}"))
 
 
 def leftovers(run_dir: Path) -> list[tuple[Path, str]]:
@@ -279,8 +280,8 @@ def _show_leftovers(
     elif not rows:
         console().print(Text(f"nothing to delete in {run}"))
     else:
-        shown = [{**row, "size": output.size(row["bytes"])} for row in rows]
-        total = output.size(sum(row["bytes"] for row in rows))
+        shown = [{**row, "size": size(row["bytes"])} for row in rows]
+        total = size(sum(row["bytes"] for row in rows))
         print_rows(shown, [Column("path"), Column("size", right=True), Column("why")], f"{total}")
 
 
@@ -289,16 +290,8 @@ def _input(given: Mapping[str, JSON]) -> str:
     if "bytes" not in given:
         return str(given["name"])
     count = given["files"]
-    files = f", {count:,} file{'s' if count > 1 else ''}, {output.size(given['bytes'])}"
+    files = f", {number(count)} file{'s' if count > 1 else ''}, {size(given['bytes'])}"
     return f"{given['name']} ({given['given_as']}{files if count else ''})"
-
-
-def _aside(row: Mapping[str, JSON]) -> str:
-    if not row["set_aside"]:
-        return ""
-    top = list(row["reasons"].items())
-    some = ", ".join(f"{reason} {count:,}" for reason, count in top[:TOP_REASONS])
-    return f"{row['set_aside']:,} ({some}{', ...' if len(top) > TOP_REASONS else ''})"
 
 
 def _short(row: Mapping[str, JSON]) -> dict[str, str]:
@@ -356,7 +349,7 @@ def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
         files = sorted(p for p in place.glob("*") if p.is_file()) if place.is_dir() else []
         content["files"] = {p.name: p.stat().st_size for p in files}
     elif record.kind == "metrics":
-        content["values"] = record.result.get("values")
+        content |= {"headline": record.headline, "values": record.result.get("values")}
     else:
         content |= {"value": record.result.get("value"), "why": record.result.get("why")}
     if as_json:
@@ -365,7 +358,7 @@ def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
     out = console()
     for key, value in content.items():
         if key == "files":
-            value = {name: output.size(count) for name, count in value.items()}
+            value = {name: size(count) for name, count in value.items()}
         if isinstance(value, dict):
             pairs = [{"name": name, "value": inner} for name, inner in value.items()]
             print_rows(pairs, [Column("name", key), Column("value", " ")])

@@ -20,16 +20,15 @@ from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.output import (
     Column,
     Json,
-    cell,
     console,
-    estimate,
-    harmless,
     print_json,
     print_rows,
 )
 from woolgather.cli.show_progress import PLAIN_EVERY
 from woolgather.errors import ConfigError, InputError, WoolgatherError
 from woolgather.records import JSON, Example
+from woolgather.report.text import harmless, number
+from woolgather.views import measured
 
 if TYPE_CHECKING:
     from woolgather.artifacts import Metrics, Model
@@ -284,7 +283,7 @@ def _watched(model: Model, options: EngineOptions, name: str) -> Iterator[Engine
 
         def told(calls: Calls) -> None:
             nonlocal last
-            line = Text(f"{name}: {calls.requests:,} calls")
+            line = Text(f"{name}: {number(calls.requests)} calls")
             if shown.is_terminal:
                 live.update(line)
             elif time.monotonic() - last > PLAIN_EVERY:
@@ -306,43 +305,26 @@ def _result(name: str, metrics: Metrics, first: Metrics | None) -> dict[str, JSO
     return found
 
 
-_MEASURES = {
-    "prompted": "prompted",
-    "above_null": "probes above the best null answer",
-    "probes": "probes passed",
-    "null": "best null answer",
-    "heldout": "held-out tasks passed",
-    "stops": "stops by itself",
-    "loops": "goes round in circles",
-    "length_ratio": "length against the reference",
-    "distinct_2": "distinct-2",
-    "nll": "references, nats a token",
-}
-
-
 def _print_measures(found: Sequence[Mapping[str, JSON]]) -> None:
-    lines = [
-        {"measure": title, **{str(i): _shown(one.get(key)) for i, one in enumerate(found)}}
-        for key, title in _MEASURES.items()
+    from woolgather.ops.evaluate import measures
+
+    columns: list[list[tuple[str, JSON]]] = [
+        [("prompted", one["prompted"]), *measures(one)] for one in found
     ]
-    keys = {key for one in found for key in one.get("against_first") or {}}
-    for key in sorted(keys):
+    for key in dict.fromkeys(key for one in found for key in one.get("against_first") or {}):
         title = f"{key.partition(':')[0]} against {found[0]['model']}"
-        differences = [(one.get("against_first") or {}).get(key) for one in found]
-        shown = {str(i): _shown(d, sign="+") if i else "" for i, d in enumerate(differences)}
-        lines.append({"measure": title, **shown})
+        for one, column in zip(found, columns, strict=True):
+            gain = dict(one.get("against_first") or {}).get(key)
+            column.append((title, measured(gain, "points") if one is not found[0] else ""))
+    lines = [
+        {
+            "measure": row[0][0],
+            **{str(i): "not measured" if v is None else v for i, (_, v) in enumerate(row)},
+        }
+        for row in zip(*columns, strict=True)
+    ]
     models = [Column(str(i), str(one["model"])) for i, one in enumerate(found)]
     print_rows(lines, [Column("measure"), *models])
-
-
-def _shown(value: JSON, sign: str = "") -> str:
-    if value is None:
-        return "not measured"
-    if isinstance(value, dict) and "low" in value:
-        return estimate(value, sign)
-    if isinstance(value, dict) and "rate" in value:
-        return f"{value['rate']:.3f} ({value['name']})"
-    return cell(value)
 
 
 def _lines() -> Iterator[str]:

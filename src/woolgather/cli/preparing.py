@@ -12,6 +12,7 @@ from rich.text import Text
 
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.errors import ConfigError
+from woolgather.report.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +79,7 @@ def prepare(
         ],
         f"{data} from {', '.join(s.name for s in found.values())}",
     )
-    console().print(Text(f"{count:,} rows: {out}"))
+    console().print(Text(f"{number(count)} rows: {out}"))
 
 
 def _sources(data: str, given: list[str], usual: Mapping[str, Source]) -> dict[str, Source]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from woolgather.cli.output import Column, Json, console, print_json, print_rows
+from woolgather.cli.output import Column, Json, cell, console, print_json, print_rows
 from woolgather.errors import MistakeError
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
@@ -24,7 +24,7 @@ def report(
 
     Example: woolgather report runs/isheep-smollm2-135m-demo --out report.html
     """
-    from woolgather.report import write_report
+    from woolgather.report.page import write_report
 
     console().print(Text(f"Report: {write_report(run, out)}"))
 
@@ -37,8 +37,7 @@ def compare(
 
     Example: woolgather compare runs/isheep-demo runs/isheep-demo-random
     """
-    from woolgather.report import compare_runs
-    from woolgather.report.text import cell
+    from woolgather.report.compare import compare_runs
 
     if len(runs) < 2:
         raise MistakeError("compare needs at least two runs; `woolgather status` shows one.")

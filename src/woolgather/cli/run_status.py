@@ -16,27 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from woolgather import step_record
-from woolgather.cli import output, tracing
-from woolgather.cli.show_progress import duration
+from woolgather.cli import tracing
 from woolgather.lock import STALE, RunLock
 from woolgather.records import JSON
+from woolgather.report.text import duration, number, outcome, speed
 from woolgather.step_record import RunRecord, StepRecord
 
 
 def status_of(run_dir: Path) -> dict[str, JSON]:
     """What `status` shows: `recipe`, `state`, `owner`, `inputs`, `steps`, `running`, `warnings`,
-    `sentence`."""
+    `headline`."""
     head = step_record.read_run(run_dir)
     launches = step_record.read_launches(run_dir)
     steps = step_record.current_steps(run_dir)
     latest = launches[-1] if launches else None
     own = {str(entry["path"]) for entry in latest.steps} if latest else set()
     owner = _owner(run_dir)
-    sentences = [
-        str(record.result["values"]["sentence"])
-        for _, record in steps
-        if record.kind == "metrics" and (record.result.get("values") or {}).get("sentence")
-    ]
+    concluded = [record.headline for _, record in steps if record.concludes]
     return {
         "run": str(run_dir),
         "recipe": head.get("recipe"),
@@ -46,7 +42,7 @@ def status_of(run_dir: Path) -> dict[str, JSON]:
         "steps": [_status_row(entry, record, str(entry["path"]) in own) for entry, record in steps],
         "running": _running(run_dir) if owner else None,
         "warnings": [f"{record.step}: {text}" for _, record in steps for text in record.warnings],
-        "sentence": sentences[-1] if sentences else None,
+        "headline": concluded[-1] if concluded else None,
     }
 
 
@@ -68,7 +64,7 @@ def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict
         "rows": result.get("count") if rows else None,
         "set_aside": sum(record.set_aside.values()) if rows else None,
         "reasons": dict(sorted(record.set_aside.items(), key=lambda item: -item[1])),
-        "outcome": _outcome(record),
+        "outcome": None if rows else outcome(record),
         "calls": calls.get("requests") or None,
         "remembered": calls.get("remembered") or None,
         "tokens_per_second": round(tokens / record.seconds, 1)
@@ -77,18 +73,6 @@ def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict
         "seconds": record.seconds,
         "why": str(entry.get("why") or ""),
     }
-
-
-def _outcome(record: StepRecord) -> str | None:
-    result = record.result
-    if record.kind == "choice":
-        value = result.get("value")
-        shown = value.get("kind", value) if isinstance(value, dict) else value
-        return f"{output.cell(shown)}: {result.get('why') or ''}".rstrip(": ")
-    if record.kind == "metrics":
-        values = result.get("values") or {}
-        return str(values.get("short") or values.get("sentence") or "measured")
-    return "model" if record.kind == "model" else None
 
 
 def _owner(run_dir: Path) -> dict[str, JSON] | None:
@@ -148,10 +132,10 @@ def _running(run_dir: Path) -> dict[str, JSON] | None:
         parts.append(f"update {training.get('update')} of {training.get('updates')}")
     for key, of in (("rows", "rows"), ("calls", "calls")):
         if progress.get(key):
-            bound = f" of {expected[of]:,} at most" if expected.get(of) else ""
-            parts.append(f"{progress[key]:,} {key}{bound}")
+            bound = f" of {number(expected[of])} at most" if expected.get(of) else ""
+            parts.append(f"{number(progress[key])} {key}{bound}")
     if rate := progress.get("rate"):
-        parts.append(f"{rate:.0f} tok/s")
+        parts.append(speed(rate))
     parts.append(f"for {duration(since)}")
     if left:
         parts.append(f"≤{duration(left)} left")

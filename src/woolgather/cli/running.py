@@ -20,8 +20,9 @@ from rich.table import Table
 from woolgather.cli import output
 from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.launching import Launch
-from woolgather.cli.show_progress import Shown, duration
+from woolgather.cli.show_progress import Shown
 from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
+from woolgather.report.text import duration, number, size
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
@@ -101,7 +102,7 @@ def run(
         finally:
             shown.close()
             if report and (ask.dir / "run.json").is_file():
-                from woolgather.report import write_report
+                from woolgather.report.page import write_report
 
                 path = write_report(ask.dir)
     _print_end(console, ask.dir)
@@ -145,7 +146,7 @@ def plan(
         table.add_column(name, overflow="fold")
     for line in lines:
         numbers = [
-            f"{line[k]:,}" if line[k] else "" for k in ("rows", "calls", "new_tokens", "updates")
+            number(line[k]) if line[k] else "" for k in ("rows", "calls", "new_tokens", "updates")
         ]
         if line["state"] != "new":
             numbers = ["", "", "", ""]
@@ -158,8 +159,8 @@ def plan(
     console.print(table)
     console.print(
         f"{total['new']} steps to run, {total['remembered']} remembered; at most "
-        f"{total['calls']:,} calls, {total['new_tokens']:,} new tokens, {total['updates']:,} "
-        f"updates, {total['disk_bytes'] / 2**20:,.0f} MiB. {_outlook(total)}"
+        f"{number(total['calls'])} calls, {number(total['new_tokens'])} new tokens, "
+        f"{number(total['updates'])} updates, {size(total['disk_bytes'])}. {_outlook(total)}"
     )
 
 
@@ -182,8 +183,8 @@ def _check_disk(ask: Launch, total: dict[str, Any]) -> None:
     free, wanted = shutil.disk_usage(place).free, total["disk_bytes"]
     if wanted > free:
         raise DiskError(
-            f"{ask.dir}: the run may write {output.size(wanted)} and {place.resolve()} has "
-            f"{output.size(free)} free. Free some space, or give another place with --dir."
+            f"{ask.dir}: the run may write {size(wanted)} and {place.resolve()} has "
+            f"{size(free)} free. Free some space, or give another place with --dir."
         )
 
 
@@ -236,18 +237,12 @@ def _print_end(console: Console, folder: Path) -> None:
 
     launch = step_record.read_launches(folder)[-1]
     for _, record in step_record.current_steps(folder):
-        values = record.result.get("values") if record.kind == "metrics" else None
-        if values and values.get("sentence"):
+        if record.concludes:
             scope = step_record.split_name(record.step)[0]
-            said = f"{scope}: {values['sentence']}" if scope else str(values["sentence"])
+            said = f"{scope}: {record.headline}" if scope else record.headline
             console.print(f"\n[bold]{escape(said)}[/]")
             for view in record.shown():
                 if view.kind == "table":
-                    table = Table(title=view.title, title_justify="left", box=None)
-                    for i, column in enumerate(view.data["columns"]):
-                        table.add_column(escape(str(column)), overflow="fold", no_wrap=i == 0)
-                    for row in view.data["rows"]:
-                        table.add_row(*("" if c is None else escape(str(c)) for c in row))
-                    console.print(table)
+                    output.print_view(view)
     if launch.result:
         console.print(f"\nModel:  {escape(str(folder / 'result'))}", soft_wrap=True)

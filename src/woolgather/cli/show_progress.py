@@ -17,6 +17,7 @@ from woolgather.engines.journal import Calls
 from woolgather.expect import Expected
 from woolgather.progress import Progress
 from woolgather.records import JSON
+from woolgather.report.text import duration, number, speed, summary
 from woolgather.step_record import StepRecord
 
 PLAIN_EVERY = 10.0
@@ -139,19 +140,20 @@ class Shown(Progress):
             t = self._training
             parts.append(f"update {t.get('update', '?')}/{t.get('updates', '?')}")
             if isinstance(loss := t.get("loss"), float):
-                parts.append(f"loss {loss:.3f}")
+                parts.append(f"loss {number(loss, 3)}")
             if isinstance(rate := t.get("tokens_per_second"), int | float):
-                parts.append(f"{rate:.0f} tok/s")
+                parts.append(speed(rate))
         if self._total:
-            of = f"/{self._expected.rows}" if self._expected.rows else ""
-            aside = f" ({self._total - self._used} set aside)" if self._total > self._used else ""
-            parts.append(f"{self._used}{of} rows{aside}")
+            of = f"/{number(self._expected.rows)}" if self._expected.rows else ""
+            lost = self._total - self._used
+            aside = f" ({number(lost)} set aside)" if lost > 0 else ""
+            parts.append(f"{number(self._used)}{of} rows{aside}")
         if self._calls.requests:
-            of = f"/≤{self._expected.calls}" if self._expected.calls else ""
-            parts.append(f"{self._calls.requests}{of} calls")
+            of = f"/≤{number(self._expected.calls)}" if self._expected.calls else ""
+            parts.append(f"{number(self._calls.requests)}{of} calls")
             if self._calls.completion_tokens:
-                parts.append(f"{self._rate():.0f} tok/s")
-        parts.append(f"{duration(time.monotonic() - self._began)}")
+                parts.append(speed(self._rate()))
+        parts.append(duration(time.monotonic() - self._began))
         left = self._left()
         if left is not None:
             parts.append(f"≤{duration(left)} left")
@@ -169,43 +171,3 @@ class Shown(Progress):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         except OSError:
             pass
-
-
-def summary(record: StepRecord) -> str:
-    """One line of what came of a step."""
-    parts = []
-    result = record.result
-    if record.kind == "dataset":
-        parts.append(f"{result.get('count', 0)} rows")
-        if record.set_aside:
-            top = sorted(record.set_aside.items(), key=lambda kv: -kv[1])[:3]
-            reasons = ", ".join(f"{reason} {count}" for reason, count in top)
-            parts.append(f"{sum(record.set_aside.values())} set aside ({reasons})")
-    elif record.kind == "choice":
-        value = result.get("value")
-        shown = value.get("kind", value) if isinstance(value, dict) else value
-        parts.append(f"{shown}: {result.get('why', '')}".rstrip(": "))
-    elif record.kind == "metrics":
-        values = result.get("values") or {}
-        parts.append(str(values.get("sentence") or values.get("short") or "measured"))
-    else:
-        parts.append("model")
-    asked = record.calls.get("requests", 0)
-    if asked:
-        old = record.calls.get("remembered", 0)
-        parts.append(f"{asked} calls" + (f" ({old} remembered)" if old else ""))
-        tokens = record.calls.get("completion_tokens", 0)
-        if tokens and record.seconds > 0.5:
-            parts.append(f"{tokens / record.seconds:.0f} tok/s")
-    parts.append(duration(record.seconds))
-    return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """`42s`, `3m10s`, `2h05m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,7 +1,7 @@
 """Do answers keep to the principles? A judge reads each against those that were named for its question.
 
 The one idea: the thought of the prompted teacher says which principles a question calls for; every
-model's answer to it is then read against these and no others, one verdict a principle. So all models
+model's answer to it is then read against these and no others, one verdict per principle. So all models
 answer to the same demands, and none chooses its own. The judge is the one that the audition hired,
 as far as it can be asked such a question: by rubric, by its expected score, or by yes and no.
 
@@ -25,7 +25,7 @@ from woolgather.principles import Principle
 from woolgather.prompts import Template, fill, load
 from woolgather.records import Example, question
 from woolgather.statistics import Estimate, mean_interval, paired_difference
-from woolgather.views import View, alarm, table
+from woolgather.views import View, alarm, measured, table
 
 PROMPT_TOKENS = 350
 TAGS = 2
@@ -65,7 +65,7 @@ def adherence(
     sampling: Sampling = JUDGING,
     seed: int = 0,
 ) -> Metrics:
-    """How well each model's answers keep to the principles tagged for their questions, in [0, 1].
+    """Returns how well each model's answers keep to the principles of their questions, in [0, 1].
 
     `teacher` are aligned rows (ops/align.py) whose meta has the tags; those set aside count as well,
     their tags stand. `answers` are rows by model, the first being the one that others are compared
@@ -79,7 +79,8 @@ def adherence(
     by_name = {p.name: p for p in principles}
     if hired.kind == "none":
         why = "nobody was hired to judge"
-        return Metrics({"adherence": None, "why": why}, views=(_told(why),))
+        said = f"not measured: {why}"
+        return Metrics({"adherence": None, "why": why}, views=(_told(why),), headline=said)
     kind = hired.kind if hired.kind in ("rubric", "expected") else "yes_no"
     given = {
         model: {question(r): r for r in found if r.response.strip() and question(r) in tags}
@@ -180,7 +181,13 @@ def _metrics(
             else None
         )
         rows.append(
-            [model, _shown(found[model]), _shown(gains[model]), len(known), len(own) - len(known)]
+            [
+                model,
+                measured(found[model], "score"),
+                measured(gains[model], "change") if model != models[0] else "",
+                len(known),
+                len(own) - len(known),
+            ]
         )
     tagged = sum(bool(t) for t in tags.values())
     views: list[View] = [
@@ -206,24 +213,18 @@ def _metrics(
     if not tagged:
         views.append(_told("no principle was named for any question"))
     values: dict[str, Any] = {
-        "adherence": {m: e.json() if e else None for m, e in found.items()},
-        f"against {models[0]}": {m: e.json() if e else None for m, e in gains.items() if m != models[0]},
+        "adherence": {m: measured(e) for m, e in found.items()},
+        f"against {models[0]}": {m: measured(e) for m, e in gains.items() if m != models[0]},
         "judge": kind,
         "fit": hired.fit,
-        "short": ", ".join(f"{m} {e.value:.2f}" for m, e in found.items() if e) or "not measured",
-    }  # fmt: skip
-    return Metrics(values, items, views=tuple(views))
+    }
+    said = ", ".join(f"{m} {e.value:.2f}" for m, e in found.items() if e) or "not measured"
+    return Metrics(values, items, views=tuple(views), headline=said)
 
 
 def _by(scores: Mapping[tuple[str, str, str], float | None], model: str, name: str) -> float | None:
     value = _mean([s for (m, _, n), s in scores.items() if m == model and n == name])
     return None if value is None else round(value, 2)
-
-
-def _shown(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _told(why: str) -> View:

@@ -51,14 +51,14 @@ from woolgather.ops.words import count_words
 from woolgather.prompts import Template
 from woolgather.records import Example
 from woolgather.statistics import Estimate, interval
-from woolgather.views import View, alarm, table
+from woolgather.views import View, alarm, measured, table
 
 OnUnfit = Literal["stop", "keep_best", "keep_all"]
 MIN_GROUPS = 12
 """Seeds and probes behind the pairs under which no interval means anything and nobody is hired."""
 SAMPLES = Sampling(temperature=1.0, max_tokens=64)
 SAMPLED_TOKENS = 60
-"""Of a probe that answers are drawn for, for plans."""
+"""Tokens of a probe that answers are drawn for, about; for plans."""
 
 
 def _work(
@@ -104,7 +104,7 @@ def audition(
     answers: Sampling = SAMPLES,
     seed: int = 0,
 ) -> Choice:
-    """Which assessor rates, as the fields of `Assessor`; its why and tables say on what evidence.
+    """Returns which assessor rates, as the fields of `Assessor`; why and tables hold the evidence.
 
     `seeds` are answered tasks. `pairs` is their number over all kinds, shared equally; `probes` are
     answered `samples` times each with `answers` to make the sampled kind, which is left out when
@@ -243,13 +243,9 @@ def _said(act: Act, judgement: _Judgement, scope: Scope) -> str:
     unit = "AUC across prompts" if scope == "across" else "pairs in order within prompts"
     ahead = judgement.margin[scope]
     return (
-        f"{name}, {unit} {_short(act.overall[scope])}, ahead of {judgement.rival[scope]} by "
-        f"{ahead.value:+.2f} [{ahead.low:+.2f}, {ahead.high:+.2f}]"
+        f"{name}, {unit} {act.overall[scope].written('.2f')}, ahead of {judgement.rival[scope]} by "
+        f"{ahead.written('+.2f')}"
     )
-
-
-def _short(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _table(
@@ -271,11 +267,11 @@ def _table(
         rows.append(
             [
                 name,
-                *[_short(act.kinds[kind]["across"]) for kind in kinds],
-                _short(act.overall["across"]),
-                _short(act.overall["within"]),
+                *[measured(act.kinds[kind]["across"], "score") for kind in kinds],
+                measured(act.overall["across"], "score"),
+                measured(act.overall["within"], "score"),
                 None if act.length is None else round(act.length, 2),
-                round(act.readable, 3),
+                measured(act.readable, "percent"),
                 verdict,
             ]
         )

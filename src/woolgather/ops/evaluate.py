@@ -29,12 +29,12 @@ from woolgather.ops.turns import answer_prompt, stops
 from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate
 from woolgather.records import JSON, Example
 from woolgather.statistics import mean_interval, paired_difference
-from woolgather.views import View, alarm, table
+from woolgather.views import View, alarm, measured, table
 
 PROMPT_TOKENS = 60
-"""Tokens per probe or held-out task, for plans."""
+"""Tokens of a probe or a held-out task, about; for plans."""
 SHOWN = 12
-"""Answers a report shows."""
+"""Answers that a report shows."""
 
 
 def _work(
@@ -69,10 +69,10 @@ def evaluate(
     likelihood: bool = True,
     seed: int = 0,
 ) -> Metrics:
-    """Measures what the model behind `engine` can do: numbers with intervals, outcomes per item.
+    """Returns what the model behind `engine` can do: numbers with intervals and outcomes per item.
 
     `tasks` are held out: `response` is the reference, `meta["check"]` the machine check of those
-    that have one. `probes` are asked of each of `probe_seeds`, 0 for none; the first seed selects,
+    that have one. `probes` are asked per seed of `probe_seeds`, 0 for none; the first seed selects,
     the last reports. `shots` are answered tasks shown before each. `likelihood` scores the
     references, where the engine can.
 
@@ -82,10 +82,10 @@ def evaluate(
       above_null    the headline: pass rate minus the best null's, a paired estimate
       families      pass rate by family, over all seeds
       heldout       pass rate of the held-out tasks with a check, an estimate
-      stops, loops  shares of all answers that end by themselves, that go round in circles
+      stops, loops  share of all answers that end by themselves, and that go round in circles
       length_ratio  median words of held-out answers over that of their references
-      distinct_2    of the held-out answers
-      nll, nll_temperature  nats per token of the references at a temperature fitted on half of them
+      distinct_2    distinct pairs of words among all in the held-out answers
+      nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
       win_rate      None
       probe_seeds, prompted  how it was asked
     Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
@@ -123,13 +123,31 @@ def evaluate(
     }
     notes: list[View] = []
     values |= _likelihood(held_out, engine, notes) if likelihood else {"nll": None}
-    values["short"] = _short(values)
-    views = (*_views(values, sets, outcomes, held_out, own), *notes)
-    return Metrics(values, items, views=views)
+    views = (*_views(values, outcomes, held_out, own), *notes)
+    return Metrics(values, items, views=views, headline=_headline(values))
 
 
-def _short(values: Mapping[str, JSON]) -> str:
-    """One line for a list of steps."""
+def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
+    """The main values by the names they are shown with, as cells of a table; None is not measured."""
+    null = values["null"] or {"name": "", "rate": None}
+    found = [
+        ("probes above the best null answer", measured(values["above_null"], "points")),
+        ("probes passed", measured(values["probes"], "percent")),
+        ("probes passed, selecting seed", measured(values["probes_select"], "percent")),
+        (f"best null answer ({null['name'] or 'none'})", measured(null["rate"], "percent")),
+        ("held-out tasks passed", measured(values["heldout"], "percent")),
+        ("stops by itself", measured(values["stops"], "percent")),
+        ("goes round in circles", measured(values["loops"], "percent")),
+        ("length against the reference", values["length_ratio"]),
+        ("distinct-2", values["distinct_2"]),
+        ("references, nats per token", values["nll"]),
+    ]
+    if len(values["probe_seeds"]) < 2:  # the same seed selects and reports
+        found.pop(2)
+    return found
+
+
+def _headline(values: Mapping[str, JSON]) -> str:
     parts = []
     for name, key in (("probes", "probes"), ("held out", "heldout")):
         if values.get(key):
@@ -217,36 +235,17 @@ def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> 
 
 
 def _views(
-    values: Mapping[str, Any],
-    sets: Mapping[int, Sequence[Probe]],
+    values: Mapping[str, JSON],
     outcomes: Sequence[tuple[Probe, Completion, bool]],
     tasks: Sequence[Example],
     answers: Sequence[Completion],
 ) -> list[View]:
-    def shown(found: Any) -> str | None:
-        if found is None:
-            return None
-        return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-
-    null = values["null"]
-    rows: list[list[JSON]] = [
-        ["probes above the best null answer", shown(values["above_null"])],
-        ["probes passed", shown(values["probes"])],
-        ["probes passed, selecting seed", shown(values["probes_select"])],
-        ["best null answer", f"{null['rate']:.3f} ({null['name']})" if null else None],
-        ["held-out tasks passed", shown(values["heldout"])],
-        ["stops by itself", values["stops"]],
-        ["goes round in circles", values["loops"]],
-        ["length against the reference", values["length_ratio"]],
-        ["distinct-2", values["distinct_2"]],
-        ["references, nats a token", values["nll"]],
-        ["win rate", values["win_rate"]],
-    ]
-    measured = [[name, "not measured" if v is None else v] for name, v in rows]
-    out = [table("Measures", ["measure", "value"], measured, f"Prompted: {values['prompted']}.")]
+    rows = [*measures(values), ("win rate", None)]
+    shown = [[name, "not measured" if value is None else value] for name, value in rows]
+    out = [table("Measures", ["measure", "value"], shown, f"Prompted: {values['prompted']}.")]
     if outcomes:
         families = [
-            [family, rate, sum(p.family == family for p, _, _ in outcomes)]
+            [family, measured(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
             for family, rate in values["families"].items()
         ]
         out.append(table("Probes by family", ["family", "passed", "probes"], families))

@@ -37,8 +37,10 @@ def portrait(
     points: int = 400,
     seed: int = 0,
 ) -> Metrics:
-    """Lengths, share of one-word answers, distinct-2 and exact duplicates of both sets, and a map of
-    at most `points` of each. The map is left out where the engine has no embeddings."""
+    """Returns lengths, share of one-word answers, distinct-2 and exact duplicates of both sets.
+
+    Drawn is a map of at most `points` rows of each set, where the engine has embeddings.
+    """
     sets = {"generated": list(rows), "reference": list(reference)}
     facts = {name: _facts(examples) for name, examples in sets.items()}
     columns = list(facts["generated"])
@@ -52,7 +54,10 @@ def portrait(
         views.append(_map(sets, engine, points, seed))
     except CapabilityError as error:
         views.append(alarm("No map", str(error), "note"))
-    return Metrics(facts, views=tuple(views))
+    own = facts["generated"]
+    told = [f"{key} {own[key]}" for key in ("median words", "distinct-2") if own[key] is not None]
+    said = ", ".join([f"{own['rows']} rows", *told])
+    return Metrics(facts, views=tuple(views), headline=said)
 
 
 def _facts(rows: list[Example]) -> dict[str, float | int | None]:

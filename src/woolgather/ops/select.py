@@ -14,13 +14,13 @@ from woolgather.artifacts import Choice, Metrics
 from woolgather.expect import Expected
 from woolgather.op import op
 from woolgather.statistics import Estimate, paired_difference
-from woolgather.views import table
+from woolgather.views import measured, table
 
 By = Literal["probes", "heldout", "last"]
 
 
 def label(index: int, names: Sequence[str] = ()) -> str:
-    """What measure `index` is called: the base, then `names`, or the iterations where there are none."""
+    """Name of measure `index`: the base, then `names`, or the iterations where there are no names."""
     return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
 
 
@@ -106,8 +106,8 @@ def select_model(
         gain = difference(measure, measures[0], by) if index else None
         if gain is not None and gain.low > 0:
             qualified.append((gain.value, -index))
-        shown = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else ""
-        rows.append([label(index, names), None if score is None else round(score, 3), shown])
+        against = measured(gain, "points") if index else ""
+        rows.append([label(index, names), measured(score, "percent"), against])
     chosen = -max(qualified)[1] if qualified else 0
     views = (table(f"Selection on {by}", ["model", by, "against the base"], rows),)
     if not qualified:

@@ -14,14 +14,14 @@ from woolgather.artifacts import Metrics
 from woolgather.op import op
 from woolgather.ops.select import difference
 from woolgather.records import JSON
-from woolgather.statistics import Estimate
-from woolgather.views import table
+from woolgather.views import Unit, measured, table
 
+RATES = {"probes": "probes passed", "heldout": "held-out tasks passed"}
 SHARES = {"stops": "stops by itself", "loops": "goes round in circles"}
 NUMBERS = {
     "length_ratio": "length against the reference",
     "distinct_2": "distinct-2",
-    "nll": "references, nats a token",
+    "nll": "references, nats per token",
 }
 
 
@@ -33,35 +33,36 @@ def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title
     """
     gains: dict[str, Any] = {}
     rows: list[list[JSON]] = []
-    for key, label in (("probes", "probes passed"), ("heldout", "held-out tasks passed")):
+    told: list[str] = []
+
+    def add(label: str, both: Sequence[JSON], gain: JSON, unit: Unit | None, of_gain: Unit) -> None:
+        rows.append([label, *(measured(one, unit) for one in both), measured(gain, of_gain)])
+
+    for key, label in RATES.items():
+        found = [measure.values.get(key) for measure in (first, second)]
+        rates = [one["value"] if isinstance(one, Mapping) else None for one in found]
         gain = difference(second, first, key, 1)
-        gains[key] = gain.json() if gain else None
-        rows.append([label, _rate(first, key), _rate(second, key), _points(gain)])
-    for family, rate in dict(first.values.get("families") or {}).items():
-        other = dict(second.values.get("families") or {}).get(family)
-        rows.append([f"probes: {family}", _round(rate), _round(other), _minus(rate, other)])
+        gains[key] = measured(gain)
+        add(label, rates, gain, "percent", "points")
+        if gain:
+            told.append(f"{label} {gain.written('+.1f', 100, ' points')}")
+    families = [dict(measure.values.get("families") or {}) for measure in (first, second)]
+    for family in families[0]:
+        both = [found.get(family) for found in families]
+        add(f"probes: {family}", both, _minus(*both), "percent", "points")
     for key, label in {**SHARES, **NUMBERS}.items():
-        one, two = first.values.get(key), second.values.get(key)
-        gains[key] = _minus(one, two)
-        rows.append([label, _round(one), _round(two), gains[key]])
-    view = table(title, ["measure", *names, "difference"], rows, "Shares are of 1, not of 100.")
-    return Metrics({"gain": gains}, views=(view,))
-
-
-def _rate(measure: Metrics, key: str) -> JSON:
-    found = measure.values.get(key)
-    return _round(found["value"]) if isinstance(found, Mapping) else None
-
-
-def _points(gain: Estimate | None) -> JSON:
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else None
+        both = [measure.values.get(key) for measure in (first, second)]
+        gains[key] = _minus(*both)
+        units: tuple[Unit | None, Unit] = (
+            ("percent", "points") if key in SHARES else (None, "change")
+        )
+        add(label, both, gains[key], *units)
+    view = table(title, ["measure", *names, "difference"], rows)
+    said = f"{names[1]} against {names[0]}: {', '.join(told) or 'not measured'}"
+    return Metrics({"gain": gains}, views=(view,), headline=said)
 
 
 def _minus(one: JSON, two: JSON) -> float | None:
     if isinstance(one, int | float) and isinstance(two, int | float):
         return round(float(two) - float(one), 3)
     return None
-
-
-def _round(value: JSON) -> JSON:
-    return round(float(value), 3) if isinstance(value, int | float) else None

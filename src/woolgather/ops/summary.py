@@ -13,8 +13,9 @@ from typing import Any
 from woolgather.artifacts import Choice, Metrics
 from woolgather.op import op
 from woolgather.ops.select import difference, item_key, label, mean
+from woolgather.records import JSON
 from woolgather.statistics import Estimate, mean_interval
-from woolgather.views import View, curve, table
+from woolgather.views import View, curve, measured, table
 
 
 def verdict(gain: Estimate | None) -> str:
@@ -39,14 +40,14 @@ def summarize(
     portraits: Sequence[Metrics] = (),
     names: Sequence[str] = (),
 ) -> Metrics:
-    """The run's sentence and table, on the reporting probe seed.
+    """Returns the run's conclusion in a sentence and a table, on the reporting probe seed.
 
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
-    `sentence`, `verdict` and `difference` against the best control (or the base where there is no
-    control), `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not
-    measured). `rated`, `kept` and `portraits`, one an iteration, are drawn: the
-    share of rows that were good enough, and what the rows kept look like.
+    `verdict` and `difference` against the best control (or the base where there is no control),
+    `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not measured).
+    `rated`, `kept` and `portraits`, one of each per iteration, are drawn: the share of rows that were
+    good enough, and what the rows kept look like.
     """
     by = "probes" if by == "last" else by
     index = int(chosen.value)
@@ -60,11 +61,10 @@ def summarize(
     over_base = difference(result, measures[0], by, 1)
     name = label(index, names) if index else "the base itself"
     values: dict[str, Any] = {
-        "sentence": _sentence(name, index, by, best, gain, over_base, bool(controls)),
         "verdict": verdict(gain),
         "rival": best,
-        "difference": _numbers(gain),
-        "against_base": _numbers(over_base),
+        "difference": measured(gain),
+        "against_base": measured(over_base),
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
     }
@@ -72,7 +72,8 @@ def summarize(
         *_views(measures, controls, index, by, _preferred(wins), names),
         *_of_rows(rated, kept, portraits),
     )
-    return Metrics(values, views=views)
+    said = _sentence(name, index, by, best, gain, over_base, bool(controls))
+    return Metrics(values, views=views, headline=said, concludes=True)
 
 
 def _sentence(
@@ -88,9 +89,9 @@ def _sentence(
     if gain is None:
         return f"Result: {name}. It was not measured on {by}."
     rival = f"the best control ({best})" if controlled else best
-    points = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
     if index == 0 and not controlled:
         return "Result: the base itself; no candidate was better."
+    points = gain.written("+.1f", 100, " points")
     text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
     if verdict(gain) == "no difference seen":
         text += (
@@ -99,8 +100,7 @@ def _sentence(
             else " (both gave the same outcome on every one)"
         )
     if over_base is not None and controlled and index:
-        base = f"{100 * over_base.value:+.1f} [{100 * over_base.low:+.1f}, {100 * over_base.high:+.1f}]"
-        text += f"; against the base: {verdict(over_base)}, {base}"
+        text += f"; against the base: {verdict(over_base)}, {over_base.written('+.1f', 100)}"
     return text + "."
 
 
@@ -117,28 +117,23 @@ def _views(
     for name, m in {**named, **controls}.items():
         null = m.values.get("null") or {}
         against = difference(m, measures[0], by, 1) if m is not measures[0] else None
-        shown = (
-            f"{100 * against.value:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]"
-            if against
-            else ""
-        )
         mark = " ← result" if measures[chosen] is m else ""
         rows.append(
             [
                 name + mark,
                 _rate(m, "probes"),
-                _percent(null.get("rate") if isinstance(null, Mapping) else None),
-                shown,
+                measured(null.get("rate"), "percent"),
+                measured(against, "points") if against else "",
                 _rate(m, "heldout"),
-                _percent(m.values.get("stops")),
-                _percent(m.values.get("loops")),
+                measured(m.values.get("stops"), "percent"),
+                measured(m.values.get("loops"), "percent"),
                 _rounded(m.values.get("length_ratio")),
                 _rounded(m.values.get("distinct_2")),
             ]
         )
     columns = [
-        "model", "probes %", "best null %", "vs base (points)", "held out %", "stops %", "loops %",
-        "length", "distinct-2",
+        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "distinct-2",
     ]  # fmt: skip
     note = (
         "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes. "
@@ -169,7 +164,7 @@ def _preferred(wins: Metrics | None) -> str:
     found = wins.values["win_rate"]
     if found is None:
         return f"not measured ({wins.values['why']})"
-    return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    return Estimate(**found).written(".1f", 100, " %")
 
 
 def _of_rows(
@@ -201,24 +196,11 @@ def _of_rows(
     return views
 
 
-def _rate(measure: Metrics, by: str) -> str:
+def _rate(measure: Metrics, by: str) -> JSON:
     key = item_key(measure, by, 1)
     outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
-    found = mean_interval(outcomes)
-    if found is None:
-        return "not measured"
-    return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return measured(mean_interval(outcomes), "percent") or "not measured"
 
 
 def _rounded(value: Any) -> float | None:
     return round(float(value), 2) if isinstance(value, int | float) else None
-
-
-def _percent(value: Any) -> float | None:
-    return round(100 * float(value), 1) if isinstance(value, int | float) else None
-
-
-def _numbers(gain: Estimate | None) -> dict[str, float] | None:
-    if gain is None:
-        return None
-    return {"value": gain.value, "low": gain.low, "high": gain.high, "error": gain.error}

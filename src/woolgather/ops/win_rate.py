@@ -28,7 +28,7 @@ from woolgather.ops.rubrics import Rubric
 from woolgather.prompts import Template
 from woolgather.records import Example, question
 from woolgather.statistics import mean_interval
-from woolgather.views import alarm, table
+from woolgather.views import alarm, measured, table
 
 
 def _work(
@@ -62,7 +62,7 @@ def win_rate(
     sampling: Sampling = JUDGING,
     seed: int = 0,
 ) -> Metrics:
-    """Share of tasks on which our answer is rated above theirs, ties half: `win_rate`, an estimate.
+    """Returns the share of tasks on which our answer is rated above theirs, ties half: `win_rate`.
 
     `ours` and `theirs` are answers to the same tasks, matched by instruction and input.
     `selected_with` are the models that rated training data in this run. None, with `why`, unless
@@ -72,12 +72,11 @@ def win_rate(
     chosen = assessor_of(assessor)
     why = _unfit(chosen, engine, selected_with)
     if why:
-        return Metrics({"win_rate": None, "why": why}, views=(_told(why),))
+        return _not_measured(why)
     other = {question(row): row for row in theirs}
     pairs = [(row, other[question(row)]) for row in ours if question(row) in other]
     if not pairs:
-        why = "the two sides answered no task in common"
-        return Metrics({"win_rate": None, "why": why}, views=(_told(why),))
+        return _not_measured("the two sides answered no task in common")
     rows = [row for pair in pairs for row in pair]
     verdicts = rate(
         rows, engine, chosen, rubrics=rubrics, questions=questions, sampling=sampling, seed=seed
@@ -89,15 +88,23 @@ def win_rate(
     }
     known = [w for w in wins.values() if w is not None]
     found = mean_interval(known, seed)
-    values = {
-        "win_rate": found.json() if found else None,
-        "why": "" if found else "no verdict could be read",
-        "unreadable": len(wins) - len(known),
-    }
-    counts = [
-        [label, known.count(w)] for label, w in (("ours", 1.0), ("equal", 0.5), ("theirs", 0.0))
+    why = "" if found else "no verdict could be read"
+    values = {"win_rate": measured(found), "why": why, "unreadable": len(wins) - len(known)}
+    shown = [
+        ["win rate, ties half", measured(found, "percent")],
+        ["tasks: ours is preferred", known.count(1.0)],
+        ["tasks: both are equal", known.count(0.5)],
+        ["tasks: theirs is preferred", known.count(0.0)],
     ]
-    return Metrics(values, {"wins": wins}, views=(table("Preferred", ["answer", "tasks"], counts),))
+    views = (table("Preferred", ["measure", "value"], shown),)
+    said = f"preferred {found.written('.1f', 100, ' %')}" if found else f"not measured: {why}"
+    return Metrics(values, {"wins": wins}, views=views, headline=said)
+
+
+def _not_measured(why: str) -> Metrics:
+    told = alarm("Win rate not measured", f"Not measured: {why}.", "note")
+    headline = f"not measured: {why}"
+    return Metrics({"win_rate": None, "why": why}, views=(told,), headline=headline)
 
 
 def _unfit(assessor: Assessor, engine: Engine, selected_with: Sequence[Model]) -> str:
@@ -112,7 +119,3 @@ def _win(mine: float | None, theirs: float | None) -> float | None:
     if mine is None or theirs is None:
         return None
     return 0.5 + 0.5 * ((mine > theirs) - (mine < theirs))
-
-
-def _told(why: str) -> Any:
-    return alarm("Win rate not measured", f"Not measured: {why}.", "note")

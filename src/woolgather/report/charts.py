@@ -14,12 +14,12 @@ from markupsafe import Markup
 from woolgather.records import JSON
 from woolgather.report.frame import Frame, Point, value_range
 from woolgather.report.text import (
-    as_estimate,
     cell,
+    column,
     is_estimate,
     is_number,
     number,
-    places_of,
+    parts_of,
     visible,
     words,
 )
@@ -29,12 +29,12 @@ COLOURS = 8
 """Classes s0..s7 of the style sheet."""
 TABLE_ROWS = 80
 SCATTER_POINTS = 700
-"""Drawn of one group; more only add ink and bytes."""
+"""Points drawn per group; more only add ink and bytes."""
 REASONS = 12
 
 
 def draw(view: View) -> Markup:
-    """The drawing of a view; one of an unknown kind, or with broken data, is shown as its data."""
+    """The drawing of a view; a view of an unknown kind, or with broken data, is shown as its data."""
     drawer = DRAWERS.get(view.kind)
     if drawer is not None:
         try:
@@ -55,7 +55,7 @@ def funnel(view: View) -> Markup:
     lines, before = [], None
     for name, count in stages:
         lost = before - count if before is not None else 0
-        lines.append(_bar_row(words(name), count, top, "s0", f"−{lost:,}" if lost > 0 else ""))
+        lines.append(_bar_row(words(name), count, top, "s0", number(-lost) if lost > 0 else ""))
         before = count
     html = _bar_table(lines)
     if shown:
@@ -150,7 +150,7 @@ def scatter(view: View) -> Markup:
             if kept := _points([raw]):
                 tip = f"{name}: {texts[i]}" if i < len(texts) else name
                 body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
-    names = [f"{n} ({len(view.data['groups'][n]):,})" for n in groups]
+    names = [f"{n} ({number(len(view.data['groups'][n]))})" for n in groups]
     return _legend(names) + frame.svg(body, view.title)
 
 
@@ -159,7 +159,7 @@ def table(view: View) -> Markup:
     rows = [list(row) for row in view.data["rows"]]
     html = grid(columns, rows[:TABLE_ROWS])
     if (more := len(rows) - TABLE_ROWS) > 0:
-        html += Markup("<p class=minor>… and {:,} more in the step's record</p>").format(more)
+        html += Markup("<p class=minor>… and {} more in the step's record</p>").format(number(more))
     return html
 
 
@@ -182,25 +182,19 @@ DRAWERS: Mapping[str, Callable[[View], Markup]] = {
 
 
 def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
-    """An HTML table; numbers to the right, and a whisker beside every number with an interval.
-
-    An interval is a cell {"value", "low", "high"}, a text like "0.31 [0.27, 0.35]", or the columns
-    "low" and "high" after a number.
-    """
-    columns, joined = _with_intervals(list(columns), [list(row) for row in rows])
-    body = [[as_estimate(value) for value in row[: len(columns)]] for row in joined]
-    sides = [[row[i] for row in body if i < len(row)] for i in range(len(columns))]
-    right = [_is_numeric(side) for side in sides]
+    """An HTML table; numbers to the right, and a whisker beside every number with an interval."""
+    sides = [[row[i] if i < len(row) else "" for row in rows] for i in range(len(columns))]
+    written = [column(str(title), side) for title, side in zip(columns, sides, strict=True)]
     drawn = [any(is_estimate(v) for v in side) for side in sides]
     stacked = sum(drawn) > 2
     scales = [value_range(_ends(side)) for side in sides]
-    places = [places_of([*side, *_ends(side)]) for side in sides]
 
-    def one(i: int, value: JSON) -> Markup:
+    def one(i: int, j: int) -> Markup:
+        value: JSON = sides[i][j]
+        text = written[i].cells[j]
         whisker = _whisker(value, scales[i]) if is_estimate(value) else Markup("")
-        text = cell(value, places=places[i] or None)
         size = "long" if len(text) > 40 else "brief" if len(text) <= 24 else ""
-        tag = "<td class=n>" if right[i] else f'<td dir=auto class="{size}">'
+        tag = "<td class=n>" if written[i].numeric else f'<td dir=auto class="{size}">'
         before = Markup("<td class=w>{}</td>").format(whisker) if drawn[i] and not stacked else ""
         return Markup("{}{}{}{}</td>").format(
             before, Markup(tag), text, whisker if stacked else Markup("")
@@ -208,15 +202,15 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
 
     heads = [
         Markup('<th scope=col class="{}"{}>{}</th>').format(
-            "n" if right[i] else "w" if drawn[i] else "",
+            "n" if shown.numeric else "w" if drawn[i] else "",
             Markup(" colspan=2") if drawn[i] and not stacked else "",
-            words(c),
+            shown.head,
         )
-        for i, c in enumerate(columns)
+        for i, shown in enumerate(written)
     ]
     lines = [
-        Markup("<tr>{}</tr>").format(Markup("").join(one(i, v) for i, v in enumerate(row)))
-        for row in body
+        Markup("<tr>{}</tr>").format(Markup("").join(one(i, j) for i in range(len(columns))))
+        for j in range(len(rows))
     ]
     return Markup(
         "<div class=wide tabindex=0><table class=grid><thead><tr>{}</tr></thead>"
@@ -224,16 +218,8 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
     ).format(Markup("").join(heads), Markup("").join(lines))
 
 
-def _is_numeric(values: Sequence[JSON]) -> bool:
-    """Whether a column is one of numbers, a few short words such as "not measured" aside."""
-    some = [v for v in values if is_number(v) or is_estimate(v)]
-    others = [v for v in values if not (v is None or is_number(v) or is_estimate(v))]
-    return len(some) > len(others) and all(len(cell(v)) <= 24 for v in others)
-
-
 def _ends(values: Iterable[JSON]) -> list[float]:
-    found = [v for v in values if is_estimate(v)]
-    return [v[k] for v in found for k in ("low", "value", "high") if is_number(v[k])]
+    return [x for v in values if is_estimate(v) for x in parts_of(v) if is_number(x)]
 
 
 def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None = None) -> Markup:
@@ -244,12 +230,7 @@ def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None =
     """
     width, height = 280, 150
     known = [(i, name, value) for i, (name, value) in enumerate(points) if value is not None]
-    ends = [
-        float(v)
-        for _, _, value in known
-        for v in ((value["value"], value["low"], value["high"]) if is_estimate(value) else (value,))
-        if is_number(v)
-    ]
+    ends = [float(v) for _, _, value in known for v in parts_of(value) if is_number(v)]
     low, high = within or value_range(ends, pad=0.12)
     short = 0.2 * max((abs(v) for v in ends), default=0.0) - (high - low)
     if short > 0:
@@ -303,31 +284,14 @@ def _whisker(value: Mapping[str, JSON], scale: Point) -> Markup:
     ).format(zero, sure, place[0], place[2], sure, place[1])
 
 
-def _with_intervals(
-    columns: list[str], rows: list[list[JSON]]
-) -> tuple[list[str], list[list[JSON]]]:
-    """Join "x", "low", "high" columns into one of estimates."""
-    lower = [c.lower() for c in columns]
-    for i in range(1, len(columns) - 1):
-        if lower[i] == "low" and lower[i + 1] == "high":
-            joined = []
-            for row in rows:
-                value, low, high = row[i - 1 : i + 2]
-                known = all(is_number(v) for v in (value, low, high))
-                one = {"value": value, "low": low, "high": high} if known else value
-                joined.append([*row[: i - 1], one, *row[i + 2 :]])
-            return _with_intervals([*columns[:i], *columns[i + 2 :]], joined)
-    return columns, rows
-
-
 def _bar_table(rows: Sequence[Markup]) -> Markup:
     return Markup("<table class=bars>{}</table>").format(Markup("").join(rows))
 
 
 def _bar_row(name: str, count: int, top: float, classes: str, note: str) -> Markup:
     return Markup(
-        "<tr><th scope=row>{}</th><td>{}</td><td class=n>{:,}</td><td class='n lost'>{}</td></tr>"
-    ).format(visible(name, 60), bar(count, top, classes), count, note)
+        "<tr><th scope=row>{}</th><td>{}</td><td class=n>{}</td><td class='n lost'>{}</td></tr>"
+    ).format(visible(name, 60), bar(count, top, classes), number(count), note)
 
 
 def _legend(names: Sequence[str]) -> Markup:

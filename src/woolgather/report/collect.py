@@ -1,8 +1,8 @@
 """What a page about a run says, read from its records: headings, numbers and views, no markup.
 
 It knows the kinds of results and of views. Which recipe ran, and what its ops mean, it does not
-know: steps of one name in several iterations belong together, and a metrics value called `sentence`
-is the run's verdict. That is all.
+know: steps of one name in several iterations belong together, and the headline of the last metrics
+that conclude is the run's verdict. That is all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from woolgather.report.text import (
     is_estimate,
     is_number,
     number,
+    outcome,
     when,
     words,
 )
@@ -83,12 +84,11 @@ class Step:
     def brief(self) -> str:
         """The result in a few words."""
         result = self.record.result
-        if self.record.kind == "dataset":
-            return f"{number(self.used)} rows"
-        if self.record.kind == "model":
-            return "model"
+        if self.record.kind in ("dataset", "model"):
+            return outcome(self.record)
         if self.record.kind == "metrics":
-            return _headline(result.get("values") or {})
+            short = "" if self.record.concludes else self.record.headline
+            return short or _first_number(result.get("values") or {})
         leaves = [leaf for leaf in flatten(result.get("value")) if leaf[1] not in (None, "", [])]
         named = [v for key, v in leaves if key.rpartition(".")[2] in ("kind", "name")]
         return words(cell([*named, *(v for _, v in leaves), "nothing"][0], 24))
@@ -146,7 +146,10 @@ class Run:
 
 
 def read_run_dir(path: Path) -> Run:
-    """Raises RunDirError when it is none, or of a newer format, or a record is broken."""
+    """Returns what a run directory holds.
+
+    Raises RunDirError when it is no run directory, is of a newer format, or holds a broken record.
+    """
     head = read_run(path)
     launches = read_launches(path)
     steps = [
@@ -154,9 +157,8 @@ def read_run_dir(path: Path) -> Run:
     ]
     verdict, source = "", None
     for step in steps:
-        said = (step.record.result.get("values") or {}).get("sentence")
-        if step.record.kind == "metrics" and isinstance(said, str) and said:
-            verdict, source = said, step
+        if step.record.kind == "metrics" and step.record.concludes:
+            verdict, source = step.record.headline, step
     return Run(path, head, launches, steps, verdict, source, tuple(_alarms(steps)))
 
 
@@ -244,7 +246,7 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     return [(k, cell(v)) for k, v in [*own, *flatten(known)] if v not in (None, "", [])]
 
 
-def _headline(values: Mapping[str, JSON]) -> str:
+def _first_number(values: Mapping[str, JSON]) -> str:
     """The first number with an interval, else the count of numbers."""
     for key, value in flatten(values):
         if is_estimate(value):

@@ -19,7 +19,7 @@ from woolgather.report.text import flatten, is_estimate, is_number
 
 
 def compare_runs(dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Tables {"title", "columns", "rows"}, a column a run; tables without a row are left out.
+    """Returns tables {"title", "columns", "rows"}, a column per run; a table has at least one row.
 
     Raises RunDirError when one is no run directory, is of a newer format, or holds a broken record.
     """
@@ -50,7 +50,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _table(runs: Sequence[Run], of: Callable[[Run], Mapping[str, JSON]]) -> list[list[JSON]]:
-    """A line a key, in order of first sight."""
+    """One line per key, in order of first sight."""
     columns = [of(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [[key, *(column.get(key) for column in columns)] for key in keys]

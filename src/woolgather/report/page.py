@@ -120,8 +120,8 @@ def _status(run: Run) -> tuple[str, str]:
 
 
 def _glance(run: Run) -> dict[str, object]:
-    """The grid: a line a step name, a column an iteration, or a stage; and what lies outside them. A
-    run of neither has one column, with a line a step."""
+    """The grid: a line per step name, a column per iteration or stage; and what lies outside them. A
+    run of neither has one column, with a line per step."""
     scopes = run.iterations or run.stages
     inside = [step for step in run.steps if step.scope in scopes] or list(run.steps)
     if scopes:
@@ -190,7 +190,7 @@ def _wide(view: View) -> bool:
     if view.kind != "table":
         return False
     columns, lines = view.data.get("columns") or (), view.data.get("rows") or ()
-    longest = max((len(str(c)) for row in lines[:20] for c in row), default=0)
+    longest = max((len(text.cell(c)) for row in lines[:20] for c in row), default=0)
     return len(columns) > 4 or longest > 60
 
 
