@@ -20,6 +20,8 @@ from woolgather.records import JSON
 from woolgather.report.text import duration, number, speed, summary
 from woolgather.step_record import StepRecord
 
+FEW = 8
+"""Calls, rows or updates under which a step's own speed is not known: what its size says counts."""
 PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal, and between progress events."""
 
@@ -126,9 +128,11 @@ class Shown(Progress):
             done, of = (int(self._training.get(k) or 0) for k in ("update", "updates"))
         elif self._expected.rows and self._used and not of:
             done, of = self._used, self._expected.rows
-        if done < 1:  # nothing of this step is timed yet: as long as such a step takes here
-            rest = self._bound - (time.monotonic() - self._began)
-            return round(rest, 1) if rest > 0 else None
+        rest = self._bound - (time.monotonic() - self._began)
+        if done < FEW and rest > 0:  # what loading took would count as much as the calls
+            return round(rest, 1)
+        if done < 1:
+            return None
         if of < done:
             return None
         return round((time.monotonic() - self._began) / done * (of - done), 1)
