@@ -15,12 +15,13 @@ import argparse
 import time
 from pathlib import Path
 
-from woolgather.artifacts import Model
-from woolgather.embedded import embedded_model
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
+from woolgather.data import builtin_seeds, read_examples
 from woolgather.engines import open_engine
 from woolgather.engines.base import Engine, EngineOptions
-from woolgather.formats import builtin_seeds, read_examples
-from woolgather.ops.assessors import (
+from woolgather.models.embedded import embedded_model
+from woolgather.ops.judge.assessors import (
     CANDIDATES,
     CONTROLS,
     DEFAULT_QUESTIONS,
@@ -29,10 +30,9 @@ from woolgather.ops.assessors import (
     Assessor,
     rate,
 )
-from woolgather.ops.audition import SAMPLES
-from woolgather.ops.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
-from woolgather.ops.audition_scores import Stage
-from woolgather.records import Example
+from woolgather.ops.judge.audition import SAMPLES
+from woolgather.ops.judge.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
+from woolgather.ops.judge.audition_scores import Stage
 
 
 def pairs_of(

@@ -29,12 +29,12 @@ from typing import Any
 
 import torch
 
-from woolgather.artifacts import Model
-from woolgather.children import environment
-from woolgather.embedded import embedded_model
+from woolgather.core.artifacts import Model
+from woolgather.core.children import environment
 from woolgather.engines.base import EngineOptions, Sampling
-from woolgather.engines.sampling import Row
-from woolgather.engines.transformers import TransformersEngine
+from woolgather.engines.local.engine import TransformersEngine
+from woolgather.engines.local.sample import Row
+from woolgather.models.embedded import embedded_model
 
 Case = list[tuple[list[int], int]]
 """Prompt ids and new tokens of each request."""

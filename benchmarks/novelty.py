@@ -16,7 +16,7 @@ import re
 import sys
 import time
 
-from woolgather.ops.novelty import NoveltyIndex
+from woolgather.ops.curate.rouge_l import NoveltyIndex
 
 
 def reference_tokens(text: str) -> list[str]:

@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from woolgather.inputs import open_texts
-from woolgather.ops.texts import TextOptions, prepare_texts
-from woolgather.storage import write_rows
+from woolgather.core.storage import write_rows
+from woolgather.ops.curate.texts import TextOptions, prepare_texts
+from woolgather.runs.inputs import open_texts
 
 
 def written(path: Path, count: int, seed: int = 0) -> None:

@@ -16,7 +16,8 @@ import subprocess
 import sys
 from statistics import median
 
-from woolgather import children, provenance
+from woolgather.core import children
+from woolgather.runs import provenance
 
 POLICIES: dict[str, dict[str, str]] = {
     "default": {},

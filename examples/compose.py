@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from woolgather.artifacts import Model
-from woolgather.ops.merge import merge
-from woolgather.options import Options
+from woolgather.core.artifacts import Model
+from woolgather.core.options import Options
+from woolgather.ops.train.merge import merge
 from woolgather.recipes import humback, isheep, spin
 
 Humback, Isheep, Spin = humback.Config, isheep.Config, spin.Config

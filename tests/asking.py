@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from woolgather import step_record
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FakeEngine
-from woolgather.records import Example
-from woolgather.run import Run
+from woolgather.runs import record as step_record
+from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 
@@ -108,7 +108,7 @@ def records(folder: Path) -> dict[str, step_record.StepRecord]:
 
 def texts(folder: Path) -> dict[str, list[str]]:
     """What models said, by step."""
-    from woolgather.storage import read_rows
+    from woolgather.core.storage import read_rows
 
     found = {}
     for entry, record in step_record.current_steps(folder):

@@ -97,7 +97,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The embedded SmolLM2-135M-Instruct, converted once into the cache."""
-    from woolgather import embedded
+    from woolgather.models import embedded
 
     if importlib.util.find_spec(embedded.PACKAGE) is None:
         pytest.skip(f"no embedded model: {embedded.INSTALL}")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from woolgather import checks
-from woolgather.checks import passes, validate
-from woolgather.errors import InputError
-from woolgather.text_parts import numbers, split_items, split_sentences
+from woolgather.core.errors import InputError
+from woolgather.probes import checks
+from woolgather.probes.answer_parsing import numbers, split_items, split_sentences
+from woolgather.probes.checks import passes, validate
 
 CAPITAL = {"kind": "contains", "all": ["Paris"], "max_words": 12}
 RAMBLE = "Paris. The capital of Spain is Madrid. The capital of Italy is Rome. And so it goes on."

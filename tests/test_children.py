@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from woolgather import children
+from woolgather.core import children
 
 
 def gone(pid: int, seconds: float = 15.0) -> bool:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import config
-from woolgather.errors import ConfigError
-from woolgather.recipes import dromedary, isheep
+from woolgather.core.errors import ConfigError
+from woolgather.recipes import config, dromedary, isheep
 
 
 def test_one_field_of_a_group_leaves_the_others_as_the_recipe_has_them(tmp_path: Path) -> None:

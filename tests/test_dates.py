@@ -10,15 +10,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from woolgather import run_folder, step_record
-from woolgather.artifacts import Model
-from woolgather.engines.base import Engine, EngineOptions, Message
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
+from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.mix import MixOptions, mix
-from woolgather.ops.train import sft
-from woolgather.records import Example
-from woolgather.run import Run
-from woolgather.tokens import Renderer
+from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.train.sft import sft
+from woolgather.prompting.messages import Message
+from woolgather.prompting.renderer import Renderer
+from woolgather.runs import folder as run_folder
+from woolgather.runs import record as step_record
+from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 

@@ -21,10 +21,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather import execution, results, run_folder, step_record, storage
 from woolgather.cli import app, main
+from woolgather.core import storage
+from woolgather.core.errors import DiskError, disk_error, no_room
 from woolgather.engines import journal
-from woolgather.errors import DiskError, disk_error, no_room
+from woolgather.runs import execute as execution
+from woolgather.runs import folder as run_folder
+from woolgather.runs import record as step_record
+from woolgather.runs import results
 from woolgather.training.fake import FakeTrainer
 
 SETTINGS = ["isheep", "--preset", "demo", "--engine", "fake", "iterations=1", "per_iteration=12",
@@ -244,7 +248,7 @@ def test_other_commands_say_it_in_one_sentence_too(
     source.write_text(json.dumps({"messages": turns}) + "\n")
     words = ["woolgather", "prepare", "ultrachat", str(source), "--out", str(tmp_path / "o.jsonl")]
     monkeypatch.setattr("sys.argv", words)
-    monkeypatch.setattr("woolgather.formats.writing.publish", nth(1, storage.publish))
+    monkeypatch.setattr("woolgather.data.writing.publish", nth(1, storage.publish))
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

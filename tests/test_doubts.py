@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
-from woolgather.artifacts import Model
-from woolgather.doubts import past_of
+from woolgather.core.artifacts import Model
 from woolgather.engines.base import Completion, Engine
 from woolgather.engines.fake import FakeEngine
-from woolgather.step_record import RunRecord
+from woolgather.runs import record as step_record
+from woolgather.runs.earlier_versions import past_of
+from woolgather.runs.record import RunRecord
 
 from .asking import (
     as_before,

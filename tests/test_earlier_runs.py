@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from woolgather import step_record
-from woolgather.artifacts import Metrics
 from woolgather.cli import app
 from woolgather.cli.running import _print_end
+from woolgather.core.artifacts import Metrics
 from woolgather.report.page import write_report
-from woolgather.results import load
+from woolgather.runs import record as step_record
+from woolgather.runs.results import load
 
 RUN = Path(__file__).parent / "stored" / "before_headlines"
 SENTENCE = "Result: the base itself. Against the best control (few-shot base): no difference seen"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import embedded
-from woolgather.errors import InputError, WorkError
+from woolgather.core.errors import InputError, WorkError
+from woolgather.models import embedded
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from woolgather import step_record
 from woolgather.cli import app
+from woolgather.runs import record as step_record
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ["measure.probes=55", "controls=false"]

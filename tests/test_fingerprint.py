@@ -10,18 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from woolgather.arguments import EngineHandle
-from woolgather.artifacts import Choice, Dataset, Model
+from woolgather.core.artifacts import Choice, Dataset, Model
+from woolgather.core.fingerprint import canonical, explain_change, fingerprint, name_of, seed_of
+from woolgather.core.options import Options
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.fingerprint import (
-    canonical,
-    explain_change,
-    fingerprint,
-    name_of,
-    seed_of,
-)
-from woolgather.options import Options
+from woolgather.runs.call import EngineHandle
 
 
 class Colour(enum.Enum):

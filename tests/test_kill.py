@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import step_record
+from woolgather.runs import record as step_record
 
 SETTINGS = {
     "isheep": ["iterations=2", "per_iteration=12"],

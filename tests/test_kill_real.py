@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from woolgather import step_record
+from woolgather.runs import record as step_record
 
 pytestmark = pytest.mark.xdist_group("real")
 TASKS = 24

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import machine_speed
-from woolgather.errors import ConfigError, EngineError
-from woolgather.machine_speed import DeviceSpeed, auto_precision, known_speeds, remember
+from woolgather.core import machine_speed
+from woolgather.core.errors import ConfigError, EngineError
+from woolgather.core.machine_speed import DeviceSpeed, auto_precision, known_speeds, remember
 
 EMULATED = DeviceSpeed({"float32": 90.0, "bfloat16": 0.2}, {"float32": 40.0, "bfloat16": 0.2}, 12.0)
 """As on a processor with AVX2 alone."""

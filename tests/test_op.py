@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 import woolgather.ops
-from woolgather import step_record
-from woolgather.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.cli import app
-from woolgather.expect import Expected
-from woolgather.fingerprint import canonical
-from woolgather.former import modern
-from woolgather.op import Op, as_op, op, source_hash
-from woolgather.records import Example, PreferencePair
-from woolgather.views import View
+from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
+from woolgather.core.expected import Expected
+from woolgather.core.fingerprint import canonical
+from woolgather.core.op import Op, as_op, op, source_hash
+from woolgather.core.rows import Example, PreferencePair
+from woolgather.core.views import View
+from woolgather.runs import record as step_record
+from woolgather.runs.earlier_versions import modern
 
 STORED = Path(__file__).parent / "stored" / "isheep-before-ops-had-names.tar.xz"
 """A run of the fake engine, made by the version whose steps were known by the places of functions."""

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from woolgather import machine_speed, step_record
-from woolgather.artifacts import Model
+from woolgather.core import machine_speed
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.machine_speed import DeviceSpeed, Precision, remember
+from woolgather.core.rows import Example
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import ConfigError
-from woolgather.machine_speed import DeviceSpeed, Precision, remember
-from woolgather.ops.train import sft
-from woolgather.progress import Progress
-from woolgather.records import Example
-from woolgather.run import Run
+from woolgather.ops.train.sft import sft
+from woolgather.runs import record as step_record
+from woolgather.runs.progress import Progress
+from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.errors import ConfigError, InputError
-from woolgather.ops.replies import Source, named_principles
-from woolgather.principles import (
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.ops.principles.files import (
     Principle,
     builtin,
     read_exemplars,
     read_kinds,
     read_principles,
 )
+from woolgather.ops.principles.replies import Source, named_principles
 
 CANDOR = (Principle("candor", "Say what you do not know."),)
 GOOD = '{"question": "Q%d?", "thought": "I am asked.", "principles": ["candor"], "answer": "A."}\n'

@@ -12,10 +12,10 @@ from collections import Counter
 
 import pytest
 
-from woolgather.checks import passes, validate
-from woolgather.errors import InputError
-from woolgather.probe_families import words
+from woolgather.core.errors import InputError
 from woolgather.probes import FAMILIES, NULL_ANSWERS, Probe, best_null, generate
+from woolgather.probes.checks import passes, validate
+from woolgather.probes.families import words
 
 MANY = generate(4000, 0)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from woolgather.errors import InputError
-from woolgather.fingerprint import canonical
-from woolgather.prompts import Template, available, fill, load
+from woolgather.core.errors import InputError
+from woolgather.core.fingerprint import canonical
+from woolgather.prompting.templates import Template, available, fill, load
 
 
 def test_filling_is_one_pass():

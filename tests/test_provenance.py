@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from woolgather.provenance import capture
+from woolgather.runs.provenance import capture
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import step_record
-from woolgather.expect import Expected
-from woolgather.machine_speed import DeviceSpeed, remember
-from woolgather.rates import Rates
-from woolgather.step_record import RunRecord, StepRecord
-from woolgather.views import table
+from woolgather.core.expected import Expected
+from woolgather.core.machine_speed import DeviceSpeed, remember
+from woolgather.core.views import table
+from woolgather.runs import record as step_record
+from woolgather.runs.record import RunRecord, StepRecord
+from woolgather.runs.speed import Rates
 
 SPEED = DeviceSpeed({"float32": 100.0, "bfloat16": 0.5}, {"float32": 54.0, "bfloat16": 1.0}, 1000.0)
 

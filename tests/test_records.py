@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from woolgather.records import Example, PreferencePair, Verdict, question, set_aside
+from woolgather.core.rows import Example, PreferencePair, Verdict, question, set_aside
 
 
 def test_a_row_is_frozen_and_has_no_stray_fields():

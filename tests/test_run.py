@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
-from woolgather.artifacts import Choice, Dataset, Metrics, Model
+from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
+from woolgather.core.errors import RunDirError, Stopped
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.rows import Example, set_aside
+from woolgather.core.views import View, table
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import RunDirError, Stopped
-from woolgather.expect import Expected
-from woolgather.inputs import open_texts
-from woolgather.op import op
-from woolgather.records import Example, set_aside
-from woolgather.run import Run
-from woolgather.run_folder import RunFolder
+from woolgather.runs import record as step_record
+from woolgather.runs.folder import RunFolder
+from woolgather.runs.inputs import open_texts
+from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
-from woolgather.views import View, table
 
 DONE: list[str] = []
 

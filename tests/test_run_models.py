@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from woolgather.arguments import EngineHandle, engines_in
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.engines.serving import read_endpoint, shown
-from woolgather.errors import ConfigError
-from woolgather.inputs import open_model
-from woolgather.run import Run
+from woolgather.engines.openai.serving import read_endpoint, shown
+from woolgather.models.open import open_model
+from woolgather.runs.call import EngineHandle, engines_in
+from woolgather.runs.run import Run
 
 from .asking import (
     NoTrainer,

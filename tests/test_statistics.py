@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from woolgather.statistics import (
+from woolgather.core.intervals import (
     Estimate,
     auc,
     bootstrap_weights,

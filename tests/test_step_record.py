@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record, views
-from woolgather.errors import RunDirError
-from woolgather.step_record import FORMAT, RunRecord, StepRecord
+from woolgather.core import views
+from woolgather.core.errors import RunDirError
+from woolgather.runs import record as step_record
+from woolgather.runs.record import FORMAT, RunRecord, StepRecord
 
 FULL = StepRecord(
     step="iter0/keep",

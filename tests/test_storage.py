@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-import woolgather.storage as storage
-from woolgather.artifacts import Dataset
-from woolgather.records import Example, PreferencePair, Verdict
-from woolgather.storage import (
+import woolgather.core.storage as storage
+from woolgather.core.artifacts import Dataset
+from woolgather.core.rows import Example, PreferencePair, Verdict
+from woolgather.core.storage import (
     digest,
     from_record,
     publish,
@@ -179,7 +179,7 @@ def test_digests(tmp_path):
 
 def test_a_model_from_outside_has_the_digest_of_its_directory(tiny_model, tmp_path, monkeypatch):
     """Hashed once and remembered by file, and the same as of the directory as a whole."""
-    from woolgather.inputs import open_model
+    from woolgather.models.open import open_model
 
     monkeypatch.setenv("WOOLGATHER_CACHE", str(tmp_path))
     assert open_model(str(tiny_model)).digest == digest(tiny_model)

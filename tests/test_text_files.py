@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from woolgather import inputs, text_files
-from woolgather.errors import InputError
-from woolgather.inputs import open_texts
+from woolgather.core.errors import InputError
+from woolgather.data import documents as text_files
+from woolgather.models import open as inputs
+from woolgather.runs.inputs import open_texts
 
 
 @pytest.fixture(autouse=True)

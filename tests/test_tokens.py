@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from woolgather.chat_templates import without_default_system
-from woolgather.engines.base import Message
-from woolgather.errors import InputError
-from woolgather.tokens import IGNORE, Renderer, base_end_token
+from woolgather.core.errors import InputError
+from woolgather.prompting.chat_templates import without_default_system
+from woolgather.prompting.messages import Message
+from woolgather.prompting.renderer import IGNORE, Renderer, base_end_token
 
 from .conftest import CHATML, save_tokenizer
 

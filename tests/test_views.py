@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from woolgather.statistics import Estimate
-from woolgather.views import (
+from woolgather.core.intervals import Estimate
+from woolgather.core.views import (
     MAX_POINTS,
     alarm,
     curve,

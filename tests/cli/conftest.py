@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather.artifacts import Choice, Metrics, Model
 from woolgather.cli import app
+from woolgather.core.artifacts import Choice, Metrics, Model
+from woolgather.core.rows import Example, PreferencePair, Verdict, set_aside
+from woolgather.core.views import table
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.records import Example, PreferencePair, Verdict, set_aside
-from woolgather.run import Run
+from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
-from woolgather.views import table
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m [bold]not bold[/] \u202egnirts :smile:"
 

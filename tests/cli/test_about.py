@@ -10,11 +10,12 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from woolgather import config, machine_speed
 from woolgather.cli import about
-from woolgather.errors import ConfigError, EngineError
-from woolgather.machine_speed import DeviceSpeed
-from woolgather.options import Options
+from woolgather.core import machine_speed
+from woolgather.core.errors import ConfigError, EngineError
+from woolgather.core.machine_speed import DeviceSpeed
+from woolgather.core.options import Options
+from woolgather.recipes import config
 
 Call = Callable[..., Any]
 

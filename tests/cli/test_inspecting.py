@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
 from woolgather.cli import output
-from woolgather.errors import ConfigError, InputError, MistakeError, RunDirError
-from woolgather.lock import RunLock
-from woolgather.statistics import Estimate
-from woolgather.views import measured, table
+from woolgather.core.errors import ConfigError, InputError, MistakeError, RunDirError
+from woolgather.core.intervals import Estimate
+from woolgather.core.views import measured, table
+from woolgather.runs import record as step_record
+from woolgather.runs.lock import RunLock
 
 Call = Callable[..., Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from woolgather import engines
-from woolgather.artifacts import Model
 from woolgather.cli import models
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, InputError
 from woolgather.engines.base import Completion, EngineOptions, Request
 from woolgather.engines.fake import FakeEngine, text_of
-from woolgather.errors import ConfigError, InputError
 
 Call = Callable[..., Any]
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold]x[/]"
@@ -149,8 +149,8 @@ def test_a_run_without_a_result_says_how_to_get_one(a_run: Path) -> None:
 def test_auto_takes_the_format_that_references_speak_for(
     monkeypatch: pytest.MonkeyPatch, a_run: Path, tasks: Path
 ) -> None:
+    from woolgather.data import read_examples
     from woolgather.engines.base import LogProb
-    from woolgather.formats import read_examples
 
     closed: list[Any] = []
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from woolgather.errors import ConfigError, InputError
-from woolgather.formats import read_examples
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.data import read_examples
 
 Call = Callable[..., Any]
 

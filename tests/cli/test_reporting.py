@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from woolgather.errors import MistakeError, RunDirError
+from woolgather.core.errors import MistakeError, RunDirError
 
 Call = Callable[..., Any]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather import step_record
 from woolgather.cli import app
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
+from woolgather.runs import record as step_record
 
 SETTINGS = [
     "isheep", "--preset", "demo", "--engine", "fake", "iterations=1", "per_iteration=10",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
 from woolgather.cli import main
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
+from woolgather.runs import record as step_record
 
 from ..engines.serving import Told
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
-from woolgather.errors import InputError
-from woolgather.inputs import open_texts
-from woolgather.records import Example
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
+from woolgather.runs import record as step_record
+from woolgather.runs.inputs import open_texts
 
 from .conftest import answer, open_run
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from woolgather import config
+from woolgather.recipes import config
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = [name for name in config.RECIPES if (ROOT / "docs" / f"{name}.md").is_file()]
@@ -95,8 +95,8 @@ def test_row_is_true(recipe: str, preset: str, row: list[str]) -> None:
 
 
 def test_rule_lists_are_those_named() -> None:
-    from woolgather.ops.instruction_rules import InstructionRules
-    from woolgather.ops.rules import ResponseRules
+    from woolgather.ops.curate.instruction_rules import InstructionRules
+    from woolgather.ops.curate.response_rules import ResponseRules
 
     for preset in ("default", "paper"):
         assert value("isheep", preset, "rules.use") == list(ResponseRules(use=(preset,)).use)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from woolgather.engines.base import EngineOptions
-from woolgather.engines.openai import OpenAIEngine
-from woolgather.engines.servers import Patience
+from woolgather.engines.openai.client import Patience
+from woolgather.engines.openai.engine import OpenAIEngine
 
 from .serving import MODEL, QUICK, Told
 from .tiny import make

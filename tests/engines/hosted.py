@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, EngineOptions, LogProb, Prompt, Request
-from woolgather.errors import CapabilityError, InputError
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError, InputError
+from woolgather.engines.base import Completion, EngineOptions, LogProb, Request
+from woolgather.prompting.messages import Prompt
 
 
 class Obedient:

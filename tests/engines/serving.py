@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
 from woolgather.engines.base import Completion, Request, Sampling
-from woolgather.engines.servers import Patience
+from woolgather.engines.openai.client import Patience
 
 MODEL = Model(path="some/model", fingerprint="f00d", prompt_format="raw")
 PROGRAM = Path(__file__).with_name("misbehaving_server.py")

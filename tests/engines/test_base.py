@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
-from woolgather.errors import CapabilityError
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError
+from woolgather.engines.base import Completion, Engine, LogProb, Request
+from woolgather.prompting.messages import Prompt
 
 MODEL = Model("m", "f00d", "raw")
 

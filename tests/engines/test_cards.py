@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from woolgather.engines.cards import choose_name, read_cards
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
+from woolgather.engines.openai.cards import choose_name, read_cards
 
 from .serving import expected, requests, texts
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from woolgather.engines.grouping import SHARED, Group, common, groups
+from woolgather.engines.local.prefix_groups import SHARED, Group, common, groups
 
 
 def fed(texts: list[list[int]], found: list[Group]) -> int:

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from woolgather.engines.base import Completion, Engine, Message, Request, Sampling
-from woolgather.errors import CapabilityError, EngineError
+from woolgather.core.errors import CapabilityError, EngineError
+from woolgather.engines.base import Completion, Engine, Request, Sampling
+from woolgather.prompting.messages import Message
 
 from .serving import MODEL, PROGRAM, requests, texts
 

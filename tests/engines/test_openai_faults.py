@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from woolgather.arguments import EngineHandle
+from woolgather.core.errors import ConfigError, EngineError
+from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions, Request
-from woolgather.engines.servers import Patience
-from woolgather.errors import ConfigError, EngineError
-from woolgather.fingerprint import canonical
+from woolgather.engines.openai.client import Patience
+from woolgather.runs.call import EngineHandle
 
 from .serving import KEY, expected, requests, texts, until
 

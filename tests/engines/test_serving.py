@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.engines.serving import Asked, Endpoint, assign, read, read_endpoint
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
+from woolgather.engines.openai.serving import Asked, Endpoint, assign, read, read_endpoint
 
 HOST = "http://host:8000/v1"
 BASE = Asked(roles=("base",), sources=("models/base",), path="/m/base")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import EngineOptions, Message, Request, Sampling, ask
+from woolgather.core.artifacts import Model
+from woolgather.engines.base import EngineOptions, Request, Sampling, ask
+from woolgather.prompting.messages import Message
 
 from ..conftest import save_tokenizer
 from .tiny import GREEDY, SHARED, make, plain_tokens, prompts, reference
@@ -104,7 +105,7 @@ def test_what_a_request_draws_does_not_depend_on_its_company(either: Any) -> Non
 
 
 def one_token(engine: Any, sampling: dict[str, Any], n: int) -> Counter[int]:
-    from woolgather.engines.sampling import Row, choose
+    from woolgather.engines.local.sample import Row, choose
 
     logits = next_logits(engine)
     rows = [Row(0, [5], Sampling(seed=i, **sampling), 1) for i in range(n)]
@@ -157,7 +158,7 @@ def test_repetition_penalty_is_that_of_transformers() -> None:
     import torch
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    from woolgather.engines.sampling import Row, _penalized
+    from woolgather.engines.local.sample import Row, _penalized
 
     logits = torch.tensor([[3.0, -2.0, 1.0, 0.5], [3.0, -2.0, 1.0, 0.5]])
     rows = [
@@ -214,7 +215,7 @@ def test_no_request_and_an_empty_prompt(either: Any) -> None:
 
 
 def test_requests_are_pulled_a_window_at_a_time(engine: Any) -> None:
-    from woolgather.engines.decoding import WINDOW
+    from woolgather.engines.local.decode import WINDOW
 
     pulled = 0
 
@@ -232,7 +233,7 @@ def test_requests_are_pulled_a_window_at_a_time(engine: Any) -> None:
 
 @pytest.mark.real
 def test_the_embedded_model_answers(smollm2: Path) -> None:
-    from woolgather.engines.transformers import TransformersEngine
+    from woolgather.engines.local.engine import TransformersEngine
 
     engine = TransformersEngine(Model(str(smollm2), "s", "chat"), EngineOptions())
     assert engine.shares

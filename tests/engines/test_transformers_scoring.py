@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import EngineOptions, Message, Request, Sampling, ask
-from woolgather.errors import CapabilityError, ConfigError, InputError
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError, ConfigError, InputError
+from woolgather.engines.base import EngineOptions, Request, Sampling, ask
+from woolgather.prompting.messages import Message
 
 from ..conftest import CHATML, save_llama, save_tokenizer
 from .tiny import GREEDY, SHARED, make, plain_model, prompts, reference
@@ -107,7 +108,7 @@ def test_other_errors_are_not_taken_for_memory(either: Any) -> None:
 
 
 def test_a_conversation_goes_through_the_template(tiny_model: Path) -> None:
-    from woolgather.engines.transformers import TransformersEngine
+    from woolgather.engines.local.engine import TransformersEngine
 
     engine = TransformersEngine(Model(str(tiny_model), "m", "chat"), EngineOptions(dtype="float32"))
     talk = (Message("user", "say the list"),)

@@ -9,10 +9,11 @@ from typing import Any
 import psutil
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Engine, EngineOptions, Message, Request, Sampling, ask
-from woolgather.engines.worker import WINDOW, WorkerEngine
-from woolgather.errors import CapabilityError, ConfigError, EngineError, InputError
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError, InputError
+from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
+from woolgather.engines.subprocess import WINDOW, WorkerEngine
+from woolgather.prompting.messages import Message
 
 HERE = Path(__file__).parent
 MODEL = Model("somewhere", "print", "raw")
@@ -218,7 +219,7 @@ def test_the_parent_imports_no_torch() -> None:
 
 
 def test_a_real_model_in_a_child(tiny_model: Path, log: Path) -> None:
-    from woolgather.engines.transformers import TransformersEngine
+    from woolgather.engines.local.engine import TransformersEngine
 
     model, options = Model(str(tiny_model), "t", "raw"), EngineOptions(dtype="float32")
     worker, inside = WorkerEngine(model, options, log), TransformersEngine(model, options)

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions, Sampling
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
@@ -12,7 +12,7 @@ SHARED = "The quick brown fox jumps over the lazy dog. Write a list of three thi
 
 
 def make(path: Path, **options: Any) -> Any:
-    from woolgather.engines.transformers import TransformersEngine
+    from woolgather.engines.local.engine import TransformersEngine
 
     settings = EngineOptions(**{"dtype": "float32", **options})
     return TransformersEngine(Model(str(path), "m", "raw"), settings)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from woolgather.formats import read_examples
-from woolgather.records import Example, PreferencePair, Verdict
+from woolgather.core.rows import Example, PreferencePair, Verdict
+from woolgather.data import read_examples
 
 ROWS = [
     Example(id="a", instruction="Say hi.", response="Hi.", meta={"origin": "seed"}),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.formats import builtin_heldout, builtin_seeds, read_examples
+from woolgather.data import builtin_heldout, builtin_seeds, read_examples
 
 SHARED = os.environ.get("WOOLGATHER_SHARED_DATA", "")
 

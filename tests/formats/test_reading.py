@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.errors import InputError
-from woolgather.formats import read_examples, read_pairs
-from woolgather.storage import write_rows
+from woolgather.core.errors import InputError
+from woolgather.core.storage import write_rows
+from woolgather.data import read_examples, read_pairs
 
 from .shared import ASIDE, BOT, FULL, GOOD_LINE, USER, file, one
 

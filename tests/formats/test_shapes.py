@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from woolgather.errors import InputError
-from woolgather.formats import detect_shape, read_examples, read_pairs
-from woolgather.formats.shapes import GOOD
-from woolgather.records import Example, PreferencePair
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example, PreferencePair
+from woolgather.data import detect_shape, read_examples, read_pairs
+from woolgather.data.shapes import GOOD
 
 from .shared import BOT, GOOD_LINE, USER, file, one
 

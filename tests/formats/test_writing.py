@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.errors import ConfigError, InputError
-from woolgather.formats import read_examples, read_pairs, write_rows_as
-from woolgather.records import Example, question
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.rows import Example, question
+from woolgather.data import read_examples, read_pairs, write_rows_as
 
 from .shared import ASIDE, FULL, PAIRS, ROWS, file
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from woolgather.storage import read_rows
+from woolgather.core.storage import read_rows
 
 pytest.importorskip("transformers")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from woolgather.formats import read_examples
+from woolgather.data import read_examples
 
 pytest.importorskip("datasets")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
-from woolgather.storage import read_rows
+from woolgather.core.storage import read_rows
+from woolgather.runs import record as step_record
 
 pytest.importorskip("datasets")
 

@@ -6,13 +6,13 @@ import math
 
 import pytest
 
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine, text_of
-from woolgather.errors import InputError
-from woolgather.ops.adherence import adherence, adherence_templates
-from woolgather.ops.assessors import Assessor
-from woolgather.principles import Principle
-from woolgather.records import Example
+from woolgather.ops.judge.assessors import Assessor
+from woolgather.ops.principles.adherence import adherence, adherence_templates
+from woolgather.ops.principles.files import Principle
 
 PRINCIPLES = (Principle("candor", "Be open."), Principle("static", "You are fixed."))
 TEACHER = [

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, Message, Sampling
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import YieldError
+from woolgather.core.fingerprint import canonical
+from woolgather.core.rows import Example
+from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import YieldError
-from woolgather.fingerprint import canonical
-from woolgather.ops.align import ReplyRules, align, identity_rows, prune
-from woolgather.ops.guide import Guide
-from woolgather.ops.mix import MixOptions, mix
-from woolgather.ops.replies import Source
-from woolgather.ops.train import encode
-from woolgather.principles import builtin, read_exemplars, read_principles
-from woolgather.prompts import load
-from woolgather.records import Example
+from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.principles.align import ReplyRules, align, identity_rows, prune
+from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
+from woolgather.ops.principles.prompt import Guide
+from woolgather.ops.principles.replies import Source
+from woolgather.ops.train.sft import encode
+from woolgather.prompting.messages import Message
+from woolgather.prompting.templates import load
 
 PRINCIPLES = read_principles(builtin("principles", "v2"))
 GUIDE = Guide(
@@ -193,7 +194,7 @@ def test_identity_rows_have_the_name() -> None:
 @pytest.mark.parametrize("form", ["raw", "chat"])
 def test_training_text_holds_nothing_of_the_prompt(tiny_model: Path, form: str) -> None:
     """Rendered as it is trained on: no principle, no exemplar, no thought, no label."""
-    from woolgather.tokens import Renderer
+    from woolgather.prompting.renderer import Renderer
 
     rows = align(TASKS, engine(lambda _: GOOD, form), guide=GUIDE, sampling=SAMPLING)
     base = Model(str(tiny_model))

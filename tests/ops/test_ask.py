@@ -7,11 +7,11 @@ from itertools import count
 
 import pytest
 
+from woolgather.core.errors import EngineError
+from woolgather.core.fingerprint import seed_of
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import EngineError
-from woolgather.fingerprint import seed_of
-from woolgather.ops.ask import ask_rows, no_reply
+from woolgather.ops.text.ask import ask_rows, no_reply
 
 SAMPLING = Sampling(max_tokens=9, stop=("#",))
 

@@ -2,10 +2,11 @@ import math
 
 import pytest
 
-from woolgather.artifacts import Choice, Model
-from woolgather.engines.base import LogProb, Message
+from woolgather.core.artifacts import Choice, Model
+from woolgather.core.rows import Example, Verdict
+from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FakeEngine, text_of
-from woolgather.ops.assessors import (
+from woolgather.ops.judge.assessors import (
     CANDIDATES,
     CONTROLS,
     DEFAULT_RUBRICS,
@@ -22,7 +23,7 @@ from woolgather.ops.assessors import (
     score_options,
     verdict_names,
 )
-from woolgather.records import Example, Verdict
+from woolgather.prompting.messages import Message
 
 RAW = Model(path="fake", fingerprint="fake-raw", prompt_format="raw")
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.")

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
 from woolgather.engines.base import EngineOptions
-from woolgather.ops.assessors import CANDIDATES, Assessor, information, rate
-from woolgather.ops.evaluate import evaluate
-from woolgather.ops.judge import rubrics_of
-from woolgather.records import Example
+from woolgather.ops.judge.assessors import CANDIDATES, Assessor, information, rate
+from woolgather.ops.judge.judge import rubrics_of
+from woolgather.ops.measure.evaluate import evaluate
 
 ROWS = [
     Example(id="a", instruction="Name a red fruit.", response="The cherry."),
@@ -22,7 +22,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def open_tiny(tiny_model):
-    from woolgather.engines.transformers import TransformersEngine
+    from woolgather.engines.local.engine import TransformersEngine
 
     options = EngineOptions(dtype="float32")
     engines = {

@@ -2,15 +2,15 @@ import random
 
 import pytest
 
-from woolgather.artifacts import Choice
+from woolgather.core.artifacts import Choice
+from woolgather.core.errors import CapabilityError, ConfigError, YieldError
+from woolgather.core.fingerprint import canonical
+from woolgather.core.rows import Example
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine, text_of
-from woolgather.errors import CapabilityError, ConfigError, YieldError
-from woolgather.fingerprint import canonical
-from woolgather.ops.assessors import CANDIDATES, assessor_of
-from woolgather.ops.audition import audition
-from woolgather.ops.audition_scores import fitted_exponent
-from woolgather.records import Example
+from woolgather.ops.judge.assessors import CANDIDATES, assessor_of
+from woolgather.ops.judge.audition import audition
+from woolgather.ops.judge.audition_scores import fitted_exponent
 
 SOUNDS = [a + b for a in "bdfg" for b in "aeiou"]
 
@@ -159,9 +159,9 @@ def test_what_the_engine_cannot_is_left_out_and_named():
 
 
 def test_own_samples_join_when_there_are_enough():
-    from woolgather.checks import passes
-    from woolgather.fingerprint import seed_of
+    from woolgather.core.fingerprint import seed_of
     from woolgather.probes import generate
+    from woolgather.probes.checks import passes
 
     probes = generate(20, seed_of(1, "audition"))
 

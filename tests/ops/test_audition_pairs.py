@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.checks import passes
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.audition_pairs import built_pairs, sampled_pairs, task_of
-from woolgather.ops.words import count_words
-from woolgather.probes import generate
-from woolgather.records import Example
+from woolgather.ops.judge.audition_pairs import built_pairs, sampled_pairs
+from woolgather.ops.text.words import count_words
+from woolgather.probes import generate, task_of
+from woolgather.probes.checks import passes
 
 SOUNDS = [a + b for a in "bdfg" for b in "aeiou"]
 
@@ -109,7 +109,7 @@ HALF_SEED = 0
 
 @pytest.fixture
 def engine(monkeypatch):
-    from woolgather.fingerprint import seed_of
+    from woolgather.core.fingerprint import seed_of
 
     monkeypatch.setattr(f"{__name__}.HALF_SEED", seed_of(5, "audition"))
     return FakeEngine(answer=half_right)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from woolgather.core.errors import InputError, YieldError
+from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import InputError, YieldError
-from woolgather.ops.backtranslate import FIELDS, backtranslate, reverse
-from woolgather.ops.instruction_rules import InstructionRules
-from woolgather.ops.mix import messages_of
-from woolgather.ops.novelty import NoveltyOptions
-from woolgather.prompts import Template, load
-from woolgather.records import Example
+from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.rouge_l import NoveltyOptions
+from woolgather.ops.generate.backtranslate import FIELDS, backtranslate, reverse
+from woolgather.prompting.templates import Template, load
+from woolgather.prompting.turns import messages_of
 
 WORDING = load("backtranslate", FIELDS)
 SAMPLING = Sampling(max_tokens=40)

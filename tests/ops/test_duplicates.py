@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from woolgather.ops import duplicates
-from woolgather.ops.duplicates import BYTES_PER_TEXT, CROWD, NearDuplicates
+from woolgather.ops.curate import minhash as duplicates
+from woolgather.ops.curate.minhash import BYTES_PER_TEXT, CROWD, NearDuplicates
 
 WORDS = [f"w{i}" for i in range(5000)]
 

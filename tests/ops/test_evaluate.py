@@ -1,12 +1,12 @@
 import pytest
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.rows import Example
 from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import CapabilityError, ConfigError
-from woolgather.ops.evaluate import evaluate
+from woolgather.ops.measure.evaluate import evaluate
 from woolgather.probes import best_null, generate
-from woolgather.records import Example
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
 TASKS = [

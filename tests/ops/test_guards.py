@@ -1,15 +1,15 @@
 import pytest
 
+from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, LogProb
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.guards import (
+from woolgather.ops.measure.degeneration import (
     distinct_2,
     length_ratio,
     loop_share,
     reference_likelihood,
     stop_share,
 )
-from woolgather.records import Example
 
 
 def said(text, finish="stop"):

@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.artifacts import Choice
+from woolgather.core.artifacts import Choice
+from woolgather.core.errors import CapabilityError, YieldError
+from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import CapabilityError, YieldError
-from woolgather.ops.judge import WAVE, Assessor, Limits, judge, rubrics_of
-from woolgather.records import Example, Verdict
+from woolgather.ops.judge.judge import WAVE, Assessor, Limits, judge, rubrics_of
 
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.", id="r1")
 
@@ -59,7 +59,7 @@ def test_a_verdict_does_not_depend_on_the_size_of_waves(monkeypatch):
         return list(judge(rows(7), FakeEngine(), floor=0, seed=3))
 
     whole = once()
-    monkeypatch.setattr("woolgather.ops.judge.WAVE", 2)
+    monkeypatch.setattr("woolgather.ops.judge.judge.WAVE", 2)
     assert once() == whole
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.rows import Example, Verdict
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import CapabilityError, ConfigError
-from woolgather.ops.assessors import Assessor
-from woolgather.ops.keep import KeepRule, keep
-from woolgather.records import Example, Verdict
+from woolgather.ops.curate.keep import KeepRule, keep
+from woolgather.ops.judge.assessors import Assessor
 
 RUBRIC = Assessor(kind="rubric", scope="across", scale=(1, 10))
 INFORMATION = Assessor(kind="mutual_information", scope="across")

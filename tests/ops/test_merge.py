@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError
-from woolgather.ops.merge import card_text, is_adapter, merge
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.ops.train.merge import card_text, is_adapter, merge
 from woolgather.training.fake import FakeTrainer, read_stamp
 
 

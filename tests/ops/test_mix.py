@@ -2,9 +2,10 @@ from collections import Counter
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.ops.mix import MixOptions, messages_of, mix, token_counter
-from woolgather.records import Example, Verdict
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example, Verdict
+from woolgather.ops.curate.mix import MixOptions, mix, token_counter
+from woolgather.prompting.turns import messages_of
 
 FAKE = Model("fake", fingerprint="fake")
 
@@ -116,7 +117,7 @@ def test_turns_before_the_response():
 
 
 def test_tokens_are_counted_as_the_model_is_trained(tiny_model):
-    from woolgather.tokens import Renderer
+    from woolgather.prompting.renderer import Renderer
 
     example = row(1, response="the quick brown fox")
     ids, _ = Renderer(tiny_model).training_ids(messages_of(example), example.response)

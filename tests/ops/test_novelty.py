@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from woolgather.errors import InputError
-from woolgather.ops import novelty
-from woolgather.ops.novelty import NoveltyIndex, NoveltyOptions, is_novel
-from woolgather.ops.words import tokens
-from woolgather.records import Example
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
+from woolgather.ops.curate import rouge_l as novelty
+from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, is_novel
+from woolgather.ops.text.words import tokens
 
 
 def plain_rouge_l(one: str, two: str) -> float:

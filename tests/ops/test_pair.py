@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from woolgather.artifacts import Model
-from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
-from woolgather.ops.prefer import pair_encoder
-from woolgather.records import Example, PreferencePair
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example, PreferencePair
+from woolgather.ops.curate.pair import PairOptions, pair, real_rows, real_sides
+from woolgather.ops.train.dpo import pair_encoder
 
 FAKE = Model("fake", fingerprint="fake")
 
@@ -130,8 +130,8 @@ def test_the_real_sides_are_rows_again_each_once() -> None:
 
 
 def test_both_sides_are_rendered_as_generation_asked_and_end_once(tiny_model: Any) -> None:
-    from woolgather.engines.base import Message
-    from woolgather.tokens import Renderer
+    from woolgather.prompting.messages import Message
+    from woolgather.prompting.renderer import Renderer
 
     start = Model(str(tiny_model))
     made = PreferencePair(instruction="say", chosen="the fox", rejected="a dog", system="be brief")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from woolgather.artifacts import Model
-from woolgather.ops.pool import pool
-from woolgather.records import Example
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
+from woolgather.ops.curate.pool import pool
 
 FAKE = Model("fake")
 

@@ -8,13 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError, YieldError
-from woolgather.ops.prefer import COLUMNS, dpo
-from woolgather.records import PreferencePair
-from woolgather.storage import write_json
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, YieldError
+from woolgather.core.rows import PreferencePair
+from woolgather.core.storage import write_json
+from woolgather.ops.train.dpo import COLUMNS, dpo
+from woolgather.training.checkpoints import write_curves
 from woolgather.training.fake import FakeTrainer, read_stamp
-from woolgather.training.files import write_curves
 from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions, is_fake
 
 FAKE = Model("fake", fingerprint="fake")
@@ -144,7 +144,7 @@ def test_a_start_that_is_not_its_opponent_is_an_alarm(tmp_path: Path) -> None:
 
 
 def test_a_fake_training_is_the_same_byte_for_byte(tmp_path: Path) -> None:
-    from woolgather.storage import digest
+    from woolgather.core.storage import digest
 
     for name, more in (("a", {}), ("b", {}), ("c", {"beta": 5.0}), ("d", {"lora": LoraOptions()})):
         tuned(pairs(20), tmp_path / name, **more)

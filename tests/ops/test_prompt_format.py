@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.engines.base import LogProb, Prompt
+from woolgather.core.rows import Example
+from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.prompt_format import choose_format
-from woolgather.records import Example
+from woolgather.ops.measure.prompt_format import choose_format
+from woolgather.prompting.messages import Prompt
 
 ROWS = [Example(instruction=f"Say {i}", response="yes it is") for i in range(4)]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from woolgather.ops.readings import read_again
-from woolgather.ops.rubrics import curation_rubric, literal_score
-from woolgather.records import Example, Verdict
+from woolgather.core.rows import Example, Verdict
+from woolgather.ops.judge.reread import read_again
+from woolgather.ops.judge.rubrics import curation_rubric, literal_score
 
 RUBRIC = curation_rubric()
 BOTH = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from woolgather.errors import ConfigError
-from woolgather.ops.replies import (
+from woolgather.core.errors import ConfigError
+from woolgather.ops.principles.replies import (
     Source,
     bare_refusal,
     cut_at_repeat,
@@ -13,7 +13,7 @@ from woolgather.ops.replies import (
     named_principles,
     split_reply,
 )
-from woolgather.prompts import Template, load
+from woolgather.prompting.templates import Template, load
 
 FORM = form_of(load("align-block"))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from woolgather.core.errors import ConfigError
+from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import ConfigError
-from woolgather.ops.respond import FIELDS, fixed_shots, respond
-from woolgather.prompts import Template, load
-from woolgather.records import Example
+from woolgather.ops.generate.respond import FIELDS, fixed_shots, respond
+from woolgather.prompting.templates import Template, load
 
 TASKS = [Example(id=f"t{i}", instruction=f"Name a bird {i}") for i in range(3)]
 SHOTS = [Example(instruction="Name a fish", response="A trout.")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.rewrite import FIELDS, rewrite
-from woolgather.prompts import load
-from woolgather.records import Example, Verdict
+from woolgather.ops.generate.rewrite import FIELDS, rewrite
+from woolgather.prompting.templates import load
 
 ROW = Example(
     id="r1",

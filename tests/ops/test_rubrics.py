@@ -1,11 +1,11 @@
 import pytest
 
-from woolgather.engines.base import Message
-from woolgather.errors import ConfigError, InputError
-from woolgather.fingerprint import canonical
-from woolgather.ops.rubrics import STYLES, Rubric, read_score, rubrics_of, slot_prompt
-from woolgather.prompts import Template, load
-from woolgather.records import Example
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.fingerprint import canonical
+from woolgather.core.rows import Example
+from woolgather.ops.judge.rubrics import STYLES, Rubric, read_score, rubrics_of, slot_prompt
+from woolgather.prompting.messages import Message
+from woolgather.prompting.templates import Template, load
 
 ROW = Example(instruction="Name a colour.", input="Not blue.", response="Red 7 {{question}}")
 

@@ -6,7 +6,8 @@ from importlib import resources
 import pytest
 from pydantic import ValidationError
 
-from woolgather.ops.rules import (
+from woolgather.core.rows import Example
+from woolgather.ops.curate.response_rules import (
     INSTRUCTION_RULES,
     RESPONSE_RULES,
     InstructionRules,
@@ -15,8 +16,7 @@ from woolgather.ops.rules import (
     broken_instruction_rule,
     broken_response_rule,
 )
-from woolgather.ops.words import copied_share, count_words, loops, script_of, scripts_of
-from woolgather.records import Example
+from woolgather.ops.text.words import copied_share, count_words, loops, script_of, scripts_of
 
 LATIN = frozenset({"LATIN"})
 

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from woolgather.artifacts import Choice, Metrics
-from woolgather.ops.select import mean, select_model, should_stop
-from woolgather.ops.summary import summarize
+from woolgather.core.artifacts import Choice, Metrics
+from woolgather.ops.measure.select import mean, select_model, should_stop
+from woolgather.ops.measure.summary import summarize
 
 
 def measured(rate: float, seed: int = 0, n: int = 300) -> Metrics:
@@ -144,7 +144,7 @@ def test_the_plan_walks_to_the_last_iteration() -> None:
 
 
 def test_of_variants_the_best_goes_on() -> None:
-    from woolgather.ops.select import best_of
+    from woolgather.ops.measure.select import best_of
 
     def scored(share: float) -> Metrics:
         items = {f"p{i}": float(i < 10 * share) for i in range(10)}

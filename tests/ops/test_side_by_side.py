@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from woolgather.artifacts import Metrics
-from woolgather.ops.side_by_side import side_by_side
+from woolgather.core.artifacts import Metrics
+from woolgather.ops.measure.side_by_side import side_by_side
 
 
 def measure(passed: list[float], length: float | None, family: float) -> Metrics:

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
+from woolgather.core.errors import ConfigError, YieldError
+from woolgather.core.rows import Example
+from woolgather.core.views import View
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import ConfigError, YieldError
-from woolgather.ops.demos import DemoOptions, Demos
-from woolgather.ops.items import read_items, stop_after, write_item
-from woolgather.ops.novelty import NoveltyOptions
-from woolgather.ops.rules import InstructionRules
-from woolgather.ops.synthesize import FIELDS, synthesize
-from woolgather.ops.waves import prompt_bound
-from woolgather.prompts import Template, load
-from woolgather.records import Example
-from woolgather.views import View
+from woolgather.ops.curate.response_rules import InstructionRules
+from woolgather.ops.curate.rouge_l import NoveltyOptions
+from woolgather.ops.generate.demos import DemoOptions, Demos
+from woolgather.ops.generate.numbered_list import read_items, stop_after, write_item
+from woolgather.ops.generate.synthesize import FIELDS, synthesize
+from woolgather.ops.generate.until_enough import prompt_bound
+from woolgather.prompting.templates import Template, load
 
 TEMPLATE = Template("t", "List of {{items}}:\n\n{{demos}}\n\n{{next}}. Task:")
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("alo", "ero", "inu", "oma", "uty")]

@@ -1,7 +1,7 @@
 """A row's kind and its line."""
 
-from woolgather.ops.tag import tag
-from woolgather.records import Example
+from woolgather.core.rows import Example
+from woolgather.ops.curate.tag import tag
 
 
 def test_kind_and_line_are_written_whatever_the_row_was() -> None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from woolgather.core.errors import CapabilityError
+from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.errors import CapabilityError
-from woolgather.ops.guide import Guide
-from woolgather.ops.teacher import Prompted, evaluate_teacher
-from woolgather.principles import builtin, read_exemplars, read_principles
-from woolgather.prompts import load
-from woolgather.records import Example
+from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
+from woolgather.ops.principles.prompt import Guide
+from woolgather.ops.principles.teacher import Prompted, evaluate_teacher
+from woolgather.prompting.templates import load
 
 PRINCIPLES = read_principles(builtin("principles", "v1"))
 GUIDE = Guide(

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from woolgather.errors import YieldError
-from woolgather.ops.texts import (
+from woolgather.core.errors import YieldError
+from woolgather.core.rows import Example
+from woolgather.data.documents import Document
+from woolgather.ops.curate.texts import (
     TEXT_PRESETS,
     TEXT_RULES,
     TextOptions,
@@ -18,8 +20,6 @@ from woolgather.ops.texts import (
     prepare_texts,
     segments,
 )
-from woolgather.records import Example
-from woolgather.text_files import Document
 
 GOOD = (
     "A kettle sings before it boils because bubbles of steam form at the hot bottom and collapse "

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
-from woolgather.engines.base import Completion, Message, Sampling
+from woolgather.core.errors import YieldError
+from woolgather.core.rows import Example
+from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.errors import YieldError
-from woolgather.ops.novelty import NoveltyOptions
-from woolgather.ops.rules import InstructionRules
-from woolgather.ops.topics import ask_about, brainstorm, read_topics
-from woolgather.ops.waves import open_ended
-from woolgather.principles import Kind
-from woolgather.prompts import load
-from woolgather.records import Example
+from woolgather.ops.curate.response_rules import InstructionRules
+from woolgather.ops.curate.rouge_l import NoveltyOptions
+from woolgather.ops.generate.topics import ask_about, brainstorm, read_topics
+from woolgather.ops.generate.until_enough import open_ended
+from woolgather.ops.principles.files import Kind
+from woolgather.prompting.messages import Message
+from woolgather.prompting.templates import load
 
 KINDS = (Kind("law", "questions about what is allowed."), Kind("taste", "what is best"))
 SAMPLING = Sampling(max_tokens=60)

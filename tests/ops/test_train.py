@@ -3,11 +3,11 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.errors import YieldError
-from woolgather.ops.train import encode, sft
-from woolgather.records import Example
-from woolgather.storage import digest
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import YieldError
+from woolgather.core.rows import Example
+from woolgather.core.storage import digest
+from woolgather.ops.train.sft import encode, sft
 from woolgather.training.fake import FakeTrainer, read_stamp
 from woolgather.training.job import SftOptions, TrainJob, is_fake
 
@@ -92,7 +92,7 @@ def test_rows_over_a_bound_are_left_out_and_told(tmp_path):
 
 
 def test_loss_is_on_the_response_and_one_end_token(tmp_path, tiny_model):
-    from woolgather.tokens import Renderer
+    from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer(tiny_model)
     [(ids, labels)] = encode(

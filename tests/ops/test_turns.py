@@ -1,6 +1,6 @@
-from woolgather.engines.base import Message
-from woolgather.ops.turns import BLOCK_STOP, answer_prompt, stops
-from woolgather.records import Example
+from woolgather.core.rows import Example
+from woolgather.prompting.messages import Message
+from woolgather.prompting.turns import BLOCK_STOP, answer_prompt, stops
 
 ROW = Example(instruction="Name a fruit.", input="Red.", response="never shown")
 SHOT = Example(instruction="Name a tree.", response="Oak\n")

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.artifacts import Choice, Model
+from woolgather.core.artifacts import Choice, Model
+from woolgather.core.rows import Example
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.win_rate import win_rate
-from woolgather.records import Example
+from woolgather.ops.judge.win_rate import win_rate
 
 FIT = Choice({"kind": "rubric", "fit": True, "scope": "across"})
 JUDGE = Model(path="judge", fingerprint="judge")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from woolgather.errors import InputError
-from woolgather.formats import read_examples
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
+from woolgather.data import read_examples
 from woolgather.prepare import SETS, Source, Tally, Wanted, write
-from woolgather.records import Example
 
 LONG = "a text of rather more than five words"
 
@@ -295,7 +295,7 @@ def test_rows_are_written_as_formats_reads_them(tmp_path: Path, suffix: str) -> 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_documents_are_written_with_a_column_of_texts(tmp_path: Path, suffix: str) -> None:
-    from woolgather.record_files import read_records
+    from woolgather.data.record_files import read_records
 
     rows = [{"id": f"w-{i}", "text": f"text {i}", "url": ""} for i in range(700)]
     out = tmp_path / f"texts.{suffix}"

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from woolgather import config, step_record
+from woolgather.core.op import source_hash
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
-from woolgather.op import source_hash
-from woolgather.run import Run
+from woolgather.recipes import config
+from woolgather.runs import record as step_record
+from woolgather.runs.run import Run
 from woolgather.training import open_trainer
 
 

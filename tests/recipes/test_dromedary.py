@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from dry import Dry, steps
 
-from woolgather import config, step_record
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.storage import read_rows
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine, hashed_text
-from woolgather.errors import ConfigError, InputError
-from woolgather.ops.replies import Source
-from woolgather.principles import builtin, read_exemplars, read_principles
-from woolgather.recipes import dromedary
-from woolgather.run import Run
-from woolgather.storage import read_rows
+from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
+from woolgather.ops.principles.replies import Source
+from woolgather.recipes import config, dromedary
+from woolgather.runs import record as step_record
+from woolgather.runs.run import Run
 
 BASE = ["base=fake", "measure.probes=22", "judge.pairs=24", "adherence.sample=8", "pool.limit=24"]
 V1 = [*BASE, "variant=v1", "tasks=12", "questions.n=12", "topics.rounds=2"]
@@ -103,8 +103,8 @@ def test_training_sees_no_principle_exemplar_or_thought(
     variant: str, tiny_model: Path, request: pytest.FixtureRequest
 ) -> None:
     """On the text as it is rendered for training, of every stage that trains on own rows."""
-    from woolgather.ops.mix import messages_of
-    from woolgather.tokens import Renderer
+    from woolgather.prompting.renderer import Renderer
+    from woolgather.prompting.turns import messages_of
 
     folder = request.getfixturevalue(variant)
     principles = read_principles(builtin("principles", variant))  # type: ignore[arg-type]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from dry import Dry, steps
 
-from woolgather import config, step_record
-from woolgather.cli.tracing import trace, walk
-from woolgather.errors import ConfigError, InputError
-from woolgather.formats import builtin_texts
-from woolgather.recipes import humback
-from woolgather.storage import read_rows
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.storage import read_rows
+from woolgather.data import builtin_texts
+from woolgather.recipes import config, humback
+from woolgather.report.lineage import trace, walk
+from woolgather.runs import record as step_record
 from woolgather.training.fake import read_stamp
 
 BASE = ["base=fake", "judge.pairs=24", "measure.probes=55"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dry import Dry
 
-from woolgather import config, step_record
-from woolgather.recipes import isheep
+from woolgather.recipes import config, isheep
+from woolgather.runs import record as step_record
 
 BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
 
@@ -140,7 +140,7 @@ def test_more_iterations_run_only_new_ones(finished: Path) -> None:
 
 def test_every_row_is_traced_to_seeds(finished: Path) -> None:
     """Parents lead from a training row to a seed id."""
-    from woolgather.storage import read_rows
+    from woolgather.core.storage import read_rows
 
     parents: dict[str, tuple[str, ...]] = {}
     for entry, record in step_record.current_steps(finished):

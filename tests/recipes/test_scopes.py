@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record
-from woolgather.artifacts import Model
-from woolgather.cli import tracing
-from woolgather.config import build
+from woolgather.core.artifacts import Model
+from woolgather.core.storage import read_rows
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
-from woolgather.ops.merge import merge
+from woolgather.ops.train.merge import merge
 from woolgather.recipes import isheep
-from woolgather.run import Run
-from woolgather.storage import read_rows
+from woolgather.recipes.config import build
+from woolgather.report import lineage as tracing
+from woolgather.runs import record as step_record
+from woolgather.runs.run import Run
 from woolgather.training import open_trainer
 
 SMALL = ["base=fake", "iterations=1", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from dry import Dry, steps
 
-from woolgather import config
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError, InputError
-from woolgather.formats import builtin_seeds, read_examples, write_rows_as
-from woolgather.recipes import spin
-from woolgather.records import PreferencePair, question
-from woolgather.results import load
-from woolgather.storage import digest, read_rows
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.rows import PreferencePair, question
+from woolgather.core.storage import digest, read_rows
+from woolgather.data import builtin_seeds, read_examples, write_rows_as
+from woolgather.recipes import config, spin
+from woolgather.runs.results import load
 
 BASE = ["base=fake", "iterations=2", "pairs.max_prompts=40", "measure.probes=55"]
 ITERATIONS = ("iter0", "iter1")

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from woolgather import step_record, views
-from woolgather.fingerprint import fingerprint
-from woolgather.records import Example, PreferencePair, Row, Verdict
-from woolgather.step_record import METRICS, RunRecord, StepRecord
-from woolgather.storage import write_json, write_rows
+from woolgather.core import views
+from woolgather.core.fingerprint import fingerprint
+from woolgather.core.rows import Example, PreferencePair, Row, Verdict
+from woolgather.core.storage import write_json, write_rows
+from woolgather.runs import record as step_record
+from woolgather.runs.record import METRICS, RunRecord, StepRecord
 
 NASTY = [
     "<script>window.pwned = 1</script></script><img src=x onerror=\"window.pwned='img'\">",

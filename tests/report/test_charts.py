@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from woolgather import views
+from woolgather.core import views
+from woolgather.core.intervals import Estimate
 from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
 from woolgather.report.frame import Frame, ticks, value_range
-from woolgather.statistics import Estimate
 
 
 @pytest.mark.parametrize(

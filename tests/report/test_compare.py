@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from woolgather.errors import RunDirError
+from woolgather.core.errors import RunDirError
 from woolgather.report.compare import compare_runs
 from woolgather.report.text import cell
 

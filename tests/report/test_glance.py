@@ -7,7 +7,7 @@ from typing import Any
 
 from woolgather.report.collect import Run, Step
 from woolgather.report.page import _glance
-from woolgather.step_record import StepRecord
+from woolgather.runs.record import StepRecord
 
 
 def grid_of(*names: str) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from woolgather.core.views import View, curve, histogram
 from woolgather.report.over_iterations import LINES, _overlay
-from woolgather.views import View, curve, histogram
 
 
 def told(names: list[str], t: int) -> View:

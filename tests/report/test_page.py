@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from woolgather import step_record, views
-from woolgather.errors import RunDirError
-from woolgather.records import Example
+from woolgather.core import views
+from woolgather.core.errors import RunDirError
+from woolgather.core.rows import Example
 from woolgather.report.page import HERE, write_report
+from woolgather.runs import record as step_record
 
 BLOCKS = {"script", "style"}
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from woolgather.records import Example, Verdict
+from woolgather.core.rows import Example, Verdict
 from woolgather.report.rows import FIELD_CHARS, Table, choose, embed, script_json
 
 REASONS = [None, None, None, "too_short", "echo", "rare"]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from woolgather.core.intervals import Estimate
+from woolgather.core.views import measured
 from woolgather.report.text import (
     aside,
     between,
@@ -19,9 +21,7 @@ from woolgather.report.text import (
     visible,
     when,
 )
-from woolgather.statistics import Estimate
-from woolgather.step_record import StepRecord
-from woolgather.views import measured
+from woolgather.runs.record import StepRecord
 
 AUC = measured(Estimate(0.9412, 0.9169, 0.961, 0.01, 40), "score")
 RATE = measured(Estimate(0.173, 0.1, 0.255), "percent")

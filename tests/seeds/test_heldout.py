@@ -13,8 +13,8 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from woolgather.checks import passes, validate
 from woolgather.probes import NULL_ANSWERS, Probe
+from woolgather.probes.checks import passes, validate
 
 MEDIA = re.compile(
     r"\b(images?|graphs?|pictures?|files?|maps?|draw\w*|plots?|videos?|audio|music|go to"

@@ -6,9 +6,9 @@ from importlib.resources import files
 from itertools import combinations
 from typing import Any
 
-from woolgather.formats import builtin_heldout, builtin_seeds, builtin_texts, read_examples
-from woolgather.inputs import open_texts
-from woolgather.ops.texts import TextOptions, prepare_texts
+from woolgather.data import builtin_heldout, builtin_seeds, builtin_texts, read_examples
+from woolgather.ops.curate.texts import TextOptions, prepare_texts
+from woolgather.runs.inputs import open_texts
 
 
 def load(name: str) -> list[dict[str, Any]]:

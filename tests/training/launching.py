@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from woolgather.records import Example
+from woolgather.core.rows import Example
 from woolgather.training.job import RESULT, SftOptions
 
 WORDS = ["quick", "brown", "fox", "jumps", "over", "lazy", "dog"]

@@ -1,6 +1,6 @@
 import pytest
 
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
 from woolgather.training.batches import ByUpdate, Shape, fit
 
 SHAPE = Shape(layers=30, hidden=576, inner=1536, heads=9)

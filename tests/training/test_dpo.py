@@ -18,8 +18,8 @@ import transformers
 import trl.trainer.utils
 from trl.trainer.utils import FusedCausalLMOutput
 
-from woolgather.storage import digest
-from woolgather.training import files
+from woolgather.core.storage import digest
+from woolgather.training import checkpoints as files
 from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions
 from woolgather.training.worker import dpo, program
 from woolgather.training.worker.setup import prepared, rows_of

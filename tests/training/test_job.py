@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError
-from woolgather.fingerprint import canonical, fingerprint
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.training.job import (
     DPO_FIXED,
     DPO_OURS,

@@ -16,15 +16,15 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError
-from woolgather.machine_speed import FORCED
-from woolgather.ops.merge import merge
-from woolgather.ops.prefer import dpo
-from woolgather.ops.train import sft
-from woolgather.records import PreferencePair
-from woolgather.storage import digest
-from woolgather.training import files
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.machine_speed import FORCED
+from woolgather.core.rows import PreferencePair
+from woolgather.core.storage import digest
+from woolgather.ops.train.dpo import dpo
+from woolgather.ops.train.merge import merge
+from woolgather.ops.train.sft import sft
+from woolgather.training import checkpoints as files
 from woolgather.training.job import CURVES, RESULT, DpoOptions, TrainJob
 from woolgather.training.launch import LocalTrainer, _identity
 

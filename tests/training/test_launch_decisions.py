@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError, DiskError, TrainingError
-from woolgather.fingerprint import canonical
-from woolgather.ops.train import encode, write_tokens
-from woolgather.training import files, open_trainer
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, DiskError, TrainingError
+from woolgather.core.fingerprint import canonical
+from woolgather.ops.train.sft import encode, write_tokens
+from woolgather.training import checkpoints as files
+from woolgather.training import open_trainer
 from woolgather.training.job import RESULT, DpoOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 

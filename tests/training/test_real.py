@@ -5,10 +5,10 @@ from itertools import islice
 
 import pytest
 
-from woolgather.artifacts import Model
-from woolgather.ops.merge import merge
-from woolgather.ops.train import sft
-from woolgather.records import Example
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
+from woolgather.ops.train.merge import merge
+from woolgather.ops.train.sft import sft
 from woolgather.training.job import RESULT, SftOptions
 from woolgather.training.launch import LocalTrainer
 

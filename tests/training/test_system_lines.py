@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from woolgather import config
-from woolgather.artifacts import Model
-from woolgather.engines.base import Message
-from woolgather.ops.train import encode, write_tokens
-from woolgather.recipes import humback
-from woolgather.records import Example
-from woolgather.tokens import Renderer
-from woolgather.training import files
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import Example
+from woolgather.ops.train.sft import encode, write_tokens
+from woolgather.prompting.messages import Message
+from woolgather.prompting.renderer import Renderer
+from woolgather.recipes import config, humback
+from woolgather.training import checkpoints as files
 from woolgather.training.job import CURVES, LoraOptions
 from woolgather.training.worker import program
 

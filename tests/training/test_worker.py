@@ -8,11 +8,11 @@ import torch
 import transformers
 import trl.trainer.utils
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError
-from woolgather.ops.train import encode, write_tokens
-from woolgather.records import Example
-from woolgather.training import files
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.rows import Example
+from woolgather.ops.train.sft import encode, write_tokens
+from woolgather.training import checkpoints as files
 from woolgather.training.job import RESULT, LoraOptions, SftOptions
 from woolgather.training.worker import program, setup, sft, told
 from woolgather.training.worker.speed import Dropout
@@ -238,7 +238,7 @@ def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypa
 
 
 def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path):
-    from woolgather.ops.train import _views
+    from woolgather.ops.train.sft import _views
 
     lora = {"r": 4, "dropout": 0, "four_bit": True}
     assert run(tiny_model, tmp_path / "a", lora=lora, max_updates=1) == 0

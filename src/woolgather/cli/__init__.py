@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from woolgather.errors import WoolgatherError, disk_error
+from woolgather.core.errors import WoolgatherError, disk_error
 
 
 def app() -> typer.Typer:

@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
 from woolgather.report.text import harmless, number, size
 
 _TORCH = """
@@ -39,7 +39,7 @@ def recipes(
 
     Example: woolgather recipes isheep
     """
-    from woolgather import config
+    from woolgather.recipes import config
 
     if name is None:
         found = [
@@ -69,7 +69,7 @@ def recipes(
 def options_of(config: type[Any], prefix: str = "", given: Any = None) -> Iterator[dict[str, JSON]]:
     """Each setting of a recipe's Config, dotted: `option`, `type`, `default`, `meaning`. `given`
     holds the defaults of a group. A group has a line of its own where it can be switched off."""
-    from woolgather.config import options_in
+    from woolgather.recipes.config import options_in
 
     for name, field in config.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -111,8 +111,9 @@ def machine() -> dict[str, JSON]:
     """What `doctor` shows. Nothing in it fails; what could not be found out is None or says why."""
     import psutil
 
-    from woolgather import embedded, provenance
-    from woolgather.paths import cache_dir
+    from woolgather.core.paths import cache_dir
+    from woolgather.models import embedded
+    from woolgather.runs import provenance
 
     hardware = provenance.hardware()
     cache = cache_dir()
@@ -169,8 +170,8 @@ def _torch() -> JSON:
 
 def _speeds() -> dict[str, JSON]:
     """What each device computes, measured now, and the precision that follows from it."""
-    from woolgather.errors import WoolgatherError
-    from woolgather.machine_speed import DeviceSpeed, auto_precision, measure_speeds
+    from woolgather.core.errors import WoolgatherError
+    from woolgather.core.machine_speed import DeviceSpeed, auto_precision, measure_speeds
 
     def line(device: str, speed: DeviceSpeed) -> str:
         parts = []

@@ -15,14 +15,16 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from woolgather import step_record
-from woolgather.cli import output, run_status, tracing
+from woolgather.cli import output
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
-from woolgather.errors import InputError, MistakeError
-from woolgather.lock import RunLock
-from woolgather.records import JSON, PreferencePair, Row
+from woolgather.core.errors import InputError, MistakeError
+from woolgather.core.rows import JSON, PreferencePair, Row
+from woolgather.report import lineage as tracing
+from woolgather.report import status as run_status
 from woolgather.report.text import aside, duration, harmless, number, one_line, size
-from woolgather.step_record import INPUTS, StepRecord
+from woolgather.runs import record as step_record
+from woolgather.runs.lock import RunLock
+from woolgather.runs.record import INPUTS, StepRecord
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
@@ -93,7 +95,7 @@ def show(
     if reason is not None and reason not in record.set_aside:
         known = ", ".join(record.set_aside) or "none"
         raise InputError(f"{record.step} set no row aside for {reason!r}. Its reasons: {known}.")
-    from woolgather.storage import read_rows
+    from woolgather.core.storage import read_rows
 
     aside = set_aside or reason is not None
     chosen = (
@@ -170,8 +172,8 @@ def export(
 
     Example: woolgather export runs/isheep-smollm2-135m-demo iter1/keep --format sharegpt
     """
-    from woolgather.artifacts import Dataset
-    from woolgather.formats import Format, write_rows_as
+    from woolgather.core.artifacts import Dataset
+    from woolgather.data import Format, write_rows_as
 
     folder, record = tracing.find_step(run, step)
     if record.kind != "dataset":
@@ -305,7 +307,7 @@ def _time(seconds: float) -> str:
 
 
 def _row_json(row: Row) -> dict[str, JSON]:
-    from woolgather.storage import to_record
+    from woolgather.core.storage import to_record
 
     return {**to_record(row), "meta": dict(row.meta)}
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from woolgather.errors import ConfigError, EngineError
+from woolgather.core.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
-    from woolgather.machine_speed import Precision
-    from woolgather.rates import Rates
+    from woolgather.core.machine_speed import Precision
+    from woolgather.runs.speed import Rates
     from woolgather.training.job import Trainer
 
 
@@ -37,8 +37,8 @@ class Launch:
         processes: int,
         replicate: int,
     ) -> None:
-        from woolgather import config
         from woolgather.engines.base import EngineOptions
+        from woolgather.recipes import config
 
         if engine not in ("transformers", "openai", "fake"):
             raise ConfigError(f"--engine {engine}: choose transformers, openai or fake.")
@@ -71,9 +71,9 @@ class Launch:
         self.replicate = replicate
 
     def open(self, *, progress: Any = None, plan: bool = False) -> Any:
+        from woolgather.core.op import source_hash
         from woolgather.engines import open_engine
-        from woolgather.op import source_hash
-        from woolgather.run import Run
+        from woolgather.runs.run import Run
 
         report = progress.training if progress else None
         return Run(
@@ -101,12 +101,12 @@ class Launch:
 
     def rates(self, precision: Precision | None) -> Rates:
         """The speeds of this run on this machine as they are known now."""
-        from woolgather.rates import Rates
+        from woolgather.runs.speed import Rates
 
         base = str(getattr(self.config, "base", ""))
         if base == "embedded":
-            from woolgather.embedded import DIRECTORY
-            from woolgather.paths import cache_dir
+            from woolgather.core.paths import cache_dir
+            from woolgather.models.embedded import DIRECTORY
 
             base = str(cache_dir() / DIRECTORY)
         return Rates.of_run(self.dir, base, self.options.name, precision)

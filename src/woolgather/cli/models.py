@@ -17,21 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.cli.asking import KeyEnv, Serve, Urls
-from woolgather.cli.output import (
-    Column,
-    Json,
-    console,
-    print_json,
-    print_rows,
-)
+from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.cli.show_progress import PLAIN_EVERY
-from woolgather.errors import ConfigError, InputError, WoolgatherError
-from woolgather.records import JSON, Example
+from woolgather.core.errors import ConfigError, InputError, WoolgatherError
+from woolgather.core.rows import JSON, Example
+from woolgather.core.views import measured
 from woolgather.report.text import harmless, number
-from woolgather.views import measured
 
 if TYPE_CHECKING:
-    from woolgather.artifacts import Metrics, Model
+    from woolgather.core.artifacts import Metrics, Model
     from woolgather.engines.base import Engine, EngineOptions
 
 MODEL_HELP = "A model's folder, a hub name, a run's directory (its result), or `embedded`."
@@ -73,8 +67,8 @@ def eval_(
 
     Example: woolgather eval embedded runs/isheep-smollm2-135m-demo --probes 100
     """
-    from woolgather import formats
-    from woolgather.ops.evaluate import evaluate
+    from woolgather import data as formats
+    from woolgather.ops.measure.evaluate import evaluate
 
     each = _options(models, engine, url, serve, api_key_env, dtype)
     rows = list(formats.read_examples(tasks or formats.builtin_heldout(), needs_response=False))
@@ -121,7 +115,7 @@ def chat(
 
     Example: woolgather chat runs/isheep-smollm2-135m-demo --against embedded
     """
-    from woolgather import formats
+    from woolgather import data as formats
     from woolgather.engines import open_engine
     from woolgather.engines.base import Sampling
 
@@ -172,7 +166,7 @@ def _options(
 ) -> list[EngineOptions]:
     """How each model is asked; on servers each by its own name. Raises ConfigError."""
     from woolgather.engines.base import EngineOptions
-    from woolgather.engines.serving import Asked, assign, read
+    from woolgather.engines.openai.serving import Asked, assign, read
 
     if engine not in ("transformers", "openai", "fake"):
         raise ConfigError(f"--engine {engine}: choose transformers, openai or fake.")
@@ -196,9 +190,9 @@ def _model(
     name: str, options: EngineOptions, prompt_format: str, rows: Sequence[Example]
 ) -> tuple[Model, EngineOptions]:
     """The model that a user's name stands for, with how it is prompted."""
-    from woolgather import step_record
-    from woolgather.artifacts import Model
-    from woolgather.inputs import open_model
+    from woolgather.core.artifacts import Model
+    from woolgather.models.open import open_model
+    from woolgather.runs import record as step_record
 
     if prompt_format not in ("auto", "chat", "raw"):
         raise ConfigError(f"--prompt-format {prompt_format}: choose auto, chat or raw.")
@@ -224,7 +218,7 @@ def _model(
 
 def _result_of(run_dir: Path) -> tuple[str, str | None]:
     """Path of a run's resulting model, and how it is prompted where that is on record."""
-    from woolgather import step_record
+    from woolgather.runs import record as step_record
 
     for entry, record in step_record.current_steps(run_dir):
         if record.step == "result" and record.kind == "model":
@@ -256,7 +250,7 @@ class _OnceOpened:
 
 
 def _formatted(model: Model, options: EngineOptions, rows: Sequence[Example]) -> Model:
-    from woolgather.ops.prompt_format import choose_format
+    from woolgather.ops.measure.prompt_format import choose_format
 
     answered = [row for row in rows if row.response]
     if not answered:
@@ -295,7 +289,7 @@ def _watched(model: Model, options: EngineOptions, name: str) -> Iterator[Engine
 
 def _result(name: str, metrics: Metrics, first: Metrics | None) -> dict[str, JSON]:
     """A model's measures; `against_first` holds paired differences to the first model."""
-    from woolgather.statistics import paired_difference
+    from woolgather.core.intervals import paired_difference
 
     found: dict[str, JSON] = {"model": name, **metrics.values}
     if first is not None:
@@ -306,7 +300,7 @@ def _result(name: str, metrics: Metrics, first: Metrics | None) -> dict[str, JSO
 
 
 def _print_measures(found: Sequence[Mapping[str, JSON]]) -> None:
-    from woolgather.ops.evaluate import measures
+    from woolgather.ops.measure.evaluate import measures
 
     columns: list[list[tuple[str, JSON]]] = [
         [("prompted", one["prompted"]), *measures(one)] for one in found
@@ -345,7 +339,7 @@ def _lines() -> Iterator[str]:
 def _reply(engine: Engine, past: list[Example], line: str, system: str, sampling: Any) -> Text:
     """The model's answer, which joins its past; a note instead where there is none."""
     from woolgather.engines.base import Request, ask
-    from woolgather.ops.turns import answer_prompt, stops
+    from woolgather.prompting.turns import answer_prompt, stops
 
     form = engine.model.prompt_format
     row = Example(instruction=line, system=system)

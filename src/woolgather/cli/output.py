@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
+from woolgather.core.views import View
 from woolgather.report import text
 from woolgather.report.text import harmless
-from woolgather.views import View
 
 NAME = 20
 """Characters up to which the first column of a table, which names its rows, is not broken."""

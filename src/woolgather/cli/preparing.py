@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
 from woolgather.report.text import number
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ def _sources(data: str, given: list[str], usual: Mapping[str, Source]) -> dict[s
 
 
 def _counter(name: str) -> Callable[[str], int]:
-    from woolgather.inputs import EMBEDDED
-    from woolgather.tokens import Renderer
+    from woolgather.models.open import EMBEDDED
+    from woolgather.prompting.renderer import Renderer
 
     if name == EMBEDDED:
-        from woolgather.embedded import embedded_model
+        from woolgather.models.embedded import embedded_model
 
         name = str(embedded_model())
     renderer = Renderer(name)

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from woolgather.cli.output import Column, Json, cell, console, print_json, print_rows
-from woolgather.errors import MistakeError
+from woolgather.core.errors import MistakeError
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 

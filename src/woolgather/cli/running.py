@@ -21,7 +21,7 @@ from woolgather.cli import output
 from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.launching import Launch
 from woolgather.cli.show_progress import Shown
-from woolgather.errors import ConfigError, DiskError, Stopped, disk_error
+from woolgather.core.errors import ConfigError, DiskError, Stopped, disk_error
 from woolgather.report.text import duration, number, size
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
@@ -233,7 +233,7 @@ def _stopping(max_hours: float | None) -> Iterator[None]:
 
 def _print_end(console: Console, folder: Path) -> None:
     """The verdict, and where the model is."""
-    from woolgather import step_record
+    from woolgather.runs import record as step_record
 
     launch = step_record.read_launches(folder)[-1]
     for _, record in step_record.current_steps(folder):

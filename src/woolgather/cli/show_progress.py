@@ -13,12 +13,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from woolgather.core.expected import Expected
+from woolgather.core.rows import JSON
 from woolgather.engines.journal import Calls
-from woolgather.expect import Expected
-from woolgather.progress import Progress
-from woolgather.records import JSON
 from woolgather.report.text import duration, number, speed, summary
-from woolgather.step_record import StepRecord
+from woolgather.runs.progress import Progress
+from woolgather.runs.record import StepRecord
 
 FEW = 8
 """Calls, rows or updates under which a step's own speed is not known: what its size says counts."""

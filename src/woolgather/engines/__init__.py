@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
 from woolgather.engines.base import Engine, EngineOptions
-from woolgather.errors import ConfigError
 
 
 def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -> Engine:
@@ -16,11 +16,11 @@ def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -
 
         return FakeEngine(model=model)
     if options.name == "openai":
-        from woolgather.engines.openai import OpenAIEngine
+        from woolgather.engines.openai.engine import OpenAIEngine
 
         return OpenAIEngine(model, options)
     if options.name == "transformers":
-        from woolgather.engines.worker import WorkerEngine
+        from woolgather.engines.subprocess import WorkerEngine
 
         return WorkerEngine(model, options, log)
     raise ConfigError(f"engine {options.name!r}: choose transformers, openai or fake.")

@@ -2,7 +2,7 @@
 
 A prompt is either a text to complete (`str`, sent as it is) or a conversation (a tuple of
 `Message`s, put through the model's chat template; a last message of the role "assistant" is a
-beginning the model continues). An engine tokenizes it once, in tokens.py. Results stream in any
+beginning the model continues). An engine tokenizes it once, in renderer.py. Results stream in any
 order with the index of their request; requests are pulled lazily. Nothing here knows who is asking.
 """
 
@@ -14,17 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
 
-from woolgather.artifacts import Model
-from woolgather.errors import CapabilityError
-from woolgather.options import Options
-
-
-class Message(NamedTuple):
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-Prompt = str | tuple[Message, ...]
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError
+from woolgather.core.options import Options
+from woolgather.prompting.messages import Prompt
 
 
 class Sampling(Options):

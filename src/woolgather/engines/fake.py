@@ -13,8 +13,9 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request, Sampling
+from woolgather.core.artifacts import Model
+from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
+from woolgather.prompting.messages import Prompt
 
 FAKE_MODEL = Model(path="fake", fingerprint="fake", prompt_format="chat")
 _WORDS = [

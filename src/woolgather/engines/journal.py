@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from woolgather.artifacts import Model
-from woolgather.engines.base import Completion, Engine, LogProb, Prompt, Request
-from woolgather.records import JSON
+from woolgather.core.artifacts import Model
+from woolgather.core.rows import JSON
+from woolgather.engines.base import Completion, Engine, LogProb, Request
+from woolgather.prompting.messages import Prompt
 
 CHUNK = 32
 """Log-probability and embedding calls are asked, and remembered, this many at a time."""
@@ -92,7 +93,7 @@ class JournaledEngine(Engine):
 
     @property
     def served(self) -> list[JSON]:
-        """Who answered, of an engine that asks servers (see servers.py); what was remembered is not
+        """Who answered, of an engine that asks servers (see client.py); what was remembered is not
         counted."""
         return [note for engine in self._asked for note in getattr(engine, "served", ())]
 

@@ -3,7 +3,7 @@
 The one idea: a preparation is a stream through named filters, each a function whose first line is its
 reason, and each counted, so that the counts can be laid beside the paper's. Sources are the user's
 local copies, or data sets of the hub (sources.py). Rows are never changed by a filter, and nothing
-is in memory as a whole but what each preparation says (sets.py, prompts.py).
+is in memory as a whole but what each preparation says (sets.py, templates.py).
 """
 
 from woolgather.prepare.catalogue import SETS, Preparation, write

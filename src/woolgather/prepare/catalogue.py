@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from woolgather.errors import InputError
-from woolgather.formats import write_rows_as
+from woolgather.core.errors import InputError
+from woolgather.core.storage import publish
+from woolgather.data import write_rows_as
+from woolgather.data.record_files import write_json_records
 from woolgather.prepare.counting import Tally
 from woolgather.prepare.prompts import dromedary2_prompts
 from woolgather.prepare.reading import Wanted
 from woolgather.prepare.sets import Document, oasst1, refinedweb, ultrachat
 from woolgather.prepare.sources import Source
-from woolgather.record_files import write_json_records
-from woolgather.storage import publish
 
 
 @dataclass(frozen=True)

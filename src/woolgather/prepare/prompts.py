@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from woolgather.core.rows import Example, question
+from woolgather.data.record_files import Place
 from woolgather.prepare.counting import Tally
 from woolgather.prepare.reading import Wanted, field_of, first_question, messages, opening
 from woolgather.prepare.sources import Source
-from woolgather.record_files import Place
-from woolgather.records import Example, question
 
 ROWS = {
     "sharegpt": 90_000,

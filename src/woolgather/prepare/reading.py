@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from woolgather.record_files import Place, kind_of
+from woolgather.data.record_files import Place, kind_of
 
 SEED = 42
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from woolgather.core.rows import Example
+from woolgather.data.record_files import Place
 from woolgather.prepare.counting import Tally
 from woolgather.prepare.reading import Wanted, first_question, messages, opening
 from woolgather.prepare.sources import Source
-from woolgather.record_files import Place
-from woolgather.records import Example
 
 Document = Mapping[str, str]
 """`id`, `text`, `url`: a text without an instruction, for Humback's `texts`."""

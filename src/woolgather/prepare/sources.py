@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from woolgather.errors import InputError
-from woolgather.hub import why_not
-from woolgather.record_files import SUFFIXES, Place, read_records
+from woolgather.core.errors import InputError
+from woolgather.data.hub_errors import why_not
+from woolgather.data.record_files import SUFFIXES, Place, read_records
 
 EVERY = 100_000
 """Records between two notes of progress."""

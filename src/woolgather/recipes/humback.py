@@ -17,26 +17,27 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from woolgather.artifacts import Metrics, Model
+from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.options import Options
+from woolgather.core.rows import Example
+from woolgather.data import builtin_texts
 from woolgather.engines.base import Sampling
-from woolgather.formats import builtin_texts
-from woolgather.inputs import open_texts
-from woolgather.ops import backtranslate as back
-from woolgather.ops import rewrite as anew
-from woolgather.ops.assessors import Candidate
-from woolgather.ops.instruction_rules import InstructionRules
-from woolgather.ops.keep import KeepRule
-from woolgather.ops.mix import MixOptions
-from woolgather.ops.novelty import NoveltyOptions
-from woolgather.ops.readings import read_again
-from woolgather.ops.respond import fixed_shots
-from woolgather.ops.rubrics import curation_rubric
-from woolgather.ops.rules import ResponseRules
-from woolgather.ops.select import best_of
-from woolgather.ops.tag import tag
-from woolgather.ops.texts import TextOptions, prepare_texts
-from woolgather.options import Options
-from woolgather.prompts import load
+from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.keep import KeepRule
+from woolgather.ops.curate.mix import MixOptions
+from woolgather.ops.curate.response_rules import ResponseRules
+from woolgather.ops.curate.rouge_l import NoveltyOptions
+from woolgather.ops.curate.tag import tag
+from woolgather.ops.curate.texts import TextOptions, prepare_texts
+from woolgather.ops.generate import backtranslate as back
+from woolgather.ops.generate import rewrite as anew
+from woolgather.ops.generate.respond import fixed_shots
+from woolgather.ops.judge.assessors import Candidate
+from woolgather.ops.judge.reread import read_again
+from woolgather.ops.judge.rubrics import curation_rubric
+from woolgather.ops.measure.select import best_of
+from woolgather.prompting.templates import load
+from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
     Candidates,
@@ -50,8 +51,7 @@ from woolgather.recipes.stages import (
     rate,
     train,
 )
-from woolgather.records import Example
-from woolgather.scope import Rows, Scope
+from woolgather.runs.inputs import open_texts
 from woolgather.training.job import SftOptions
 
 METHOD = "instruction backtranslation (arXiv 2308.06259)"

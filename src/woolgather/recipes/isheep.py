@@ -15,13 +15,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from woolgather.artifacts import Metrics, Model
-from woolgather.config import at
-from woolgather.ops.keep import KeepRule
-from woolgather.ops.mix import MixOptions
-from woolgather.ops.respond import fixed_shots
-from woolgather.ops.rubrics import rubrics_of
-from woolgather.ops.rules import ResponseRules, apply_rules
+from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.rows import Example
+from woolgather.ops.curate.keep import KeepRule
+from woolgather.ops.curate.mix import MixOptions
+from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
+from woolgather.ops.generate.respond import fixed_shots
+from woolgather.ops.judge.rubrics import rubrics_of
+from woolgather.recipes.config import at
+from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
 from woolgather.recipes.stages import (
     Candidates,
@@ -36,8 +38,6 @@ from woolgather.recipes.stages import (
     train,
     written,
 )
-from woolgather.records import Example
-from woolgather.scope import Rows, Scope
 from woolgather.training.job import SftOptions
 
 METHOD = "I-SHEEP (arXiv 2408.08072)"

@@ -11,14 +11,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from woolgather.artifacts import Model
+from woolgather.core.artifacts import Model
+from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
-from woolgather.ops.assessors import Candidate
-from woolgather.ops.demos import DemoOptions
-from woolgather.ops.instruction_rules import InstructionRules
-from woolgather.ops.novelty import NoveltyOptions
-from woolgather.ops.rubrics import RubricOptions
-from woolgather.options import Options
+from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.rouge_l import NoveltyOptions
+from woolgather.ops.generate.demos import DemoOptions
+from woolgather.ops.judge.assessors import Candidate
+from woolgather.ops.judge.rubrics import RubricOptions
 
 
 class Synthesis(Options):

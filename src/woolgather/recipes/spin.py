@@ -15,19 +15,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from woolgather.artifacts import Metrics, Model
-from woolgather.config import at
+from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.options import Options
+from woolgather.core.rows import Example, PreferencePair
 from woolgather.engines.base import Sampling
-from woolgather.errors import ConfigError
-from woolgather.ops.merge import merge
-from woolgather.ops.pair import PairOptions, pair, real_rows, real_sides
-from woolgather.ops.prefer import dpo
-from woolgather.ops.respond import fixed_shots, respond
-from woolgather.options import Options
+from woolgather.ops.curate.pair import PairOptions, pair, real_rows, real_sides
+from woolgather.ops.generate.respond import fixed_shots, respond
+from woolgather.ops.train.dpo import dpo
+from woolgather.ops.train.merge import merge
+from woolgather.recipes.config import at
+from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
 from woolgather.recipes.stages import Candidates, opened
-from woolgather.records import Example, PreferencePair
-from woolgather.scope import Rows, Scope
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"

@@ -10,37 +10,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 
-from woolgather.artifacts import Choice, Metrics, Model
+from woolgather.core.artifacts import Choice, Metrics, Model
+from woolgather.core.rows import JSON, Example
+from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
-from woolgather.formats import builtin_heldout, builtin_seeds
-from woolgather.ops.assessors import Assessor
-from woolgather.ops.audition import audition
-from woolgather.ops.evaluate import evaluate
-from woolgather.ops.judge import judge
-from woolgather.ops.keep import KeepRule, keep
-from woolgather.ops.merge import merge
-from woolgather.ops.mix import MixOptions, mix
-from woolgather.ops.portrait import portrait
-from woolgather.ops.prompt_format import choose_format
-from woolgather.ops.respond import respond
-from woolgather.ops.rubrics import Rubric, rubrics_of
-from woolgather.ops.select import select_model, should_stop
-from woolgather.ops.summary import summarize
-from woolgather.ops.synthesize import FIELDS as SYNTHESIS_FIELDS
-from woolgather.ops.synthesize import synthesize
-from woolgather.ops.train import sft
-from woolgather.ops.win_rate import win_rate
-from woolgather.prompts import load
-from woolgather.recipes.settings import (
-    Common,
-    Hiring,
-    Judging,
-    Measuring,
-    Responding,
-    Synthesis,
-)
-from woolgather.records import JSON, Example
-from woolgather.scope import Rows, Scope
+from woolgather.ops.curate.keep import KeepRule, keep
+from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.generate.respond import respond
+from woolgather.ops.generate.synthesize import FIELDS as SYNTHESIS_FIELDS
+from woolgather.ops.generate.synthesize import synthesize
+from woolgather.ops.judge.assessors import Assessor
+from woolgather.ops.judge.audition import audition
+from woolgather.ops.judge.judge import judge
+from woolgather.ops.judge.rubrics import Rubric, rubrics_of
+from woolgather.ops.judge.win_rate import win_rate
+from woolgather.ops.measure.embedding_map import portrait
+from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.measure.prompt_format import choose_format
+from woolgather.ops.measure.select import select_model, should_stop
+from woolgather.ops.measure.summary import summarize
+from woolgather.ops.train.merge import merge
+from woolgather.ops.train.sft import sft
+from woolgather.prompting.templates import load
+from woolgather.recipes.scope import Rows, Scope
+from woolgather.recipes.settings import Common, Hiring, Judging, Measuring, Responding, Synthesis
 from woolgather.training.job import SftOptions
 
 

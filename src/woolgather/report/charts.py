@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
+from woolgather.core.views import View
 from woolgather.report.frame import Frame, Point, value_range
 from woolgather.report.text import (
     cell,
@@ -23,7 +24,6 @@ from woolgather.report.text import (
     visible,
     words,
 )
-from woolgather.views import View
 
 COLOURS = 8
 """Classes s0..s7 of the style sheet."""

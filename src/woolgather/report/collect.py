@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
+from woolgather.core.views import View
 from woolgather.report.text import (
     between,
     cell,
@@ -29,7 +30,7 @@ from woolgather.report.text import (
     when,
     words,
 )
-from woolgather.step_record import (
+from woolgather.runs.record import (
     RunRecord,
     StepRecord,
     current_steps,
@@ -37,7 +38,6 @@ from woolgather.step_record import (
     read_run,
     split_name,
 )
-from woolgather.views import View
 
 LEVELS = ("error", "warning", "note")
 

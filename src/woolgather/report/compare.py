@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
 from woolgather.report import collect
 from woolgather.report.collect import Run
 from woolgather.report.text import flatten, is_estimate, is_number

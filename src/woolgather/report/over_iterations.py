@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
+from woolgather.core.views import View, curve
 from woolgather.report.collect import Run, Step
 from woolgather.report.text import flatten, is_estimate, is_number, words
-from woolgather.views import View, curve
 
 FAMILY = 6
 """A value with more parts than this is a table of its own, no set of series."""

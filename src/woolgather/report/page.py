@@ -17,10 +17,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import Run, Step
-from woolgather.step_record import INPUTS
-from woolgather.views import View
+from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
 MAX_ROWS = 300

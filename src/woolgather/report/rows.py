@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from woolgather.errors import WoolgatherError
-from woolgather.records import JSON, Example, Row
+from woolgather.core.errors import WoolgatherError
+from woolgather.core.rows import JSON, Example, Row
+from woolgather.core.storage import read_rows
 from woolgather.report.text import cell, is_number, visible
-from woolgather.storage import read_rows
 
 FIELD_CHARS = 4000
 """Kept of one text; the report says how many more there are."""

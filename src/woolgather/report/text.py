@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from woolgather.records import JSON
-from woolgather.step_record import StepRecord
+from woolgather.core.rows import JSON
+from woolgather.runs.record import StepRecord
 
 UNKNOWN = "–"
 TOP_REASONS = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
 from woolgather.training.job import Trainer
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from woolgather.errors import ConfigError
+from woolgather.core.errors import ConfigError
 
 CPU_ROWS, GPU_ROWS = 4, 16
 """Rows at once, at most. On a CPU more rows leave its caches and add padding: 16 rows of 150 tokens

@@ -10,21 +10,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from woolgather.artifacts import Model
-from woolgather.fingerprint import fingerprint
-from woolgather.machine_speed import Precision
-from woolgather.records import JSON
-from woolgather.storage import digest, write_json
-from woolgather.training.files import write_curves
-from woolgather.training.job import (
-    CURVES,
-    MODEL,
-    PAIR_NUMBERS,
-    RESULT,
-    STAMP,
-    DpoOptions,
-    TrainJob,
-)
+from woolgather.core.artifacts import Model
+from woolgather.core.fingerprint import fingerprint
+from woolgather.core.machine_speed import Precision
+from woolgather.core.rows import JSON
+from woolgather.core.storage import digest, write_json
+from woolgather.training.checkpoints import write_curves
+from woolgather.training.job import CURVES, MODEL, PAIR_NUMBERS, RESULT, STAMP, DpoOptions, TrainJob
 
 
 class FakeTrainer:

@@ -21,11 +21,11 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator
 
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError
-from woolgather.machine_speed import Precision
-from woolgather.options import Options
-from woolgather.records import JSON
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.machine_speed import Precision
+from woolgather.core.options import Options
+from woolgather.core.rows import JSON
 
 EXECUTION_ARGS = frozenset(
     {

@@ -21,14 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from woolgather import children
-from woolgather.artifacts import Model
-from woolgather.errors import ConfigError, DiskError, TrainingError, no_room
-from woolgather.fingerprint import canonical, fingerprint
-from woolgather.machine_speed import Precision, auto_precision
-from woolgather.records import JSON
-from woolgather.storage import digest, write_json
-from woolgather.training import files
+from woolgather.core import children
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, DiskError, TrainingError, no_room
+from woolgather.core.fingerprint import canonical, fingerprint
+from woolgather.core.machine_speed import Precision, auto_precision
+from woolgather.core.rows import JSON
+from woolgather.core.storage import digest, write_json
+from woolgather.training import checkpoints as files
 from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
 
 LAUNCHES = 6

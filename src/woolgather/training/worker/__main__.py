@@ -2,7 +2,7 @@
 
 import sys
 
-from woolgather.children import watch_parent
+from woolgather.core.children import watch_parent
 
 if __name__ == "__main__":
     watch_parent()  # before the imports below, which take seconds

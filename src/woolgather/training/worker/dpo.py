@@ -21,9 +21,9 @@ import torch
 import transformers
 import trl
 
-from woolgather.errors import ConfigError
-from woolgather.records import JSON
-from woolgather.storage import digest
+from woolgather.core.errors import ConfigError
+from woolgather.core.rows import JSON
+from woolgather.core.storage import digest
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import DpoOptions
 from woolgather.training.worker.setup import (

@@ -12,9 +12,9 @@ import peft
 import torch
 import transformers
 
-from woolgather.records import JSON
-from woolgather.tokens import Renderer
-from woolgather.training import files
+from woolgather.core.rows import JSON
+from woolgather.prompting.renderer import Renderer
+from woolgather.training import checkpoints as files
 from woolgather.training.job import MODEL
 from woolgather.training.worker.setup import place_of, stored_dtype
 

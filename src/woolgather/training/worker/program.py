@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from woolgather.errors import WoolgatherError, no_room
-from woolgather.storage import write_json
-from woolgather.training import files
+from woolgather.core.errors import WoolgatherError, no_room
+from woolgather.core.storage import write_json
+from woolgather.training import checkpoints as files
 from woolgather.training.job import RESULT
 from woolgather.training.worker.told import StopRequested, rank
 

@@ -19,11 +19,11 @@ import psutil
 import torch
 import transformers
 
-from woolgather.errors import ConfigError
-from woolgather.machine_speed import auto_precision
-from woolgather.records import JSON
-from woolgather.tokens import Renderer
-from woolgather.training import files
+from woolgather.core.errors import ConfigError
+from woolgather.core.machine_speed import auto_precision
+from woolgather.core.rows import JSON
+from woolgather.prompting.renderer import Renderer
+from woolgather.training import checkpoints as files
 from woolgather.training.batches import Shape, fit
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
 from woolgather.training.worker.speed import faster_on_cpu

@@ -8,17 +8,10 @@ from typing import Any
 
 import trl
 
-from woolgather.records import JSON
+from woolgather.core.rows import JSON
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import SftOptions
-from woolgather.training.worker.setup import (
-    carried_out,
-    curves,
-    lora,
-    place_of,
-    prepared,
-    rows_of,
-)
+from woolgather.training.worker.setup import carried_out, curves, lora, place_of, prepared, rows_of
 
 COLUMNS = ("input_ids", "labels")
 

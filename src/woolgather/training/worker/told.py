@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from woolgather.records import JSON
-from woolgather.training import files
+from woolgather.core.rows import JSON
+from woolgather.training import checkpoints as files
 
 
 class StopRequested(Exception):

@@ -1,0 +1,104 @@
+"""Fingerprinted references to things on disk: what steps pass to each other.
+
+An artifact's fingerprint is its step's (or, for a thing from outside, that of its content), so it is
+known before the thing exists. An op returns one with an empty fingerprint and the run fills it in.
+Iterating a Dataset gives the rows that are not set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from woolgather.core.rows import JSON, Example, PreferencePair
+from woolgather.core.views import View
+
+PromptFormat = Literal["raw", "chat"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Parquet shards in a directory."""
+
+    path: Path
+    fingerprint: str = ""
+    count: int = 0
+    """Rows in use (not set aside)."""
+    kind: Literal["example", "pair"] = "example"
+    views: tuple[View, ...] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return (row for row in self.rows() if row.set_aside is None)
+
+    def rows(self) -> Iterator[Any]:
+        """Every row, those set aside included, in order of writing."""
+        from woolgather.core.storage import read_rows
+
+        return read_rows(self.path)
+
+    def examples(self) -> Iterator[Example]:
+        yield from self
+
+    def pairs(self) -> Iterator[PreferencePair]:
+        yield from self
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __canonical__(self) -> JSON:
+        return {"artifact": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A plain Hugging Face directory: full weights, or a PEFT adapter that names its base."""
+
+    path: str
+    """A local directory, or `repo@commit` on the hub."""
+    fingerprint: str = ""
+    prompt_format: PromptFormat = "chat"
+    """How it is prompted: by its chat template, or as raw text to complete (a base model)."""
+    views: tuple[View, ...] = ()
+    digest: str = ""
+    """sha256 of the files of its directory, as the fingerprint's maker left them; empty where not
+    known (the hub addresses files by content). Never identity: it guards against changed files."""
+
+    def __canonical__(self) -> JSON:
+        return {"artifact": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Numbers. None means "not measured"."""
+
+    values: Mapping[str, JSON]
+    items: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Per-item outcomes behind a number, by measure then item id: what a paired test needs."""
+    fingerprint: str = ""
+    views: tuple[View, ...] = ()
+    headline: str = ""
+    """What they say, in a few words or a sentence: the step's line in every list of steps."""
+    concludes: bool = False
+    """Whether the headline says what came of the whole run. A report begins with it and a launch ends
+    with it."""
+
+    def __canonical__(self) -> JSON:
+        return {"artifact": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decision, and why. A recipe branches on `value` and on nothing else."""
+
+    value: JSON
+    why: str = ""
+    fingerprint: str = ""
+    views: tuple[View, ...] = ()
+
+    def __canonical__(self) -> JSON:
+        return {"artifact": self.fingerprint}
+
+
+Artifact = Dataset | Model | Metrics | Choice

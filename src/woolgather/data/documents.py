@@ -1,0 +1,169 @@
+"""Documents from outside, as one stream: text files, a column of tables, a data set on the hub.
+
+The one idea: whatever holds them, out come documents, each a text and the name of the place it came
+from, and memory does not grow with their number. A text file (.txt, .md) is one document, in pieces
+of about a million characters where it is longer; JSONL, JSON, CSV and Parquet hold one in the text
+column of each record. What a good document is, is not decided here. A mistake is one InputError
+that names file, line, what is wrong and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from woolgather.core.errors import InputError
+from woolgather.core.rows import JSON
+from woolgather.data.hub_errors import why_not
+from woolgather.data.record_files import (
+    LONGEST,
+    SUFFIXES,
+    Place,
+    is_parquet,
+    kind_of,
+    read_records,
+    text_lines,
+)
+
+TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
+PIECE = 1 << 20
+"""Characters after which a document of a text file ends at the next empty line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    text: str
+    source: str
+    """Where it came from: file, line or row, without the folder of this machine."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents from outside, known by content. Iterating reads them from the start."""
+
+    name: str
+    """As the user gave it, for messages."""
+    files: tuple[tuple[str, Path], ...] = ()
+    """Name and place of each file, in order."""
+    hub: str = ""
+    """`owner/name@commit` of a data set that is streamed instead of files."""
+    column: str = "text"
+    split: str = "train"
+    subset: str = ""
+    fingerprint: str = ""
+    size: int = 0
+    """Bytes of the files; 0 where it is not known."""
+
+    def __canonical__(self) -> JSON:
+        return {"artifact": self.fingerprint}
+
+    def __iter__(self) -> Iterator[Document]:
+        """Raises InputError, also when there is no text at all."""
+        some = False
+        for document in self._streamed() if self.hub else self._read():
+            some = some or bool(document.text.strip())
+            yield document
+        if not some:
+            raise InputError(f"{self.name}: there is no text in it. Give documents to learn from.")
+
+    def _read(self) -> Iterator[Document]:
+        for name, path in self.files:
+            if is_parquet(path) or path.suffix.lower() in SUFFIXES:
+                yield from _of_records(name, path, self.column)
+            else:
+                yield from _of_text(name, path)
+
+    def _streamed(self) -> Iterator[Document]:
+        repo, _, commit = self.hub.partition("@")
+        for i, record in enumerate(stream_hub(repo, commit, self.subset, self.split)):
+            place = Place(Path(repo), i + 1, "row")
+            yield Document(_text_of(record, self.column, place), f"{repo}, row {i + 1}")
+
+
+def find_files(source: Path) -> list[tuple[str, Path]]:
+    """The files of documents that `source` is or has in it, by name within it, in order of name.
+
+    Hidden files are passed over, and JSON beside Parquet, which describes it. Raises InputError
+    when there is none.
+    """
+    if not source.is_dir():
+        if not source.exists():
+            raise InputError(f"texts={source}: no such file or folder.")
+        return [(source.name, source)]
+    known = (*TEXT_SUFFIXES, *SUFFIXES)
+    found = []
+    for path in source.rglob("*"):
+        name = path.relative_to(source)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.suffix.lower() in known and path.is_file() and not hidden:
+            found.append((name.as_posix(), path))
+    tables = {path.parent for _, path in found if path.suffix.lower() == ".parquet"}
+    found = [f for f in found if f[1].suffix.lower() != ".json" or f[1].parent not in tables]
+    if not found:
+        raise InputError(f"texts={source}: no file in it ends in {', '.join(known)}.")
+    return sorted(found)
+
+
+def stream_hub(repo: str, commit: str, subset: str, split: str) -> Iterator[Mapping[str, Any]]:
+    """Records of a data set on the hub, a few at a time. Raises InputError when it cannot be had."""
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise InputError(
+            f"texts={repo}: a data set of the hub needs the package datasets. "
+            "pip install 'woolgather[local]', or give files."
+        ) from None
+    try:
+        yield from load_dataset(
+            repo, subset or None, split=split, revision=commit or None, streaming=True
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        name = f"{repo}@{commit}" if commit else repo
+        check = f"text.subset ({subset or 'none'}) and text.split ({split})"
+        raise InputError(
+            f"texts={repo}: {why_not(error, name, 'data set', check)} "
+            "Or download it and give the folder."
+        ) from error
+
+
+def _of_text(name: str, path: Path) -> Iterator[Document]:
+    lines: list[str] = []
+    size, first = 0, 1
+    for number, line in text_lines(path):
+        lines.append(line)
+        size += len(line)
+        if size >= PIECE and not line.strip():
+            yield Document("".join(lines), name if first == 1 else f"{name}, line {first}")
+            lines, size, first = [], 0, number + 1
+    if lines or first == 1:
+        yield Document("".join(lines), name if first == 1 else f"{name}, line {first}")
+
+
+def _of_records(name: str, path: Path, column: str) -> Iterator[Document]:
+    for place, record in read_records(path, (column,)):
+        yield Document(_text_of(record, column, place), f"{name}, {place.unit} {place.number}")
+
+
+def _text_of(record: Any, column: str, place: Place) -> str:
+    if isinstance(record, Mapping):
+        if column not in record:
+            there = ", ".join(map(str, record)) or "none"
+            raise place.wrong(
+                f"no column {column!r} (there are: {there}). Say which holds the text: "
+                "text.column=<name>."
+            )
+        record = record[column]
+        if record is None:
+            return ""
+    if not isinstance(record, str):
+        raise place.wrong(f"{kind_of(record)}, where a text belongs.", f'{{"{column}": "..."}}')
+    if len(record) > LONGEST:
+        raise place.wrong(
+            f"a text of {len(record):,} characters, and {LONGEST:,} is the longest that is read. "
+            "Break it into documents."
+        )
+    return record

@@ -1,0 +1,302 @@
+"""Files of records: JSONL, JSON, CSV, TSV, Parquet, or a directory of them, as one stream.
+
+The one idea: whatever the kind of file, out come (place, record) pairs in order, and a place knows
+how to say what is wrong with it. Memory does not grow with a file, read or written. What a record
+means is the business of formats.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from woolgather.core.errors import InputError
+from woolgather.core.storage import ROW_GROUP, schema
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_HELD = ("test", "validation", "valid", "eval", "dev")
+_ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
+_RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
+_GAP = re.compile(r"[\s,]*")
+_CHUNK = 1 << 16
+LONGEST = 1 << 24
+"""Characters of one record, and bytes of one line: a forgotten quote must not read all of a large
+file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    path: Path
+    number: int
+    """Of the line a record begins on; in Parquet of the row. From 1."""
+    unit: str = "line"
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.unit} {self.number}"
+
+    def wrong(self, what: str, good: str = "") -> InputError:
+        """An error for what is here, with a good line beside it."""
+        return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
+
+
+def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, Any]]:
+    """JSON values of a file, or of the files of a directory in order of name; CSV cells are text.
+
+    Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
+    there, not text, or malformed.
+    """
+    for file in _files(path):
+        yield from _opened(file, columns)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet. Raises InputError when it is neither that nor text."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    if head.startswith(b"PAR1") or path.suffix == ".parquet":
+        return True
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is UTF-16 text. Save it as UTF-8.")
+    if b"\0" in head or head.startswith(_ARCHIVES):
+        raise InputError(
+            f"{path}: is a binary file. Give UTF-8 text or Parquet; unpack an archive before."
+        )
+    return False
+
+
+def kind_of(value: Any) -> str:
+    """A JSON value's kind, in words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"{value}".lower()
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return "an object"
+
+
+def write_json_records(records: Iterable[Mapping[str, Any]], path: Path, *, array: bool) -> int:
+    """An array, or a line a record; returns the number of records."""
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            before = ("[\n" if count == 0 else ",\n") if array else ""
+            file.write(before + json.dumps(record, ensure_ascii=False) + ("" if array else "\n"))
+            count += 1
+        if array:
+            file.write("\n]\n" if count else "[]\n")
+    return count
+
+
+def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
+    """Stored rows, all of one kind, in one file of their fixed schema; returns their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = iter(records)
+    first = next(source, None)
+    shape = schema("pair" if first and "chosen" in first else "example")
+    rest = source if first is None else itertools.chain([first], source)
+    count = 0
+    with pq.ParquetWriter(path, shape, compression="zstd") as writer:
+        while group := list(itertools.islice(rest, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=shape))
+            count += len(group)
+    return count
+
+
+def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """`real` and `generated` lists of messages, with ids, as one Parquet file; returns their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    talk = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+    shape = pa.schema([("id", pa.string()), ("real", talk), ("generated", talk)])
+    source, count = iter(records), 0
+    with pq.ParquetWriter(path, shape, compression="zstd") as writer:
+        while group := list(itertools.islice(source, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=shape))
+            count += len(group)
+    return count
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(
+            f for f in path.iterdir() if f.suffix in SUFFIXES and not f.name.startswith(".")
+        )
+        # JSON beside Parquet shards describes them.
+        files = [f for f in files if f.suffix == ".parquet"] or files
+        # Beside a file of the training split (SPIN's are train_prefs and test_prefs) the others are
+        # for measuring, and are never trained on.
+        if any(f.name.startswith("train") for f in files):
+            files = [f for f in files if not f.name.startswith(_HELD)]
+        if not files:
+            raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
+        return files
+    if not path.exists():
+        raise InputError(f"{path}: no such file.{_nearest(path)}")
+    return [path]
+
+
+def _nearest(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" There is no directory {path.parent} either."
+    names = [p.name for p in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, 1, cutoff=0.5)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""
+
+
+def _opened(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+    if is_parquet(path):
+        return _parquet(path, columns)
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if path.suffix in (".csv", ".tsv"):
+        return _table(path, "\t" if path.suffix == ".tsv" else ",")
+    if path.suffix in (".jsonl", ".ndjson"):
+        return _lines(path)
+    if path.suffix == ".json" or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return _json(path)
+    raise InputError(
+        f"{path}: its kind is not clear; its name should end in {', '.join(SUFFIXES)}."
+    )
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file with their numbers, line ends included. Raises InputError for a byte
+    that is not UTF-8 and for a line over `LONGEST` bytes."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
+            if len(raw) > LONGEST:
+                raise Place(path, number).wrong(
+                    f"a line of more than {LONGEST >> 20} MiB. Break it into lines or records."
+                )
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise Place(path, number).wrong(
+                    f"byte {error.start + 1} is not UTF-8. Save the file as UTF-8."
+                ) from None
+            yield number, text
+
+
+def _lines(path: Path) -> Iterator[tuple[Place, Any]]:
+    for number, text in text_lines(path):
+        if text.strip():
+            place = Place(path, number)
+            try:
+                record = json.loads(text)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise place.wrong(_not_json(error)) from None
+            yield place, record
+
+
+def _json(path: Path) -> Iterator[tuple[Place, Any]]:
+    """The objects of an array, or one after another, decoded as the text comes in."""
+    decode = json.JSONDecoder().raw_decode
+    text, at, line, opened, closed, any_record = "", 0, 1, False, False, False
+    error: Exception | None = None
+    with path.open(encoding="utf-8-sig") as file:
+        while True:
+            gap = _GAP.match(text, at)
+            assert gap
+            line += text.count("\n", at, gap.end())
+            at = gap.end()
+            mark, error = text[at : at + 1], None
+            if mark == "[" and not opened and not any_record:
+                opened, at = True, at + 1
+                continue
+            if mark == "]" and opened and not closed:
+                closed, at = True, at + 1
+                continue
+            if mark and closed:
+                raise Place(path, line).wrong("text after the end of the array.")
+            if mark:
+                try:
+                    record, end = decode(text, at)
+                except (json.JSONDecodeError, RecursionError) as found:
+                    error = found
+                else:
+                    any_record = True
+                    yield Place(path, line), record
+                    line += text.count("\n", at, end)
+                    at = end
+                    continue
+            # As much again as there is keeps the retries linear in all.
+            try:
+                more = "" if len(text) - at > LONGEST else file.read(max(_CHUNK, len(text) - at))
+            except UnicodeDecodeError:
+                raise Place(path, line).wrong(
+                    "here, or not far below, is text that is not UTF-8. Save the file as UTF-8."
+                ) from None
+            if not more:
+                break
+            text, at = text[at:] + more, 0
+    if error is not None:
+        line += text.count("\n", at, getattr(error, "pos", at))
+        raise Place(path, line).wrong(_not_json(error)) from None
+    if opened and not closed:
+        raise Place(path, line).wrong("the array has no end: a closing ] is missing.")
+
+
+def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]:
+    csv.field_size_limit(LONGEST)
+    reader = csv.reader((text for _, text in text_lines(path)), delimiter=delimiter, strict=True)
+    before = 0
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise Place(path, 1).wrong(f"column {twice!r} appears twice.")
+        before = reader.line_num
+        for cells in reader:
+            place, before = Place(path, before + 1), reader.line_num
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise place.wrong(
+                    f"{len(cells)} columns, where the header has {len(header)} "
+                    f"({', '.join(header)}). Quote texts that hold a separator."
+                )
+            yield place, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise Place(path, before + 1).wrong(f"not a table: {error}.") from None
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            known = set(columns) <= set(file.schema_arrow.names)
+            wanted = list(columns) if columns and known else None
+            for batch in file.iter_batches(batch_size=ROW_GROUP, columns=wanted):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield Place(path, number, "row"), record
+    except (pa.ArrowException, OSError) as error:
+        why = (str(error).splitlines() or ["unreadable"])[0]
+        raise InputError(f"{path}: is not whole Parquet ({why}).") from None
+
+
+def _not_json(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error.msg}, at column {error.colno}. {_RECORD}"
+    return "not valid JSON: nested too deeply. " + _RECORD

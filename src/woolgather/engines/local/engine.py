@@ -1,0 +1,284 @@
+"""The embedded engine: a Hugging Face model in this process, asked by our own decode loop.
+
+The one idea: any model that transformers loads, at the speed of what its requests share. Loading,
+limits from the memory there is, and the methods of Engine are here; the work is in decode.py
+(text), score.py (log-probabilities), batch.py and kv_cache.py (the model). Normally it runs inside
+subprocess.py's child process. It does no quantisation and no multi-GPU: a server may, and the openai
+engine asks it for models that exist before a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError, ConfigError, InputError
+from woolgather.core.machine_speed import auto_precision
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.engines.local import kv_cache as slabs
+from woolgather.engines.local.batch import Lane, Limits, PlainLane, SlabLane, Tap
+from woolgather.engines.local.decode import decode, out_of_memory
+from woolgather.engines.local.sample import Row, text_of
+from woolgather.engines.local.score import next_logprobs, score
+from woolgather.prompting.messages import Prompt
+from woolgather.prompting.renderer import Renderer
+
+_LOGIT_BYTES = 256 << 20
+"""Bound on the logits of one pass, in float32 with their log-softmax."""
+
+
+class TransformersEngine(Engine):
+    """A model in this process. Raises InputError when the model cannot be loaded."""
+
+    def __init__(self, model: Model, options: EngineOptions | None = None) -> None:
+        super().__init__(model)
+        options = options or EngineOptions()
+        self.device = _device(options.device)
+        self.dtype = _dtype(options.dtype, self.device)
+        self.renderer = Renderer(
+            _tokenizer_place(model.path),
+            date=options.date,
+            trust_remote_code=options.trust_remote_code,
+        )
+        self._net = _load(model.path, self.device, self.dtype, options.trust_remote_code)
+        self.context = _context(self._net.config.get_text_config())
+        self._tap = Tap(self._net)
+        self.shares = slabs.serves(self._net)
+        """Whether shared prefixes are computed once; otherwise the plain path is taken."""
+        self._limits = self._measured_limits(options.batch_tokens)
+        self._stopped = False
+
+    def reduce(self) -> None:
+        """Works in smaller batches from now on."""
+        self._limits.halve()
+
+    def interrupt(self) -> None:
+        """From another thread: the `complete` under way ends soon, without the rest of its
+        results."""
+        self._stopped = True
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        too_long: list[tuple[int, Completion]] = []
+        self._stopped = False
+
+        def rows() -> Iterator[Row]:
+            for index, request in enumerate(requests):
+                prompt = self._prompt_ids(request.prompt)
+                room = self.context - len(prompt)
+                if room < 1:
+                    too_long.append((index, Completion("", "too_long", len(prompt))))
+                    continue
+                yield Row(
+                    index, prompt, request.sampling, max(1, min(request.sampling.max_tokens, room))
+                )
+
+        for row, reason in self._decoded(rows()):
+            yield from too_long
+            too_long.clear()
+            if reason == "error":
+                yield row.index, Completion("", "error", len(row.prompt))
+            else:
+                text = text_of(row, self.renderer)
+                yield row.index, Completion(text, reason, len(row.prompt), len(row.new))
+        yield from too_long
+
+    @torch.inference_mode()
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]:
+        tokens = [self.renderer.continuation_ids(option) for option in options]
+        if not all(tokens):
+            raise InputError("an option without text has no log-probability")
+        asked = [self._fitting(self._prompt_ids(p), max(map(len, tokens))) for p in prompts]
+        if all(len(t) == 1 for t in tokens):
+            return next_logprobs(asked, [t[0] for t in tokens], self._lane, self._limits)
+        totals = score([(p, t) for p in asked for t in tokens], self._lane, self._limits)
+        n = len(options)
+        return [totals[i * n : (i + 1) * n] for i in range(len(prompts))]
+
+    @torch.inference_mode()
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        tokens = [self.renderer.continuation_ids(text) for text in continuations]
+        some = [i for i, ids in enumerate(tokens) if ids]
+        pairs = [
+            (self._fitting(self._prompt_ids(prompts[i]), len(tokens[i])), tokens[i]) for i in some
+        ]
+        found = [LogProb(0.0, 0)] * len(tokens)
+        totals = score(pairs, self._lane, self._limits, temperature)
+        for i, total in zip(some, totals, strict=True):
+            found[i] = LogProb(total, len(tokens[i]))
+        return found
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        ids = [
+            self.renderer.prompt_ids(text)[: self.context] or [self.renderer.eos_id]
+            for text in texts
+        ]
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        found: list[list[float]] = [[] for _ in ids]
+        while order:
+            n = max(1, min(self._limits.rows, self._limits.pass_tokens // len(ids[order[0]])))
+            try:
+                vectors = self._pooled([ids[i] for i in order[:n]])
+                for i, vector in zip(order[:n], vectors, strict=True):
+                    found[i] = vector
+            except (MemoryError, RuntimeError) as error:
+                if not (out_of_memory(error) and self._limits.halve()):
+                    raise
+                continue
+            order = order[n:]
+        return found
+
+    def close(self) -> None:
+        self._net = None
+
+    @torch.inference_mode()
+    def _decoded(self, rows: Iterator[Row]) -> Iterator[Any]:
+        yield from decode(rows, self._lane, self._limits, self.renderer, lambda: self._stopped)
+
+    def _pooled(self, rows: list[list[int]]) -> list[list[float]]:
+        span = max(map(len, rows))
+        ids = torch.tensor([r + [self.renderer.pad_id] * (span - len(r)) for r in rows])
+        mask = torch.tensor([[1] * len(r) + [0] * (span - len(r)) for r in rows])
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        if self.shares:
+            slab = slabs.Slab(self._net.device)
+            positions = slab.announce(range(len(rows)), [0] * len(rows), span)
+            with slabs.active(slab):
+                hidden = self._net.base_model(
+                    input_ids=ids, position_ids=positions, past_key_values=slab, use_cache=True
+                ).last_hidden_state
+        else:
+            hidden = self._net.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+        weights = mask[..., None].float()
+        pooled = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
+        return [[float(x) for x in row] for row in pooled.tolist()]
+
+    def _prompt_ids(self, prompt: Prompt) -> list[int]:
+        # A model needs something to go on from; the end of a text before is the neutral choice.
+        ids = self.renderer.prompt_ids(prompt, self._model.prompt_format)
+        return ids or [self.renderer.eos_id]
+
+    def _fitting(self, prompt: list[int], more: int) -> list[int]:
+        if len(prompt) + more > self.context:
+            raise CapabilityError(
+                f"a text of {len(prompt) + more} tokens is longer than the {self.context} that "
+                f"{self._model.path} reads. Set such rows aside before they are scored."
+            )
+        return prompt
+
+    def _lane(self) -> Lane:
+        kind: Callable[..., Lane] = SlabLane if self.shares else PlainLane
+        return kind(self._net, self._tap, self._limits, self.renderer.pad_id)
+
+    def _measured_limits(self, batch_tokens: int) -> Limits:
+        config = self._net.config.get_text_config()
+        width = torch.empty(0, dtype=self.dtype).element_size()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        each = 2 * config.num_hidden_layers * heads * size * width
+        on_gpu = self.device.type == "cuda"
+        free = (
+            torch.cuda.mem_get_info(self.device)[0] * 0.7
+            if on_gpu
+            else psutil.virtual_memory().available * 0.4
+        )
+        vocabulary = int(self._net.get_output_embeddings().weight.shape[0])
+        return Limits(
+            rows=256 if on_gpu else 64,
+            tokens=batch_tokens or max(1, int(free / each)),
+            pass_tokens=min(16384 if on_gpu else 2048, batch_tokens or 16384),
+            logits=max(16, _LOGIT_BYTES // (8 * vocabulary)),
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"engine device {name!r} cannot be used here: {first}") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        name = auto_precision(device.type, "generation") or "float32"
+    try:
+        return {
+            "bfloat16": torch.bfloat16,
+            "float16": torch.float16,
+            "float32": torch.float32,
+        }[name]
+    except KeyError:
+        raise ConfigError(
+            f"engine dtype {name!r} is unknown. Use auto, bfloat16, float16 or float32."
+        ) from None
+
+
+def _context(config: Any) -> int:
+    """Returns the positions a model was made for; without the entry (ALiBi, recurrent) many."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        found = getattr(config, name, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return 1 << 17
+
+
+def _adapter(path: str) -> dict[str, Any] | None:
+    """Returns a PEFT adapter's config, or None for full weights."""
+    place = Path(path) / "adapter_config.json"
+    if not place.is_file():
+        return None
+    config = dict(json.loads(place.read_text(encoding="utf-8")))
+    base = str(config.get("base_model_name_or_path") or "")
+    beside = Path(path) / base
+    config["base"] = str(beside) if base and not Path(base).is_dir() and beside.is_dir() else base
+    if not base:
+        raise InputError(f"{place}: base_model_name_or_path is missing, so its base is unknown")
+    return config
+
+
+def _tokenizer_place(path: str) -> str:
+    adapter = _adapter(path)
+    own = (Path(path) / "tokenizer_config.json").is_file()
+    return path if adapter is None or own else str(adapter["base"])
+
+
+def _load(path: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    adapter = _adapter(path)
+    where = path if adapter is None else str(adapter["base"])
+    settings: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if Path(where).is_dir():
+        settings["local_files_only"] = True
+    else:
+        where, _, revision = where.partition("@")
+        settings |= {"revision": revision} if revision else {}
+    try:
+        # An adapter is summed in float32, as in a merged directory, and rounded once.
+        first = dtype if adapter is None else torch.float32
+        net: Any = AutoModelForCausalLM.from_pretrained(where, dtype=first, **settings)
+        if adapter is not None:
+            from peft import PeftModel
+
+            net = PeftModel.from_pretrained(net, path).merge_and_unload().to(dtype)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        raise InputError(f"{path}: the model cannot be loaded: {lines[0]}") from error
+    return net.to(device).eval()

@@ -1,0 +1,151 @@
+"""Which token comes next, and when a text has ended.
+
+The one idea: a request owns its chance. Each row draws one uniform number a token from a stream
+seeded by its request alone, and that number picks the token by inverse distribution; so what a
+request gets does not depend on its company in the batch (beyond rounding in the batch's arithmetic).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from woolgather.engines.base import Sampling
+from woolgather.prompting.renderer import Renderer
+
+_NUCLEUS = 64
+"""Likely tokens looked at first; a row whose nucleus is larger is done over, more widely."""
+
+
+@dataclass(slots=True)
+class Row:
+    """A request under way."""
+
+    index: int
+    prompt: list[int]
+    sampling: Sampling
+    limit: int
+    """New tokens at most, within the model's context."""
+    new: list[int] = field(default_factory=list)
+    chance: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """As if it had never been begun."""
+        self.new = []
+        self.chance = random.Random(self.sampling.seed)
+
+    @property
+    def plain_greedy(self) -> bool:
+        return self.sampling.temperature <= 0 and self.sampling.repetition_penalty == 1.0
+
+
+def choose(logits: Tensor, rows: Sequence[Row]) -> list[int]:
+    """A token for each row from its [n, vocabulary] logits.
+
+    Penalty, temperature, top-k and top-p act in this order, as in transformers.
+    """
+    if all(row.plain_greedy for row in rows):
+        return [int(i) for i in logits.argmax(dim=-1).tolist()]
+    scores = logits.float()
+    if any(row.sampling.repetition_penalty != 1.0 for row in rows):
+        scores = _penalized(scores, rows)
+    greedy = scores.argmax(dim=-1).tolist()
+    drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
+    chosen = [int(i) for i in greedy]
+    if drawing:
+        settings = [rows[i].sampling for i in drawing]
+        uniforms = [rows[i].chance.random() for i in drawing]
+        some = scores if len(drawing) == len(rows) else scores[drawing]
+        heat = some.new_tensor([s.temperature for s in settings])[:, None]
+        picks = _draw(torch.softmax(some / heat, dim=-1), settings, uniforms)
+        for i, pick in zip(drawing, picks, strict=True):
+            chosen[i] = pick
+    return chosen
+
+
+def _draw(
+    probabilities: Tensor, settings: Sequence[Sampling], uniforms: Sequence[float]
+) -> list[int]:
+    """Inverse distribution over each row's most likely tokens, most likely first."""
+    chosen = [-1] * len(settings)
+    everything = [i for i, s in enumerate(settings) if s.top_p >= 1 and not s.top_k]
+    for i, pick in zip(everything, _whole(probabilities, everything, uniforms), strict=True):
+        chosen[i] = pick
+    left = [i for i in range(len(settings)) if chosen[i] < 0]
+    size = probabilities.shape[-1]
+    for width in (_NUCLEUS, 16 * _NUCLEUS, size):
+        if not left:
+            break
+        width = min(width, size)
+        some = probabilities if len(left) == len(settings) else probabilities[left]
+        top, ids = some.topk(width, dim=-1)
+        mass = top.cumsum(dim=-1)
+        kept = top.new_tensor([settings[i].top_k or size for i in left])[:, None]
+        rank = torch.arange(width, device=top.device)
+        in_k = rank < kept
+        within_k = torch.where(in_k, top, 0).sum(dim=-1, keepdim=True)
+        # top-p counts what top-k left as the whole; with more than `width` kept that is all.
+        whole = torch.where(kept <= width, within_k, 1.0)
+        share = top.new_tensor([settings[i].top_p for i in left])[:, None]
+        keep = in_k & (mass - top < share * whole)
+        enough = (kept <= width) | ((kept >= size) & (mass[:, -1:] >= share)) | (width == size)
+        weights = torch.where(keep, top, 0).cumsum(dim=-1)
+        target = top.new_tensor([uniforms[i] for i in left])[:, None] * weights[:, -1:]
+        place = torch.searchsorted(weights, target, right=True)
+        place = torch.minimum(place, keep.sum(dim=-1, keepdim=True) - 1)
+        picks = ids.gather(-1, place)[:, 0].tolist()
+        for i, pick, done in zip(left, picks, enough[:, 0].tolist(), strict=True):
+            if done:
+                chosen[i] = int(pick)
+        left = [i for i in left if chosen[i] < 0]
+    return chosen
+
+
+def _whole(probabilities: Tensor, places: list[int], uniforms: Sequence[float]) -> list[int]:
+    if not places:
+        return []
+    some = probabilities if len(places) == len(probabilities) else probabilities[places]
+    mass = some.cumsum(dim=-1)
+    target = mass.new_tensor([uniforms[i] for i in places])[:, None] * mass[:, -1:]
+    found = torch.searchsorted(mass, target, right=True)[:, 0]
+    return [int(i) for i in found.clamp(max=some.shape[-1] - 1).tolist()]
+
+
+def _penalized(scores: Tensor, rows: Sequence[Row]) -> Tensor:
+    scores = scores.clone()
+    for i, row in enumerate(rows):
+        penalty = row.sampling.repetition_penalty
+        if penalty != 1.0:
+            seen = torch.tensor(sorted({*row.prompt, *row.new}), device=scores.device)
+            old = scores[i, seen]
+            scores[i, seen] = torch.where(old < 0, old * penalty, old / penalty)
+    return scores
+
+
+def ending(row: Row, renderer: Renderer) -> Literal["stop", "length"] | None:
+    """Why a row is finished after its latest token; None goes on."""
+    if row.new[-1] in renderer.end_ids:
+        return "stop"
+    if row.sampling.stop:
+        # A token is at least a byte, so the stop text lies within this many of the last ones.
+        reach = max(len(stop.encode()) for stop in row.sampling.stop) + 4
+        tail = renderer.decode(row.new[-reach:])
+        if any(stop in tail for stop in row.sampling.stop):
+            return "stop"
+    return "length" if len(row.new) >= row.limit else None
+
+
+def text_of(row: Row, renderer: Renderer) -> str:
+    """A finished row's text, cut where the first stop text begins."""
+    ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
+    text = renderer.continuation_text(ids)
+    ends = [at for stop in row.sampling.stop if (at := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text

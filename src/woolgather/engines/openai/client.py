@@ -1,0 +1,373 @@
+"""Servers that speak OpenAI's protocol: posts JSON, as much at once as each bears, and tries again.
+
+The one idea: each server has a limit of its own on requests in flight. It grows by one with every
+answer until the server first complains (429, 503, no answer in time), is then halved, and from
+there grows by one for each full round of answers. A request goes to the least loaded server that is
+open; one that asks for a rest (Retry-After) or cannot be reached is closed for a while. A failure
+that may pass is tried again with exponential waits and jitter, a bounded number of times.
+
+Before its first request a server is asked once what it serves: what it says of the model is kept, and
+a name that it does not list is an error then, not an answer of another model.
+
+Everything here runs on one event loop. What is asked and how answers are read is engine.py's; which
+servers a model has is serving.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError
+from woolgather.core.rows import JSON
+from woolgather.engines.base import EngineOptions
+from woolgather.engines.openai.cards import Cards, choose_name, how_to_name, read_cards
+from woolgather.engines.openai.serving import read_endpoint, shown
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_FIRST_LIMIT = 8.0
+_TOO_LONG = re.compile(r"context.?(length|size|window)|too (long|many tokens)|n_ctx", re.IGNORECASE)
+_EXTRAS: Mapping[str, str | None] = {
+    "continue_final_message": None,
+    "add_generation_prompt": None,
+    "seed": None,
+    "max_tokens": "max_completion_tokens",
+}
+"""Fields a server may turn down, and what is sent instead from then on (None: nothing)."""
+NO_LOGPROBS = "Use engine=transformers, or judge by a rubric, which reads text only."
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an answer is worth waiting for. Execution, never identity."""
+
+    attempts: int = 8
+    first_wait: float = 1.0
+    """Seconds; the n-th wait is random, at most this times 2^(n-1)."""
+    longest_wait: float = 60.0
+    """Seconds; bounds a wait, and what a server asks for in Retry-After."""
+    timeout: float = 600.0
+    """Seconds until an attempt without a complete answer is given up."""
+
+
+class Refused(Exception):
+    """A server will not answer this one request, whatever the number of attempts."""
+
+    def __init__(self, reason: Literal["too_long", "error"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Again(Exception):
+    """An attempt failed in a way that may pass."""
+
+
+@dataclass(eq=False)
+class _Server:
+    url: str
+    client: AsyncOpenAI
+    most: int
+    name: str
+    """Of the model on this server; empty until asked."""
+    limit: float
+    in_flight: int = 0
+    cuts: int = 0
+    failures: int = 0
+    """Failures of the server itself since its last answer."""
+    open_at: float = 0.0
+    """Monotonic time before which nothing is sent."""
+    refuses: set[str] = field(default_factory=set)
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    listed: bool = False
+    """Whether it has been asked what it serves."""
+    card: Mapping[str, JSON] = field(default_factory=dict)
+    """What it says of the model; empty where it gives no list."""
+    answered: bool = False
+
+    def grow(self) -> None:
+        self.failures = 0
+        self.limit = min(self.most, self.limit + (1.0 / self.limit if self.cuts else 1.0))
+
+    def cut(self, cuts_at_start: int) -> None:
+        """Halves the limit, once for all the requests that met the same congestion."""
+        if self.cuts == cuts_at_start:
+            self.cuts += 1
+            self.limit = max(1.0, self.limit / 2)
+
+
+class Servers:
+    """The servers at `options.urls`, which all serve the same model, as one.
+
+    Raises ConfigError where there is no URL, one is malformed, or the key cannot be one.
+    """
+
+    def __init__(self, options: EngineOptions, patience: Patience) -> None:
+        self._options = options
+        self._patience = patience
+        self._endpoints = [read_endpoint(text) for text in options.urls]
+        if not self._endpoints:
+            raise ConfigError(
+                "engine openai: no URL. Give the server's address, e.g. --url http://localhost:8000/v1."
+            )
+        self._key = os.environ.get(options.api_key_env, "").strip()
+        if not re.fullmatch(r"[!-~]*", self._key):
+            raise ConfigError(
+                f"environment variable {options.api_key_env} does not hold a key: there are spaces, "
+                "line breaks or other characters in it that a header cannot carry."
+            )
+        self._servers: list[_Server] = []
+        self._changed = asyncio.Event()
+
+    def __str__(self) -> str:
+        return ", ".join(shown(endpoint.url) for endpoint in self._endpoints)
+
+    @property
+    def served(self) -> list[JSON]:
+        """By server that has answered: its `url`, the model's `name` there, and the `card`, which is
+        what the server says of it."""
+        return [
+            {"url": shown(s.url), "name": s.name, "card": dict(s.card)}
+            for s in self._servers
+            if s.answered
+        ]
+
+    async def connect(self) -> None:
+        from openai import AsyncOpenAI, Timeout
+
+        wait = self._patience.timeout
+        most = max(1, self._options.concurrency)
+        limit = min(_FIRST_LIMIT, float(most))
+        for endpoint in self._endpoints:
+            client = AsyncOpenAI(
+                base_url=endpoint.url,
+                # Servers without a key ignore what is sent, but the client insists on some text.
+                api_key=self._key or "none",
+                timeout=Timeout(wait, connect=min(10.0, wait)),
+                max_retries=0,
+            )
+            self._servers.append(_Server(endpoint.url, client, most, endpoint.name, limit))
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.client.close()
+
+    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        """What `read` makes of the answer's JSON; a ValueError of its own counts as a bad answer.
+
+        Raises EngineError when the attempts are used up or the server says no, CapabilityError
+        when it lacks what is asked, ConfigError for a key or a model's name it does not know, and
+        Refused when it turns down this request alone.
+        """
+        wait = self._patience
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_attempt(wait.attempts),
+                wait=wait_random_exponential(multiplier=wait.first_wait, max=wait.longest_wait),
+                retry=retry_if_exception_type(_Again),
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._attempt(path, body, read)
+        except _Again as last:
+            raise EngineError(
+                f"{last}; tried {wait.attempts} times. What was answered before is kept: when the "
+                "server is well again, the same command continues."
+            ) from None
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        server = await self._acquire()
+        cuts = server.cuts
+        place = shown(server.url) + path
+        try:
+            # A time-out of the connection counts from byte to byte; this one is for the whole.
+            async with asyncio.timeout(self._patience.timeout):
+                if not server.listed:
+                    place = shown(server.url) + "/models"
+                    await self._list(server)
+                    place = shown(server.url) + path
+                asked = {"model": server.name, **_acceptable(body, server)}
+                reply = await server.client.post(path, cast_to=object, body=asked)
+            result = read(reply)
+        except (APITimeoutError, TimeoutError) as error:
+            server.cut(cuts)
+            if "Connect" in type(error.__cause__).__name__:
+                self._rest(server, None)
+            raise self._again(f"{place}: no answer in {self._patience.timeout:g} s") from None
+        except APIConnectionError as error:
+            self._rest(server, None)
+            raise self._again(f"{place}: no connection ({error.__cause__ or error})") from None
+        except APIStatusError as error:
+            self._judge(server, place, body, cuts, error)
+        except ValueError as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise self._again(f"{place}: an answer that cannot be read ({why})") from None
+        else:
+            server.grow()
+            server.answered = True
+            return result
+        finally:
+            server.in_flight -= 1
+            self._wake()
+
+    def _judge(
+        self,
+        server: _Server,
+        place: str,
+        body: Mapping[str, Any],
+        cuts: int,
+        error: APIStatusError,
+    ) -> NoReturn:
+        """What an error status means: try again, a setting to mend, or the end of this request."""
+        status, code, said = error.status_code, str(error.code or ""), self._said(error)
+        what = f"{place}: status {status}" + (f" ({said})" if said else "")
+        if code == "insufficient_quota":
+            raise EngineError(f"{what}. The account has no credit left.") from None
+        if status in (429, 503):
+            server.cut(cuts)
+            self._rest(server, _retry_after(error.response.headers))
+        if status in (408, 409, 425, 429) or (status >= 500 and status != 501):
+            raise self._again(what) from None
+        if status in (401, 403):
+            held = "is not accepted" if self._key else "is not set"
+            raise ConfigError(
+                f"{what}. The key in environment variable {self._options.api_key_env} {held}."
+            ) from None
+        if status in (404, 405, 501):
+            if place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
+                raise ConfigError(f"{what}. {how_to_name(shown(server.url))}") from None
+            raise CapabilityError(f"{what}. {_instead(place)}") from None
+        if code == "context_length_exceeded" or _TOO_LONG.search(said):
+            raise Refused("too_long") from None
+        if code == "content_filter":
+            raise Refused("error") from None
+        if re.search(r"chat.template", said):
+            raise CapabilityError(f"{what}. {_instead(place)}") from None
+        for name in _EXTRAS:
+            if name in body and name in said and name not in server.refuses:
+                log.warning("%s: goes on without %s, which this server does not take", place, name)
+                server.refuses.add(name)
+                raise _Again(what) from None
+        for name in ("top_k", "repetition_penalty"):
+            if name in body and name in said:
+                raise CapabilityError(
+                    f"{what}. Leave {name} at its default, or use another engine."
+                ) from None
+        if "logprobs" in body:
+            raise CapabilityError(f"{what}. {NO_LOGPROBS}") from None
+        raise EngineError(f"{what}. The server does not take this request.") from None
+
+    def _again(self, what: str) -> _Again:
+        what = self._redacted(what)
+        log.info("%s; trying again", what)
+        return _Again(what)
+
+    def _said(self, error: APIStatusError) -> str:
+        """The server's own words, in one short line."""
+        body = error.body
+        if isinstance(body, dict):
+            body = body.get("message") or body.get("detail") or body.get("error") or ""
+        return self._redacted(" ".join(str(body or "").split()))[:300]
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+    async def _list(self, server: _Server) -> None:
+        """Asks a server, once, what it serves; a model that has a name is asked without a list, too."""
+        from openai import APIStatusError
+
+        async with server.listing:
+            if server.listed:
+                return
+            cards: Cards = {}
+            try:
+                cards = read_cards(await server.client.get("/models", cast_to=object))
+            except (APIStatusError, ValueError) as error:
+                passing = isinstance(error, APIStatusError) and error.status_code in (429, 503)
+                if passing or not server.name:
+                    raise
+            server.name = choose_name(cards, server.name, shown(server.url))
+            server.card = cards.get(server.name, {})
+            server.listed = True
+
+    async def _acquire(self) -> _Server:
+        """Waits for the least loaded server that is open and has room."""
+        while True:
+            now = time.monotonic()
+            ready = [s for s in self._servers if s.open_at <= now and s.in_flight < int(s.limit)]
+            if ready:
+                server = min(ready, key=lambda s: s.in_flight / s.limit)
+                server.in_flight += 1
+                return server
+            closed = [s.open_at - now for s in self._servers if s.open_at > now]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(closed) if closed else None)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _rest(self, server: _Server, seconds: float | None) -> None:
+        """Closes a server for as long as it asks; unasked, for longer with each failure in a row
+        (requests that fail while it is closed already met the same failure)."""
+        now = time.monotonic()
+        if seconds is None:
+            if server.open_at > now:
+                return
+            seconds = self._patience.first_wait * 2.0**server.failures
+            server.failures = min(server.failures + 1, 16)
+        server.open_at = max(server.open_at, now + min(seconds, self._patience.longest_wait))
+
+
+def _acceptable(body: Mapping[str, Any], server: _Server) -> dict[str, Any]:
+    out = {}
+    for name, value in body.items():
+        as_sent = _EXTRAS[name] if name in server.refuses else name
+        if as_sent:
+            out[as_sent] = value
+    return out
+
+
+def _instead(place: str) -> str:
+    if place.endswith("/chat/completions"):
+        return (
+            "This server takes no conversations (/chat/completions). Serve the model with a chat "
+            "template, or set base_format=raw."
+        )
+    if place.endswith("/completions"):
+        return (
+            "This server takes no raw text (/completions). Set base_format=chat, or use "
+            "engine=transformers."
+        )
+    return "This server has no embeddings. Use engine=transformers."
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from a number or a date; None when the server asks for nothing readable."""
+    value = headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None

@@ -1,0 +1,166 @@
+"""The rows that training sees: what was kept, earlier rounds, and the seeds, in one shuffled order.
+
+The one idea: after this step nothing is left out in silence. One row a prompt; a row too long for
+training is set aside whole, because a cut one would lose its end token; a bound on the rows (the
+hidden cap of I-SHEEP's scripts) shows as a reason. The seeds stay in: in trials, seeds and own rows
+together beat either alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+
+from woolgather.core.artifacts import Dataset, Model
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.options import Options
+from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.views import View, funnel, table
+from woolgather.prompting.turns import messages_of
+from woolgather.training.job import is_fake
+
+ORDER = ("empty", "repeated_prompt", "over_max_rows", "too_long")
+"""Reasons, in the order in which they are looked for; too long before too many."""
+
+
+class MixOptions(Options):
+    """What goes into training besides the rows just kept."""
+
+    seeds: bool = True
+    """The seeds stay in."""
+    seed_repeats: int = Field(default=1, ge=1)
+    """Times each seed is there."""
+    one_per_prompt: bool = True
+    """Of several rows with the same instruction and input only the best: the highest sum of
+    verdicts where both have the same ones, otherwise the latest."""
+
+
+def _work(
+    kept: Any,
+    seeds: Any,
+    *,
+    options: MixOptions = MixOptions(),  # noqa: B008 - frozen
+    history: Sequence[Dataset] = (),
+    max_rows: int | None = None,
+    **_: Any,
+) -> Expected:
+    rows = len(kept) + sum(len(h) for h in history)
+    rows = min(rows, max_rows) if max_rows is not None else rows
+    return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
+
+
+@op("mix", expects=_work)
+def mix(
+    kept: Iterable[Example],
+    seeds: Iterable[Example],
+    *,
+    base: Model,
+    max_length: int,
+    max_rows: int | None = None,
+    options: MixOptions = MixOptions(),  # noqa: B008 - frozen
+    history: Sequence[Iterable[Example]] = (),
+    seed: int = 0,
+    date: str = "",
+) -> Generator[Example, None, list[View]]:
+    """Rows of `kept`, of `history` (earlier iterations, oldest first) and of `seeds`, shuffled.
+
+    Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
+    `max_length` tokens of `base`, prompt, response and end token), `over_max_rows` (a random choice
+    of the machine's own rows when more than `max_rows` are left). Memory grows with the rows.
+    """
+    rng = random.Random(seed)
+    tokens = token_counter(base, date)
+    aside: list[Example] = []
+
+    def usable(row: Example) -> bool:
+        if not row.instruction.strip() or not row.response.strip():
+            aside.append(set_aside(row, "empty"))
+        elif tokens(row) > max_length:
+            aside.append(set_aside(row, "too_long"))
+        else:
+            return True
+        return False
+
+    own = [row for rows in (*history, kept) for row in rows]
+    offered = len(own)
+    own = [row for row in own if usable(row)]
+    if options.one_per_prompt:
+        own, repeated = _best_of_prompts(own)
+        aside += [set_aside(row, "repeated_prompt") for row in repeated]
+    rng.shuffle(own)
+    if max_rows is not None:
+        aside += [set_aside(row, "over_max_rows") for row in own[max_rows:]]
+        own = own[:max_rows]
+    given = [row for row in seeds if usable(row)] if options.seeds else []
+    rows = own + [again for row in given for again in _copies(row, options.seed_repeats)]
+    rng.shuffle(rows)
+    yield from rows
+    yield from aside
+    reasons = Counter(str(row.set_aside) for row in aside)
+    return [
+        funnel(
+            "Into training",
+            [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))],
+            {name: reasons[name] for name in ORDER if reasons[name]},
+        ),
+        table("Training rows", ["origin", "rows"], sorted(Counter(map(_origin, rows)).items())),
+    ]
+
+
+def _best_of_prompts(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """(the best row of each prompt, the others); rows come oldest first."""
+    best: dict[tuple[str, str], Example] = {}
+    others: list[Example] = []
+    for row in rows:
+        asked = (row.instruction.strip(), row.input.strip())
+        known = best.get(asked)
+        if known is not None and _better(known, row):
+            others.append(row)
+            continue
+        if known is not None:
+            others.append(known)
+        best[asked] = row
+    return list(best.values()), others
+
+
+def _better(old: Example, new: Example) -> bool:
+    """Whether the old row's verdicts are higher, where they can be compared at all."""
+    if old.verdicts.keys() != new.verdicts.keys():
+        return False
+    ours = [v.score for v in old.verdicts.values()]
+    theirs = [v.score for v in new.verdicts.values()]
+    if None in theirs and None not in ours:
+        return True
+    if None in ours or None in theirs:
+        return False
+    return sum(s for s in ours if s is not None) > sum(s for s in theirs if s is not None)
+
+
+def _copies(row: Example, count: int) -> list[Example]:
+    """The row, and copies that name it as their parent: two rows never share an id."""
+    more = [
+        replace(row, id="", parents=(row.id,), meta={**row.meta, "copy": k})
+        for k in range(1, count)
+    ]
+    return [row, *more]
+
+
+def _origin(row: Example) -> str:
+    return str(row.meta.get("origin", "machine"))
+
+
+def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
+    """Counts the tokens that a row is in training, where templates see `date` as today; words for a
+    fake model, which has no tokens."""
+    if is_fake(base):
+        return lambda row: len(f"{question(row)} {row.response}".split()) + 1
+    from woolgather.prompting.renderer import Renderer
+
+    renderer = Renderer(base.path, date=date)
+    return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])

@@ -1,0 +1,181 @@
+"""Find the instruction that a text answers: by a model that was trained on pairs turned round.
+
+The one idea: one wording for training and asking. `reverse` turns a pair round with the template
+that `backtranslate` fills for a text, and neither has a system line of the forward task. What comes
+out is a new row whose parent is the text's; it is checked like any new instruction, by rules and by
+comparison with everything there is. Whether the pair is good is the curator's matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from woolgather.core.errors import InputError, YieldError
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.views import View, alarm, funnel
+from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.response_rules import broken_instruction_rule
+from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, is_novel
+from woolgather.ops.text.ask import UNFINISHED, ask_rows
+from woolgather.ops.text.words import scripts_of, tokens
+from woolgather.prompting.messages import Prompt
+from woolgather.prompting.templates import Template, fill
+from woolgather.prompting.turns import answer_prompt
+
+FIELDS = frozenset({"response"})
+"""Fields that a template may use."""
+ORIGIN = "backtranslated"
+TEXT_TOKENS = 350
+"""Tokens per filled prompt, for plans."""
+WAVE = 64
+"""Instructions compared with earlier ones at once."""
+COPIED = 8
+"""Tokens from which an instruction that stands in its text is a copy of it."""
+
+
+@op("reverse", expects=lambda pairs, **_: Expected(rows=len(pairs)))
+def reverse(
+    pairs: Iterable[Example], *, template: Template, min_pairs: int = 16
+) -> Generator[Example, None, list[View]]:
+    """Yields pairs turned round: asked with the response, answered with instruction and input.
+
+    Raises InputError when there are fewer than `min_pairs` with both.
+    """
+    found = 0
+    for row in pairs:
+        if not row.response.strip():
+            yield set_aside(row, "empty")
+            continue
+        found += 1
+        yield Example(
+            instruction=fill(template, response=row.response.strip()),
+            response=question(row),
+            parents=(row.id,) if row.id else (),
+            meta={"origin": "reversed"},
+        )
+    if found < min_pairs:
+        raise InputError(
+            f"seeds: {found} pairs of instruction and response, and a backward model needs at least "
+            f"{min_pairs} to learn from. Add pairs (a few hundred are good), leave seeds= out to "
+            "take ours, or lower backward.min_pairs."
+        )
+    return []
+
+
+def _work(texts: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expected:
+    rows = len(texts) if isinstance(texts, Sized) else 0
+    return Expected(
+        rows=rows,
+        calls=rows,
+        prompt_tokens=rows * TEXT_TOKENS,
+        new_tokens=rows * sampling.max_tokens,
+    )
+
+
+@op("backtranslate", expects=_work)
+def backtranslate(
+    texts: Iterable[Example],
+    engine: Engine,
+    *,
+    template: Template,
+    sampling: Sampling,
+    rules: InstructionRules = InstructionRules(),  # noqa: B008 - frozen
+    novelty: NoveltyOptions = NoveltyOptions(),  # noqa: B008 - frozen
+    seeds: Iterable[Example] = (),
+    avoid: Sequence[Iterable[Example]] = (),
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Yields each text with the instruction that the backward model finds, in order of texts.
+
+    The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
+    engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
+    word), a rule's name, not_novel (of an earlier one, or one in `avoid`). `seeds` say which scripts
+    are at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises YieldError
+    when no text is left.
+    """
+    scripts = scripts_of(seeds) or None
+    compares = novelty.threshold < 1
+    known = [novelty.text(row) for rows in avoid for row in rows] if compares else []
+    index = NoveltyIndex(known)
+    reasons: Counter[str] = Counter()
+    total = 0
+    for wave in _waves(_written(texts, engine, template, sampling, rules, scripts, seed)):
+        total += len(wave)
+        open_ = [i for i, row in enumerate(wave) if compares and row.set_aside is None]
+        asked = [novelty.text(wave[i]) for i in open_]
+        start = len(index)
+        found = index.nearest_of_each(asked, novelty.threshold)
+        for i, text, nearest in zip(open_, asked, found, strict=True):
+            nearest = nearest or index.nearest(text, novelty.threshold, since=start)
+            if is_novel(nearest, novelty):
+                index.add(text)
+            else:
+                wave[i] = set_aside(wave[i], "not_novel")
+        for row in wave:
+            if row.set_aside:
+                reasons[row.set_aside] += 1
+            yield row
+    used = total - reasons.total()
+    if total and not used:
+        why = ", ".join(f"{name} {n}" for name, n in reasons.most_common())
+        raise YieldError(
+            f"the backward model found a usable instruction for none of {total} texts ({why}). Train "
+            "it longer (seed_updates), on more seeds, or from a better base; let it write more "
+            "(backward.sampling.max_tokens), or ask less of it (backward.rules.use=[none])."
+        )
+    stages = [("texts", total), ("with an instruction", used)]
+    views = [funnel("Instructions found", stages, dict(reasons.most_common()))]
+    if reasons[UNFINISHED] > total / 2:
+        text = (
+            f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens: the "
+            "backward model did not learn to stop. Train it longer (seed_updates) or on more seeds."
+        )
+        views.append(alarm("Most instructions do not end", text))
+    return views
+
+
+def _written(
+    texts: Iterable[Example],
+    engine: Engine,
+    template: Template,
+    sampling: Sampling,
+    rules: InstructionRules,
+    scripts: frozenset[str] | None,
+    seed: int,
+) -> Iterator[Example]:
+    def prompt_of(text: Example) -> Prompt:
+        shown = Example(instruction=fill(template, response=text.response.strip()))
+        return answer_prompt(shown, engine.model.prompt_format)
+
+    for text, completion, reason in ask_rows(texts, engine, prompt_of, sampling, seed):
+        row = replace(
+            text,
+            id="",
+            instruction=completion.text.strip(),
+            parents=(text.id,) if text.id else (),
+            verdicts={},
+            meta={**text.meta, "origin": ORIGIN},
+        )
+        reason = reason or _fault(row, rules, scripts)
+        yield set_aside(row, reason) if reason else row
+
+
+def _fault(row: Example, rules: InstructionRules, scripts: frozenset[str] | None) -> str | None:
+    words = tokens(row.instruction)
+    if not words:
+        return "empty"
+    if len(words) >= COPIED and f" {' '.join(words)} " in f" {' '.join(tokens(row.response))} ":
+        return "copied"
+    return broken_instruction_rule(row, rules, scripts)
+
+
+def _waves(rows: Iterator[Example]) -> Iterator[list[Example]]:
+    while wave := list(islice(rows, WAVE)):
+        yield wave

@@ -1,0 +1,184 @@
+"""Answer tasks with the model itself.
+
+The one idea: the prompt is the one the measures use (turns.py), so what is gained is seen. A chat
+model gets the task as a user turn. A raw base gets either the task and a line end (zero-shot, the
+paper) or the same handful of answered tasks before every task: fixed, so that the engine computes
+that prefix once, and few-shot ability moves into the rows a zero-shot model learns from. Whether an
+answer is good is not judged here; whether it is finished is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterable, Iterator, Sized
+from dataclasses import replace
+from typing import Any, Literal
+
+from woolgather.core.errors import ConfigError
+from woolgather.core.expected import Expected
+from woolgather.core.fingerprint import seed_of
+from woolgather.core.op import op
+from woolgather.core.rows import Example, question
+from woolgather.core.views import View, alarm, funnel, histogram
+from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.text.ask import UNFINISHED, ask_rows, no_reply
+from woolgather.ops.text.words import count_words
+from woolgather.prompting.messages import Prompt
+from woolgather.prompting.templates import FIELD, Template, fill
+from woolgather.prompting.turns import ANSWER, TASK, answer_prompt
+
+FIELDS = frozenset({"question", "response"})
+"""Fields that a block template may use; it must have both, `response` last."""
+TOKENS_PER_TASK = 60
+"""For plans."""
+
+
+@op("fixed_shots", expects=lambda seeds, k=5, **_: Expected(rows=k))
+def fixed_shots(
+    seeds: Iterable[Example],
+    *,
+    k: int = 5,
+    min_words: int = 20,
+    max_words: int = 120,
+    seed: int = 0,
+) -> Iterator[Example]:
+    """Yields `k` answered seeds to show before every task, of as many categories as there are.
+
+    Only responses of `min_words` to `max_words` words: shorter ones teach one-word answers, longer
+    ones fill the context. Fewer than `k` come out when fewer fit.
+    """
+    fit = [row for row in seeds if min_words <= count_words(row.response) <= max_words]
+    random.Random(seed_of(seed, "shots")).shuffle(fit)
+    first: dict[str, int] = {}
+    for i, row in enumerate(fit):
+        first.setdefault(str(row.meta.get("category", i)), i)
+    order = [*first.values(), *(i for i in range(len(fit)) if i not in first.values())]
+    yield from (fit[i] for i in order[:k])
+
+
+def _expected(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    sampling: Sampling,
+    shots: Iterable[Example] = (),
+    n: int = 1,
+    **_: Any,
+) -> Expected:
+    rows = n * (len(tasks) if isinstance(tasks, Sized) else 0)
+    shown = len(shots) if isinstance(shots, Sized) else 0
+    return Expected(
+        rows=rows,
+        calls=rows,
+        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * shown),
+        new_tokens=rows * sampling.max_tokens,
+    )
+
+
+@op("respond", expects=_expected)
+def respond(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    sampling: Sampling,
+    template: Template | None = None,
+    shots: Iterable[Example] = (),
+    n: int = 1,
+    system: str = "",
+    unfinished: Literal["set_aside", "keep"] = "set_aside",
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Yields `n` responses per task, in order of tasks and samples; memory does not grow with them.
+
+    `shots` (see `fixed_shots`) are shown before every task, as earlier turns to a chat model and as
+    blocks to a raw one. `template` is the wording of such a block for a raw model, with the fields
+    `question` and then `response`; a task's own block ends where the response would begin. None
+    takes the house block, or without shots the task and a line end. `system` is sent unless the
+    task has its own. Each sample has its own seed.
+
+    A row has the task's fields, the response, `finish_reason`, meta prompt_id (the task's id, or
+    its number where it has none) and sample (0 to n-1). Reasons: unfinished (cut at max_tokens;
+    not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error.
+    """
+    if n < 1:
+        raise ConfigError(f"respond.n is {n}: a task needs at least one response. Set it to 1.")
+    shots = list(shots)
+    raw = engine.model.prompt_format == "raw"
+    stop = sampling.stop
+    if raw:
+        stop = (*stop, *([f"\n{_split(template)[0]}"] if template else _house_stops(shots)))
+
+    def asked() -> Iterator[tuple[Example, Prompt, str, int]]:
+        for number, task in enumerate(tasks):
+            row = task if task.system or not system else replace(task, system=system)
+            prompt = _block_prompt(template, row, shots) if raw and template else None
+            if prompt is None:
+                prompt = answer_prompt(row, engine.model.prompt_format, shots)
+            for sample in range(n):
+                yield row, prompt, task.id or f"task-{number}", sample
+
+    own = sampling.model_copy(update={"stop": stop})
+    reasons: dict[str, int] = {}
+    lengths: list[float] = []
+    total = 0
+    found = ask_rows(asked(), engine, lambda each: each[1], own, seed)
+    for (task, _, prompt_id, sample), completion, reason in found:
+        if reason == UNFINISHED and unfinished == "keep":
+            reason = None
+        total += 1
+        if reason:
+            reasons[reason] = reasons.get(reason, 0) + 1
+        else:
+            lengths.append(count_words(completion.text))
+        yield replace(
+            task,
+            id="",
+            response=completion.text.strip(),
+            finish_reason=None if no_reply(completion) else completion.finish_reason,
+            verdicts={},
+            parents=(task.id,) if task.id else (),
+            set_aside=reason,
+            meta={**task.meta, "prompt_id": prompt_id, "sample": sample},
+        )
+    done = total - sum(reasons.values())
+    views = [
+        funnel("Responses", [("asked", total), ("finished", done)], reasons),
+        histogram("Length of responses", {"responses": lengths}, x="words"),
+    ]
+    if reasons.get(UNFINISHED, 0) > total / 2:
+        views.append(
+            alarm(
+                "Most responses do not end",
+                f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens. "
+                "Raise sampling.max_tokens, or give stop texts.",
+            )
+        )
+    return views
+
+
+def _house_stops(shots: list[Example]) -> tuple[str, ...]:
+    # The labels themselves, not any "### ": an answer may have headings.
+    return (f"\n{TASK.strip()}", f"\n{ANSWER.strip()}") if shots else ()
+
+
+def _split(template: Template) -> tuple[str, str]:
+    """Returns a block's label, and the block up to its response. Raises ConfigError without them."""
+    fields = {m.group(1): m for m in FIELD.finditer(template.text)}
+    asked, answered = fields.get("question"), fields.get("response")
+    if not asked or not answered or asked.start() > answered.start():
+        raise ConfigError(
+            f"template {template.name}: a block needs {{{{question}}}} and after it {{{{response}}}}."
+        )
+    label = template.text[: asked.start()].strip().split("\n")[0]
+    if not label:
+        raise ConfigError(
+            f"template {template.name}: a block needs a label before {{{{question}}}}, so that a raw "
+            "model can be stopped where it begins the next one."
+        )
+    return label, template.text[: answered.start()]
+
+
+def _block_prompt(template: Template, row: Example, shots: list[Example]) -> Prompt:
+    blocks = [fill(template, question=question(s), response=s.response.strip()) for s in shots]
+    opening = Template(template.name, _split(template)[1])
+    return "\n\n".join([*blocks, fill(opening, question=question(row))])

@@ -1,0 +1,291 @@
+"""Hire an assessor by audition: try each on pairs whose order is known, before it rates anything.
+
+The one idea: on a small model most ways of judging are no better than chance, or than counting
+words, and nobody can tell from the verdicts. So each candidate scores the same pairs
+(audition_pairs.py) and is compared with controls that ask no model: length, word overlap, random.
+
+What is measured, for each kind of pair, and as the plain mean over kinds:
+- across: AUC of all better answers over all worse ones, whatever their prompt. A candidate hired
+  on this may rank prompts against each other.
+- within: the share of pairs in order, one prompt at a time. A candidate hired only on this may
+  pick the best of several answers to one prompt.
+A score that could not be read is a tie with every other.
+
+Hired is a candidate whose 95 % interval lies above .5 and whose difference from every control
+(length and overlap in their better direction) has an interval above zero. Intervals are
+bootstrapped over the seeds and probes that the pairs came from, the same draws for all, so that
+differences are paired. With several hired, the best across prompts; if none is, the best within.
+
+Mutual information prefers short answers per token and long ones in total, so it is divided by n^a:
+a is taken from 0, .05, ..., 1 where the rank correlation with length over the seeds is nearest zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from woolgather.core.artifacts import Choice
+from woolgather.core.errors import CapabilityError, ConfigError, YieldError
+from woolgather.core.expected import Expected
+from woolgather.core.intervals import Estimate, interval
+from woolgather.core.op import op
+from woolgather.core.rows import Example
+from woolgather.core.views import View, alarm, measured, table
+from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.judge.assessors import (
+    CANDIDATES,
+    CONTROLS,
+    DEFAULT_QUESTIONS,
+    DEFAULT_RUBRICS,
+    JUDGING,
+    Assessor,
+    Candidate,
+    calls_per_row,
+    scale_of,
+    tokens_per_call,
+    verdict_names,
+)
+from woolgather.ops.judge.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
+from woolgather.ops.judge.audition_scores import SCOPES, Act, Scope, Stage
+from woolgather.ops.judge.rubrics import Rubric
+from woolgather.ops.text.words import count_words
+from woolgather.prompting.templates import Template
+
+OnUnfit = Literal["stop", "keep_best", "keep_all"]
+MIN_GROUPS = 12
+"""Seeds and probes behind the pairs under which no interval means anything and nobody is hired."""
+SAMPLES = Sampling(temperature=1.0, max_tokens=64)
+SAMPLED_TOKENS = 60
+"""Tokens of a probe that answers are drawn for, about; for plans."""
+
+
+def _work(
+    seeds: Iterable[Example],
+    engine: Engine,
+    *,
+    candidates: Sequence[Candidate] = CANDIDATES,
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    pairs: int = 160,
+    probes: int = 60,
+    samples: int = 4,
+    sampling: Sampling = JUDGING,
+    answers: Sampling = SAMPLES,
+    **_: Any,
+) -> Expected:
+    per_kind = min(pairs // len(KINDS), len(seeds) if isinstance(seeds, Sized) else pairs)
+    rows = 2 * per_kind * len(KINDS)
+    calls = {kind: rows * calls_per_row(Assessor(kind=kind), rubrics) for kind in candidates}
+    read = {kind: n * tokens_per_call(Assessor(kind=kind)) for kind, n in calls.items()}
+    sampled = probes * samples
+    first = Assessor(kind=candidates[0] if candidates else "none", fit=True)
+    return Expected(
+        calls=sum(calls.values()) + sampled,
+        prompt_tokens=sum(read.values()) + sampled // 4 * SAMPLED_TOKENS,
+        new_tokens=calls.get("rubric", 0) * sampling.max_tokens + sampled * answers.max_tokens,
+        value=_value(first, rubrics),
+    )
+
+
+@op("audition", expects=_work)
+def audition(
+    seeds: Iterable[Example],
+    engine: Engine,
+    *,
+    candidates: Sequence[Candidate] = CANDIDATES,
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
+    sampling: Sampling = JUDGING,
+    on_unfit: OnUnfit = "stop",
+    pairs: int = 160,
+    probes: int = 60,
+    samples: int = 4,
+    answers: Sampling = SAMPLES,
+    seed: int = 0,
+) -> Choice:
+    """Returns which assessor rates, as the fields of `Assessor`; why and tables hold the evidence.
+
+    `seeds` are answered tasks. `pairs` is their number over all kinds, shared equally; `probes` are
+    answered `samples` times each with `answers` to make the sampled kind, which is left out when
+    fewer than five of them have both a passing and a failing answer. `sampling` is how a judge
+    writes. Candidates the engine cannot do are left out.
+
+    When none is fit: "stop" raises YieldError; "keep_best" hires the best all the same, with
+    `fit` false and a warning (a candidate named alone is so used as named); "keep_all" chooses kind
+    "none", so that rows are kept unrated. Raises ConfigError without candidates, CapabilityError
+    when the engine can do none of them.
+    """
+    if not candidates:
+        raise ConfigError(f"an audition needs candidates: some of {', '.join(CANDIDATES)}")
+    rows = list(seeds)
+    tried = _pairs(rows, engine, pairs, probes, samples, answers, seed)
+    if not tried:
+        raise YieldError(
+            "no audition is possible: no seed has a response that differs from the others'. Give "
+            "seeds with responses, or name an assessor and skip the audition."
+        )
+    stage = Stage(tried, engine, rubrics, questions, sampling, seed)
+    controls = [stage.hear(Assessor(kind=kind)) for kind in CONTROLS]
+    heard, refused = [], []
+    for kind in candidates:
+        try:
+            heard.append(stage.hear(Assessor(kind=kind)))
+        except CapabilityError as error:
+            refused.append((kind, error))
+    if not heard:
+        raise refused[0][1]
+    judged = {act.name: _judged(act, controls, stage.groups) for act in heard}
+    views = [_table(stage.kinds, heard, controls, judged), _make_up(tried)]
+    views += [alarm(f"Not tried: {k}", str(e), "note") for k, e in refused]
+    return _decided(heard, judged, rubrics, on_unfit, views)
+
+
+def _pairs(
+    seeds: Sequence[Example],
+    engine: Engine,
+    pairs: int,
+    probes: int,
+    samples: int,
+    answers: Sampling,
+    seed: int,
+) -> list[Pair]:
+    per_kind = max(1, pairs // len(KINDS))
+    shots = [s for s in seeds if 3 <= count_words(s.response) <= 40][:3]
+    own = sampled_pairs(
+        engine,
+        probes=probes,
+        samples=samples,
+        sampling=answers,
+        limit=per_kind,
+        shots=shots,
+        seed=seed,
+    )
+    return built_pairs(seeds, per_kind, seed) + (own if len(own) >= 5 else [])
+
+
+# Deciding
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    fit: dict[Scope, bool]
+    margin: dict[Scope, Estimate]
+    """Over the control that comes closest."""
+    rival: dict[Scope, str]
+
+
+def _judged(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
+    fit: dict[Scope, bool] = {}
+    margin: dict[Scope, Estimate] = {}
+    rival: dict[Scope, str] = {}
+    for scope in SCOPES:
+        mine, ahead = act.overall[scope], {}
+        for control in controls:
+            value, draws = control.overall[scope].value, control.draws[scope]
+            # Chance has no other direction: turning it round would praise it for its luck.
+            if value < 0.5 and control.name != "random":
+                value, draws = 1 - value, 1 - draws
+            ahead[control.name] = interval(act.draws[scope] - draws, mine.value - value, mine.count)
+        rival[scope] = min(ahead, key=lambda name: ahead[name].value)
+        margin[scope] = ahead[rival[scope]]
+        clear = mine.low > 0.5 and all(each.above_zero for each in ahead.values())
+        fit[scope] = clear and groups >= MIN_GROUPS
+    return _Judgement(fit, margin, rival)
+
+
+def _decided(
+    heard: Sequence[Act],
+    judged: Mapping[str, _Judgement],
+    rubrics: Sequence[Rubric],
+    on_unfit: OnUnfit,
+    views: Sequence[View],
+) -> Choice:
+    for scope in SCOPES:
+        fit = [act for act in heard if judged[act.name].fit[scope]]
+        if fit:
+            best = max(fit, key=lambda act: act.overall[scope].value)
+            hired = best.assessor.model_copy(update={"scope": scope, "fit": True})
+            why = f"{_said(best, judged[best.name], scope)}: hired {scope} prompts"
+            return Choice(_value(hired, rubrics), why, views=tuple(views))
+    best = max(heard, key=lambda act: act.overall["across"].value)
+    why = f"no assessor is fit; the best: {_said(best, judged[best.name], 'across')}"
+    if on_unfit == "stop":
+        raise YieldError(
+            f"{why}. A judge like that picks no better than chance or than counting words. Name a "
+            "stronger judge model, add seeds with responses, or say what to do instead: "
+            "on_unfit=keep_best uses it all the same, on_unfit=keep_all keeps every row that "
+            "passes the rules."
+        )
+    if on_unfit == "keep_all":
+        hired = Assessor(kind="none", scope="none", fit=False)
+        told = alarm("No judge was hired", f"{why}. Rows are kept unrated.")
+    else:
+        scale = scale_of(best.assessor, rubrics)
+        update = {"scope": "across" if scale else "within", "fit": False}
+        hired = best.assessor.model_copy(update=update)
+        told = alarm("The judge failed its audition", f"{why}. It rates all the same, as asked.")
+    return Choice(_value(hired, rubrics), why, views=(told, *views))
+
+
+def _value(assessor: Assessor, rubrics: Sequence[Rubric]) -> dict[str, Any]:
+    named = {
+        "verdicts": verdict_names(assessor, rubrics),
+        "scale": scale_of(assessor, rubrics),
+    }
+    return assessor.model_copy(update=named).model_dump(mode="json")
+
+
+def _said(act: Act, judgement: _Judgement, scope: Scope) -> str:
+    name = act.name.replace("_", " ")
+    if act.name == "mutual_information":
+        name += f" / n^{act.assessor.exponent:g}"
+    unit = "AUC across prompts" if scope == "across" else "pairs in order within prompts"
+    ahead = judgement.margin[scope]
+    return (
+        f"{name}, {unit} {act.overall[scope].written('.2f')}, ahead of {judgement.rival[scope]} by "
+        f"{ahead.written('+.2f')}"
+    )
+
+
+def _table(
+    kinds: Sequence[str],
+    heard: Sequence[Act],
+    controls: Sequence[Act],
+    judged: Mapping[str, _Judgement],
+) -> View:
+    columns = ["assessor", *kinds, "all, across", "all, within", "length", "readable", "verdict"]
+    rows: list[list[Any]] = []
+    for act in [*heard, *controls]:
+        verdict = "control"
+        if act.name in judged:
+            fit = judged[act.name].fit
+            verdict = "fit across" if fit["across"] else "fit within" if fit["within"] else "unfit"
+        name = act.name
+        if name == "mutual_information":
+            name += f" / n^{act.assessor.exponent:g}"
+        rows.append(
+            [
+                name,
+                *[measured(act.kinds[kind]["across"], "score") for kind in kinds],
+                measured(act.overall["across"], "score"),
+                measured(act.overall["within"], "score"),
+                None if act.length is None else round(act.length, 2),
+                measured(act.readable, "percent"),
+                verdict,
+            ]
+        )
+    note = (
+        "AUC of better over worse answers with its 95 % interval; .5 is chance. length: rank "
+        "correlation of the score with the response's length over the seeds."
+    )
+    return table("Audition", columns, rows, note)
+
+
+def _make_up(pairs: Sequence[Pair]) -> View:
+    rows = [
+        [kind, len(of), len({p.group for p in of})]
+        for kind in KINDS
+        if (of := [p for p in pairs if p.kind == kind])
+    ]
+    return table("Pairs of the audition", ["kind", "pairs", "from seeds or probes"], rows)

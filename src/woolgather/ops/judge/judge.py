@@ -1,0 +1,197 @@
+"""Rate rows with an assessor: each row comes out with its verdicts, in order, in bounded memory.
+
+The one idea: rating and deciding are apart. A verdict is a number on the assessor's own scale with
+the reply it was read from, or None when there was nothing to read; which rows stay is `keep`'s
+business. Two exceptions are set aside here, because they are known faults of one assessor: rows
+that mutual information says their task did not help to predict, and rows mostly copied from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from pydantic import Field
+
+from woolgather.core.artifacts import Choice
+from woolgather.core.errors import YieldError
+from woolgather.core.expected import Expected
+from woolgather.core.intervals import spearman
+from woolgather.core.op import op
+from woolgather.core.options import Options
+from woolgather.core.rows import Example, set_aside
+from woolgather.core.views import View, alarm, histogram, table
+from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.judge.assessors import (
+    DEFAULT_QUESTIONS,
+    DEFAULT_RUBRICS,
+    JUDGING,
+    Assessor,
+    assessor_of,
+    calls_per_row,
+    length,
+    rate,
+    tokens_per_call,
+    verdict_names,
+)
+from woolgather.ops.judge.rubrics import Rubric, read_score, rubrics_of
+from woolgather.ops.text.words import copied_share
+from woolgather.prompting.templates import Template
+
+__all__ = ["Assessor", "Limits", "Rubric", "judge", "read_score", "rubrics_of"]
+
+WAVE = 256
+"""Rows rated at a time: enough for any batch, little enough to stream."""
+ENOUGH = 200
+"""Rows after which a parse rate under the floor ends the work early."""
+
+
+class Limits(Options):
+    """What mutual information must not be fooled by; other assessors ignore these."""
+
+    min_information: float | None = Field(default=0.0)
+    """Rows at or below it are set aside as `uninformed`: the task did not make the response more
+    likely. None keeps them."""
+    max_copied: float | None = Field(default=0.8, ge=0, le=1)
+    """Rows with more than this share of 4-word runs from the task are set aside as `copied`; rows
+    under 8 words never are. None keeps all."""
+
+
+def _work(
+    rows: Iterable[Example],
+    engine: Engine,
+    *,
+    assessor: Assessor | Choice = Assessor(),  # noqa: B008 - frozen
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    sampling: Sampling = JUDGING,
+    **_: Any,
+) -> Expected:
+    count = len(rows) if isinstance(rows, Sized) else 0
+    chosen = assessor_of(assessor)
+    calls = count * calls_per_row(chosen, rubrics)
+    written = chosen.kind == "rubric"
+    return Expected(
+        rows=count,
+        calls=calls,
+        prompt_tokens=calls * tokens_per_call(chosen),
+        new_tokens=calls * sampling.max_tokens if written else 0,
+    )
+
+
+@op("judge", expects=_work)
+def judge(
+    rows: Iterable[Example],
+    engine: Engine,
+    *,
+    assessor: Assessor | Choice = Assessor(),  # noqa: B008 - frozen
+    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
+    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
+    sampling: Sampling = JUDGING,
+    floor: float = 0.5,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Every row with a verdict under each name the assessor writes; earlier verdicts stay.
+
+    `assessor` is one given, or an audition's choice. `floor` is the least share of rows, in [0, 1],
+    whose verdicts can all be read; under it the work ends with YieldError, once 200 rows are rated
+    or at the end. Rows already set aside pass unrated. Raises CapabilityError when the engine has
+    no log-probabilities and the assessor needs them.
+    """
+    chosen = assessor_of(assessor)
+    names = verdict_names(chosen, rubrics)
+    scores: dict[str, list[float]] = {name: [] for name in names}
+    lengths: dict[str, list[float]] = {name: [] for name in names}
+    rated = readable = start = 0
+    for wave in _waves(rows):
+        used = [row for row in wave if row.set_aside is None]
+        found = iter(
+            rate(
+                used,
+                engine,
+                chosen,
+                rubrics=rubrics,
+                questions=questions,
+                sampling=sampling,
+                seed=seed,
+                start=start,
+            )
+        )
+        start += len(used)
+        for row in wave:
+            if row.set_aside is not None:
+                yield row
+                continue
+            verdicts = next(found)
+            rated += 1
+            readable += all(v.score is not None for v in verdicts.values())
+            for name, verdict in verdicts.items():
+                if verdict.score is not None:
+                    scores[name].append(verdict.score)
+                    lengths[name].append(length(row))
+            judged = replace(row, verdicts={**row.verdicts, **verdicts})
+            yield _limited(judged, chosen, limits)
+        if rated >= ENOUGH and readable < floor * rated:
+            raise YieldError(_too_few(chosen, readable, rated, floor))
+    if rated and readable < floor * rated:
+        raise YieldError(_too_few(chosen, readable, rated, floor))
+    return _views(chosen, scores, lengths, readable, rated)
+
+
+def _waves(rows: Iterable[Example]) -> Iterator[list[Example]]:
+    source = iter(rows)
+    while wave := list(islice(source, WAVE)):
+        yield wave
+
+
+def _limited(row: Example, assessor: Assessor, limits: Limits) -> Example:
+    if assessor.kind != "mutual_information":
+        return row
+    score = row.verdicts["mutual_information"].score
+    if score is not None and limits.min_information is not None and score <= limits.min_information:
+        return set_aside(row, "uninformed")
+    share = copied_share(row)
+    if limits.max_copied is not None and share is not None and share > limits.max_copied:
+        return set_aside(row, "copied")
+    return row
+
+
+def _too_few(assessor: Assessor, readable: int, rated: int, floor: float) -> str:
+    advice = {
+        "rubric": "This judge does not keep to the form that the rubric asks for. Let it show the "
+        "form by examples (style icl), read its likelihoods instead (assessor expected), or name "
+        "a stronger judge model",
+    }.get(assessor.kind, "Look at the verdicts' texts, or choose another assessor")
+    return (
+        f"only {readable} of {rated} rows have verdicts that can be read by assessor "
+        f"{assessor.kind}, and the floor is {floor:.0%}. {advice}. "
+        "A lower floor goes on with what could be read; the others are never kept."
+    )
+
+
+def _views(
+    assessor: Assessor,
+    scores: Mapping[str, Sequence[float]],
+    lengths: Mapping[str, Sequence[float]],
+    readable: int,
+    rated: int,
+) -> list[View]:
+    if assessor.kind == "none":
+        text = "No assessor passed its audition, so rows were not rated."
+        return [alarm("Not rated", text, "warning")]
+    views = [
+        histogram(f"Scores: {name}", {name: values}, x=f"{name}, by {assessor.kind}")
+        for name, values in scores.items()
+    ]
+    rows = []
+    for name, values in scores.items():
+        mean = sum(values) / len(values) if values else None
+        rows.append([name, rated, len(values), mean, spearman(values, lengths[name])])
+    columns = ["verdict", "rated", "readable", "mean", "rank correlation with length"]
+    views.append(table("Verdicts", columns, rows))
+    if rated and readable < 0.9 * rated:
+        text = f"{rated - readable} of {rated} rows have a verdict that could not be read."
+        views.append(alarm("Unreadable verdicts", f"{text} They are never kept."))
+    return views

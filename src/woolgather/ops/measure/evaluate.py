@@ -1,0 +1,267 @@
+"""Measure a model: probes against null answers, held-out tasks, and guards against fooling oneself.
+
+The one idea: a measure that can see. Probes are generated and machine-checked, so there are enough
+of them for a narrow interval, and the headline is their pass rate minus that of the best null answer
+(a constant, an echo), with a paired interval. The first probe seed is for selecting a model, the
+last for reporting on it. Every model answers greedily with the same limit, zero-shot by its own
+format; a base may be shown `shots`, as a control.
+
+What every model is asked is identical; outcomes per item are kept, so that two models are compared
+on the same items. Win rates need a judge and are measured apart (win_rate.py); here they are None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from itertools import groupby
+from typing import Any
+
+from woolgather.core.artifacts import Metrics
+from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.expected import Expected
+from woolgather.core.intervals import mean_interval, paired_difference
+from woolgather.core.op import op
+from woolgather.core.rows import JSON, Example
+from woolgather.core.views import View, alarm, measured, table
+from woolgather.engines.base import Completion, Engine, Sampling
+from woolgather.ops.measure import degeneration as guards
+from woolgather.ops.text.ask import ask_rows
+from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate, task_of
+from woolgather.probes.checks import passes
+from woolgather.prompting.messages import Prompt
+from woolgather.prompting.turns import answer_prompt, stops
+
+PROMPT_TOKENS = 60
+"""Tokens of a probe or a held-out task, about; for plans."""
+SHOWN = 12
+"""Answers that a report shows."""
+
+
+def _work(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    max_tokens: int = 128,
+    likelihood: bool = True,
+    **_: Any,
+) -> Expected:
+    held_out = len(tasks) if isinstance(tasks, Sized) else 0
+    asked = probes * len(set(probe_seeds)) + held_out
+    scored = held_out * (len(guards.TEMPERATURES) + 1) // 2 if likelihood else 0
+    return Expected(
+        calls=asked + scored,
+        prompt_tokens=(asked + scored) * PROMPT_TOKENS,
+        new_tokens=asked * max_tokens,
+    )
+
+
+@op("evaluate", expects=_work)
+def evaluate(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    max_tokens: int = 128,
+    shots: Iterable[Example] = (),
+    likelihood: bool = True,
+    seed: int = 0,
+) -> Metrics:
+    """Returns what the model behind `engine` can do: numbers with intervals and outcomes per item.
+
+    `tasks` are held out: `response` is the reference, `meta["check"]` the machine check of those
+    that have one. `probes` are asked per seed of `probe_seeds`, 0 for none; the first seed selects,
+    the last reports. `shots` are answered tasks shown before each. `likelihood` scores the
+    references, where the engine can.
+
+    Values (None is "not measured"; an estimate is {value, low, high, error, count}):
+      probes        pass rate on the reporting seed, an estimate; `probes_select` on the selecting one
+      null          {name, rate} of the best null answer on the reporting seed
+      above_null    the headline: pass rate minus the best null's, a paired estimate
+      families      pass rate by family, over all seeds
+      heldout       pass rate of the held-out tasks with a check, an estimate
+      stops, loops  share of all answers that end by themselves, and that go round in circles
+      length_ratio  median words of held-out answers over that of their references
+      distinct_2    distinct pairs of words among all in the held-out answers
+      nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
+      win_rate      None
+      probe_seeds, prompted  how it was asked
+    Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
+    a probe seed.
+    """
+    if probes and not probe_seeds:
+        raise ConfigError("probe_seeds is empty: name one seed to select on and one to report on")
+    held_out, shown = list(tasks), list(shots)
+    seeds = list(dict.fromkeys(probe_seeds)) if probes else []
+    sets = {s: generate(probes, s) for s in seeds}
+    asked = [task_of(p) for s in seeds for p in sets[s]] + held_out
+    answers = _answers(asked, engine, shown, max_tokens, seed)
+    own = answers[len(answers) - len(held_out) :]
+
+    values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _prompted(engine, shown)}
+    items: dict[str, Mapping[str, float | None]] = {}
+    outcomes: list[tuple[Probe, Completion, bool]] = []
+    start = 0
+    for s in seeds:
+        done = list(zip(sets[s], answers[start : start + probes], strict=True))
+        checked = [(p, a, passes(a.text, p.check)) for p, a in done]
+        items[f"probes:{s}"] = {p.id: float(ok) for p, _, ok in checked}
+        outcomes += checked
+        start += probes
+    values |= _probe_values(sets, items, seed)
+    items["heldout"] = _held_out_items(held_out, own)
+    values["heldout"] = _estimate(list(items["heldout"].values()), seed)
+    values |= {
+        "families": _by_family(outcomes),
+        "stops": guards.stop_share(answers),
+        "loops": guards.loop_share(answers),
+        "length_ratio": guards.length_ratio(own, [task.response for task in held_out]),
+        "distinct_2": guards.distinct_2([a.text for a in own]),
+        "win_rate": None,
+    }
+    notes: list[View] = []
+    values |= _likelihood(held_out, engine, notes) if likelihood else {"nll": None}
+    views = (*_views(values, outcomes, held_out, own), *notes)
+    return Metrics(values, items, views=views, headline=_headline(values))
+
+
+def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
+    """The main values by the names they are shown with, as cells of a table; None is not measured."""
+    null = values["null"] or {"name": "", "rate": None}
+    found = [
+        ("probes above the best null answer", measured(values["above_null"], "points")),
+        ("probes passed", measured(values["probes"], "percent")),
+        ("probes passed, selecting seed", measured(values["probes_select"], "percent")),
+        (f"best null answer ({null['name'] or 'none'})", measured(null["rate"], "percent")),
+        ("held-out tasks passed", measured(values["heldout"], "percent")),
+        ("stops by itself", measured(values["stops"], "percent")),
+        ("goes round in circles", measured(values["loops"], "percent")),
+        ("length against the reference", values["length_ratio"]),
+        ("distinct-2", values["distinct_2"]),
+        ("references, nats per token", values["nll"]),
+    ]
+    if len(values["probe_seeds"]) < 2:  # the same seed selects and reports
+        found.pop(2)
+    return found
+
+
+def _headline(values: Mapping[str, JSON]) -> str:
+    parts = []
+    for name, key in (("probes", "probes"), ("held out", "heldout")):
+        if values.get(key):
+            parts.append(f"{name} {100 * values[key]['value']:.1f} %")
+    if values.get("null"):
+        parts.append(f"best null answer {100 * values['null']['rate']:.1f} %")
+    return ", ".join(parts) or "nothing to measure"
+
+
+def _answers(
+    rows: Sequence[Example],
+    engine: Engine,
+    shots: Sequence[Example],
+    max_tokens: int,
+    seed: int,
+) -> list[Completion]:
+    form = engine.model.prompt_format
+    sampling = Sampling(temperature=0.0, max_tokens=max_tokens, stop=stops(form, shots))
+
+    def prompt_of(row: Example) -> Prompt:
+        return answer_prompt(row, form, shots)
+
+    return [answer for _, answer, _ in ask_rows(rows, engine, prompt_of, sampling, seed)]
+
+
+def _prompted(engine: Engine, shots: Sequence[Example]) -> str:
+    return (
+        f"{engine.model.prompt_format}, {len(shots)} shots" if shots else engine.model.prompt_format
+    )
+
+
+def _estimate(outcomes: Sequence[float | None], seed: int) -> JSON:
+    found = mean_interval([o for o in outcomes if o is not None], seed)
+    return found.json() if found else None
+
+
+def _probe_values(
+    sets: Mapping[int, Sequence[Probe]],
+    items: Mapping[str, Mapping[str, float | None]],
+    seed: int,
+) -> dict[str, JSON]:
+    if not sets:
+        return dict.fromkeys(("probes", "probes_select", "null", "above_null"))
+    selecting, *_, reporting = [*sets, *sets]
+    name, rate = best_null(sets[reporting])
+    null = {p.id: float(passes(NULL_ANSWERS[name](p), p.check)) for p in sets[reporting]}
+    above = paired_difference(items[f"probes:{reporting}"], null, seed)
+    return {
+        "probes": _estimate(list(items[f"probes:{reporting}"].values()), seed),
+        "probes_select": _estimate(list(items[f"probes:{selecting}"].values()), seed),
+        "null": {"name": name, "rate": rate},
+        "above_null": above.json() if above else None,
+    }
+
+
+def _held_out_items(
+    tasks: Sequence[Example], answers: Sequence[Completion]
+) -> dict[str, float | None]:
+    return {
+        task.id or f"task-{index}": float(passes(answer.text, task.meta["check"]))
+        for index, (task, answer) in enumerate(zip(tasks, answers, strict=True))
+        if task.meta.get("check")
+    }
+
+
+def _by_family(outcomes: Sequence[tuple[Probe, Completion, bool]]) -> dict[str, float]:
+    ordered = sorted(outcomes, key=lambda o: o[0].family)
+    found = {}
+    for family, group in groupby(ordered, key=lambda o: o[0].family):
+        passed = [ok for _, _, ok in group]
+        found[family] = sum(passed) / len(passed)
+    return found
+
+
+def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> dict[str, JSON]:
+    try:
+        found = guards.reference_likelihood(tasks, engine)
+    except CapabilityError as error:
+        notes.append(alarm("Likelihood not measured", str(error), "note"))
+        found = None
+    return {
+        "nll": found.nll if found else None,
+        "nll_temperature": found.temperature if found else None,
+    }
+
+
+def _views(
+    values: Mapping[str, JSON],
+    outcomes: Sequence[tuple[Probe, Completion, bool]],
+    tasks: Sequence[Example],
+    answers: Sequence[Completion],
+) -> list[View]:
+    rows = [*measures(values), ("win rate", None)]
+    shown = [[name, "not measured" if value is None else value] for name, value in rows]
+    out = [table("Measures", ["measure", "value"], shown, f"Prompted: {values['prompted']}.")]
+    if outcomes:
+        families = [
+            [family, measured(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
+            for family, rate in values["families"].items()
+        ]
+        out.append(table("Probes by family", ["family", "passed", "probes"], families))
+        step = max(1, len(outcomes) // SHOWN)
+        sample = [
+            [p.family, p.instruction, p.input, a.text, "pass" if ok else "fail"]
+            for p, a, ok in outcomes[::step][:SHOWN]
+        ]
+        columns = ["family", "instruction", "input", "answer", "check"]
+        out.append(table("Some probes", columns, sample))
+    if tasks:
+        sample = [
+            [t.instruction, t.input, a.text, t.response]
+            for t, a in list(zip(tasks, answers, strict=True))[:SHOWN]
+        ]
+        out.append(
+            table("Some held-out tasks", ["instruction", "input", "answer", "reference"], sample)
+        )
+    return out

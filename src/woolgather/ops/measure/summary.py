@@ -1,0 +1,206 @@
+"""What came of a run, in one sentence and one table.
+
+The one idea: a result is compared with the best thing the same effort could have bought (a control),
+not only with the base. Better or worse means an interval clear of zero; otherwise no difference was
+seen, and the smallest one that could have been seen is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
+
+from woolgather.core.artifacts import Choice, Metrics
+from woolgather.core.intervals import Estimate, mean_interval
+from woolgather.core.op import op
+from woolgather.core.rows import JSON
+from woolgather.core.views import View, curve, measured, table
+from woolgather.ops.measure.select import difference, item_key, label, mean
+
+
+def verdict(gain: Estimate | None) -> str:
+    """ "better", "worse", "no difference seen" or "not measured"."""
+    if gain is None:
+        return "not measured"
+    if gain.low > 0:
+        return "better"
+    return "worse" if gain.high < 0 else "no difference seen"
+
+
+@op("summarize")
+def summarize(
+    measures: Sequence[Metrics],
+    *,
+    chosen: Choice,
+    controls: Mapping[str, Metrics],
+    by: str = "probes",
+    wins: Metrics | None = None,
+    rated: Sequence[Sized] = (),
+    kept: Sequence[Sized] = (),
+    portraits: Sequence[Metrics] = (),
+    names: Sequence[str] = (),
+) -> Metrics:
+    """Returns the run's conclusion in a sentence and a table, on the reporting probe seed.
+
+    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
+    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
+    `verdict` and `difference` against the best control (or the base where there is no control),
+    `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not measured).
+    `rated`, `kept` and `portraits`, one of each per iteration, are drawn: the share of rows that were
+    good enough, and what the rows kept look like.
+    """
+    by = "probes" if by == "last" else by
+    index = int(chosen.value)
+    result = measures[index]
+    rivals = dict(controls) or {"the base": measures[0]}
+    # The rival is chosen on the selecting seed, like the result: neither is praised for luck.
+    scores = {name: mean(m, by, 0) for name, m in rivals.items()}
+    known = {name: s for name, s in scores.items() if s is not None}
+    best = max(known, key=known.__getitem__) if known else next(iter(rivals))
+    gain = difference(result, rivals[best], by, 1)
+    over_base = difference(result, measures[0], by, 1)
+    name = label(index, names) if index else "the base itself"
+    values: dict[str, Any] = {
+        "verdict": verdict(gain),
+        "rival": best,
+        "difference": measured(gain),
+        "against_base": measured(over_base),
+        "chosen": index,
+        "win_rate": wins.values["win_rate"] if wins else None,
+    }
+    views = (
+        *_views(measures, controls, index, by, _preferred(wins), names),
+        *_of_rows(rated, kept, portraits),
+    )
+    said = _sentence(name, index, by, best, gain, over_base, bool(controls))
+    return Metrics(values, views=views, headline=said, concludes=True)
+
+
+def _sentence(
+    name: str,
+    index: int,
+    by: str,
+    best: str,
+    gain: Estimate | None,
+    over_base: Estimate | None,
+    controlled: bool,
+) -> str:
+    what = {"probes": "probes passed", "heldout": "held-out tasks passed"}[by]
+    if gain is None:
+        return f"Result: {name}. It was not measured on {by}."
+    rival = f"the best control ({best})" if controlled else best
+    if index == 0 and not controlled:
+        return "Result: the base itself; no candidate was better."
+    points = gain.written("+.1f", 100, " points")
+    text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
+    if verdict(gain) == "no difference seen":
+        text += (
+            f" (one of {100 * gain.visible:.1f} points could have been seen)"
+            if gain.visible
+            else " (both gave the same outcome on every one)"
+        )
+    if over_base is not None and controlled and index:
+        text += f"; against the base: {verdict(over_base)}, {over_base.written('+.1f', 100)}"
+    return text + "."
+
+
+def _views(
+    measures: Sequence[Metrics],
+    controls: Mapping[str, Metrics],
+    chosen: int,
+    by: str,
+    preferred: str,
+    names: Sequence[str],
+) -> tuple[View, ...]:
+    named = {label(i, names): m for i, m in enumerate(measures)}
+    rows = []
+    for name, m in {**named, **controls}.items():
+        null = m.values.get("null") or {}
+        against = difference(m, measures[0], by, 1) if m is not measures[0] else None
+        mark = " ← result" if measures[chosen] is m else ""
+        rows.append(
+            [
+                name + mark,
+                _rate(m, "probes"),
+                measured(null.get("rate"), "percent"),
+                measured(against, "points") if against else "",
+                _rate(m, "heldout"),
+                measured(m.values.get("stops"), "percent"),
+                measured(m.values.get("loops"), "percent"),
+                _rounded(m.values.get("length_ratio")),
+                _rounded(m.values.get("distinct_2")),
+            ]
+        )
+    columns = [
+        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "distinct-2",
+    ]  # fmt: skip
+    note = (
+        "Probes of the reporting seed; intervals are 95 %, paired bootstrap over the same probes. "
+        f"Win rate over the base: {preferred}."
+    )
+    curves = {
+        label: [
+            (float(t), 100 * s)
+            for t, m in enumerate(measures)
+            if (s := mean(m, key, 1)) is not None
+        ]
+        for label, key in (("probes", "probes"), ("held out", "heldout"))
+    }
+    return (
+        table("Models", columns, rows, note),
+        curve(
+            f"Measures over {'stages' if names else 'iterations'}",
+            curves,
+            x="0 is the base",
+            y="% passed",
+        ),
+    )
+
+
+def _preferred(wins: Metrics | None) -> str:
+    if wins is None:
+        return "not measured (no judge was named for it: measure.win_judge)"
+    found = wins.values["win_rate"]
+    if found is None:
+        return f"not measured ({wins.values['why']})"
+    return Estimate(**found).written(".1f", 100, " %")
+
+
+def _of_rows(
+    rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
+) -> list[View]:
+    """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), length,
+    repetition and one-word answers of what was kept."""
+    views: list[View] = []
+    shares = [
+        (float(t), 100 * len(k) / len(r))
+        for t, (r, k) in enumerate(zip(rated, kept, strict=True))
+        if len(r)
+    ]
+    if len(shares) > 1:
+        title = "Share of high-quality data, by iteration"
+        views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
+    facts = [p.values["generated"] for p in portraits]
+    for title, keys in (
+        ("Length of kept responses", ("median words",)),
+        ("Diversity of kept responses", ("distinct-2",)),
+        ("Kept responses of one word, and duplicates", ("one-word %", "duplicates %")),
+    ):
+        lines = {
+            key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
+            for key in keys
+        }
+        if any(len(line) > 1 for line in lines.values()):
+            views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
+    return views
+
+
+def _rate(measure: Metrics, by: str) -> JSON:
+    key = item_key(measure, by, 1)
+    outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
+    return measured(mean_interval(outcomes), "percent") or "not measured"
+
+
+def _rounded(value: Any) -> float | None:
+    return round(float(value), 2) if isinstance(value, int | float) else None

@@ -1,0 +1,281 @@
+"""Principle-driven answers: a model thinks aloud by written principles, and answers.
+
+The one idea (SELF-ALIGN, arXiv 2305.03047): the thought is for answering well and for telling which
+principles were at work; `prune` takes it away, with the principles and the exemplars, before anything
+is trained, so that a model learns to do without them. The prompt is prompt.py's, the reading of replies
+is that of replies.py; here it is decided which replies stay, with a reason on the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from typing import Any, Literal
+
+from pydantic import Field
+
+from woolgather.core.errors import YieldError
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.options import Options
+from woolgather.core.rows import Example, question
+from woolgather.core.views import View, alarm, funnel, histogram, table
+from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.principles.prompt import Guide, Reply, replies, work
+from woolgather.ops.principles.replies import Source, bare_refusal, cut_at_repeat, named_principles
+from woolgather.ops.text.ask import UNFINISHED, no_reply
+from woolgather.ops.text.words import copied_share, count_words, tokens
+from woolgather.prompting.templates import Template, fill
+
+
+class ReplyRules(Options):
+    """Which principle-driven replies are set aside, besides those without a thought or an answer."""
+
+    min_words: int = Field(default=3, ge=1)
+    """`too_short` below this many words of answer."""
+    max_leak: float = Field(default=0.3, ge=0, le=1)
+    """`exemplar_leak` and `principle_leak` above this share of the answer's five-word runs that stand
+    in the exemplars, or in the principles."""
+    max_copied: float | None = Field(default=0.8, ge=0, le=1)
+    """`copies_prompt` above this share of the answer's four-word runs that stand in the question; an
+    answer that is the question always is. None keeps both."""
+    unfinished: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of answers that ran into max_tokens."""
+
+
+def _expected(
+    tasks: Any, engine: Engine, *, guide: Guide, sampling: Sampling, nudge: bool = True, **_: Any
+) -> Expected:
+    rows = len(tasks) if isinstance(tasks, Sized) else 0
+    return replace(work(guide, sampling, rows, nudge=nudge), rows=rows)
+
+
+@op("align", expects=_expected)
+def align(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    guide: Guide,
+    sampling: Sampling,
+    rules: ReplyRules = ReplyRules(),  # noqa: B008 - frozen
+    nudge: bool = True,
+    must_keep: bool = True,
+    seed: int = 0,
+) -> Generator[Example, None, list[View]]:
+    """Yields each task with the answer that the prompted model gives it, its thought in meta.
+
+    Meta: thought, principles (names, in the order in which the thought names them), nudged where the
+    answer's label was written for the model, prompt_id. An answer ends before the first clause that
+    it says twice and before a turn that the model writes for the user. Reasons: no_thought,
+    no_answer, unfinished, exemplar_leak, principle_leak, copies_prompt, bare_refusal, too_short;
+    prompt_too_long and engine_error where nothing came back. Raises YieldError, with advice, when
+    nothing is left, unless `must_keep` is False.
+    """
+    tally = _Tally(guide)
+    shown = Source(t for e in guide.exemplars for t in (e.thinking, e.answer))
+    ruled = Source(f"{p.name}: {p.text}" for p in guide.principles)
+    found = replies(tasks, engine, guide, question, sampling=sampling, nudge=nudge, seed=seed)
+    for number, (task, reply) in enumerate(found):
+        row = _row(task, reply, number, guide.names)
+        cut = cut_at_repeat(row.response)
+        if cut != row.response:
+            row = replace(row, response=cut, finish_reason="stop")
+        reason = _fault(row, reply, rules, shown, ruled)
+        tally.count(row, reply, reason)
+        yield replace(row, set_aside=reason)
+    if tally.asked and not tally.kept and must_keep:
+        raise YieldError(tally.advice(sampling))
+    return tally.views(sampling)
+
+
+def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Example:
+    meta = {
+        **{k: v for k, v in task.meta.items() if k != "check"},
+        "origin": "machine",
+        "prompt_id": task.id or f"task-{number}",
+        "thought": reply.thought,
+        "principles": named_principles(reply.thought, names)[0],
+    }
+    if reply.nudged:
+        meta["nudged"] = True
+    return Example(
+        instruction=task.instruction,
+        input=task.input,
+        response=(reply.answer or "").strip(),
+        finish_reason=None if no_reply(reply.completion) else reply.completion.finish_reason,
+        parents=(task.id,) if task.id else (),
+        meta=meta,
+    )
+
+
+def _fault(
+    row: Example, reply: Reply, rules: ReplyRules, shown: Source, ruled: Source
+) -> str | None:
+    """Returns the first reason to set the row aside; None when there is none."""
+    if missing := no_reply(reply.completion):
+        return missing
+    if len(tokens(reply.thought)) < 3:
+        return "no_thought"
+    if not row.response:
+        return "no_answer"
+    if row.finish_reason == "length" and rules.unfinished == "set_aside":
+        return UNFINISHED
+    if shown.share(row.response) > rules.max_leak:
+        return "exemplar_leak"
+    if ruled.share(row.response) > rules.max_leak:
+        return "principle_leak"
+    if rules.max_copied is not None:
+        share = copied_share(row)
+        if tokens(row.response) == tokens(question(row)) or (share or 0) > rules.max_copied:
+            return "copies_prompt"
+    if bare_refusal(row.response):
+        return "bare_refusal"
+    return "too_short" if count_words(row.response) < rules.min_words else None
+
+
+class _Tally:
+    """Counts what came back so far."""
+
+    def __init__(self, guide: Guide) -> None:
+        self.names = guide.names
+        self.asked = self.kept = self.nudged = 0
+        self.reasons: Counter[str] = Counter()
+        self.invoked: Counter[str] = Counter()
+        self.invoked_kept: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.many: list[float] = []
+        self.lengths: list[float] = []
+
+    def count(self, row: Example, reply: Reply, reason: str | None) -> None:
+        self.asked += 1
+        self.nudged += reply.nudged
+        known, unknown = named_principles(reply.thought, self.names)
+        self.invoked.update(known)
+        self.unknown.update(unknown)
+        self.many.append(len(known))
+        if reason:
+            self.reasons[reason] += 1
+        else:
+            self.kept += 1
+            self.invoked_kept.update(known)
+            self.lengths.append(count_words(row.response))
+
+    def views(self, sampling: Sampling) -> list[View]:
+        thought = self.asked - sum(
+            self.reasons[r] for r in ("prompt_too_long", "engine_error", "no_thought")
+        )
+        stages = [
+            ("asked", self.asked),
+            ("with a thought", thought),
+            ("and an answer", thought - self.reasons["no_answer"]),
+            ("kept", self.kept),
+        ]
+        used = [
+            [name, self.invoked[name], self.invoked_kept[name], self._share(self.invoked[name])]
+            for name in sorted(self.names, key=lambda n: (-self.invoked[n], self.names.index(n)))
+        ]
+        out = [
+            funnel("Principle-driven answers", stages, dict(self.reasons.most_common())),
+            table(
+                "Principles invoked",
+                ["principle", "in thoughts", "of these kept", "% of thoughts"],
+                used,
+                "Named at the end of a thought; a thought may name several.",
+            ),
+            histogram(
+                "Principles named in a thought",
+                {"thoughts": self.many},
+                edges=[i - 0.5 for i in range(max(map(int, self.many), default=0) + 2)],
+                x="principles",
+            ),
+            histogram("Length of answers", {"kept": self.lengths}, x="words"),
+        ]
+        if self.unknown:
+            rows = [[name, count] for name, count in self.unknown.most_common(10)]
+            out.append(table("Named, and no principle", ["name", "thoughts"], rows))
+        if self.asked and not self.invoked:
+            text = (
+                "No thought names a principle, so rows have no tags and adherence to none is seen."
+            )
+            out.append(alarm("No principle named", text))
+        if 2 * self.nudged > self.asked:
+            text = (
+                f"{self.nudged} of {self.asked} replies had no label where the answer begins; it was "
+                "written for the model. Raise align.sampling.max_tokens if thoughts are cut."
+            )
+            out.append(alarm("Answers asked for twice", text, "note"))
+        if self.reasons[UNFINISHED] * 2 > self.asked:
+            text = (
+                f"{self.reasons[UNFINISHED]} of {self.asked} were cut at {sampling.max_tokens} "
+                "tokens. Raise align.sampling.max_tokens."
+            )
+            out.append(alarm("Most answers do not end", text))
+        return out
+
+    def _share(self, count: int) -> float:
+        return round(100 * count / self.asked, 1) if self.asked else 0.0
+
+    def advice(self, sampling: Sampling) -> str:
+        remedies = {
+            "prompt_too_long": "the prompt does not fit the model's context: show fewer exemplars "
+            "(align.exemplars) or write shorter principles",
+            "no_thought": "the model does not keep to the form: show more exemplars "
+            "(align.exemplars), or set base_format",
+            "no_answer": "thoughts have no answer: raise align.sampling.max_tokens, or set "
+            "align.nudge=true",
+            "unfinished": f"answers end at {sampling.max_tokens} tokens: raise "
+            "align.sampling.max_tokens, or keep them with align.rules.unfinished=keep",
+            "exemplar_leak": "the model copies the exemplars: show other ones, raise "
+            "align.sampling.temperature, or raise align.rules.max_leak",
+            "engine_error": "the engine failed on requests: see its log",
+        }
+        most = ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common(4))
+        first = self.reasons.most_common(1)[0][0]
+        remedy = remedies.get(first, f"see what {first} took (woolgather show --set-aside)")
+        return f"align: none of {self.asked} replies can be used ({most}). Remedy: {remedy}."
+
+
+PRUNED_META = ("origin", "prompt_id", "category", "kind", "topic", "principles")
+"""What a pruned row keeps of its meta: tags, no text that a prompt or a thought had."""
+
+
+@op("prune")
+def prune(rows: Iterable[Example]) -> Iterator[Example]:
+    """Yields question and answer alone: no system turn, no thought. Only such rows are trained on."""
+    for row in rows:
+        yield Example(
+            instruction=row.instruction,
+            input=row.input,
+            response=row.response,
+            finish_reason=row.finish_reason,
+            parents=(row.id,) if row.id else (),
+            meta={k: row.meta[k] for k in PRUNED_META if k in row.meta},
+        )
+
+
+def _identities(rows: Any, *, repeats: int = 1, **_: Any) -> Expected:
+    return Expected(rows=len(rows) * repeats)
+
+
+@op("identity_rows", expects=_identities)
+def identity_rows(
+    rows: Iterable[Example], *, assistant: str, repeats: int = 1
+) -> Generator[Example, None, list[View]]:
+    """Yields who the assistant is, as answered questions: `{{name}}` is replaced by `assistant`. Each
+    comes out `repeats` times."""
+    made: list[list[str]] = []
+    for row in rows:
+        texts = [
+            fill(Template("identity", t), name=assistant) for t in (row.instruction, row.response)
+        ]
+        made.append(texts)
+        for k in range(repeats):
+            yield Example(
+                instruction=texts[0],
+                input=row.input,
+                response=texts[1],
+                parents=(row.id,) if row.id else (),
+                meta={"origin": "identity", "copy": k},
+            )
+    return [table("Who the assistant is", ["question", "answer"], made)]

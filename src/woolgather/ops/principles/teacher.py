@@ -1,0 +1,96 @@
+"""Measure the prompted teacher: a model under its principles, its thoughts taken away.
+
+The one idea: to a measure the teacher is an engine like any other. What it is asked becomes a
+principle-driven prompt, and what comes back is the answer alone, so that teacher and student stand
+in one table. A reply without an answer is an empty answer: the teacher then failed the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from woolgather.core.artifacts import Metrics
+from woolgather.core.errors import CapabilityError
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.rows import Example
+from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
+from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.principles.prompt import Guide, replies, work
+from woolgather.ops.principles.replies import cut_at_repeat
+from woolgather.prompting.messages import Prompt
+
+
+class Prompted(Engine):
+    """An engine whose model answers by a guide. Only completions; a prompt's last user turn, or its
+    text, is the question."""
+
+    def __init__(self, engine: Engine, guide: Guide, sampling: Sampling, nudge: bool) -> None:
+        super().__init__(engine.model)
+        self._engine, self._guide, self._sampling, self._nudge = engine, guide, sampling, nudge
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        found = replies(
+            requests,
+            self._engine,
+            self._guide,
+            lambda request: _question(request.prompt),
+            sampling=self._sampling,
+            nudge=self._nudge,
+        )
+        for index, (_, reply) in enumerate(found):
+            yield index, replace(reply.completion, text=cut_at_repeat(reply.answer or ""))
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        raise CapabilityError("a prompted teacher has likelihoods of thoughts, not of answers")
+
+
+def _question(prompt: Prompt) -> str:
+    text = prompt if isinstance(prompt, str) else prompt[-1].content
+    return text.strip()
+
+
+def _expected(
+    tasks: Any,
+    engine: Engine,
+    *,
+    guide: Guide,
+    sampling: Sampling,
+    nudge: bool = True,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    **_: Any,
+) -> Expected:
+    asked = probes * len(set(probe_seeds)) + len(tasks)
+    return work(guide, sampling, asked, nudge=nudge)
+
+
+@op("evaluate_teacher", expects=_expected)
+def evaluate_teacher(
+    tasks: Iterable[Example],
+    engine: Engine,
+    *,
+    guide: Guide,
+    sampling: Sampling,
+    nudge: bool = True,
+    probes: int = 300,
+    probe_seeds: Sequence[int] = (1, 2),
+    seed: int = 0,
+) -> Metrics:
+    """Measures with `evaluate` the model behind `engine` under its principles, greedily, within the
+    tokens that `sampling` gives for thought and answer. No likelihood."""
+    greedy = sampling.model_copy(update={"temperature": 0.0})
+    found = evaluate(
+        tasks,
+        Prompted(engine, guide, greedy, nudge),
+        probes=probes,
+        probe_seeds=probe_seeds,
+        likelihood=False,
+        seed=seed,
+    )
+    how = f"{engine.model.prompt_format}, {len(guide.principles)} principles"
+    return replace(found, values={**found.values, "prompted": how})

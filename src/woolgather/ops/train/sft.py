@@ -1,0 +1,220 @@
+"""Supervised fine-tuning: rows become token ids and labels here, and a trainer trains on them.
+
+The one idea: a model is trained on exactly what it is asked with (renderer.py renders both), with loss
+on the response and its one end token and on nothing else. Which rows are held back for validation
+follows from the seed; a prompt that occurs twice is never held back, so that no response that is
+trained on is validated with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import YieldError
+from woolgather.core.expected import Expected
+from woolgather.core.op import op
+from woolgather.core.rows import JSON, Example, question
+from woolgather.core.views import View, alarm, curve, table
+from woolgather.prompting.turns import messages_of
+from woolgather.training.job import (
+    CURVES,
+    RESULT,
+    SftOptions,
+    Trainer,
+    TrainingOptions,
+    TrainJob,
+    held_back,
+    is_fake,
+)
+
+ROW_TOKENS = 160
+"""Of a training row, for plans."""
+ADAPTER_BYTES = 12_000_000
+"""Of an adapter with its optimizer state, for plans."""
+IGNORE = -100
+"""Label of a token without loss."""
+Tokens = tuple[list[int], list[int]]
+"""input_ids and labels of a row."""
+
+
+def _work(rows: Any, *, start: Model, config: SftOptions, **_: Any) -> Expected:
+    count = min(len(rows), config.max_rows or len(rows))
+    updates = config.updates(count)
+    return Expected(
+        updates=updates,
+        train_tokens=updates * min(config.batch_size, max(count, 1)) * ROW_TOKENS,
+        disk_bytes=ADAPTER_BYTES if config.lora else weight_bytes(start) * 6,
+    )
+
+
+@op("sft", expects=_work)
+def sft(
+    rows: Iterable[Example],
+    *,
+    start: Model,
+    config: SftOptions,
+    trainer: Trainer,
+    out: Path = Path(),
+    min_rows: int = 8,
+    seed: int = 0,
+    date: str = "",
+) -> Model:
+    """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
+
+    Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens are
+    left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
+    than `min_rows` are left, TrainingError when the process fails.
+    """
+    examples = list(rows)
+    rng = random.Random(seed)
+    rng.shuffle(examples)
+    encoded = [
+        (question(row), ids)
+        for row, ids in zip(examples, encode(examples, start, date), strict=True)
+        if len(ids[0]) <= config.max_length
+    ]
+    usable = len(encoded)
+    encoded = encoded[: config.max_rows]
+    if len(encoded) < min_rows:
+        raise YieldError(
+            f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Set fewer "
+            "aside (`woolgather status` shows which step took them; for a threshold, lower "
+            "keep.above), ask for more, or leave the seeds in where there is mix.seeds."
+        )
+    asked = Counter(prompt for prompt, _ in encoded)
+    single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]
+    held = set(single[: held_back(len(encoded), config.validation)])
+    data = out / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    write_tokens([ids for i, (_, ids) in enumerate(encoded) if i not in held], data / "train")
+    if held:
+        write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
+    model = trainer(TrainJob("sft", start, data, config.model_dump(mode="json"), seed), out)
+    left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
+    return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
+
+
+def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
+    """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
+    which has no tokens."""
+    return list(map(encoder(start, date), rows))
+
+
+def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
+    """The same for one row after another."""
+    if is_fake(start):
+        return _words
+    from woolgather.prompting.renderer import Renderer
+
+    renderer = Renderer(start.path, date=date)
+    return lambda row: renderer.training_ids(messages_of(row), row.response)
+
+
+def write_tokens(
+    rows: Sequence[Sequence[list[int]]],
+    path: Path,
+    columns: Sequence[str] = ("input_ids", "labels"),
+) -> None:
+    """Lists of ids, one for each of `columns`, as `path`.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids = pa.list_(pa.int32())
+    table = pa.table(
+        {name: pa.array([row[i] for row in rows], ids) for i, name in enumerate(columns)}
+    )
+    pq.write_table(table, path.with_suffix(".parquet"), compression="zstd")
+
+
+def weight_bytes(model: Model) -> int:
+    """Of a local model's weights on disk; 0 when it is not a directory here."""
+    path = Path(model.path)
+    return sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else 0
+
+
+def _words(row: Example) -> Tokens:
+    def number(word: str) -> int:
+        return int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big")
+
+    prompt = [number(w) for w in f"{row.system} {question(row)}".split()]
+    reply = [*map(number, row.response.split()), 0]
+    return prompt + reply, [IGNORE] * len(prompt) + reply
+
+
+def left_by_trainer(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
+    """Numbers, and rows by update, that a trainer left in `out`; empty where it left none."""
+    result: dict[str, JSON] = {}
+    points: list[dict[str, JSON]] = []
+    if (out / RESULT).is_file():
+        result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    if (out / CURVES).is_file():
+        import pyarrow.parquet as pq
+
+        points = pq.read_table(out / CURVES).to_pylist()
+    return result, points
+
+
+def line(
+    title: str, points: Sequence[dict[str, JSON]], keys: Mapping[str, str], y: str, note: str = ""
+) -> View:
+    """A curve over updates; `keys` are columns of the points by the name they are shown with."""
+    series = {
+        name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
+        for name, key in keys.items()
+    }
+    shown = {name: found for name, found in series.items() if found}
+    return curve(title, shown, x="update", y=y, note=note)
+
+
+def numbers(
+    result: Mapping[str, JSON],
+    held: int,
+    left_out: Mapping[str, int],
+    more: Sequence[tuple[str, JSON]] = (),
+) -> View:
+    """The table of a training; what is not known is left out."""
+    rows = [
+        ("rows", result.get("rows")),
+        ("rows held back for validation", held),
+        *((f"rows left out: {reason}", count) for reason, count in left_out.items() if count),
+        ("updates", result.get("updates")),
+        ("tokens", result.get("tokens")),
+        ("seconds", result.get("seconds")),
+        ("trained parameters", result.get("trained_parameters")),
+        ("loss", result.get("loss")),
+        ("validation loss before", result.get("validation_loss_before")),
+        ("validation loss", result.get("validation_loss")),
+        *more,
+    ]
+    return table("Training", ["measure", "value"], [r for r in rows if r[1] is not None])
+
+
+def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
+    """Where the learning rate never got to where it was meant to be."""
+    if updates is None or config.warmup_updates < max(1, updates):
+        return []
+    text = (
+        f"The learning rate was still warming up when training ended: {updates} updates, "
+        f"warmup_updates={config.warmup_updates:g}. A value below 1 is a share of all updates."
+    )
+    return [alarm("Warm-up", text)]
+
+
+def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -> list[View]:
+    """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
+    result, points = left_by_trainer(out)
+    losses = {"training": "loss", "validation": "validation_loss"}
+    views = [line("Training loss", points, losses, "loss per token")] if points else []
+    views.append(numbers(result, held, left_out))
+    if why := dict(result.get("execution") or {}).get("not_in_four_bits"):
+        text = f"The adapter learned on the base as it is: {why}."
+        views.append(alarm("Base not in 4 bits", text, "note"))
+    return views + warm_up_alarm(result.get("updates"), config)

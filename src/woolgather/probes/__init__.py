@@ -1,0 +1,133 @@
+"""Sets of probes: generated, machine-checked prompts that measure instruction following.
+
+The one idea: measure against doing nothing. A pass rate says little while a constant or an echo may
+score as well, so the headline is the pass rate minus that of the best null answer on the same
+probes (`best_null`). Probes are never trained on; select a model on one seed and report on another.
+
+`generate(n, seed)` draws from `probe_families` in turn, with one random stream for each family and
+seed: the first k probes of a larger set are the set of size k, and a new family moves no other's
+probes. This module asks no model; `ops.evaluate` does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
+from woolgather.probes.checks import passes
+from woolgather.probes.families import FAMILIES, Probe
+
+__all__ = ["FAMILIES", "NULL_ANSWERS", "Probe", "best_null", "generate", "task_of"]
+
+_TRIES = 300
+"""Draws for one probe before its family counts as exhausted."""
+
+
+def generate(n: int, seed: int) -> list[Probe]:
+    """`n` different probes, balanced over the families (counts differ by at most one).
+
+    The same (n, seed) gives the same probes anywhere. Different seeds share few: about 1 in 40 at
+    600. Raises InputError if n < 1 or if a family has no new prompt left (beyond about 5,000).
+    """
+    if n < 1:
+        raise InputError(f"the number of probes must be at least 1, not {n}")
+    streams = {name: random.Random(f"probe/{seed}/{name}") for name in FAMILIES}
+    names = sorted(FAMILIES)
+    random.Random("the order of families").shuffle(names)
+    seen: set[tuple[str, str]] = set()
+    probes: list[Probe] = []
+    for k in range(n):
+        name = names[k % len(names)]
+        probe = _new(FAMILIES[name], streams[name], seen)
+        if probe is None:
+            raise InputError(
+                f"the probe family {name!r} has no new prompt after {k} probes; ask for fewer than {n}"
+            )
+        seen.add((probe.instruction, probe.input))
+        probes.append(replace(probe, id=f"probe-{seed}-{k}"))
+    return probes
+
+
+def _new(
+    family: Callable[[random.Random], Probe], rng: random.Random, seen: set[tuple[str, str]]
+) -> Probe | None:
+    for _ in range(_TRIES):
+        probe = family(rng)
+        if (probe.instruction, probe.input) not in seen:
+            return probe
+    return None
+
+
+def _always(text: str) -> Callable[[Probe], str]:
+    return lambda probe: text
+
+
+def _echo(probe: Probe) -> str:
+    return f"{probe.instruction}\n\n{probe.input}" if probe.input else probe.instruction
+
+
+def _material(probe: Probe) -> str:
+    return probe.input or probe.instruction
+
+
+def _edge(index: int) -> Callable[[Probe], str]:
+    return lambda probe: _material(probe).split()[index].strip("\"'.,:;?!")
+
+
+_CONSTANTS = (
+    "",
+    "yes",
+    "no",
+    "Yes it is.",
+    "No, it is not.",
+    "I don't know.",
+    "I'm sorry, but I can't help with that.",
+    "Sure! Here is the answer.",
+    "The answer is 1.",
+    "3",
+    "positive",
+    "negative",
+    "None",
+    "1. One\n2. Two\n3. Three",
+    "The dog is happy.",
+)
+NULL_ANSWERS: Mapping[str, Callable[[Probe], str]] = {
+    **{f"constant {text!r}": _always(text) for text in _CONSTANTS},
+    "echo of the prompt": _echo,
+    "echo of the instruction": lambda probe: probe.instruction,
+    "echo of the input": lambda probe: probe.input,
+    "lower-cased echo of the prompt": lambda probe: _echo(probe).lower(),
+    "lower-cased echo of the material": lambda probe: _material(probe).lower(),
+    "upper-cased echo of the material": lambda probe: _material(probe).upper(),
+    "first word of the material": _edge(0),
+    "last word of the material": _edge(-1),
+}
+"""Answers that need no understanding, by name."""
+
+
+def best_null(probes: Sequence[Probe]) -> tuple[str, float]:
+    """The null answer that passes most of `probes`, and its pass rate (0..1).
+
+    Of equal ones the first in NULL_ANSWERS. Raises InputError without probes.
+    """
+    if not probes:
+        raise InputError("there is no best null answer without probes")
+    rates = {
+        name: sum(passes(answer(probe), probe.check) for probe in probes) / len(probes)
+        for name, answer in NULL_ANSWERS.items()
+    }
+    name = max(rates, key=rates.__getitem__)
+    return name, rates[name]
+
+
+def task_of(probe: Probe) -> Example:
+    """Returns a probe as a task without an answer."""
+    return Example(
+        id=probe.id,
+        instruction=probe.instruction,
+        input=probe.input,
+        meta={"check": probe.check, "family": probe.family},
+    )

@@ -1,0 +1,171 @@
+"""Families that decide about a word or a text, or find something in it."""
+
+from __future__ import annotations
+
+import random
+
+from woolgather.probes.checks import Check
+from woolgather.probes.families import words as pool
+from woolgather.probes.families.shared import Draft, a_, ask, coin, family, pick
+
+
+@family
+def sentiment(rng: random.Random) -> Draft:
+    good = coin(rng)
+    thing = rng.choice(pool.REVIEWED)
+    remarks = rng.sample(pool.PRAISE if good else pool.COMPLAINTS, 2)
+    opening = rng.choice(
+        ("About the {t}.", "This is my view of the {t}.", "Here is what I thought of the {t}.")
+    )
+    review = " ".join([opening.format(t=thing), *remarks])
+    wordings = (
+        "Is this review positive or negative? Answer with one word.",
+        "Label the sentiment of the text as positive or negative.",
+        "Decide whether the customer's opinion is positive or negative.",
+        "Classify this review: positive or negative.",
+    )
+    right, wrong = ("positive", "negative") if good else ("negative", "positive")
+    return *ask(rng, wordings, review), pick([right], [wrong], 16), right
+
+
+@family
+def category(rng: random.Random) -> Draft:
+    kinds = _kinds(rng, 3)
+    kind = rng.choice(kinds)
+    wordings = (
+        "Put {x} into one of these groups: {k[0]}, {k[1]}, {k[2]}.",
+        "Which group does this word belong to: {k[0]}, {k[1]} or {k[2]}?",
+        "Choose the right label for {x}: {k[0]}, {k[1]}, {k[2]}.",
+    )
+    word = rng.choice(pool.KINDS[kind])
+    wrong = [form for other in kinds if other != kind for form in (other, f"{other}s")]
+    return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong, 16), kind
+
+
+def _kinds(rng: random.Random, count: int) -> list[str]:
+    """Kinds no member of which could be taken for another's (a plum is a fruit and a tree)."""
+    plant = rng.choice(("fruit", "tree", "vegetable"))
+    clashing = {"fruit", "tree", "vegetable"} - {plant}
+    return rng.sample([kind for kind in pool.KINDS if kind not in clashing], count)
+
+
+@family
+def odd_one_out(rng: random.Random) -> Draft:
+    kind, other = _kinds(rng, 2)
+    odd, same = rng.choice(pool.KINDS[other]), rng.sample(pool.KINDS[kind], 3)
+    words = rng.sample([odd, *same], 4)
+    wordings = (
+        "Which of these words does not belong with the others?",
+        "Find the odd one out: {x}",
+        "Three of these four things are alike. Name the one that is different.",
+    )
+    return *ask(rng, wordings, ", ".join(words)), pick([odd], same, 20), odd
+
+
+@family
+def yes_no_kind(rng: random.Random) -> Draft:
+    kind, other = _kinds(rng, 2)
+    member = rng.choice(pool.KINDS[kind])
+    answer, asked_kind = ("yes", kind) if coin(rng) else ("no", other)
+    wordings = (
+        "Is the word {x} the name of {k}? Answer yes or no.",
+        "Answer with yes or no: does {x} name {k}?",
+        "Yes or no: {x} is a word for {k}.",
+    )
+    check = {"kind": "yes_no", "value": answer, "max_words": 20}
+    return *ask(rng, wordings, member, k=a_(asked_kind)), check, answer.capitalize()
+
+
+@family
+def yes_no_number(rng: random.Random) -> Draft:
+    a, b = rng.sample(range(2, 100), 2)
+    greater = coin(rng)
+    answer = "yes" if (a > b) == greater else "no"
+    word = rng.choice(("greater", "larger") if greater else ("smaller", "less"))
+    wordings = (
+        "Is {a} {word} than {b}? Answer yes or no.",
+        "Answer only yes or no: {a} is {word} than {b}.",
+        "Say yes if this is right and no if it is wrong: {a} is {word} than {b}.",
+    )
+    check = {"kind": "yes_no", "value": answer, "max_words": 12}
+    return *ask(rng, wordings, a=a, b=b, word=word), check, answer.capitalize()
+
+
+_ORDERS = (
+    "{name} ordered {n} {things} from a shop in {city} on {day} {month} for ${price}.",
+    "On {day} {month}, {name} sold {n} {things} in {city} and earned ${price}.",
+    "In {city}, {name} rented {n} {things} for ${price}, beginning on {day} {month}.",
+    "The {n} {things} cost {name} ${price} and reached {city} on {day} {month}.",
+)
+
+
+def _order(rng: random.Random) -> tuple[str, dict[str, str]]:
+    facts = {
+        "name": rng.choice(pool.NAMES),
+        "city": rng.choice(pool.CITIES),
+        "n": str(rng.randint(2, 9)),
+        "things": f"{rng.choice(pool.GOODS)}s",
+        "day": str(rng.randint(1, 28)),
+        "month": rng.choice(pool.MONTHS),
+        "price": str(rng.randint(30, 400)),
+    }
+    return rng.choice(_ORDERS).format(**facts), facts
+
+
+@family
+def extract_name(rng: random.Random) -> Draft:
+    text, facts = _order(rng)
+    wordings = (
+        "What is the name of the person in this text? Give only the name.",
+        "Extract the person's name.",
+        "Who is this sentence about? Answer with the name alone.",
+    )
+    check: Check = [
+        {"kind": "contains", "all": [facts["name"]], "max_words": 14},
+        {"kind": "excludes", "words": [facts["city"], facts["month"]]},
+    ]
+    return *ask(rng, wordings, text), check, facts["name"]
+
+
+@family
+def extract_date(rng: random.Random) -> Draft:
+    text, facts = _order(rng)
+    wordings = (
+        "Which date is mentioned? Write only the day and the month.",
+        "Extract the date from this sentence.",
+        "Find the date in the text and return nothing else.",
+    )
+    days = [facts["day"] + ending for ending in ("", "st", "nd", "rd", "th")]
+    check: Check = [
+        {"kind": "contains", "all": [facts["month"]], "any": days, "max_words": 12},
+        {"kind": "excludes", "words": [facts["name"], facts["city"]]},
+        {"kind": "regex", "pattern": r"(?s)(?!.*\d{3}).*"},
+    ]
+    return *ask(rng, wordings, text), check, f"{facts['day']} {facts['month']}"
+
+
+@family
+def extract_price(rng: random.Random) -> Draft:
+    text, facts = _order(rng)
+    wordings = (
+        "How much money is mentioned in this text? Give only the amount.",
+        "Extract the amount of money.",
+        "Find the sum in dollars and write nothing else.",
+    )
+    check = {"kind": "number", "value": int(facts["price"]), "which": "only", "max_words": 12}
+    return *ask(rng, wordings, text), check, f"${facts['price']}"
+
+
+@family
+def who_has(rng: random.Random) -> Draft:
+    people, things = rng.sample(pool.NAMES, 3), rng.sample(pool.GOODS, 3)
+    owns = [f"{p} has the {t}" for p, t in zip(people, things, strict=True)]
+    which = rng.randrange(3)
+    wordings = (
+        "Who has the {thing}?",
+        "Read the text and name the person who has the {thing}.",
+        "Tell me whose {thing} it is, with one name.",
+    )
+    asked = ask(rng, wordings, f"{owns[0]}, {owns[1]} and {owns[2]}.", thing=things[which])
+    wrong = [person for person in people if person != people[which]]
+    return *asked, pick([people[which]], wrong, 12), people[which]

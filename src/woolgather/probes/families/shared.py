@@ -1,0 +1,87 @@
+"""What the families share: the Probe, how a function becomes a family, and a few forms of check.
+
+A family is a function from a random generator to a Draft: instruction, input, check and reference.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from woolgather.probes.checks import Check
+from woolgather.probes.families import words as pool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A prompt whose answer a machine can check."""
+
+    id: str
+    """probe-<seed>-<k>; empty when a family made it outside a set."""
+    family: str
+    instruction: str
+    input: str
+    """Material the instruction speaks of; empty when there is none."""
+    check: Check
+    reference: str
+    """A right answer; it passes `check`."""
+
+
+Draft = tuple[str, str, Check, str]
+FAMILIES: dict[str, Callable[[random.Random], Probe]] = {}
+"""Every family by name, in the order in which the modules define them."""
+
+
+def family(build: Callable[[random.Random], Draft]) -> Callable[[random.Random], Draft]:
+    """Enter `build` among the families under its own name."""
+    name = build.__name__
+    FAMILIES[name] = lambda rng: Probe("", name, *build(rng))
+    return build
+
+
+def ask(
+    rng: random.Random, wordings: Sequence[str], x: str = "", **slots: object
+) -> tuple[str, str]:
+    """A wording, filled. The material `x` is the input unless the wording has a place for it."""
+    wording = rng.choice(wordings)
+    return wording.format(x=x, **slots), "" if "{x}" in wording else x
+
+
+def coin(rng: random.Random) -> bool:
+    return rng.random() < 0.5
+
+
+def a_(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def phrase(rng: random.Random) -> str:
+    """Three to six words without meaning to guess, such as "tall green lamp near old bridge"."""
+    words = [*rng.sample(pool.ADJECTIVES, rng.choice((1, 2))), rng.choice(pool.NOUNS)]
+    if coin(rng):
+        words += [rng.choice(("near", "under", "behind")), "the", rng.choice(pool.NOUNS)]
+    else:
+        words.append(rng.choice(pool.VERBS_ING))
+    return " ".join(words)
+
+
+def sentence(noun: str) -> str:
+    return f"We saw the {noun} near the old town last week."
+
+
+def free(text: str, run: int = 5) -> dict[str, object]:
+    """Forbids an echo of the instruction in free writing."""
+    return {"kind": "not_echo", "text": text, "run": run}
+
+
+def pick(right: Sequence[str], wrong: Sequence[str], max_words: int = 10) -> Check:
+    """Names a right answer and no wrong candidate."""
+    return [
+        {"kind": "contains", "any": list(right), "max_words": max_words},
+        {"kind": "excludes", "words": list(wrong)},
+    ]
+
+
+def number_is(value: int, max_words: int = 30) -> Check:
+    return {"kind": "number", "value": value, "max_words": max_words}

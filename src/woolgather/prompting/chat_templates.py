@@ -1,0 +1,156 @@
+"""Chat templates: the default system turn taken out, or ours put in; and what templates may use.
+
+System turns. Some templates (SmolLM2's, Qwen2.5's) put in a system turn of their own when none is
+given. Here a system turn is sent when the caller gives one, and otherwise there is none:
+`without_default_system` takes the default out of the template, and the template so changed is
+saved with every model trained from it, so that plain transformers renders what was trained. Where
+that cannot be done, an explicit empty system turn is sent.
+
+A method may want system lines with every question its model is asked: `with_default_system` puts
+them into the template as its default, in a form that `default_system_of` recognises.
+
+A template is a text here, and rendering it a function: no tokenizer is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from woolgather.core.errors import InputError
+
+USER, SYSTEM, REPLY = "Quxuserquz", "Quxsystemquz", "Quxreplyquz"
+"""Probe texts that no template contains."""
+_EMPTY_SYSTEM = (
+    "{%- if messages and messages[0]['role'] != 'system' -%}"
+    "{%- set messages = [{'role': 'system', 'content': ''}] + messages -%}{%- endif -%}"
+)
+_DEFAULT = re.compile(r'\A\{%- set woolgather_system = ("(?:[^"\\]|\\.)*") -%\}')
+"""How a template begins that has system lines of ours; the text is a JSON string."""
+_PUT_SYSTEM = (
+    "{%- if messages and messages[0]['role'] != 'system' -%}"
+    "{%- set messages = [{'role': 'system', 'content': woolgather_system}] + messages -%}"
+    "{%- endif -%}"
+)
+_FOLD_SYSTEM = (
+    "{%- if messages and messages[0]['role'] == 'user' -%}"
+    "{%- set messages = [{'role': 'user', 'content': woolgather_system + '\\n\\n' "
+    "+ messages[0]['content']}] + messages[1:] -%}{%- endif -%}"
+)
+
+
+def without_default_system(
+    template: str, render: Callable[[str, list[dict[str, str]]], str]
+) -> str:
+    """The template, changed so that no system turn appears when none is given.
+
+    The default turn is found by comparing what is rendered with and without a system turn, and its
+    text is deleted from the template's source; the change is kept only if the turn is gone as a
+    whole and a conversation with a system turn is rendered as before. Otherwise the template is
+    made to see an empty system turn.
+    """
+    user = [{"role": "user", "content": USER}]
+    full = [{"role": "system", "content": SYSTEM}, *user]
+    bare, explicit = render(template, user), render(template, full)
+    head, _, rest = explicit.partition(SYSTEM)
+    default = bare[len(head) : len(bare) - len(rest)]
+    if not (bare.startswith(head) and bare.endswith(rest) and default.strip()):
+        return template
+    for escape in (str, _escaped):
+        found = template.find(escape(default))
+        if found < 0:
+            continue
+        end = found + len(escape(default))
+        before = _longest([head[i:] for i in range(len(head))], escape, template[:found].endswith)
+        behind = _longest(
+            [rest[:i] for i in range(len(rest), 0, -1)], escape, template[end:].startswith
+        )
+        cut = template[: found - len(escape(before))] + template[end + len(escape(behind)) :]
+        first = rest[len(behind) :]
+        whole = "system" in before and first.startswith(before.replace("system", "user"))
+        wanted = head[: len(head) - len(before)] + first
+        if whole and render(cut, user) == wanted and render(cut, full) == explicit:
+            return cut
+    return _EMPTY_SYSTEM + template
+
+
+def with_default_system(template: str, system: str, *, folds: bool = False) -> str:
+    """The template, changed so that `system` is its system turn when none is given; `folds` puts
+    the text at the head of the first user turn instead. Unchanged for an empty text."""
+    if not system:
+        return template
+    text = json.dumps(system, ensure_ascii=False)
+    put = _FOLD_SYSTEM if folds else _PUT_SYSTEM
+    return f"{{%- set woolgather_system = {text} -%}}{put}{template}"
+
+
+def default_system_of(template: str) -> tuple[str, str]:
+    """(system, template): what `with_default_system` was given; an empty text for any other."""
+    if not (match := _DEFAULT.match(template)):
+        return "", template
+    rest = template[match.end() :]
+    for put in (_PUT_SYSTEM, _FOLD_SYSTEM):
+        rest = rest.removeprefix(put)
+    return str(json.loads(match.group(1))), rest
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
+def _longest(
+    pieces: list[str], escape: Callable[[str], str], matches: Callable[[str], bool]
+) -> str:
+    """The first of `pieces` (longest first) that matches as the source writes it."""
+    return next((piece for piece in pieces if matches(escape(piece))), "")
+
+
+def takes_system(render: Callable[[list[dict[str, str]]], str]) -> bool:
+    """Whether a conversation may begin with a system turn, and its text is shown."""
+    try:
+        text = render([{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}])
+    except InputError:
+        return False
+    return SYSTEM in text
+
+
+def template_for(tokenizer: Any, adds_start: bool) -> str:
+    """One of ours, for a tokenizer that has none."""
+    vocabulary = tokenizer.get_vocab()
+    chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
+    name = "chatml.jinja" if chatml else "plain.jinja"
+    text = resources.files("woolgather").joinpath("templates", name).read_text(encoding="utf-8")
+    return ("{{- bos_token -}}" if adds_start and tokenizer.bos_token else "") + text
+
+
+def environment(now: datetime) -> Any:
+    """What chat templates may use (the same as in transformers), today's date pinned."""
+    import jinja2.ext
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def tojson(value: Any, **settings: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **settings})
+
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}` marks the replies for loss masks elsewhere; here it prints its body."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = now.strftime
+    return environment

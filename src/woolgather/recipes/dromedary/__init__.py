@@ -1,0 +1,83 @@
+"""Dromedary (SELF-ALIGN, arXiv 2305.03047, and its second version): a model answers under written
+principles, and is trained on the answers without them.
+
+Defaults are variant v2, in our numbers where the paper has none; presets `paper` (v1) and `paper-v2`
+are the papers'. Departures in all: principles, exemplars, kinds of question and prompts are our own
+(each a file to edit); exemplars that leak into answers are found by runs of words, not by a list of
+words; one end token is trained. In `default` only: a reply without a label for its answer is asked to
+go on, unfinished answers are set aside, controls are trained, and the result is the best candidate,
+the base included. A base in 4 bits is for GPUs; elsewhere the same adapter learns on a plain one.
+docs/dromedary.md maps every parameter.
+"""
+
+from __future__ import annotations
+
+from woolgather.core.artifacts import Metrics, Model
+from woolgather.ops.curate.response_rules import apply_rules
+from woolgather.ops.generate.respond import fixed_shots, respond
+from woolgather.ops.measure.side_by_side import side_by_side
+from woolgather.prompting.templates import fill, load
+from woolgather.recipes.dromedary.config import Config
+from woolgather.recipes.dromedary.stages import (
+    aligned,
+    control,
+    guide_of,
+    identities,
+    judged,
+    prompts,
+    training_rows,
+)
+from woolgather.recipes.scope import Scope
+from woolgather.recipes.stages import Candidates, opened, train
+
+__all__ = ["Config", "recipe"]
+
+METHOD = {
+    "v1": "SELF-ALIGN (arXiv 2305.03047)",
+    "v2": "SELF-ALIGN, second version (after arXiv 2305.03047)",
+}
+
+
+def recipe(run: Scope, cfg: Config) -> Model:
+    """The stages; see the module's docstring. `run` is a Run or a Scope."""
+    guide = guide_of(cfg)
+    seeds, held_out, base = opened(run, cfg)
+    asked = prompts(run.scope("prompts"), cfg, seeds, held_out, base)
+    identity = identities(run, cfg)
+
+    found = Candidates(run, cfg, base, held_out)
+    it = run.scope("engrave")
+    answered = aligned(it, "align", asked, base, guide, cfg)
+    clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
+    rows = training_rows(it, clean, identity, base, cfg.sft)
+    engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
+    found.add(it, engraved, name="engraved")
+
+    if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
+        it, v = run.scope("clone"), cfg.verbose
+        long = it.step(
+            "respond",
+            respond,
+            asked,
+            run.engine(engraved),
+            system=fill(load(v.template)),
+            sampling=v.sampling,
+            unfinished="keep",  # the rules decide
+        )
+        clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
+        config = cfg.sft.model_copy(update={"max_length": v.max_length})
+        long_rows = training_rows(it, clean_long, identity, base, config)
+        found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
+        short, verbose = found.measures[1:]
+        title = "What verbosity costs"
+        run.step("verbose-tax", side_by_side, short, verbose, names=found.names, title=title)
+
+    shots = run.step("shots", fixed_shots, seeds)
+    if cfg.adherence.sample and cfg.judge.assessor != "none":
+        judged(run.scope("adherence"), found, guide, seeds, shots, cfg)
+    chosen = found.choose()
+    controls: dict[str, Metrics] = {}
+    if cfg.controls:
+        controls = control(found, run.scope("control"), asked, rows, guide, seeds, shots, cfg)
+    facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}
+    return found.hand_over(chosen, controls, method=METHOD[cfg.variant], facts=facts, seeds=seeds)

@@ -1,0 +1,75 @@
+"""What a recipe is written against: steps whose results have types, in scopes that compose.
+
+The one idea: `scope.step(name, op, ...)` takes the op's own arguments and returns what the op makes, so
+that a type checker refuses a misspelt keyword, or a model where rows belong. `Run` and its scopes are
+this; a recipe needs no more of them than is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
+from woolgather.core.rows import Example, PreferencePair
+from woolgather.engines.base import Engine
+from woolgather.training.job import Trainer
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Rows(Protocol[R_co]):
+    """The rows a step made: iterated, those set aside are left out; its length is their number. In a
+    plan the length is the expected one, and there is nothing to iterate."""
+
+    def __iter__(self) -> Iterator[R_co]: ...
+    def __len__(self) -> int: ...
+
+
+class Scope(Protocol):
+    """A run, or a part of one under a prefix of step names."""
+
+    @overload
+    def step(
+        self, name: str, op: Callable[P, Iterator[Example]], *args: P.args, **kwargs: P.kwargs
+    ) -> Rows[Example]: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        op: Callable[P, Iterator[PreferencePair]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Rows[PreferencePair]: ...
+    @overload
+    def step(
+        self, name: str, op: Callable[P, Model], *args: P.args, **kwargs: P.kwargs
+    ) -> Model: ...
+    @overload
+    def step(
+        self, name: str, op: Callable[P, Metrics], *args: P.args, **kwargs: P.kwargs
+    ) -> Metrics: ...
+    @overload
+    def step(
+        self, name: str, op: Callable[P, Choice], *args: P.args, **kwargs: P.kwargs
+    ) -> Choice: ...
+
+    def scope(self, name: str) -> Scope:
+        """A part of this one: its steps are called `name/...`."""
+
+    def engine(self, model: Model) -> Engine:
+        """Stands for the engine that asks `model`; nothing is loaded before a step asks."""
+
+    def trainer(self) -> Trainer:
+        """The run's trainer, for the ops that train or merge."""
+
+    def model(self, name: str, source: str | Model) -> Model:
+        """A model from outside; `name` is its role. Raises InputError when it cannot be opened."""
+
+    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Rows[Example]:
+        """Rows from outside, read in any shape that is known. Raises InputError."""
+
+    def given(self, name: str) -> bool:
+        """Whether this step's result was handed in (`--given`)."""

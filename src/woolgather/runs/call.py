@@ -1,0 +1,165 @@
+"""What a step is called with: handles that stand for execution, and artifacts among the arguments.
+
+An `EngineHandle` stands for a model until a step asks it, `OUT` for the directory of the attempt that
+runs the step. Neither a place nor a machine is in their canonical form. A `Call` is an op with its
+arguments under a step's name, which is all that a step is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
+from woolgather.engines.base import EngineOptions
+from woolgather.core.expected import Expected
+from woolgather.core.fingerprint import canonical, fingerprint, seed_of
+from woolgather.core.machine_speed import Precision
+from woolgather.core.op import Kind, Op
+from woolgather.core.rows import JSON
+from woolgather.runs.record import step_dir
+from woolgather.data.documents import Texts
+from woolgather.training.job import TrainingOptions
+
+
+class _Out:
+    """`OUT` stands for the directory of the attempt that runs the step."""
+
+    def __canonical__(self) -> None:
+        return None
+
+
+OUT: Any = _Out()
+
+
+class Pinned:
+    """The date that chat templates see as today, for an op that renders: pinned by the run, like its
+    engines', and like theirs no part of identity."""
+
+    def __init__(self, date: str) -> None:
+        self.date = date
+
+
+class EngineHandle:
+    """`run.engine(model)`: stands for the model until a step asks it."""
+
+    def __init__(self, model: Model, options: EngineOptions) -> None:
+        self.model = model
+        self.options = options
+
+    def __canonical__(self) -> dict[str, str]:
+        mark = {"fake": "1"} if self.options.name == "fake" else {}
+        return {"engine": self.model.fingerprint, "format": self.model.prompt_format, **mark}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A step as it is asked for: its op with every argument, and what that makes of it."""
+
+    name: str
+    """With its scopes."""
+    op: Op[..., Any]
+    bound: Mapping[str, Any]
+    payload: JSON
+    """The canonical op and arguments."""
+    identity: str
+    """The payload's fingerprint, and so the result's."""
+    folder: Path
+    """Where the result is, or will be."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.op.kind
+
+    @property
+    def expected(self) -> Expected:
+        """The size of the work, as the op says."""
+        return self.op.expects(**self.bound)
+
+    def known_as(self, identity: str, run_dir: Path) -> Call:
+        """With a result whose fingerprint is not the call's."""
+        return replace(self, identity=identity, folder=run_dir / step_dir(self.name, identity))
+
+
+def call_of(
+    name: str,
+    op: Op[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    run_dir: Path,
+    *,
+    replicate: int,
+    date: Pinned,
+    precision: Callable[[], Precision | None],
+) -> Call:
+    """`op` called under a step's name; parameters named seed, out and date are filled in, and a
+    training's `precision: auto` becomes what `precision` says (None leaves it)."""
+    signature = op.signature
+    filled = {"seed": seed_of(name, replicate), "date": date}
+    given = {k: v for k, v in filled.items() if k in signature.parameters} | dict(kwargs)
+    if "out" in signature.parameters:
+        given["out"] = OUT
+    bound = signature.bind(*args, **given)
+    bound.apply_defaults()
+    settings = {key: resolved(value, precision) for key, value in bound.arguments.items()}
+    payload = {
+        "op": op.name,
+        "version": op.version,
+        "args": {
+            key: canonical(value, f"{name}: args.{key}")
+            for key, value in settings.items()
+            if not isinstance(value, Pinned)
+        },
+    }
+    identity = fingerprint(payload)
+    folder = run_dir / step_dir(name, identity)
+    return Call(name, op, settings, payload, identity, folder)
+
+
+def resolved(value: Any, precision: Callable[[], Precision | None]) -> Any:
+    """An argument in which no training leaves its precision to the machine that happens to run it."""
+    if isinstance(value, TrainingOptions) and value.precision == "auto" and (found := precision()):
+        return value.model_copy(update={"precision": found})
+    return value
+
+
+def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
+    """What a step is made from: the results of other steps, and things from outside."""
+    if isinstance(value, Dataset | Model | Metrics | Choice | Texts):
+        yield value
+    elif isinstance(value, EngineHandle):
+        yield value.model
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from artifacts_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from artifacts_in(inner)
+
+
+def engines_in(value: Any) -> Iterator[EngineHandle]:
+    """Yields the handles among a step's arguments, also those within lists and mappings."""
+    if isinstance(value, EngineHandle):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from engines_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from engines_in(inner)
+
+
+def placeholder(
+    kind: Kind, identity: str, expected: Expected, bound: Mapping[str, Any]
+) -> Artifact:
+    nowhere = Path("/nonexistent")
+    if kind == "dataset":
+        return Dataset(nowhere, identity, expected.rows)
+    if kind == "model":
+        start = next((a for a in artifacts_in(dict(bound)) if isinstance(a, Model)), None)
+        return Model(start.path if start else str(nowhere), identity, "chat")
+    if kind == "metrics":
+        return Metrics({}, {}, identity)
+    return Choice(expected.value, "planned", identity)

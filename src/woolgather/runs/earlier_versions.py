@@ -1,0 +1,100 @@
+"""What earlier versions left in a run's directory: how they wrote what a step is, and what is doubtful.
+
+Nothing on disk is rewritten. A payload of an earlier version is read as what this version would have
+written for the same work; where its hash is then that of the step, its record stands.
+
+Doubtful is whether the models that were asked are those that answered: earlier versions with `--engine
+openai` asked the server of the base for every model of a run, those that it trained and its judges,
+too. What came of it looks like any other answer, in records and in the journal. A launch since then
+marks itself; one without the mark is looked at for that engine. Launches stay in a run's directory, so
+that a doubt outlives the records that gave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from woolgather.core.rows import JSON
+from woolgather.runs import record as step_record
+from woolgather.core.errors import RunDirError
+from woolgather.runs.record import RunRecord, StepRecord
+
+SALT = "asked by its own name"
+"""Goes into the keys of a doubtful model's answers, so that older ones are not found."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of a run's earlier launches."""
+
+    doubted: bool = False
+    """Whether the journal may hold answers that a server gave for a model that it did not have."""
+    unsure: frozenset[int] = frozenset()
+    """Launches of a version that asked so, whatever their engine."""
+
+
+def past_of(run_dir: Path) -> Past:
+    """From the launches and, where one does not tell, the records of steps. Raises RunDirError for
+    a launch that cannot be read."""
+    launches = step_record.read_launches(run_dir)
+    unsure = frozenset(launch.launch for launch in launches if not launch.journal)
+    return Past(_doubted(run_dir, launches), unsure)
+
+
+def engine_of(record: StepRecord) -> dict[str, Any]:
+    """The engine that a step used, as its record has it; empty where no model was asked."""
+    return dict(record.execution.get("engine") or {})
+
+
+def _doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
+    since = 0
+    for launch in launches:
+        if launch.journal == "doubted":
+            return True
+        if launch.journal:  # whatever was before has been looked at then
+            since = launch.launch
+    later = [launch for launch in launches if launch.launch > since]
+    if any(_asked_server(launch.provenance.get("argv") or ()) for launch in later):
+        return True
+    return bool(later) and any(
+        engine_of(record).get("name") == "openai" and "served" not in engine_of(record)
+        for record in _records(run_dir)
+    )
+
+
+def _asked_server(words: Iterable[Any]) -> bool:
+    told = list(map(str, words))
+    return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
+
+
+def _records(run_dir: Path) -> Iterable[StepRecord]:
+    for path in run_dir.glob("**/" + step_record.RECORD):
+        with contextlib.suppress(RunDirError):
+            yield step_record.read(path)
+
+
+_OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")
+"""How an op of ours was named by its place. Those functions had the names that ops have now."""
+
+
+def modern(payload: JSON) -> JSON:
+    """A step's payload as this version writes it; one of this version comes back as it is."""
+    if isinstance(payload, dict) and isinstance(payload.get("op"), str):
+        placed = _OURS.fullmatch(payload["op"])
+        return {**_settings(payload), **({"op": placed.group(1)} if placed else {})}
+    return _settings(payload)
+
+
+def _settings(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        found = {key: _settings(inner) for key, inner in value.items()}
+        if found.get("precision") == "auto":  # it was bfloat16 on every machine
+            found["precision"] = "bfloat16"
+        return found
+    return [_settings(inner) for inner in value] if isinstance(value, list) else value

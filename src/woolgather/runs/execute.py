@@ -1,0 +1,201 @@
+"""How a step's result comes about: its op is called and what it makes is written; or it is given.
+
+The one idea: an attempt works in a directory of its own, rows are written as they come, and the
+record is written last. Whether a step has to run at all is decided elsewhere (lookup.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from woolgather.runs import record as step_record
+from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
+from woolgather.core.artifacts import Artifact, Dataset, Model
+from woolgather.engines.base import Engine
+from woolgather.engines.journal import Journal, JournaledEngine
+from woolgather.runs.progress import Progress
+from woolgather.runs.lookup import Index
+from woolgather.core.rows import JSON
+from woolgather.runs.results import publish
+from woolgather.runs.models import RunModels
+from woolgather.runs.record import StepRecord
+from woolgather.core.storage import read_rows, write_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """What a step works with, and no part of what it is."""
+
+    journal: Journal
+    open_engine: Callable[[Model], Engine]
+    progress: Progress
+    launch: int
+    options: Mapping[str, JSON]
+    """Of engines, for the record."""
+    models: RunModels
+    """Names of models, and which of their remembered answers are sound."""
+
+
+def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
+    """Call the op and put down what it makes; what was there before, or half there, goes."""
+    name, folder = call.name, call.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / step_record.RECORD).is_file():
+        _discard(folder)
+    number = 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
+    attempt = folder / f"attempt-{number}"
+    attempt.mkdir()
+    asked: list[JournaledEngine] = []
+
+    def live(value: Any) -> Any:
+        if isinstance(value, EngineHandle):
+            model = value.model
+            engine = JournaledEngine(
+                model,
+                tools.journal,
+                lambda: tools.open_engine(model),
+                lambda calls: tools.progress.calls(name, calls),
+                tools.models.salt(model),
+            )
+            asked.append(engine)
+            return engine
+        if value is OUT:
+            return attempt
+        if isinstance(value, Pinned):
+            return value.date
+        if isinstance(value, tuple | list):
+            return [live(v) for v in value]
+        return value
+
+    started, clock = datetime.now(UTC), time.monotonic()
+    made = call.op(**{key: live(value) for key, value in call.bound.items()})
+    artifact, aside, total = _stored(call, made, attempt, tools.progress)
+    result, sha = publish(artifact, attempt, folder)
+    if isinstance(artifact, Dataset):
+        result["rows"] = total
+    record = StepRecord(
+        step=name,
+        op=call.payload["op"],
+        op_version=call.payload["version"],
+        fingerprint=call.identity,
+        kind=call.kind,
+        payload=call.payload,
+        result=result,
+        set_aside=dict(aside),
+        inputs={
+            a.fingerprint: dict(zip(("step", "digest"), index[a.fingerprint], strict=True))
+            for a in artifacts_in(call.bound)
+            if a.fingerprint in index
+        },
+        digest=sha,
+        calls=_total(asked),
+        seconds=round(time.monotonic() - clock, 3),
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        launch=tools.launch,
+        source=call.op.source,
+        execution={"engine": _engine(asked, tools)} if asked else {},
+        views=[dataclasses.asdict(view) for view in artifact.views],
+        warnings=[v.data["text"] for v in artifact.views if v.kind == "alarm"],
+    )
+    step_record.write(record, folder)
+    for old in folder.glob("attempt-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    return record
+
+
+def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:
+    """The engine's options and, of one that asks servers, who answered for which model."""
+    if tools.options.get("name") != "openai":
+        return dict(tools.options)
+    served: list[JSON] = []
+    for engine in asked:
+        for note in engine.served:
+            told = {"model": tools.models.name_of(engine.model), **note}
+            served += [] if told in served else [told]
+    return {**tools.options, "served": served}
+
+
+def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> StepRecord:
+    """Foreign rows, or a model, put down in `call.folder` as the step's result."""
+    folder = call.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    result: dict[str, JSON]
+    if isinstance(made, Dataset):
+        for part in made.path.glob("part-*.parquet"):
+            shutil.copy2(part, folder / part.name)
+        files = {p.name: p.stat().st_size for p in folder.glob("part-*.parquet")}
+        total = sum(1 for _ in read_rows(folder))
+        result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
+    else:
+        form = made.prompt_format
+        result = {"path": made.path, "prompt_format": form, "digest": made.digest}
+    record = StepRecord(
+        step=call.name,
+        op=call.payload["op"],
+        fingerprint=made.fingerprint,
+        kind=call.kind,
+        payload={"given": made.fingerprint},
+        result=result,
+        digest=made.fingerprint,
+        launch=launch,
+        execution={"given": source},
+    )
+    step_record.write(record, folder)
+    return record
+
+
+def _stored(
+    call: Call, made: Any, attempt: Path, progress: Progress
+) -> tuple[Artifact, Counter[str], int]:
+    """Consume what the op returned; rows are written as they come."""
+    if call.kind != "dataset":
+        return made, Counter(), 0
+    views: list[Any] = []
+    prefix = call.identity[:12]
+
+    def rows() -> Iterator[Any]:
+        generator = iter(made)
+        for index in range(1 << 62):
+            try:
+                row = next(generator)
+            except StopIteration as stop:
+                views.extend(stop.value or ())
+                return
+            yield row if row.id else dataclasses.replace(row, id=f"{prefix}-{index:06d}")
+
+    shape = call.op.rows
+    aside: Counter[str] = Counter()
+    total = used = 0
+    for row in write_rows(rows(), attempt, shape):
+        total += 1
+        if row.set_aside is None:
+            used += 1
+        else:
+            aside[row.set_aside] += 1
+        progress.rows(call.name, used, total)
+    return Dataset(attempt, call.identity, used, shape, tuple(views)), aside, total
+
+
+def _discard(folder: Path) -> None:
+    """What a step made before and is now made again: nothing of it may pass for new. Record first."""
+    (folder / step_record.RECORD).unlink()
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _total(asked: list[JournaledEngine]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for engine in asked:
+        total.update(dataclasses.asdict(engine.calls))
+    return dict(total)

@@ -1,0 +1,149 @@
+"""A run's directory as one launch has it: opened, ours alone, with the record of what it did.
+
+The one idea: a launch says what it is about to do before it does it, so that whatever ends it, the
+directory tells. To look at a run for a plan nothing is locked and nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from woolgather.runs import provenance, record as step_record
+from woolgather.runs.earlier_versions import Past, past_of
+from woolgather.engines.journal import Journal
+from woolgather.core.errors import RunDirError
+from woolgather.core.fingerprint import explain_change
+from woolgather.runs.lock import RunLock
+from woolgather.core.machine_speed import Precision
+from woolgather.core.rows import JSON
+from woolgather.runs.results import link
+from woolgather.runs.record import RunRecord
+
+
+class RunFolder:
+    """Call `look`, then `own` to work in it, then `finish` and `close`, whatever happened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).resolve()
+        self.inputs = self.path / step_record.INPUTS
+        """Where things from outside are put."""
+        self.date = ""
+        """The day that the run has for today, pinned when it was made."""
+        self.precision: Precision | None = None
+        """What `precision: auto` became when the run first asked; None until then."""
+        self.past = Past()
+        """What its earlier launches left open."""
+        self._recipe = ""
+        self._exists = False
+        self._journal: Journal | None = None
+        self._launch: RunRecord | None = None
+        self._entries: list[dict[str, JSON]] = []
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None, "only a run that is owned asks"
+        return self._journal
+
+    @property
+    def launch(self) -> int:
+        assert self._launch is not None, "only a run that is owned has a launch"
+        return self._launch.launch
+
+    def look(self, recipe: str) -> None:
+        """Raises RunDirError when it belongs to another recipe, or is of a newer format."""
+        self._recipe = recipe
+        self._exists = (self.path / step_record.RUN).is_file()
+        self.date = date.today().isoformat()
+        if self._exists:
+            found = step_record.read_run(self.path)
+            if found.get("recipe") != recipe:
+                raise RunDirError(
+                    f"{self.path} is a run of {found.get('recipe')!r}, not of {recipe!r}. "
+                    "Give another directory with --dir."
+                )
+            self.date = str(found.get("date"))
+            # A run of the version before had no such entry, and trained in bfloat16 everywhere.
+            self.precision = found.get("precision", "bfloat16")
+            self.past = past_of(self.path)
+
+    def pin(self, precision: Precision) -> None:
+        """Keep what `precision: auto` becomes in this run from now on."""
+        self.precision = precision
+        if self._launch is not None:
+            head = step_record.read_run(self.path)
+            step_record.write_run(self.path, {**head, "precision": precision})
+
+    def borrow_inputs(self) -> None:
+        """For a plan of a run that is not there yet: things from outside are put elsewhere."""
+        if not self._exists:
+            self.inputs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+
+    def own(self, config: JSON, preset: JSON, recipe_source: str, replicate: int) -> None:
+        """Lock it and begin a launch. Raises RunDirError when another process has it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(RunLock(self.path))
+        if not self._exists:
+            head = {"recipe": self._recipe, "date": self.date, "replicate": replicate}
+            head |= {"created": _now(), "title": self.path.name, "precision": self.precision}
+            step_record.write_run(self.path, head)
+        self._journal = Journal(self.path / "journal.sqlite")
+        self._stack.callback(self._journal.close)
+        launches = step_record.read_launches(self.path)
+        before = launches[-1] if launches else None
+        origin = before.config if before else preset
+        self._launch = RunRecord(
+            launch=(before.launch if before else 0) + 1,
+            recipe=self._recipe,
+            recipe_source=recipe_source,
+            config=config,
+            config_changes=explain_change(origin, config) if origin is not None else [],
+            provenance=provenance.capture(),
+            started=_now(),
+            journal="doubted" if self.past.doubted else "sure",
+        )
+        self._save("running", "")
+
+    def enter(
+        self, step: str, identity: str, folder: Path, state: step_record.StepState, why: str
+    ) -> None:
+        """A step is done: the launch lists it."""
+        path = folder.relative_to(self.path).as_posix()
+        self._entries.append(
+            {"step": step, "fingerprint": identity, "path": path, "state": state, "why": why}
+        )
+        self._save("running", "")
+
+    def finish(self, kind: type | None, message: str) -> None:
+        """The launch has ended, by an error of `kind` or well; then the result is put in place."""
+        if self._launch is None:
+            return
+        stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
+        self._save("finished" if kind is None else "stopped" if stopped else "failed", message)
+        if kind is None and self._launch.result:
+            link(self.path / self._launch.result, self.path / "result")
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _save(self, status: step_record.Status, message: str) -> None:
+        assert self._launch is not None
+        models = [str(e["path"]) for e in self._entries if e["step"] == "result"]
+        made = step_record.read(self.path / models[-1]).result["path"] if models else None
+        self._launch = dataclasses.replace(
+            self._launch,
+            status=status,
+            message=message,
+            finished=_now() if status != "running" else None,
+            steps=list(self._entries),
+            result=f"{models[-1]}/{made}" if models else None,
+        )
+        step_record.write_launch(self._launch, self.path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,132 @@
+"""The models of a run: which it trains itself, which exist beforehand, and where each is asked.
+
+The one idea: a server holds models that existed when it was started. It can be asked for those that a
+run is given, each under its own name, and never for one that the run makes. What an older version
+asked it all the same is not trusted (see earlier_versions.py). For other engines this only takes notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from woolgather.runs.call import Call, engines_in
+from woolgather.core.artifacts import Model
+from woolgather.runs.earlier_versions import SALT, Past, engine_of
+from woolgather.engines.base import EngineOptions
+from woolgather.engines.openai.serving import Asked, assign, read
+from woolgather.core.errors import ConfigError
+from woolgather.runs.record import StepRecord
+
+
+class RunModels:
+    """What is known so far of the models of a run, each by its fingerprint.
+
+    Raises ConfigError for servers that are named wrongly, or with an engine that asks none."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.past = Past()
+        """What earlier launches in the run's directory left open; set when the run is opened."""
+        self._options = options
+        self._serving = read(options.name, options.urls, options.serve)
+        self._made: dict[str, str] = {}
+        """The step that makes the model."""
+        self._outside: dict[str, Asked] = {}
+        self._asked: dict[str, bool] = {}
+        """Models from outside that steps ask, and whether there is anything left to ask them."""
+        self._served: dict[str, str] = {}
+        """The model that an option was for which named a server."""
+
+    # -- whence they are ------------------------------------------------------------------------
+
+    def make(self, call: Call) -> None:
+        """Notes that a model which comes of `call` is made by the run."""
+        if call.kind == "model":
+            self._made[call.identity] = call.name
+
+    def bring(self, role: str, source: str | Model, model: Model) -> None:
+        """Notes that `model` is from outside: its `role` in the recipe, and how `source` spells it.
+        A model that the run made and hands on stays the run's own."""
+        if model.fingerprint in self._made:
+            return
+        known = self._outside.get(model.fingerprint, Asked(path=model.path))
+        sources = (*known.sources, *([source] if isinstance(source, str) else []))
+        self._outside[model.fingerprint] = replace(
+            known, roles=(*known.roles, role), sources=sources
+        )
+
+    def name_of(self, model: Model) -> str:
+        """Returns the step that makes `model`, or else its role or path."""
+        return self._made.get(model.fingerprint) or self._known(model).key
+
+    # -- who is asked ---------------------------------------------------------------------------
+
+    def ask(self, call: Call, *, anew: bool) -> None:
+        """Notes whom a step asks (`anew`), or asked. Raises ConfigError when a server would have to
+        be asked for a model that the run makes."""
+        for handle in engines_in(call.bound):
+            print_ = handle.model.fingerprint
+            if print_ not in self._made:
+                self._outside.setdefault(print_, self._known(handle.model))
+                self._asked[print_] = self._asked.get(print_, False) or anew
+            elif anew and self._options.name == "openai":
+                raise ConfigError(
+                    f"--engine openai: {call.name} asks the model that {self._made[print_]} makes in "
+                    "this run, and a server holds only models that existed when it was started, so "
+                    "use --engine transformers, which asks every model of a run."
+                )
+
+    def check(self) -> None:
+        """Raises ConfigError unless --url and --serve name a server for each model that there is
+        something left to ask. Every step must be known by then, as after a plan."""
+        if self._options.name == "openai":
+            models = [replace(self._outside[p], due=due) for p, due in self._asked.items()]
+            assign(self._serving, models)
+
+    def at_servers(self, model: Model, options: EngineOptions) -> EngineOptions:
+        """Returns `options` with the servers of this model, where servers are asked. Raises
+        ConfigError when an option that names them was for another model before."""
+        if options.name != "openai":
+            return options
+        asked = self._known(model)
+        keys = [key for key, _ in self._serving.serve if asked.called(key)]
+        for option in [f"--serve {key}=..." for key in keys] or ["--url"]:
+            other = self._served.setdefault(option, model.fingerprint)
+            if other != model.fingerprint:
+                raise ConfigError(
+                    f"{option} is for one model, and {self._outside[other]} and {asked} are asked. "
+                    f"Say where each is: --serve {self._outside[other].key}=URL#NAME "
+                    f"--serve {asked.key}=URL#NAME."
+                )
+        endpoints = self._serving.named(asked) or self._serving.urls
+        return replace(options, urls=tuple(endpoint.text for endpoint in endpoints), serve=())
+
+    # -- what was asked before ------------------------------------------------------------------
+
+    def doubt(self, call: Call, record: StepRecord) -> str:
+        """Returns why the record of a step is not trusted; empty where it is."""
+        engine = engine_of(record)
+        by_server = engine.get("name") == "openai"
+        took = record.launch in self.past.unsure and record.calls.get("remembered", 0) > 0
+        for handle in engines_in(call.bound):
+            name = self.name_of(handle.model)
+            if by_server and handle.model.fingerprint in self._made:
+                return f"new because a server answered for {name}, which it could not have held"
+            if by_server and "served" not in engine and self._doubtful(handle.model):
+                return (
+                    f"new because it is not on record which model on a server answered for {name}"
+                )
+            if self.past.doubted and took and self._doubtful(handle.model):
+                return f"new because remembered answers of {name} may be those of another model"
+        return ""
+
+    def salt(self, model: Model) -> str:
+        """Returns what keeps older answers of `model` out of use; empty where they are sound."""
+        return SALT if self.past.doubted and self._doubtful(model) else ""
+
+    def _doubtful(self, model: Model) -> bool:
+        """Whether a server that held the base may have been asked for `model`."""
+        roles = (role.rpartition("/")[2] for role in self._known(model).roles)
+        return model.fingerprint in self._made or "base" not in roles
+
+    def _known(self, model: Model) -> Asked:
+        return self._outside.get(model.fingerprint) or Asked(path=model.path)

@@ -1,0 +1,349 @@
+"""A step is a remembered call; a run is a directory of them.
+
+`scope.step(name, op, *args)` binds the arguments, hashes their canonical form and looks for
+`<name>-<12 hex>/record.json`. There: the artifact is loaded. Not there: the op is called, what comes
+out is written, and the record is written last. That is all there is to resume, caching, lineage and
+`plan`. What a step *is* (fingerprint.py, call.py), whether it is there (lookup.py), how it is
+done (execute.py) and where (folder.py) are rooms of their own; how a model is asked (engines)
+and trained (training) is handed in; nothing here knows a recipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from woolgather.models.open import open_model
+from woolgather.runs import inputs
+from woolgather.runs.call import Call, EngineHandle, Pinned, artifacts_in, call_of, placeholder
+from woolgather.core.artifacts import Artifact, Dataset, Model
+from woolgather.engines.base import Engine, EngineOptions
+from woolgather.engines.openai.serving import read_endpoint
+from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
+from woolgather.runs.execute import Tools, execute, put_given
+from woolgather.core.expected import Expected
+from woolgather.core.fingerprint import canonical
+from woolgather.core.machine_speed import Precision, known_speeds, speed_of
+from woolgather.core.op import as_op
+from woolgather.runs.progress import Progress
+from woolgather.runs.lookup import recalled, standing
+from woolgather.core.rows import JSON
+from woolgather.runs.results import load
+from woolgather.runs.folder import RunFolder
+from woolgather.runs.models import RunModels
+from woolgather.runs.record import StepRecord, StepState
+from woolgather.data.documents import Texts
+from woolgather.training.job import Trainer, TrainingOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One line of a plan."""
+
+    step: str
+    state: Literal["remembered", "new", "given"]
+    why: str
+    expected: Expected
+    seconds: float | None = None
+    """Measured, for a remembered step."""
+
+
+class Run:
+    """The root scope. Use as a context manager; `plan=True` walks without writing.
+
+    Raises RunDirError when the directory belongs to another recipe, is of a newer format, or is in
+    use by another process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: str,
+        *,
+        open_engine: Callable[[Model, EngineOptions, Path], Engine],
+        trainer: Trainer,
+        engine_options: EngineOptions | None = None,
+        config: JSON = None,
+        preset: JSON = None,
+        recipe_source: str = "",
+        replicate: int = 0,
+        plan: bool = False,
+        given: Mapping[str, str] | None = None,
+        redo: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        self._folder = RunFolder(folder)
+        self.dir = self._folder.path
+        self.recipe = recipe
+        self.replicate = replicate
+        self.plan = plan
+        self.planned: list[Planned] = []
+        self.progress = progress or Progress()
+        self._open_engine = open_engine
+        self._trainer = trainer
+        self._options = engine_options or EngineOptions()
+        self._config, self._preset, self._source = config, preset, recipe_source
+        self._given, self._redo = dict(given or {}), set(redo)
+        self._index: dict[str, tuple[str, str]] = {}
+        self._names: set[str] = set()
+        self._models = RunModels(self._options)
+        self._engines: dict[tuple[str, str], Engine] = {}
+        self._doing = ""
+        self._told_precision = False
+
+    def __enter__(self) -> Run:
+        try:
+            self._folder.look(self.recipe)
+            self._models.past = self._folder.past
+            self._options = dataclasses.replace(self._options, date=self._folder.date)
+            if self.plan:
+                self._folder.borrow_inputs()
+            else:
+                with contextlib.suppress(ConfigError, EngineError):  # said where something trains
+                    self.training_precision()
+                self._folder.own(self._config, self._preset, self._source, self.replicate)
+            return self
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        full = disk_error(error, self.dir, self._doing)
+        try:
+            self.close_engines()
+            self._folder.finish(kind, str(full or error or ""))
+        except OSError as later:
+            if error is None:
+                error, full = later, disk_error(later, self.dir)
+            if full is None and not isinstance(error, DiskError):
+                raise
+        finally:
+            self._folder.close()
+        if full is not None:
+            raise full from error
+
+    # -- what a recipe uses ---------------------------------------------------------------------
+
+    def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._step(name, op, args, kwargs)
+
+    def scope(self, name: str) -> Scope:
+        return Scope(self, f"{name}/")
+
+    def model(self, name: str, source: str | Model) -> Model:
+        """A model from outside, known by content (see open.py); `name` stands for it in messages."""
+        found = open_model(source)
+        self._models.bring(name, source, found)
+        if not isinstance(source, Model):
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
+        return found
+
+    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
+        """Rows from outside as a Dataset of this run (see open.py)."""
+        found = inputs.open_dataset(source, self._folder.inputs, name.replace("/", "-"), **how)
+        if not isinstance(source, Dataset):
+            self._index.setdefault(found.fingerprint, (name, found.fingerprint))
+        return found
+
+    def given(self, name: str) -> bool:
+        """Whether this step's result was handed in (--given): what only it needs can be left out."""
+        return name in self._given
+
+    def engine(self, model: Model) -> Any:
+        """A handle on `model` for a step's arguments; no model is loaded before a step asks it."""
+        return EngineHandle(model, self._options)
+
+    def trainer(self) -> Trainer:
+        return self._trainer
+
+    def training_precision(self) -> Precision | None:
+        """What `precision: auto` is in this run: what it became at the first launch, on whatever
+        machine that was. None in the plan of a run that is not there on a machine that was not
+        measured. Raises ConfigError or EngineError where it has to be measured and torch is not
+        there."""
+        found = self._folder.precision or self._trainer.precision(measure=not self.plan)
+        dry = self._trainer.__canonical__() is not None  # says nothing of this machine
+        if found and not dry and self._folder.precision is None:
+            self._folder.pin(found)
+        return found
+
+    def check_servers(self) -> None:
+        """After a plan: raises ConfigError unless there is a server for each model that is asked."""
+        self._models.check()
+
+    def close_engines(self, keep: Model | None = None) -> None:
+        """Free what the open engines hold, but for the one of `keep`."""
+        for key, engine in list(self._engines.items()):
+            if keep is None or key != (keep.path, keep.prompt_format):
+                del self._engines[key]
+                engine.close()
+
+    # -- one step -------------------------------------------------------------------------------
+
+    def _step(
+        self, name: str, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if name in self._names:
+            raise ValueError(f"step {name!r} is named twice in one recipe")
+        self._names.add(name)
+        self._doing = name
+        date = Pinned(self._options.date)
+        call = call_of(
+            name,
+            as_op(op),
+            args,
+            kwargs,
+            self.dir,
+            replicate=self.replicate,
+            date=date,
+            precision=self.training_precision,
+        )
+        call = standing(self.dir, call)
+        self._note_texts(call)
+        if name in self._given:
+            return self._take_given(call)
+        self._models.make(call)
+        record, why = self._recalled(call)
+        self._models.ask(call, anew=record is None)
+        expected = call.expected
+        if record is not None:
+            if record.source != call.op.source:
+                self.progress.note(
+                    f"{name}: remembered from an older version of its code; "
+                    f"to do it again: --redo {name}"
+                )
+            return self._enter(call, record, "remembered", "", expected)
+        if self.plan:
+            self._index[call.identity] = (name, "")
+            self.planned.append(Planned(name, "new", why, expected))
+            return placeholder(call.kind, call.identity, expected, call.bound)
+        self.progress.step_started(name, why, expected)
+        if "trainer" in call.bound:
+            self.close_engines()
+            self._tell_precision(call)
+        record = execute(call, self._index, self._tools())
+        made = self._enter(call, record, "ran", why, expected)
+        self.progress.step_finished(name, record)
+        return made
+
+    def _recalled(self, call: Call) -> tuple[StepRecord | None, str]:
+        if call.name in self._redo:
+            return None, "asked for with --redo"
+        return recalled(self.dir, call, self._index, self._models, plan=self.plan)
+
+    def _tools(self) -> Tools:
+        """Addresses may hold secrets: what a record says of servers is what they answered."""
+        folder, found = self._folder, dataclasses.asdict(self._options)
+        options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
+        told, models = canonical(options), self._models
+        return Tools(folder.journal, self._opened, self.progress, folder.launch, told, models)
+
+    def _note_texts(self, call: Call) -> None:
+        """Texts become known to the run with the first step that reads them (see open.py)."""
+        for found in artifacts_in(call.bound):
+            if isinstance(found, Texts) and found.fingerprint not in self._index:
+                self._index[found.fingerprint] = ("texts", found.fingerprint)
+                if not self.plan:
+                    inputs.note_texts(found, self._folder.inputs, "texts")
+
+    def _take_given(self, call: Call) -> Any:
+        """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
+        name, source = call.name, self._given[call.name]
+        if call.kind not in ("dataset", "model"):
+            raise RunDirError(f"--given {name}: only steps that make rows or a model can be given")
+        made: Dataset | Model
+        if call.kind == "model":
+            made = open_model(source)
+            self._models.bring(name, source, made)
+        else:
+            made = inputs.open_dataset(
+                source,
+                self._folder.inputs,
+                name.replace("/", "-"),
+                needs_response=False,
+                kind=call.op.rows,
+            )
+        self.progress.note(f"{name}: given, {source}")
+        self._index[made.fingerprint] = (name, made.fingerprint)
+        if self.plan:
+            self.planned.append(Planned(name, "given", source, Expected()))
+            return made
+        call = call.known_as(made.fingerprint, self.dir)
+        record = put_given(call, made, source, self._folder.launch)
+        return self._enter(call, record, "given", source, Expected())
+
+    def _tell_precision(self, call: Call) -> None:
+        """A run that goes on elsewhere trains as it began; said once, with what that costs."""
+        began = self._folder.precision
+        used = {v.precision for v in call.bound.values() if isinstance(v, TrainingOptions)}
+        if self._told_precision or began not in used:
+            return
+        self._told_precision = True
+        here = self._trainer.precision()
+        if began and here and here != began:
+            speed = speed_of(known_speeds(), "auto")
+            rates = speed.product if speed else {}
+            factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
+            shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
+            cost = f" ({here} is {shown} times as fast here)" if factor else ""
+            self.progress.note(
+                f"{call.name}: trains in {began}, as this run began{cost}. To train in {here}, set "
+                "the training's precision (sft.precision, say): that makes it anew."
+            )
+
+    def _opened(self, model: Model) -> Engine:
+        key = (model.path, model.prompt_format)
+        if key not in self._engines:
+            self.close_engines()
+            options = self._models.at_servers(model, self._options)
+            at = ", ".join(str(read_endpoint(url)) for url in options.urls)
+            name = self._models.name_of(model)
+            self.progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
+            self._engines[key] = self._open_engine(model, options, self.dir / "engine.log")
+        return self._engines[key]
+
+    def _enter(
+        self, call: Call, record: StepRecord, state: StepState, why: str, expected: Expected
+    ) -> Artifact:
+        """The step is done, now or before: its result, as later steps take it."""
+        self._index[call.identity] = (call.name, record.digest)
+        if self.plan:
+            self.planned.append(Planned(call.name, "remembered", why, expected, record.seconds))
+        else:
+            if state == "remembered":
+                self.progress.step_remembered(call.name, record)
+            self._folder.enter(call.name, call.identity, call.folder, state, why)
+        return load(record, call.folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """A prefix of step names within a run, and of what comes from outside; recipes compose through
+    it. The run's result is the root's step `result`; one in a scope is a model like any other."""
+
+    run: Run
+    prefix: str
+
+    def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.run._step(self.prefix + name, op, args, kwargs)
+
+    def scope(self, name: str) -> Scope:
+        return Scope(self.run, f"{self.prefix}{name}/")
+
+    def model(self, name: str, source: str | Model) -> Model:
+        return self.run.model(self.prefix + name, source)
+
+    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
+        return self.run.rows(self.prefix + name, source, **how)
+
+    def given(self, name: str) -> bool:
+        return self.run.given(self.prefix + name)
+
+    def engine(self, model: Model) -> Any:
+        return self.run.engine(model)
+
+    def trainer(self) -> Trainer:
+        return self.run.trainer()
