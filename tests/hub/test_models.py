@@ -118,7 +118,7 @@ def test_a_run_on_a_model_of_the_hub_goes_on_without_the_hub(
     hub: Any, woolgather: Any, repository: Path, tmp_path: Path
 ) -> None:
     commit = hub.publish("models/some/tiny", repository)
-    (tmp_path / "work" / "asking.py").write_text(RECIPE)
+    (tmp_path / "work" / "runs/asking.py").write_text(RECIPE)
     words = ("run", "./asking.py", "--dir", "run", "base=some/tiny@main")
     done = woolgather(*words)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Real training of a tiny model through `accelerate launch`, killed and stopped on the way."""
+"""Real training of a tiny model in a process of its own, killed and stopped on the way."""
 
 import contextlib
 import json

@@ -1,9 +1,9 @@
 """Training on this machine: starts the worker, follows it, and survives what can be survived.
 
-The one idea: the process that trains is disposable. It runs in a session of its own under
-`accelerate launch`, tells its progress in a file, and can be started again from the last complete
-checkpoint of the same job: after a kill of the whole run (checkpoints of earlier attempts, which
-are sibling directories of `out`, are copied), and at once, with fewer rows at a time, when memory
+The one idea: the process that trains is disposable. It runs in a session of its own (several of them
+under `accelerate launch`), tells its progress in a file, and can be started again from the last
+complete checkpoint of the same job: after a kill of the whole run (checkpoints of earlier attempts,
+which are sibling directories of `out`, are copied), and at once, with fewer rows at a time, when memory
 runs out. A job that an earlier attempt finished, and nobody recorded, is taken over as it is.
 Nothing here decides what comes out, so a LocalTrainer has no identity.
 """
@@ -40,7 +40,8 @@ LITTLE = 1 << 20
 
 @dataclass(frozen=True)
 class LocalTrainer:
-    """A Trainer that runs jobs on this machine. All fields are execution."""
+    """A Trainer that runs jobs on this machine: in one process, or in several under `accelerate
+    launch`. All fields are execution."""
 
     num_processes: int = 1
     """Devices to train on."""
@@ -121,7 +122,7 @@ class LocalTrainer:
         }
         write_json(out / files.JOB, description)
         argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
-        if job.trains:
+        if job.trains and (self.config_file or self.num_processes > 1):
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
         env = {"OMP_NUM_THREADS": str(self._threads())}
         process = children.spawn(argv, log=out / files.LOG, env=env)

@@ -67,8 +67,8 @@ def adherence(
 ) -> Metrics:
     """Returns how well each model's answers keep to the principles of their questions, in [0, 1].
 
-    `teacher` are aligned rows (ops/principles/align.py) whose meta has the tags; those set aside count as well,
-    their tags stand. `answers` are rows by model, the first being the one that others are compared
+    `teacher` are aligned rows (align.py) whose meta has the tags; those set aside count as well, their
+    tags stand. `answers` are rows by model, the first being the one that others are compared
     with; they are matched by question. An answer's adherence is the mean over its principles: the
     probability of Yes, or the score on its scale. Values: `adherence` by model (estimates),
     `against <first>` by model (paired), `judge`, `fit`. Items: `adherence:<model>` by question.

@@ -8,7 +8,7 @@ from woolgather.core.errors import CapabilityError, EngineError
 from woolgather.engines.base import Completion, Engine, Request, Sampling
 from woolgather.prompting.messages import Message
 
-from .serving import MODEL, PROGRAM, requests, texts
+from ..serving import MODEL, PROGRAM, requests, texts
 
 
 def test_what_is_sent(server, engine_at):

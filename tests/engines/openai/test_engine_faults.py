@@ -15,7 +15,7 @@ from woolgather.engines.base import EngineOptions, Request
 from woolgather.engines.openai.client import Patience
 from woolgather.runs.call import EngineHandle
 
-from .serving import KEY, expected, requests, texts, until
+from ..serving import KEY, expected, requests, texts, until
 
 
 def test_every_request_is_answered_once_whatever_the_server_does(server, engine_at):

@@ -10,7 +10,7 @@ from woolgather.prompting.chat_templates import without_default_system
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import IGNORE, Renderer, base_end_token
 
-from .conftest import CHATML, save_tokenizer
+from ..conftest import CHATML, save_tokenizer
 
 USER = (Message("user", "say the list"),)
 SYSTEM = (Message("system", "be brief"), *USER)

@@ -24,7 +24,7 @@ from woolgather.core.views import View
 from woolgather.runs import record as step_record
 from woolgather.runs.earlier_versions import modern
 
-STORED = Path(__file__).parent / "stored" / "isheep-before-ops-had-names.tar.xz"
+STORED = Path(__file__).parents[1] / "stored" / "isheep-before-ops-had-names.tar.xz"
 """A run of the fake engine, made by the version whose steps were known by the places of functions."""
 
 

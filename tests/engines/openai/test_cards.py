@@ -10,7 +10,7 @@ import pytest
 from woolgather.core.errors import ConfigError
 from woolgather.engines.openai.cards import choose_name, read_cards
 
-from .serving import expected, requests, texts
+from ..serving import expected, requests, texts
 
 URL = "http://host:8000/v1"
 

@@ -12,8 +12,8 @@ from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions, Request, Sampling, ask
 from woolgather.prompting.messages import Message
 
-from ..conftest import save_tokenizer
-from .tiny import GREEDY, SHARED, make, plain_tokens, prompts, reference
+from ...conftest import save_tokenizer
+from ..tiny import GREEDY, SHARED, make, plain_tokens, prompts, reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,8 +11,8 @@ from woolgather.core.errors import CapabilityError, ConfigError, InputError
 from woolgather.engines.base import EngineOptions, Request, Sampling, ask
 from woolgather.prompting.messages import Message
 
-from ..conftest import CHATML, save_llama, save_tokenizer
-from .tiny import GREEDY, SHARED, make, plain_model, prompts, reference
+from ...conftest import CHATML, save_llama, save_tokenizer
+from ..tiny import GREEDY, SHARED, make, plain_model, prompts, reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
