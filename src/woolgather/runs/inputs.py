@@ -1,0 +1,153 @@
+"""Rows and texts from outside a run become artifacts of it.
+
+Rows are read in any shape that `data` knows, checked, and stored in the run as Parquet under the hash
+of their content. Texts may be many: they are hashed like a model, stay where they are, and are read as
+a stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from woolgather import data
+from woolgather.core.artifacts import Dataset
+from woolgather.models.digests import files_digest, known_digests, remember_digests
+from woolgather.core.errors import InputError
+from woolgather.core.fingerprint import fingerprint
+from woolgather.core.rows import Row
+from woolgather.core.storage import to_record, write_rows
+from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
+from woolgather.data.hub_errors import why_not
+from woolgather.data.record_files import SUFFIXES
+from woolgather.runs import record as step_record
+
+
+def open_dataset(
+    source: str | Path | Dataset,
+    store: Path,
+    name: str,
+    *,
+    needs_response: bool = True,
+    kind: Literal["example", "pair"] = "example",
+) -> Dataset:
+    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
+
+    Raises InputError naming file, line, field and remedy; an empty set is an error."""
+    if isinstance(source, Dataset):
+        return source
+    rows: list[Row] = []
+    if kind == "pair":
+        rows += data.read_pairs(Path(source))
+    else:
+        rows += data.read_examples(Path(source), needs_response=needs_response)
+    used = sum(row.set_aside is None for row in rows)
+    if not used:
+        raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
+    print_ = fingerprint([to_record(row) for row in rows])
+    folder = store / f"{name}-{print_[:12]}"
+    if not list(folder.glob("part-*.parquet")):
+        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, kind):
+            pass
+    return Dataset(folder, print_, used, kind)
+
+
+def open_texts(
+    source: str | Path | Iterable[str | Path],
+    *,
+    column: str = "text",
+    split: str = "train",
+    subset: str = "",
+) -> Texts:
+    """Documents of a file, a folder, several of them, or a data set `owner/name[@revision]` on the
+    hub, known by their content. Raises InputError when there are none."""
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    if len(sources) == 1 and _on_hub(sources[0]):
+        return _begun(_open_hub_texts(str(sources[0]), column, split, subset))
+    files: list[tuple[str, Path]] = []
+    for each in sources:
+        found = find_files(Path(each).expanduser())
+        inside = len(sources) > 1 and Path(each).expanduser().is_dir()
+        files += [(f"{Path(each).name}/{n}", p) for n, p in found] if inside else found
+    print_ = fingerprint({"texts": files_digest(files), "column": column})
+    texts = Texts(
+        ", ".join(map(str, sources)),
+        files=tuple(files),
+        column=column,
+        fingerprint=print_,
+        size=sum(path.stat().st_size for _, path in files),
+    )
+    return _begun(texts)
+
+
+def _begun(texts: Texts) -> Texts:
+    """The same, read as far as its first text: that there is none, a wrong column, or a data set that
+    is not for us shows before models are trained to use it. Remembered, so that a run goes on
+    without the hub."""
+    key, known = f"begun|{texts.fingerprint}", known_digests()
+    if key not in known:
+        next(document for document in texts if document.text.strip())
+        remember_digests({**known, key: "yes"})
+    return texts
+
+
+def note_texts(texts: Texts, store: Path, name: str) -> Path:
+    """A note under `store` of what the texts are, where rows would lie if there were not so many;
+    a row made from a text names its place within them. The folder."""
+    folder = store / f"{name}-{texts.fingerprint[:12]}"
+    where = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
+    noted = {
+        "name": texts.name,
+        "files": len(texts.files),
+        "bytes": texts.size,
+        "column": texts.column,
+        **(where if texts.hub else {}),
+    }
+    if step_record.read_input(folder) != noted:
+        step_record.write_input(folder, noted)
+    return folder
+
+
+def _on_hub(source: str | Path) -> bool:
+    text = str(source)
+    name = text.partition("@")[0]
+    return (
+        isinstance(source, str)
+        and not Path(text).exists()
+        and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
+        and Path(name).suffix.lower() not in (*TEXT_SUFFIXES, *SUFFIXES)
+    )
+
+
+def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:
+    repo, _, revision = name.partition("@")
+    commit = revision if re.fullmatch(r"[0-9a-f]{40}", revision) else _commit_of(repo, revision)
+    known = {"hub": repo, "commit": commit, "split": split, "subset": subset, "column": column}
+    return Texts(
+        name,
+        hub=f"{repo}@{commit}",
+        column=column,
+        split=split,
+        subset=subset,
+        fingerprint=fingerprint(known),
+    )
+
+
+def _commit_of(repo: str, revision: str) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(repo, revision=revision or None).sha)
+    except Exception as error:
+        name = f"{repo}@{revision}" if revision else repo
+        raise InputError(
+            f"texts={name}: no file or folder here, and {why_not(error, name, 'data set')} "
+            "Or give files."
+        ) from error
+
+
+def _with_id(row: Row, index: int, name: str) -> Row:
+    return row if row.id else replace(row, id=f"{name}-{index:05d}")
