@@ -40,15 +40,15 @@ def test_nothing_heavy_is_loaded(code):
 @pytest.mark.parametrize(
     "module",
     [
-        "engines.openai",
+        "engines.openai.engine",
         "engines.journal",
         "engines.fake",
-        "formats",
-        "storage",
-        "tokens",
-        "embedded",
+        "data",
+        "core.storage",
+        "prompting.renderer",
+        "models.embedded",
         "training.job",
-        "run",
+        "runs.run",
     ],
 )
 def test_the_rooms_that_use_heavy_libraries_load_them_late(module):

@@ -41,7 +41,7 @@ MAY_KNOW = {
     "prepare": {"core", "data", "prepare"},
     "report": {"core", "runs.record", "runs.lock", "report"},
 }
-"""By room: what it may import of ours. `cli` may know everything, and holds no logic."""
+"""By room: what it may import of ours. `api` and `cli` may know everything."""
 OPS = {
     "text": {"text"},
     "train": {"text", "train"},
@@ -52,7 +52,11 @@ OPS = {
     "generate": {"text", "curate", "principles", "generate"},
 }
 """The same among the rooms of `ops`, never in a circle."""
-KNOWN_BY = {"cli": {"cli", "__main__"}, "training.worker": {"training.worker"}}
+KNOWN_BY = {
+    "cli": {"cli", "__main__"},
+    "api": {"cli", "api", ""},
+    "training.worker": {"training.worker"},
+}
 """By room: who may import it."""
 CORE = {"pydantic", "numpy", "psutil"}
 """What `core` may need beyond the standard library."""
@@ -217,7 +221,7 @@ def test_what_is_in_core_is_known_by_three_rooms():
 def test_models_are_known_to_engines_tokens_and_the_worker_only():
     late_only = {"prompting.renderer", "models.embedded", "core.machine_speed"}
     homes = {"engines.local", "models.convert_gguf", "training.worker", *late_only}
-    borders = {("data.documents", "datasets"), ("prepare.sources", "datasets")}
+    borders = {(m, "datasets") for m in ("data.documents", "prepare.sources", "api.results")}
     wrong = [
         i
         for i in EXTERNAL

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from woolgather.api.show_progress import PLAIN_EVERY
 from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
-from woolgather.cli.show_progress import PLAIN_EVERY
 from woolgather.core.errors import ConfigError, InputError, WoolgatherError
 from woolgather.core.rows import JSON, Example
 from woolgather.core.views import measured

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,11 +16,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from woolgather.api.launch import Launch
+from woolgather.api.show_progress import Shown
 from woolgather.cli import output
 from woolgather.cli.asking import KeyEnv, Serve, Urls
-from woolgather.cli.launching import Launch
-from woolgather.cli.show_progress import Shown
-from woolgather.core.errors import ConfigError, DiskError, Stopped, disk_error
+from woolgather.core.errors import ConfigError, Stopped
+from woolgather.engines.base import EngineOptions
 from woolgather.report.text import duration, number, size
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
@@ -72,41 +72,43 @@ def run(
 
     Example: woolgather run isheep base=Qwen/Qwen3-0.6B-Base seeds=mine.jsonl iterations=3
     """
-    ask = Launch(recipe, settings, preset, config, run_dir, given, redo, engine, url, serve,
-                 api_key_env, dtype, processes, replicate)  # fmt: skip
+    options = EngineOptions(
+        name=engine,
+        urls=tuple(url or ()),
+        serve=tuple(serve or ()),
+        api_key_env=api_key_env,
+        dtype=dtype,
+    )
+    ask = Launch(
+        recipe,
+        settings or (),
+        preset=preset,
+        files=config or (),
+        folder=run_dir,
+        given=dict(map(_pair, given or ())),
+        redo=redo or (),
+        options=options,
+        processes=processes,
+        replicate=replicate,
+    )
     console = output.console(markup=True)
-    with _room(ask.dir), _stopping(max_hours):
-        ask.measure_machine()
-        _, total = ask.plan(ready=True)
-        _check_disk(ask, total)
-        ask.dir.mkdir(parents=True, exist_ok=True)
-        shown = Shown(
-            console,
-            ask.dir / "events.jsonl",
-            lambda size: ask.rates(total["precision"]).seconds(size),
-        )
+
+    def shown(total: dict[str, Any]) -> Shown:
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
-        if total["new"] and ask.options.name != "fake":
+        if total["new"] and engine != "fake":
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
+        rates = ask.rates(total["precision"])
+        return Shown(console, ask.dir / "events.jsonl", rates.seconds)
+
+    with _stopping(max_hours):
         try:
-            with ask.open(progress=shown) as live:
-                ask.module.recipe(live, ask.config)
+            path = ask.carry_out(shown, report=report)
         except Stopped as stop:
-            shown.close()
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Give the same command to continue.")
             raise typer.Exit(Stopped.exit_code) from None
-        except DiskError:
-            report = False
-            raise
-        finally:
-            shown.close()
-            if report and (ask.dir / "run.json").is_file():
-                from woolgather.report.page import write_report
-
-                path = write_report(ask.dir)
     _print_end(console, ask.dir)
-    if report:
+    if path:
         console.print(f"Report: {escape(str(path))}", soft_wrap=True)
 
 
@@ -126,8 +128,17 @@ def plan(
 
     Example: woolgather plan isheep base=embedded --preset demo iterations=3
     """
-    ask = Launch(recipe, settings, preset, config, run_dir, given, redo, engine, None, None, "",
-                 "auto", 1, replicate)  # fmt: skip
+    ask = Launch(
+        recipe,
+        settings or (),
+        preset=preset,
+        files=config or (),
+        folder=run_dir,
+        given=dict(map(_pair, given or ())),
+        redo=redo or (),
+        options=EngineOptions(name=engine),
+        replicate=replicate,
+    )
     lines, total = ask.plan()
     if as_json:
         print(json.dumps({"dir": str(ask.dir), "steps": lines, "total": total}, indent=1))
@@ -175,28 +186,11 @@ def _outlook(total: dict[str, Any]) -> str:
     return f"{about}; {trains}." if total["updates"] else f"{about}."
 
 
-def _check_disk(ask: Launch, total: dict[str, Any]) -> None:
-    """Before the work: is there room for what the plan expects?"""
-    place = ask.dir
-    while not place.exists():
-        place = place.parent
-    free, wanted = shutil.disk_usage(place).free, total["disk_bytes"]
-    if wanted > free:
-        raise DiskError(
-            f"{ask.dir}: the run may write {size(wanted)} and {place.resolve()} has "
-            f"{size(free)} free. Free some space, or give another place with --dir."
-        )
-
-
-@contextmanager
-def _room(place: Path) -> Iterator[None]:
-    """A full disk is said in one sentence, also where no step was under way."""
-    try:
-        yield
-    except OSError as error:
-        if full := disk_error(error, place):
-            raise full from error
-        raise
+def _pair(text: str) -> tuple[str, str]:
+    step, sign, path = text.partition("=")
+    if not sign or not path:
+        raise ConfigError(f"--given {text}: write STEP=PATH, e.g. iter0/respond=answers.jsonl.")
+    return step, path
 
 
 @contextmanager

@@ -101,29 +101,39 @@ def build(
     *,
     preset: str = "default",
     files: Iterable[Path] = (),
+    values: Mapping[str, JSON] | None = None,
     overrides: Iterable[str] = (),
 ) -> C:
-    """The validated settings. Raises ConfigError naming the key, what is wrong and the remedy."""
+    """The validated settings: the preset's, then those of `files` (YAML), `values` (keys are dotted or
+    nested), `overrides` (`key=value`), the later winning. Raises ConfigError naming the key, what is
+    wrong and the remedy."""
     settings = _groups(config)
     merge_into(settings, load_preset(recipe, preset))
     for file in files:
         if not file.is_file():
             raise ConfigError(f"settings file {file}: no such file.")
         merge_into(settings, _yaml(file.read_text(encoding="utf-8"), str(file)))
+    for key, value in (values or {}).items():
+        merge_into(settings, _nested(config, key, value))
     for text in overrides:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise ConfigError(f"{text!r} is not a setting. Write key=value, e.g. iterations=3.")
-        if key not in _keys(config) and not _open(config, key):
-            raise ConfigError(f"there is no setting {key!r}{_nearest(key, _keys(config))}")
-        nested: JSON = _scalar(value, key)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        merge_into(settings, nested)
+        merge_into(settings, _nested(config, key, _scalar(value, key)))
     try:
         return config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_readable(error, config)) from None
+
+
+def _nested(config: type[BaseModel], key: str, value: JSON) -> dict[str, JSON]:
+    """One setting by its dotted key. Raises ConfigError when there is none of that name."""
+    if key not in _keys(config) and not _open(config, key):
+        raise ConfigError(f"there is no setting {key!r}{_nearest(key, _keys(config))}")
+    nested: JSON = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
 
 
 def _groups(config: type[BaseModel]) -> dict[str, JSON]:

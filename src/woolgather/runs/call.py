@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
-from woolgather.engines.base import EngineOptions
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import canonical, fingerprint, seed_of
 from woolgather.core.machine_speed import Precision
 from woolgather.core.op import Kind, Op
 from woolgather.core.rows import JSON
-from woolgather.runs.record import step_dir
 from woolgather.data.documents import Texts
+from woolgather.engines.base import EngineOptions
+from woolgather.runs.record import step_dir
 from woolgather.training.job import TrainingOptions
 
 

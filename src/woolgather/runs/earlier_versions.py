@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from woolgather.core.errors import RunDirError
 from woolgather.core.rows import JSON
 from woolgather.runs import record as step_record
-from woolgather.core.errors import RunDirError
 from woolgather.runs.record import RunRecord, StepRecord
 
 SALT = "asked by its own name"

@@ -15,18 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from woolgather.runs import record as step_record
-from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.core.artifacts import Artifact, Dataset, Model
+from woolgather.core.rows import JSON
+from woolgather.core.storage import read_rows, write_rows
 from woolgather.engines.base import Engine
 from woolgather.engines.journal import Journal, JournaledEngine
-from woolgather.runs.progress import Progress
+from woolgather.runs import record as step_record
+from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.runs.lookup import Index
-from woolgather.core.rows import JSON
-from woolgather.runs.results import publish
 from woolgather.runs.models import RunModels
+from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord
-from woolgather.core.storage import read_rows, write_rows
+from woolgather.runs.results import publish
 
 
 @dataclasses.dataclass(frozen=True)

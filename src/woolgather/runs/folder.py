@@ -12,16 +12,17 @@ import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from woolgather.runs import provenance, record as step_record
-from woolgather.runs.earlier_versions import Past, past_of
-from woolgather.engines.journal import Journal
 from woolgather.core.errors import RunDirError
 from woolgather.core.fingerprint import explain_change
-from woolgather.runs.lock import RunLock
 from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
-from woolgather.runs.results import link
+from woolgather.engines.journal import Journal
+from woolgather.runs import provenance
+from woolgather.runs import record as step_record
+from woolgather.runs.earlier_versions import Past, past_of
+from woolgather.runs.lock import RunLock
 from woolgather.runs.record import RunRecord
+from woolgather.runs.results import link
 
 
 class RunFolder:

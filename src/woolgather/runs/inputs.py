@@ -15,7 +15,6 @@ from typing import Literal
 
 from woolgather import data
 from woolgather.core.artifacts import Dataset
-from woolgather.models.digests import files_digest, known_digests, remember_digests
 from woolgather.core.errors import InputError
 from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import Row
@@ -23,6 +22,7 @@ from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
 from woolgather.data.hub_errors import why_not
 from woolgather.data.record_files import SUFFIXES
+from woolgather.models.digests import files_digest, known_digests, remember_digests
 from woolgather.runs import record as step_record
 
 

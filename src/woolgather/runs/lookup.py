@@ -11,12 +11,12 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from woolgather.runs import record as step_record
-from woolgather.runs.call import Call, artifacts_in
 from woolgather.core.errors import RunDirError
 from woolgather.core.fingerprint import explain_change, fingerprint
-from woolgather.runs.earlier_versions import modern
 from woolgather.core.rows import JSON
+from woolgather.runs import record as step_record
+from woolgather.runs.call import Call, artifacts_in
+from woolgather.runs.earlier_versions import modern
 from woolgather.runs.models import RunModels
 from woolgather.runs.record import StepRecord
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from woolgather.runs.call import Call, engines_in
 from woolgather.core.artifacts import Model
-from woolgather.runs.earlier_versions import SALT, Past, engine_of
+from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.serving import Asked, assign, read
-from woolgather.core.errors import ConfigError
+from woolgather.runs.call import Call, engines_in
+from woolgather.runs.earlier_versions import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
 
 

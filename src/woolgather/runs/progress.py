@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from woolgather.engines.journal import Calls
 from woolgather.core.expected import Expected
 from woolgather.core.rows import JSON
+from woolgather.engines.journal import Calls
 from woolgather.runs.record import StepRecord
 
 
@@ -24,3 +24,5 @@ class Progress:
     def training(self, event: dict[str, JSON]) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...

@@ -10,12 +10,12 @@ import json
 import shutil
 from pathlib import Path
 
-from woolgather.runs import record as step_record
 from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.rows import JSON
-from woolgather.runs.record import StepRecord
 from woolgather.core.storage import digest, write_json
+from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord
 
 
 def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, JSON], str]:

@@ -16,26 +16,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from woolgather.models.open import open_model
-from woolgather.runs import inputs
-from woolgather.runs.call import Call, EngineHandle, Pinned, artifacts_in, call_of, placeholder
 from woolgather.core.artifacts import Artifact, Dataset, Model
-from woolgather.engines.base import Engine, EngineOptions
-from woolgather.engines.openai.serving import read_endpoint
 from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
-from woolgather.runs.execute import Tools, execute, put_given
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import canonical
 from woolgather.core.machine_speed import Precision, known_speeds, speed_of
 from woolgather.core.op import as_op
-from woolgather.runs.progress import Progress
-from woolgather.runs.lookup import recalled, standing
 from woolgather.core.rows import JSON
-from woolgather.runs.results import load
-from woolgather.runs.folder import RunFolder
-from woolgather.runs.models import RunModels
-from woolgather.runs.record import StepRecord, StepState
 from woolgather.data.documents import Texts
+from woolgather.engines.base import Engine, EngineOptions
+from woolgather.engines.openai.serving import read_endpoint
+from woolgather.models.open import open_model
+from woolgather.runs import inputs
+from woolgather.runs.call import Call, EngineHandle, Pinned, artifacts_in, call_of, placeholder
+from woolgather.runs.execute import Tools, execute, put_given
+from woolgather.runs.folder import RunFolder
+from woolgather.runs.lookup import recalled, standing
+from woolgather.runs.models import RunModels
+from woolgather.runs.progress import Progress
+from woolgather.runs.record import StepRecord, StepState
+from woolgather.runs.results import load
 from woolgather.training.job import Trainer, TrainingOptions
 
 

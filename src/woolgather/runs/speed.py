@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from woolgather.runs import record as step_record
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, Precision, known_speeds, speed_of
 from woolgather.core.rows import JSON
+from woolgather.runs import record as step_record
 
 _SMALLEST = 1.35e8
 """Parameters of the embedded model, for a base whose weights are not here."""

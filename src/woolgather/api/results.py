@@ -1,0 +1,161 @@
+"""What a run made, and what a plan says, as Python objects that a notebook shows as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from woolgather.core.rows import JSON, Row
+from woolgather.runs import record as step_record
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of one step: iterated, those that are set aside are left out."""
+
+    folder: Path
+    """Where its Parquet shards are."""
+    count: int
+    """Rows in use."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row for row in self.all() if row.set_aside is None)
+
+    def all(self) -> Iterator[Row]:
+        """Every row, those set aside included, with their reasons."""
+        from woolgather.core.storage import read_rows
+
+        return read_rows(self.folder)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows in use as a DataFrame, one column per field. Needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(list(self._records()))
+
+    def to_dataset(self) -> datasets.Dataset:
+        """The rows in use as a Hugging Face data set in memory. Needs datasets."""
+        from datasets import Dataset
+
+        made: datasets.Dataset = Dataset.from_list(list(self._records()))
+        return made
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        from woolgather.core.storage import to_record
+
+        return map(to_record, self)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's directory, read: `Result(Path("runs/..."))` opens one that is there."""
+
+    dir: Path
+
+    @property
+    def model(self) -> Path | None:
+        """The directory of the resulting model; None while the run has not come to it."""
+        launches = step_record.read_launches(self.dir)
+        made = launches[-1].result if launches else None
+        return (self.dir / made).resolve() if made else None
+
+    @property
+    def headline(self) -> str:
+        """The run's sentence: what came of it against the best control; empty until it is there."""
+        return next((r.headline for _, r in self._steps() if r.concludes), "")
+
+    @property
+    def measures(self) -> dict[str, Mapping[str, JSON]]:
+        """Values by the step that measured them, such as `iter0/measure`."""
+        return {r.step: r.result["values"] for _, r in self._steps() if r.kind == "metrics"}
+
+    def rows(self, step: str) -> StepRows:
+        """The rows that a step made, by its name (`iter0/keep`). Raises InputError when no finished
+        step has it, or when the step made no rows."""
+        from woolgather.core.errors import InputError
+        from woolgather.report.lineage import find_step
+
+        folder, record = find_step(self.dir, step)
+        if record.kind != "dataset":
+            raise InputError(f"{self.dir}: step {step} made a {record.kind}, no rows.")
+        return StepRows(folder, int(record.result["count"]))
+
+    def report(self) -> Path:
+        """Write the report, one HTML file that opens offline; returns its path."""
+        from woolgather.report.page import write_report
+
+        return write_report(self.dir)
+
+    def _steps(self) -> list[tuple[Mapping[str, Any], step_record.StepRecord]]:
+        return step_record.current_steps(self.dir)
+
+    def __repr__(self) -> str:
+        return f"Result({str(self.dir)!r}): {self.headline or 'not finished'}"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the sentence, and the summary's table of models."""
+        from woolgather.report.text import column
+
+        parts = [f"<p>{escape(self.headline or 'not finished')}</p>"]
+        for _, record in self._steps():
+            tables = [v for v in record.shown() if record.concludes and v.kind == "table"]
+            for view in tables:
+                rows = view.data["rows"]
+                written = [
+                    column(str(title), [row[i] for row in rows])
+                    for i, title in enumerate(view.data["columns"])
+                ]
+                body = [list(cells) for cells in zip(*(c.cells for c in written), strict=True)]
+                parts.append(_table([c.head for c in written], body))
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would run. Iterating gives a mapping per step."""
+
+    dir: Path
+    steps: tuple[Mapping[str, Any], ...]
+    """`step`, `state` (new, remembered, given), `why`, `seconds`, and the size of the work: `rows`,
+    `calls`, `prompt_tokens`, `new_tokens`, `updates`, `train_tokens`, `disk_bytes`, all at most."""
+    total: Mapping[str, Any]
+    """The sums over the new steps, with `new` and `remembered` steps, `precision`, `rate_source`."""
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per step. Needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(list(self.steps))
+
+    def __str__(self) -> str:
+        width = max((len(s["step"]) for s in self.steps), default=0)
+        lines = [f"{s['step']:<{width}}  {s['state']:<10}  {s['why']}" for s in self.steps]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        names = ("step", "state", "rows", "calls", "new_tokens", "updates", "seconds", "why")
+        return _table(names, [[str(s[n] or "") for n in names] for s in self.steps])
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(str(name))}</th>" for name in head)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in body
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
