@@ -31,10 +31,10 @@ WORK = ("train", "generate")
 CHILD = """
 import json, time, torch
 from transformers import AutoModelForCausalLM
-from woolgather.embedded import embedded_model
+from woolgather.models.embedded import embedded_model
 from woolgather.engines.base import Message, Request, Sampling
-from woolgather.engines.transformers import TransformersEngine
-from woolgather.inputs import open_model
+from woolgather.engines.local.engine import TransformersEngine
+from woolgather.models.open import open_model
 
 found = {}
 net = AutoModelForCausalLM.from_pretrained(embedded_model(), dtype=torch.float32)

@@ -175,7 +175,8 @@ def test_the_report_is_not_written_on_a_full_disk(tmp_path: Path) -> None:
 
 COMMAND = '"$python" -c "{} main()" run ' + " ".join(SETTINGS)
 TRUSTING = COMMAND.format(
-    "from woolgather.cli import main, running; running._check_disk = lambda ask: None;"
+    "from woolgather.cli import main; from woolgather.api.launch import Launch; "
+    "Launch._check_disk = lambda self, total: None;"
 )
 """Without the look at the disk before the work, which would end it at once."""
 COMMAND = COMMAND.format("from woolgather.cli import main;")
@@ -232,7 +233,7 @@ def test_no_room_for_what_the_plan_expects_is_said_before_the_work(
     assert isinstance(error, DiskError)
     assert error.exit_code == 1
     assert re.match(
-        rf"{folder}: the run may write [\d.]+ MiB and {tmp_path} has 1000 B free\.", str(error)
+        rf"{folder}: the run may write [\d.]+ MiB and {tmp_path} has 1,000 B free\.", str(error)
     ), str(error)
     assert "--dir" in str(error)
     assert not folder.exists()

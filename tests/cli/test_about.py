@@ -110,7 +110,7 @@ def test_a_recipe_of_ones_own_and_one_that_is_not_there(call: Call, tmp_path: Pa
     mine = tmp_path / "mine.py"
     mine.write_text(
         '"""My own method. It is short."""\n'
-        "from woolgather.options import Options\n"
+        "from woolgather.core.options import Options\n"
         "class Config(Options):\n"
         "    base: str = ''\n    '''The model.'''\n"
         "def recipe(run, cfg): ...\n"

@@ -280,7 +280,7 @@ def small(tmp_path: Path) -> Path:
     path = tmp_path / "small.py"
     path.write_text(
         "from pydantic import BaseModel\n"
-        "from woolgather.artifacts import Choice\n"
+        "from woolgather.core.artifacts import Choice\n"
         "def choose() -> Choice:\n    return Choice(1)\n"
         "class Config(BaseModel):\n    base: str = ''\n"
         "def recipe(run, cfg):\n    return run.step('choose', choose)\n"
@@ -329,7 +329,7 @@ def test_a_broken_record(said: Said, small: Path, finished: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from woolgather.lock import RunLock
+from woolgather.runs.lock import RunLock
 with RunLock(Path(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()

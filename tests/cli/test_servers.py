@@ -22,8 +22,8 @@ Said = Callable[..., str]
 OPENAI = ("--engine", "openai")
 RECIPE = """
 from woolgather.engines.base import Request, Sampling, ask
-from woolgather.options import Options
-from woolgather.records import Example
+from woolgather.core.options import Options
+from woolgather.core.rows import Example
 
 class Config(Options):
     base: str = ""

@@ -74,7 +74,7 @@ def test_stop_of_one_that_has_ended_is_harmless() -> None:
 
 
 def test_child_and_grandchild_leave_when_the_parent_is_killed(tmp_path: Path) -> None:
-    watching = "from woolgather.children import watch_parent as w; w(); import time;"
+    watching = "from woolgather.core.children import watch_parent as w; w(); import time;"
     grandchild = watching + "print('up', flush=True); time.sleep(60)"
     child = (
         watching + "import subprocess, sys;"
@@ -83,7 +83,7 @@ def test_child_and_grandchild_leave_when_the_parent_is_killed(tmp_path: Path) ->
     )
     parent = (
         "import subprocess, sys, time\n"
-        "from woolgather.children import spawn\n"
+        "from woolgather.core.children import spawn\n"
         f"p = spawn([sys.executable, '-c', {child!r}], log=None, stdout=sys.stdout.fileno())\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(60)\n"
@@ -103,7 +103,7 @@ def test_child_and_grandchild_leave_when_the_parent_is_killed(tmp_path: Path) ->
 
 def test_a_child_of_another_process_with_the_same_pid_leaves_at_once() -> None:
     env = {**os.environ, children.PARENT: f"{os.getpid()}:1.0"}
-    code = "from woolgather.children import watch_parent; watch_parent(); print('here')"
+    code = "from woolgather.core.children import watch_parent; watch_parent(); print('here')"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
     assert done.returncode == children.ORPHANED
     assert done.stdout == b""

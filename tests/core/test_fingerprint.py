@@ -145,7 +145,7 @@ def test_a_fingerprint_is_the_same_tomorrow_and_in_another_process():
         "2cb3cb1f063faec705274d9ba87df04d3784877fc4c7040c65324ec45578839b"
     )
     program = (
-        "from woolgather.fingerprint import *\n"
+        "from woolgather.core.fingerprint import *\n"
         "print(fingerprint(canonical({'s': {'x', 'yy', 'zzz'}, 'n': 0.1})), seed_of('a', 1))"
     )
     said = {

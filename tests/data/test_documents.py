@@ -10,7 +10,7 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.data import documents as text_files
-from woolgather.models import open as inputs
+from woolgather.models import digests as inputs
 from woolgather.runs.inputs import open_texts
 
 

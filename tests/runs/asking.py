@@ -135,7 +135,7 @@ def as_before(folder: Path, engine: str = "openai", words: tuple[str, ...] | Non
 
     def launched(record: dict[str, Any]) -> None:
         del record["journal"]
-        default = ("woolgather", "run", "runs/asking.py", "--engine", engine)
+        default = ("woolgather", "run", "asking.py", "--engine", engine)
         record["provenance"]["argv"] = list(default if words is None else words)
 
     for path in folder.glob("**/record.json"):

@@ -160,6 +160,20 @@ def test_it_goes_on_from_any_update_as_if_nothing_had_happened(
     assert rest == pytest.approx(whole[update:], rel=1e-5)
 
 
+def test_stopped_at_the_last_update_it_ends(tiny_model, tmp_path):
+    """A checkpoint of the last update would be gone on from with one update too many."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / files.STOP).touch()
+    assert run(tiny_model, out, max_updates=1) == 0
+    assert json.loads((out / RESULT).read_text())["updates"] == 1
+    two = tmp_path / "two"
+    two.mkdir()
+    (two / files.STOP).touch()
+    assert run(tiny_model, two, max_updates=2) == files.STOPPED
+    assert not (two / RESULT).exists()
+
+
 def test_memory_that_runs_out_is_told_apart(tiny_model, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")

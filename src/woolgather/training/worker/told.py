@@ -65,7 +65,9 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
-        self._stopping, due = _agreed((self.out / files.STOP).exists(), due)
+        # At the last update there is nothing to go on with: resumed there, one more would be made.
+        wanted = (self.out / files.STOP).exists() and state.global_step < state.max_steps
+        self._stopping, due = _agreed(wanted, due)
         control.should_save = control.should_save or self._stopping or due
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
