@@ -35,7 +35,7 @@ file."""
 class Place:
     path: Path
     number: int
-    """Of the line a record begins on; in Parquet of the row. From 1."""
+    """Number of the line that a record begins on, or of the row in Parquet. From 1."""
     unit: str = "line"
 
     def __str__(self) -> str:
@@ -293,7 +293,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
                     yield Place(path, number, "row"), record
     except (pa.ArrowException, OSError) as error:
         why = (str(error).splitlines() or ["unreadable"])[0]
-        raise InputError(f"{path}: is not whole Parquet ({why}).") from None
+        raise InputError(f"{path}: is not a complete Parquet file ({why}).") from None
 
 
 def _not_json(error: Exception) -> str:

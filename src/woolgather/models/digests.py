@@ -18,7 +18,7 @@ def model_digest(path: Path) -> str:
 
 
 def file_digests(path: Path) -> dict[str, str]:
-    """Of each file below a directory, remembered by its path, size and time."""
+    """Returns the hash of each file below a directory, remembered by its path, size and time."""
     known = known_digests()
     digests: dict[str, str] = {}
     changed = False

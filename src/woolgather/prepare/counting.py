@@ -22,7 +22,7 @@ class Counted:
     """A line of the table."""
 
     source: str
-    """Of several sources, the one these rows come from; empty where there is one."""
+    """The source that these rows come from; empty where there is only one."""
     filter: str
     why: str
     before: int = 0

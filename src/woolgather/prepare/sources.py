@@ -27,7 +27,7 @@ class Source:
     """A file, a folder, or `owner/name[@revision]` on the hub."""
     split: str = "train"
     files: tuple[str, ...] = ()
-    """Of a data set on the hub, the only files to read; empty reads those of the split."""
+    """The only files to read of a data set on the hub; empty reads those of the split."""
     command: str = "woolgather prepare ..."
     """What to say again with a local copy when the hub cannot be reached."""
     note: Callable[[str], None] = lambda text: None

@@ -66,7 +66,7 @@ class Backward(Options):
     """Seed pairs under which no backward model is trained."""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
     rules: InstructionRules = InstructionRules()
-    """Of the instructions that come out."""
+    """Rules for the instructions that come out."""
     novelty: NoveltyOptions = NoveltyOptions()
 
 
@@ -102,7 +102,7 @@ class Rewriting(Options):
     """One of our templates, or the path of a .md file."""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
     rules: ResponseRules = ResponseRules()
-    """Of the new responses."""
+    """Rules for the new responses."""
 
 
 class Tags(Options):
@@ -111,12 +111,12 @@ class Tags(Options):
     use: bool = True
     """false trains and asks without any."""
     seed: str = "Reply the way a helpful AI assistant would."
-    """Of the seeds, and of the first curator."""
+    """System line of the seeds, and of the first curator."""
     augmented: str = "Reply with what a search of the web would bring to light."
-    """Of the pairs made from texts."""
+    """System line of the pairs made from texts."""
 
     def line(self, kind: str) -> str:
-        """Of "seed", "augmented" or "both"; empty when they are not used."""
+        """Returns the system line of "seed", "augmented" or "both" rows; empty when none are used."""
         lines = {"seed": self.seed, "augmented": self.augmented}
         text = "\n".join(lines.values()) if kind == "both" else lines[kind]
         return text if self.use else ""

@@ -285,7 +285,7 @@ class Candidates:
         self.models = [base]
         self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
         self.names: list[str] = []
-        """Of all but the base, where they are not iter0, iter1 and so on."""
+        """Names of all but the base, where they are not iter0, iter1 and so on."""
 
     @property
     def base(self) -> Model:

@@ -17,7 +17,7 @@ from woolgather.report.text import flatten, is_estimate, is_number, words
 FAMILY = 6
 """A value with more parts than this is a table of its own, no set of series."""
 BINS = 16
-"""Of histograms that are drawn together and have bins of their own."""
+"""Bins of histograms that are drawn together and have bins of their own."""
 Line = tuple[str, list[tuple[str, JSON]]]
 """A measure, and its value at each iteration."""
 

@@ -38,7 +38,7 @@ class Tools:
     progress: Progress
     launch: int
     options: Mapping[str, JSON]
-    """Of engines, for the record."""
+    """Settings of engines, for the record."""
     models: RunModels
     """Names of models, and which of their remembered answers are sound."""
 

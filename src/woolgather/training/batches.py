@@ -17,7 +17,7 @@ CPU_ROWS, GPU_ROWS = 4, 16
 """Rows at once, at most. On a CPU more rows leave its caches and add padding: 16 rows of 150 tokens
 took twice as long at once as by fours."""
 MEMORY_SHARE = 0.6
-"""Of the free memory that activations may take."""
+"""Share of the free memory that activations may take."""
 
 
 class ByUpdate:
@@ -44,7 +44,7 @@ class ByUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a model, as far as the memory of its activations goes."""
+    """Shape of a model, as far as the memory of its activations goes."""
 
     layers: int
     hidden: int

@@ -221,7 +221,7 @@ class PreferenceOptions(TrainingOptions):
     trl: ClassVar[TrlConfig] = "DPOConfig"
 
     loss: Literal["logistic", "hinge"] = "logistic"
-    """Of the margin m: log(1 + exp(-m)), or max(0, 1 - m)."""
+    """Loss of the margin m: log(1 + exp(-m)), or max(0, 1 - m)."""
     nll_weight: float = Field(default=0.0, ge=0)
     """Weight of an anchor: the mean negative log-probability of a real answer's tokens."""
     max_prompt_length: int = Field(default=512, ge=8)
@@ -281,7 +281,7 @@ class TrainJob:
 
     @property
     def options(self) -> SftOptions | DpoOptions:
-        """Of a job that trains."""
+        """The options of a job that trains."""
         return OPTIONS[self.kind].model_validate(dict(self.config))
 
 

@@ -32,7 +32,7 @@ from woolgather.training import checkpoints as files
 from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
 
 LAUNCHES = 6
-"""Of one job in one attempt, at most."""
+"""Upper bound of processes started for one job in one attempt."""
 _POLL_SECONDS = 0.2
 LITTLE = 1 << 20
 """Bytes free: with less, a process that died without a word died of the full disk."""

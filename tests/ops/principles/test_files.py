@@ -109,7 +109,7 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path: Path) -> None:
         (GOOD.replace('["candor"]', "[]") % 1, "line 1: field 'principles' is not a list"),
         (
             GOOD % 1 + GOOD.replace("candor", "candour") % 2,
-            "line 2: names the principle 'candour', which there is not. Did you mean 'candor'",
+            "line 2: unknown principle 'candour'. Did you mean 'candor'",
         ),
         (GOOD.replace("candor", "wit") % 1, "There are: candor.*add the principle to the file"),
         (GOOD % 1 + GOOD % 1, "line 2: this question stands in line 1 already"),

@@ -87,7 +87,7 @@ class _Server:
     client: AsyncOpenAI
     most: int
     name: str
-    """Of the model on this server; empty until asked."""
+    """The model's name on this server; empty until asked."""
     limit: float
     in_flight: int = 0
     cuts: int = 0

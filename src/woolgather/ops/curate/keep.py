@@ -250,7 +250,8 @@ def _answer(response: str) -> str:
 def _perplexities(
     rows: Sequence[Example], engine: Engine | None
 ) -> tuple[list[float], list[float]]:
-    """Of each response given its task, and of task and response as one text; infinite for none."""
+    """Returns the perplexity of each response given its task, and of task and response as one text;
+    infinite where there is no text."""
     if engine is None:
         raise CapabilityError("keep.by=perplexity needs an engine with log-probabilities.")
     form = engine.model.prompt_format

@@ -19,7 +19,7 @@ MINIMA, BANDS = 128, 16
 RUN = 5
 """Tokens in what is compared."""
 BYTES_PER_TEXT = 800
-"""Of the index, at most: 128 to 256 of the sketch, 256 to 512 of the bands. A million texts take
+"""Upper bound of the index per text: 128 to 256 of the sketch, 256 to 512 of the bands. A million texts take
 400 MB, whatever their length; while the tables double, the old ones are there as well."""
 CROWD = 32
 """Texts remembered under one band's value."""

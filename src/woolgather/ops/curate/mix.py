@@ -37,7 +37,7 @@ class MixOptions(Options):
     seed_repeats: int = Field(default=1, ge=1)
     """Times each seed is there."""
     one_per_prompt: bool = True
-    """Of several rows with the same instruction and input only the best: the highest sum of
+    """Keep only the best of several rows with the same instruction and input: the highest sum of
     verdicts where both have the same ones, otherwise the latest."""
 
 

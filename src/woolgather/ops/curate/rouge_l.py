@@ -47,7 +47,7 @@ class Nearest(NamedTuple):
 
 
 NOTHING = Nearest(0.0, -1)
-"""Of a text that is like none."""
+"""The nearest of a text that is like none."""
 
 
 class NoveltyIndex:

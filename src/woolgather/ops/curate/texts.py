@@ -41,11 +41,11 @@ class TextOptions(Options):
     """Which documents are read, how they are cut, and which pieces may be answers."""
 
     column: str = "text"
-    """Of JSONL, JSON, CSV, Parquet and hub data sets: the column that holds the text."""
+    """The column that holds the text, in JSONL, JSON, CSV, Parquet and hub data sets."""
     split: str = "train"
-    """Of a hub data set."""
+    """The split of a hub data set."""
     subset: str = ""
-    """Of a hub data set that has several."""
+    """The subset of a hub data set that has several."""
     cut: Literal["auto", "whole", "headings"] = "auto"
     """whole: a document is one text; headings: what stands under each heading is; auto: a document
     that is not too long stays whole, a longer one is cut at headings, and what is still too long is

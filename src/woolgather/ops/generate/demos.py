@@ -32,7 +32,7 @@ class DemoOptions(Options):
     density: one seed from each of `count` clusters of embeddings; category: seeds of different
     categories."""
     with_machine: int = Field(default=0, ge=0)
-    """Of the demos this many are accepted machine tasks of earlier rounds, as far as there are any;
+    """This many of the demos are accepted machine tasks of earlier rounds, as far as there are any;
     chosen uniformly."""
     max_words: int = Field(default=0, ge=0)
     """Leave out tasks with more words than this in instruction and input; 0 leaves out none."""

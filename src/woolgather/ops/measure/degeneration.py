@@ -19,12 +19,12 @@ TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
 def stop_share(answers: Sequence[Completion]) -> float | None:
-    """Share that ended by itself before `max_tokens`; None of nothing."""
+    """Returns the share that ended by itself before `max_tokens`; None without any answer."""
     return _share([a.finish_reason == "stop" for a in answers])
 
 
 def loop_share(answers: Sequence[Completion]) -> float | None:
-    """Share that goes round in circles (see words.loops); None of nothing."""
+    """Returns the share that goes round in circles (see words.loops); None without any answer."""
     return _share([loops(a.text) for a in answers])
 
 
@@ -50,7 +50,7 @@ def distinct_2(texts: Sequence[str]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Of the references under the model."""
+    """Likelihood of the references under the model."""
 
     nll: float
     """Nats a token on the half that did not fit the temperature."""

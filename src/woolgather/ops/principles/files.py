@@ -185,7 +185,7 @@ def _exemplar(place: Place, record: Any, names: Sequence[str]) -> Exemplar:
             near = difflib.get_close_matches(str(name).lower(), names, 1)
             hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
             raise place.wrong(
-                f"names the principle {name!r}, which there is not. {hint} Correct the name, or add "
+                f"unknown principle {name!r}. {hint} Correct the name, or add "
                 "the principle to the file of principles."
             )
     return Exemplar(principles=tuple(n.strip().lower() for n in invoked), **texts)

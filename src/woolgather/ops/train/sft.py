@@ -36,9 +36,9 @@ from woolgather.training.job import (
 )
 
 ROW_TOKENS = 160
-"""Of a training row, for plans."""
+"""Tokens per training row, for plans."""
 ADAPTER_BYTES = 12_000_000
-"""Of an adapter with its optimizer state, for plans."""
+"""Size of an adapter with its optimizer state, for plans."""
 IGNORE = -100
 """Label of a token without loss."""
 Tokens = tuple[list[int], list[int]]
@@ -135,7 +135,7 @@ def write_tokens(
 
 
 def weight_bytes(model: Model) -> int:
-    """Of a local model's weights on disk; 0 when it is not a directory here."""
+    """Returns the bytes of a local model's weights on disk; 0 when it is not a directory here."""
     path = Path(model.path)
     return sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else 0
 

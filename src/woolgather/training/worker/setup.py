@@ -42,7 +42,7 @@ class Setup(Generic[C]):
     model: Any
     renderer: Renderer
     settings: dict[str, Any]
-    """Of TRL's config; a kind of training adds its own, and the user's `args` come last."""
+    """Fields of TRL's config; a kind of training adds its own, and the user's `args` come last."""
     told: Told
     lengths: Sequence[int]
     """Tokens of the longest sequence of each row."""
@@ -59,7 +59,7 @@ class Setup(Generic[C]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights in memory. One that is trained needs float32 to take small steps; a frozen one
+        """Precision of weights in memory. A weight that is trained needs float32 to take small steps; a frozen one
         does not."""
         return torch.bfloat16 if self.low and self.config.lora else torch.float32
 
