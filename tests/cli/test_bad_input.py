@@ -59,7 +59,7 @@ MALFORMED = [
     (GOOD + '{"response": "x"}\n', "line 2: field 'instruction' is missing"),
     (GOOD + '{"instruction": "x", "response": ""}\n', "line 2: .*field 'response' is empty"),
     (GOOD + '{"instruction": "x"}\n', "line 2: .*field 'response' is missing"),
-    (GOOD + '["x"]\n', "line 2: a list, where an object belongs"),
+    (GOOD + '["x"]\n', "line 2: expected a JSON object, found a list"),
     (
         '{"question": "x", "answer": "y"}\n',
         r"line 1: the fields \(answer, question\) are those of no",

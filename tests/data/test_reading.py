@@ -113,7 +113,7 @@ def test_a_file_with_nothing_to_prefer_is_one_clear_mistake(tmp_path, record, me
         ('[{"prompt": "Q"}]\n[]', "line 2: text after the end of the array"),
         ('{"prompt": "Q"}\nrubbish', "line 2: not valid JSON"),
         ('[{"prompt": "Q"}, {"prompt": "R', "line 1: not valid JSON: Unterminated string"),
-        ("[1, 2]", "line 1: the number 1, where an object belongs"),
+        ("[1, 2]", "line 1: expected a JSON object, found the number 1"),
         ("[]", "holds no rows"),
         ("", "holds no rows"),
     ],

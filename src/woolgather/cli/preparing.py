@@ -39,7 +39,7 @@ def prepare(
         int | None,
         typer.Option("--rows", help="Rows instead of the paper's number (of each source).", min=1),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")] = 42,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 42,
     tokenizer: Annotated[
         str,
         typer.Option(help="Model whose tokens bound the prompts; words are counted without one."),

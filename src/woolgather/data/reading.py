@@ -81,7 +81,7 @@ def _shaped(path: Path) -> Iterator[tuple[Place, str, Record]]:
     shapes: dict[Path, str] = {}
     for place, record in read_records(path):
         if not isinstance(record, Mapping):
-            raise place.wrong(f"{kind_of(record)}, where an object belongs.", _OWN)
+            raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", _OWN)
         try:
             shape = shapes.setdefault(place.path, shapes.get(place.path) or detect_shape(record))
         except InputError as error:

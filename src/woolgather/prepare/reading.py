@@ -35,7 +35,7 @@ def messages(place: Place, record: Any) -> Iterator[Mapping[str, Any]]:
     """Messages one by one, from a table of them or from whole conversations as trees."""
     good = '{"message_id": "...", "parent_id": null, "role": "prompter", "lang": "en", "text": ...}'
     if not isinstance(record, Mapping):
-        raise place.wrong(f"{kind_of(record)}, where an object belongs.", good)
+        raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", good)
     due = [(record.get("prompt", record), record.get("parent_id"))]
     while due:
         message, parent = due.pop()

@@ -102,7 +102,7 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path: Path) -> None:
     [
         ("", r"holds no exemplars\. A good line: \{"),
         ("nothing\n", "line 1: not valid JSON"),
-        ("[1]\n", "line 1: a list, where an object belongs"),
+        ("[1]\n", "line 1: expected a JSON object, found a list"),
         (GOOD % 1 + '{"question": "Q?", "answer": "A."}\n', "line 2: field 'thought' is missing"),
         (GOOD.replace('"A."', "3") % 1, "line 1: field 'answer' is the number 3, not text"),
         (GOOD.replace('"A."', '" "') % 1, "line 1: field 'answer' is empty"),

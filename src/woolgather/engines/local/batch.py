@@ -78,8 +78,8 @@ class Lane(Protocol):
 
 
 class Tap:
-    """Lets the output layer see only the positions that are picked; what a model does to logits
-    behind that layer stays as it is."""
+    """Forward hook that computes logits only at chosen positions, to save memory; what a model does to
+    logits behind its output layer stays as it is."""
 
     def __init__(self, model: Any) -> None:
         self._pick: tuple[Tensor, Tensor] | None = None

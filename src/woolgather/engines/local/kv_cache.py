@@ -1,4 +1,4 @@
-"""Keys and values of many unfinished texts, and attention over them.
+"""KV cache with one shared prefix and a slot for each sequence, and attention over them.
 
 The one idea: what rows share is kept, read and multiplied once. A `Slab` holds the keys and values
 of one shared prefix and, behind it, a slot for each row; a row's j-th own token lies in column j of

@@ -19,8 +19,8 @@ MINIMA, BANDS = 128, 16
 RUN = 5
 """Tokens in what is compared."""
 BYTES_PER_TEXT = 800
-"""Upper bound of the index per text: 128 to 256 of the sketch, 256 to 512 of the bands. A million texts take
-400 MB, whatever their length; while the tables double, the old ones are there as well."""
+"""Upper bound of the index per text: 128 to 256 of the sketch, 256 to 512 of the bands. A million
+texts take 400 MB, whatever their length; while the tables double, the old ones are there as well."""
 CROWD = 32
 """Texts remembered under one band's value."""
 _EMPTY = np.uint32(0xFFFFFFFF)

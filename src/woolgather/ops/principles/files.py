@@ -164,7 +164,7 @@ def _lines(path: Path) -> list[str]:
 
 def _exemplar(place: Place, record: Any, names: Sequence[str]) -> Exemplar:
     if not isinstance(record, dict):
-        raise place.wrong(f"{kind_of(record)}, where an object belongs.", GOOD_EXEMPLAR)
+        raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", GOOD_EXEMPLAR)
     texts = {}
     for field in ("question", "thought", "answer"):
         value = record.get(field)

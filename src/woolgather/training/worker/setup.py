@@ -59,8 +59,8 @@ class Setup(Generic[C]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of weights in memory. A weight that is trained needs float32 to take small steps; a frozen one
-        does not."""
+        """Precision of weights in memory. A weight that is trained needs float32 to take small steps; a
+        frozen one does not."""
         return torch.bfloat16 if self.low and self.config.lora else torch.float32
 
 
