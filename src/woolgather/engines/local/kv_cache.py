@@ -306,7 +306,10 @@ def serves(model: Any) -> bool:
         # A layer that slides but does not say so would go wrong in long texts only.
         told = any(window is not None for window in slab.windows)
         apart = float((ours - plain).abs().mean())
-        if apart < 0.1 * float(plain.std()) and (told or "sliding_attention" not in kinds):
+        # In bfloat16 two right ways differ by .05 to .11 of the logits' spread, by the processor; a
+        # wrong last token makes .9.
+        limit = 0.1 if model.dtype == torch.float32 else 0.2
+        if apart < limit * float(plain.std()) and (told or "sliding_attention" not in kinds):
             return True
     except (UnservedError, AttributeError, TypeError, ValueError, KeyError, RuntimeError):
         pass
