@@ -32,9 +32,10 @@ CHILD = """
 import json, time, torch
 from transformers import AutoModelForCausalLM
 from woolgather.models.embedded import embedded_model
-from woolgather.engines.base import Message, Request, Sampling
+from woolgather.engines.base import Request, Sampling
 from woolgather.engines.local.engine import TransformersEngine
 from woolgather.models.open import open_model
+from woolgather.prompting.messages import Message
 
 found = {}
 net = AutoModelForCausalLM.from_pretrained(embedded_model(), dtype=torch.float32)
