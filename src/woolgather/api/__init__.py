@@ -44,8 +44,7 @@ def run(
     launch = _launch(recipe, dir, preset, engine, given, redo, {**(settings or {}), **more})
 
     def shown(total: dict[str, Any]) -> Shown:
-        rates = launch.rates(total["precision"])
-        return Shown(Console(), launch.dir / "events.jsonl", rates.seconds)
+        return Shown(Console(), launch.dir / "events.jsonl", launch.bound(total["precision"]))
 
     launch.carry_out(shown)
     return Result(launch.dir)

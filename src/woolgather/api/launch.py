@@ -19,6 +19,7 @@ from woolgather.engines.base import EngineOptions
 from woolgather.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from woolgather.core.expected import Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.run import Run
@@ -147,6 +148,11 @@ class Launch:
 
             base = str(cache_dir() / DIRECTORY)
         return Rates.of_run(self.dir, base, self.options.name, precision)
+
+    def bound(self, precision: Precision | None) -> Callable[[Expected], float]:
+        """Returns a function: upper bound, in seconds, for a step of a size, by what has been timed
+        until it is asked."""
+        return lambda size: self.rates(precision).seconds(size)
 
     def _check_disk(self, total: Mapping[str, Any]) -> None:
         """Before the work: is there room for what the plan expects?"""

@@ -97,8 +97,7 @@ def run(
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         if total["new"] and engine != "fake":
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
-        rates = ask.rates(total["precision"])
-        return Shown(console, ask.dir / "events.jsonl", rates.seconds)
+        return Shown(console, ask.dir / "events.jsonl", ask.bound(total["precision"]))
 
     with _stopping(max_hours):
         try:
