@@ -306,7 +306,7 @@ def test_bad_files_are_refused_before_anything_runs(tmp_path: Path) -> None:
     ):
         planned(tmp_path / "run", *BASE, f"principles={bad}")
     bad.write_text("- wit: Be witty.\n")
-    with pytest.raises(InputError, match=r"exemplars-v2\.jsonl, line 1: names the principle"):
+    with pytest.raises(InputError, match=r"exemplars-v2\.jsonl, line 1: unknown principle"):
         planned(tmp_path / "run", *BASE, f"principles={bad}")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
