@@ -31,7 +31,7 @@ from woolgather.ops.judge.assessors import (
     rate,
 )
 from woolgather.ops.judge.audition import SAMPLES
-from woolgather.ops.judge.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
+from woolgather.ops.judge.audition_pairs import KINDS, Pair, build_pairs, sample_pairs
 from woolgather.ops.judge.audition_scores import Stage
 
 
@@ -39,7 +39,7 @@ def pairs_of(
     seeds: list[Example], engine: Engine, count: int, probes: int, seed: int
 ) -> list[Pair]:
     per_kind = count // len(KINDS)
-    own = sampled_pairs(
+    own = sample_pairs(
         engine,
         probes=probes,
         samples=4,
@@ -48,7 +48,7 @@ def pairs_of(
         shots=[s for s in seeds if len(s.response.split()) <= 40][:3],
         seed=seed,
     )
-    return built_pairs(seeds, per_kind, seed) + own
+    return build_pairs(seeds, per_kind, seed) + own
 
 
 def main() -> None:

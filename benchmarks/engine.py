@@ -33,7 +33,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.children import environment
 from woolgather.engines.base import EngineOptions, Sampling
 from woolgather.engines.local.engine import TransformersEngine
-from woolgather.engines.local.sample import Row
+from woolgather.engines.local.sample import Unfinished
 from woolgather.models.embedded import embedded_model
 
 Case = list[tuple[list[int], int]]
@@ -71,7 +71,7 @@ def varied_case(draw: Callable[[int], list[int]], rows: int, low: int, high: int
 
 def by_engine(engine: TransformersEngine, case: Case) -> int:
     rows = (
-        Row(i, ids, Sampling(seed=i, max_tokens=new, **SETTINGS), new)
+        Unfinished(i, ids, Sampling(seed=i, max_tokens=new, **SETTINGS), new)
         for i, (ids, new) in enumerate(case)
     )
     return sum(len(row.new) for row, _ in engine._decoded(rows))

@@ -19,7 +19,7 @@ from woolgather.ops.train.sft import sft
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.runs import folder as run_folder
-from woolgather.runs import record as step_record
+from woolgather.runs.record import current_steps, read_run
 from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
@@ -76,7 +76,7 @@ def launch(
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()
         )
-        run._opened(base)
+        run._open_engine(base)
     [data] = folder.glob("train-*/data/train.parquet")
     return pq.read_table(data)["input_ids"].to_pylist(), given[-1]
 
@@ -103,7 +103,7 @@ def test_on_a_later_day_nothing_changes(
     first, _ = launch(tmp_path / "r", dated, "2031-05-04", monkeypatch)
     again, day = launch(tmp_path / "r", dated, "2032-12-24", monkeypatch)
     assert (again, day) == (first, "2031-05-04")
-    states = {str(e["step"]): e["state"] for e, _ in step_record.current_steps(tmp_path / "r")}
+    states = {str(e["step"]): e["state"] for e, _ in current_steps(tmp_path / "r")}
     assert states == {"mix": "remembered", "train": "remembered"}
     redone, _ = launch(tmp_path / "r", dated, "2032-12-24", monkeypatch, redo=("mix", "train"))
     assert redone == first
@@ -130,10 +130,8 @@ def test_the_date_is_no_part_of_identity(
     """As of engines: a run has one date, which run.json holds."""
     for name, day in (("a", "2031-05-04"), ("b", "2032-12-24")):
         launch(tmp_path / name, dated, day, monkeypatch)
-    first, second = (
-        {r.step: r for _, r in step_record.current_steps(tmp_path / name)} for name in "ab"
-    )
+    first, second = ({r.step: r for _, r in current_steps(tmp_path / name)} for name in "ab")
     for step in ("mix", "train"):
         assert first[step].fingerprint == second[step].fingerprint
         assert "date" not in first[step].payload["args"]
-    assert step_record.read_run(tmp_path / "b")["date"] == "2032-12-24"
+    assert read_run(tmp_path / "b")["date"] == "2032-12-24"

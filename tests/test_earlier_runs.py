@@ -19,7 +19,7 @@ from woolgather.cli import app
 from woolgather.cli.running import _print_end
 from woolgather.core.artifacts import Metrics
 from woolgather.report.page import write_report
-from woolgather.runs import record as step_record
+from woolgather.runs.record import read_record
 from woolgather.runs.results import load
 
 RUN = Path(__file__).parent / "stored" / "before_headlines"
@@ -38,7 +38,7 @@ def told(*words: str) -> str:
 )
 def test_what_the_values_said_is_the_headline(step: str, headline: str, concludes: bool) -> None:
     (folder,) = RUN.glob(f"{step}-*")
-    record = step_record.read(folder)
+    record = read_record(folder)
     metrics = load(record, folder)
     assert isinstance(metrics, Metrics)
     for one in (record, metrics):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from woolgather.cli import app
-from woolgather.runs import record as step_record
+from woolgather.runs.record import current_steps, read_launches
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ["measure.probes=55", "controls=false"]
@@ -19,7 +19,7 @@ def launch(name: str, folder: Path, *settings: str) -> list[str]:
     words = ["run", str(EXAMPLES / name), "--engine", "fake", "--dir", str(folder), *settings]
     result = CliRunner().invoke(app(), words)
     assert result.exit_code == 0, (result.output, result.exception)
-    return [str(e["state"]) for e in step_record.read_launches(folder)[-1].steps]
+    return [str(e["state"]) for e in read_launches(folder)[-1].steps]
 
 
 def test_an_example_is_short() -> None:
@@ -34,7 +34,7 @@ def test_compose_chains_three_methods_in_one_run(tmp_path: Path) -> None:
                  "humback.iterations=1"]  # fmt: skip
     folder = tmp_path / "run"
     launch("compose.py", folder, *settings)
-    found = {r.step: r for _, r in step_record.current_steps(folder)}
+    found = {r.step: r for _, r in current_steps(folder)}
     for before, after in (("humback", "spin"), ("spin", "isheep")):
         handed_over = found[f"{before}/result"].fingerprint
         asked = found[f"{after}/measure"].payload["args"]["engine"]["engine"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.runs import record as step_record
+from woolgather.runs.record import current_steps, read_launches
 
 SETTINGS = {
     "isheep": ["iterations=2", "per_iteration=12"],
@@ -38,7 +38,7 @@ def command(folder: Path, *more: str, recipe: str = "isheep") -> list[str]:
 def data(folder: Path) -> dict[str, bytes]:
     """Every data file of the current steps, by step and name."""
     found = {}
-    for entry, record in step_record.current_steps(folder):
+    for entry, record in current_steps(folder):
         for name in record.result.get("files") or ():
             found[f"{record.step}/{name}"] = (folder / str(entry["path"]) / name).read_bytes()
     return found
@@ -98,7 +98,7 @@ def killed_run(folder: Path, recipe: str, kills: int, steps: int, seed: int) -> 
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments(whole: Whole, tmp_path: Path, recipe: str, kills: int) -> None:
     undisturbed = data(whole(recipe))
-    steps = len(step_record.current_steps(whole(recipe)))
+    steps = len(current_steps(whole(recipe)))
     # A launch may end before it is killed, so the directory starts anew until the number is met.
     places, rounds = list[str](), 0
     while len(places) < kills:
@@ -115,7 +115,7 @@ def test_kill_between_data_and_marker(whole: Whole, tmp_path: Path) -> None:
     """The data of a step are there and its record is not: it is made again, the same."""
     folder = tmp_path / "run"
     assert finish(folder).returncode == 0
-    for entry, record in step_record.current_steps(folder):
+    for entry, record in current_steps(folder):
         if record.step in ("iter0/keep", "iter1/train", "iter0/respond"):
             (folder / str(entry["path"]) / "record.json").unlink()
     calls = sqlite3.connect(folder / "journal.sqlite").execute("select count(*) from calls")
@@ -132,7 +132,7 @@ def test_second_run_executes_no_step(whole: Whole, recipe: str) -> None:
     folder = whole(recipe)
     done = finish(folder, recipe=recipe)
     assert done.returncode == 0, done.stderr
-    last = step_record.read_launches(folder)[-1]
+    last = read_launches(folder)[-1]
     assert {entry["state"] for entry in last.steps} == {"remembered"}
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from woolgather.runs import record as step_record
+from woolgather.runs.record import RECORD, StepRecord, current_steps, read_launches, read_record
 
 pytestmark = pytest.mark.xdist_group("real")
 TASKS = 24
@@ -87,8 +87,8 @@ def finish(argv: list[str]) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
 
 
-def record_of(folder: Path, step: str) -> step_record.StepRecord:
-    return next(r for _, r in step_record.current_steps(folder) if r.step == step)
+def record_of(folder: Path, step: str) -> StepRecord:
+    return next(r for _, r in current_steps(folder) if r.step == step)
 
 
 def test_killed_while_generating(tiny_model: Path, tasks: Path, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_killed_while_generating(tiny_model: Path, tasks: Path, tmp_path: Path) 
     kill_when(lambda: finished_calls(folder) >= 15, argv)
     known = finished_calls(folder)
     finish(argv)
-    total = sum(r.calls.get("requests", 0) for _, r in step_record.current_steps(folder))
-    again = sum(r.calls.get("remembered", 0) for _, r in step_record.current_steps(folder))
+    total = sum(r.calls.get("requests", 0) for _, r in current_steps(folder))
+    again = sum(r.calls.get("remembered", 0) for _, r in current_steps(folder))
     assert again == known
     assert finished_calls(folder) == total
 
@@ -119,7 +119,7 @@ def test_killed_while_training_and_between_data_and_marker(
     assert finished_calls(folder) > calls
 
     # Data without a marker is a step that never ended.
-    entry = next(e for e, r in step_record.current_steps(folder) if r.step == "iter0/respond")
+    entry = next(e for e, r in current_steps(folder) if r.step == "iter0/respond")
     (folder / str(entry["path"]) / "record.json").unlink()
     before = finished_calls(folder)
     data = next((folder / str(entry["path"])).glob("part-*")).read_bytes()
@@ -222,7 +222,7 @@ class Kill:
 
     known: dict[bytes, int]
     """Places in the journal."""
-    done: dict[str, step_record.StepRecord]
+    done: dict[str, StepRecord]
     """The steps that were finished."""
     during: str | None
     """The step it fell in; None between two."""
@@ -234,7 +234,7 @@ class Kill:
 
 
 def left_in(folder: Path) -> Kill:
-    records = [step_record.read(path) for path in folder.rglob(step_record.RECORD)]
+    records = [read_record(path) for path in folder.rglob(RECORD)]
     done = {record.step: record for record in records}
     lines = (folder / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     begun = [e["step"] for e in map(json.loads, lines) if e["event"] == "step_started"]
@@ -275,8 +275,8 @@ def test_any_method_killed_at_random_moments(
     assert any(k.unrecorded for k in kills), "no kill fell in a step that asks a model"
     finish(argv)
 
-    steps = {record.step: record for _, record in step_record.current_steps(folder)}
-    launches = step_record.read_launches(folder)
+    steps = {record.step: record for _, record in current_steps(folder)}
+    launches = read_launches(folder)
     assert [launch.status for launch in launches] == ["running"] * len(kills) + ["finished"]
     # What a launch had finished stands, and what it had asked is not asked again: a step tells how
     # many of its answers it found, the journal that none was written twice.
@@ -292,6 +292,6 @@ def test_any_method_killed_at_random_moments(
     assert sum(record.calls.get("requests", 0) for record in steps.values()) == len(places)
 
     finish(argv)
-    last = step_record.read_launches(folder)[-1]
+    last = read_launches(folder)[-1]
     assert {entry["state"] for entry in last.steps} == {"remembered"}
     assert journal(folder) == places

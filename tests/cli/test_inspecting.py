@@ -16,15 +16,21 @@ import pytest
 from woolgather.cli import output
 from woolgather.core.errors import ConfigError, InputError, MistakeError, RunDirError
 from woolgather.core.intervals import Estimate
-from woolgather.core.views import measured, table
-from woolgather.runs import record as step_record
+from woolgather.core.views import table, table_cell
 from woolgather.runs.lock import RunLock
+from woolgather.runs.record import (
+    RunRecord,
+    current_steps,
+    launch_path,
+    read_launches,
+    write_launch,
+)
 
 Call = Callable[..., Any]
 
 
 def path_of(run: Path, step: str) -> Path:
-    paths = {r.step: run / str(e["path"]) for e, r in step_record.current_steps(run)}
+    paths = {r.step: run / str(e["path"]) for e, r in current_steps(run)}
     return paths[step]
 
 
@@ -33,7 +39,7 @@ def ids(told: Call, run: Path, step: str, *more: object) -> list[str]:
 
 
 def rewrite_launch(run: Path, **fields: Any) -> None:
-    path = step_record.launch_path(run, 1)
+    path = launch_path(run, 1)
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
@@ -87,9 +93,9 @@ def test_status_of_a_killed_run(told: Call, a_run: Path) -> None:
 def test_status_of_a_stopped_run_keeps_the_steps_of_the_launch_before(
     told: Call, a_run: Path
 ) -> None:
-    first = step_record.read_launches(a_run)[0]
+    first = read_launches(a_run)[0]
     later = {**first.to_json(), "launch": 2, "status": "stopped", "message": "Ctrl-C"}
-    step_record.write_launch(step_record.RunRecord.from_json({**later, "steps": []}), a_run)
+    write_launch(RunRecord.from_json({**later, "steps": []}), a_run)
     found = told("status", a_run)
     assert "stopped" in found["state"]
     assert "Ctrl-C" in found["state"]
@@ -298,7 +304,7 @@ def test_cells_are_readable_and_unknown_ones_are_empty_in_lists(
 
 
 def test_a_view_shows_its_quantities_as_the_report_does(capsys: pytest.CaptureFixture[str]) -> None:
-    rate = measured(Estimate(0.173, 0.1, 0.255), "percent")
+    rate = table_cell(Estimate(0.173, 0.1, 0.255), "percent")
     output.print_view(table("Models", ["model", "probes"], [["a", rate], ["b", None], ["c"]]))
     shown = capsys.readouterr().out
     assert "probes %" in shown

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from woolgather.cli import app
 from woolgather.core.errors import ConfigError
-from woolgather.runs import record as step_record
+from woolgather.runs.record import read_launches
 
 SETTINGS = [
     "isheep", "--preset", "demo", "--engine", "fake", "iterations=1", "per_iteration=10",
@@ -37,12 +37,12 @@ def test_a_run_ends_in_a_model_and_a_report_and_says_where(folder: Path) -> None
     assert f"Report: {folder}/report.html" in again.stdout
     assert (folder / "report.html").is_file()
     assert "Result: " in again.stdout
-    states = {entry["state"] for entry in step_record.read_launches(folder)[-1].steps}
+    states = {entry["state"] for entry in read_launches(folder)[-1].steps}
     assert states == {"remembered"}
 
 
 def test_a_launch_records_where_its_settings_left_the_preset(folder: Path) -> None:
-    first = step_record.read_launches(folder)[0]
+    first = read_launches(folder)[0]
     assert "iterations: 2 -> 1" in first.config_changes
     assert "controls: true -> false" in first.config_changes
     assert not any(line.startswith("sft.") for line in first.config_changes)
@@ -50,7 +50,7 @@ def test_a_launch_records_where_its_settings_left_the_preset(folder: Path) -> No
 
 def test_a_later_launch_records_where_its_settings_left_the_one_before(folder: Path) -> None:
     assert invoke("run", "--dir", str(folder), "patience=1").exit_code == 0
-    last = step_record.read_launches(folder)[-1]
+    last = read_launches(folder)[-1]
     assert list(last.config_changes) == ["patience: 2 -> 1"]
 
 

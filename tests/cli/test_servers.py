@@ -13,7 +13,7 @@ import pytest
 
 from woolgather.cli import main
 from woolgather.core.errors import ConfigError
-from woolgather.runs import record as step_record
+from woolgather.runs.record import current_steps
 
 from ..engines.serving import Told
 
@@ -154,7 +154,7 @@ def test_a_run_asks_each_model_by_its_own_name(
     asked = [(b["model"], b["messages"][-1]["content"]) if "messages" in b
              else (b["model"], b["prompt"]) for b in server.bodies]  # fmt: skip
     assert sorted(asked) == [("a", "one"), ("a", "six"), ("a", "two"), *[("b", "from a")] * 3]
-    found = {r.step: r for _, r in step_record.current_steps(tmp_path / "run")}
+    found = {r.step: r for _, r in current_steps(tmp_path / "run")}
     assert found["written"].execution["engine"]["served"] == [
         {"model": "base", "url": f"{server.url}/v1", "name": "a", "card": {"id": "a"}}
     ]

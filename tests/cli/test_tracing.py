@@ -11,8 +11,8 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
-from woolgather.runs import record as step_record
 from woolgather.runs.inputs import open_texts
+from woolgather.runs.record import current_steps
 
 from .conftest import answer, open_run
 
@@ -29,7 +29,7 @@ def read_texts(documents: Iterable[Any], *, seeds: Iterable[Example]) -> Iterato
 
 
 def path_of(run: Path, step: str) -> Path:
-    paths = {r.step: run / str(e["path"]) for e, r in step_record.current_steps(run)}
+    paths = {r.step: run / str(e["path"]) for e, r in current_steps(run)}
     return paths[step]
 
 

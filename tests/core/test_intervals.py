@@ -62,8 +62,8 @@ def test_mean_interval_is_near_the_normal_one():
 
 def test_an_estimate_in_a_sentence():
     gain = Estimate(0.0101, -0.0193, 0.0381)
-    assert gain.written("+.1f", 100, " points") == "+1.0 points [-1.9, +3.8]"
-    assert gain.written(".2f") == "0.01 [-0.02, 0.04]"
+    assert gain.format("+.1f", 100, " points") == "+1.0 points [-1.9, +3.8]"
+    assert gain.format(".2f") == "0.01 [-0.02, 0.04]"
 
 
 def test_mean_interval_follows_from_its_seed():

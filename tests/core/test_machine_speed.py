@@ -10,7 +10,7 @@ import pytest
 
 from woolgather.core import machine_speed
 from woolgather.core.errors import ConfigError, EngineError
-from woolgather.core.machine_speed import DeviceSpeed, auto_precision, known_speeds, remember
+from woolgather.core.machine_speed import DeviceSpeed, auto_precision, read_speeds, remember
 
 EMULATED = DeviceSpeed({"float32": 90.0, "bfloat16": 0.2}, {"float32": 40.0, "bfloat16": 0.2}, 12.0)
 """As on a processor with AVX2 alone."""
@@ -55,13 +55,13 @@ def test_auto_is_the_gpu_where_there_is_one_and_a_named_device_is_itself() -> No
 
 
 def test_a_machine_that_was_not_measured_is_said_to_be_so_when_nothing_may_be_measured() -> None:
-    assert known_speeds() == {}
+    assert read_speeds() == {}
     assert auto_precision("cpu", "training", measure=False) is None
 
 
 def test_it_is_measured_once_in_a_child_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = auto_precision("cpu", "training")
-    speed = known_speeds()["cpu"]
+    speed = read_speeds()["cpu"]
     assert chosen == speed.faster("training")
     assert speed.product["float32"] > 1
     assert speed.step["float32"] > 1
@@ -77,10 +77,10 @@ def test_what_changes_the_speed_asks_for_another_measurement(
     monkeypatch.delenv(name, raising=False)
     remember({"cpu": NATIVE})
     monkeypatch.setenv(name, "AVX2")
-    assert known_speeds() == {}
+    assert read_speeds() == {}
     remember({"cpu": EMULATED})
     monkeypatch.delenv(name)
-    assert known_speeds() == {"cpu": NATIVE}
+    assert read_speeds() == {"cpu": NATIVE}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"k": 1}', "null"])
@@ -88,9 +88,9 @@ def test_a_broken_cache_is_an_empty_one(text: str, tmp_path: Path) -> None:
     file = tmp_path / "cache" / machine_speed.FILE
     file.parent.mkdir()
     file.write_text(text)
-    assert known_speeds() == {}
+    assert read_speeds() == {}
     remember({"cpu": NATIVE})
-    assert known_speeds() == {"cpu": NATIVE}
+    assert read_speeds() == {"cpu": NATIVE}
 
 
 def test_an_entry_of_another_shape_is_none(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_entry_of_another_shape_is_none(tmp_path: Path) -> None:
     for entry in stored.values():
         entry["cpu"]["unheard_of"] = 1
     file.write_text(json.dumps(stored))
-    assert known_speeds() == {}
+    assert read_speeds() == {}
 
 
 def test_the_answer_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:

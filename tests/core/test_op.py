@@ -21,8 +21,8 @@ from woolgather.core.fingerprint import canonical
 from woolgather.core.op import Op, as_op, op, source_hash
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.core.views import View
-from woolgather.runs import record as step_record
 from woolgather.runs.earlier_versions import modern
+from woolgather.runs.record import read_launches
 
 STORED = Path(__file__).parents[1] / "stored" / "isheep-before-ops-had-names.tar.xz"
 """A run of the fake engine, made by the version whose steps were known by the places of functions."""
@@ -140,7 +140,7 @@ def stored(tmp_path: Path) -> Path:
 
 def planned(stored: Path, *words: str) -> dict[str, Any]:
     """The lines of a plan with the settings that the stored run had, by step."""
-    config = step_record.read_launches(stored)[-1].config
+    config = read_launches(stored)[-1].config
     given = stored.parent / "settings.yaml"
     given.write_text(json.dumps({k: v for k, v in config.items() if k != "base"}))
     asked = ["plan", "isheep", "--engine", "fake", "--dir", str(stored), "-c", str(given), *words]

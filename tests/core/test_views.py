@@ -10,9 +10,9 @@ from woolgather.core.views import (
     curve,
     funnel,
     histogram,
-    measured,
     scatter,
     table,
+    table_cell,
 )
 
 
@@ -88,12 +88,12 @@ def test_tables_and_alarms():
 @pytest.mark.parametrize(
     ("cell", "kept"),
     [
-        (measured(None, "percent"), None),
-        (measured(0.25), 0.25),
-        (measured(0.25, "percent"), {"value": 0.25, "unit": "percent"}),
-        (measured(Estimate(0.2, 0.1, 0.3, 0.05, 9), "points"),
+        (table_cell(None, "percent"), None),
+        (table_cell(0.25), 0.25),
+        (table_cell(0.25, "percent"), {"value": 0.25, "unit": "percent"}),
+        (table_cell(Estimate(0.2, 0.1, 0.3, 0.05, 9), "points"),
          {"value": 0.2, "low": 0.1, "high": 0.3, "error": 0.05, "count": 9, "unit": "points"}),
-        (measured({"value": 1, "low": 0, "high": 2}), {"value": 1, "low": 0, "high": 2}),
+        (table_cell({"value": 1, "low": 0, "high": 2}), {"value": 1, "low": 0, "high": 2}),
     ],
 )  # fmt: skip
 def test_a_cell_keeps_its_number_its_interval_and_its_unit(cell, kept):

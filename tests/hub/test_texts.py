@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from woolgather.core.storage import read_rows
-from woolgather.runs import record as step_record
+from woolgather.runs.record import read_launches
 
 pytest.importorskip("datasets")
 
@@ -77,7 +77,7 @@ def read(woolgather: Any, tmp_path: Path) -> Read:
         done = woolgather("run", "./reading.py", "--dir", "run", *options, *settings, **env)
         if done.returncode:
             return done, []
-        path = step_record.read_launches(folder)[-1].steps[-1]["path"]
+        path = read_launches(folder)[-1].steps[-1]["path"]
         return done, [row.response.partition(":")[0] for row in read_rows(folder / path)]
 
     return run

@@ -14,7 +14,7 @@ import pytest
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
 from woolgather.data import read_examples
-from woolgather.prepare import SETS, Source, Tally, Wanted, write
+from woolgather.prepare import SETS, FilterCounts, PublishedSource, Wanted, write
 
 LONG = "a text of rather more than five words"
 
@@ -37,8 +37,8 @@ def prepared(
     """Rows, and (before, after) by filter."""
     if isinstance(sources, Path):
         sources = {name: sources}
-    tally = Tally()
-    found = {k: Source(str(v), SETS[name].sources[k].split) for k, v in sources.items()}
+    tally = FilterCounts()
+    found = {k: PublishedSource(str(v), SETS[name].sources[k].split) for k, v in sources.items()}
     rows = list(SETS[name].make(found, Wanted(**wanted), tally))
     return rows, {f"{c.source} {c.filter}".strip(): (c.before, c.after) for c in tally.lines}
 
@@ -305,8 +305,8 @@ def test_documents_are_written_with_a_column_of_texts(tmp_path: Path, suffix: st
 
 def test_a_preparation_that_fails_leaves_no_file(tmp_path: Path) -> None:
     path = save(tmp_path / "u.jsonl", [talk(0, "q", "a"), {"messages": "none"}])
-    tally = Tally()
-    rows = SETS["ultrachat"].make({"ultrachat": Source(str(path))}, Wanted(), tally)
+    tally = FilterCounts()
+    rows = SETS["ultrachat"].make({"ultrachat": PublishedSource(str(path))}, Wanted(), tally)
     with pytest.raises(InputError, match=r"u\.jsonl, line 2: no list of messages"):
         write(rows, tmp_path / "out.jsonl", "ultrachat")
     half = Example(instruction="a", response="\ud83d")
@@ -330,8 +330,8 @@ def test_the_hub_is_streamed_and_only_as_far_as_needed(monkeypatch: pytest.Monke
             yield page("z" * 1500, i)
 
     hub(monkeypatch, load)
-    tally = Tally()
-    source = Source("tiiuae/falcon-refinedweb@abc", files=("one.json",))
+    tally = FilterCounts()
+    source = PublishedSource("tiiuae/falcon-refinedweb@abc", files=("one.json",))
     rows = SETS["refinedweb"].make({"refinedweb": source}, Wanted(rows=3), tally)
     assert len(list(rows)) == 3
     assert len(read) <= 4
@@ -344,7 +344,7 @@ def test_without_a_network_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
         raise ConnectionError("no route to host\nand more")
 
     hub(monkeypatch, load)
-    source = Source("OpenAssistant/oasst1", command="woolgather prepare oasst1 ...")
+    source = PublishedSource("OpenAssistant/oasst1", command="woolgather prepare oasst1 ...")
     with pytest.raises(InputError) as caught:
         list(source)
     assert "the hub cannot be reached (ConnectionError)" in str(caught.value)
@@ -361,17 +361,17 @@ def test_what_looks_like_a_path_is_never_looked_up(
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match="no such file"):
-        list(Source(name))
+        list(PublishedSource(name))
 
 
 def test_an_empty_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no file that ends in \.jsonl"):
-        list(Source(str(tmp_path)))
+        list(PublishedSource(str(tmp_path)))
 
 
 def test_long_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("woolgather.prepare.sources.EVERY", 2)
     notes: list[str] = []
     path = save(tmp_path / "u.jsonl", [talk(i, "q", "a") for i in range(5)])
-    list(Source(str(path), note=notes.append))
+    list(PublishedSource(str(path), note=notes.append))
     assert notes == [f"{path}: {n} records read" for n in (2, 4)]

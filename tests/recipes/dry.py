@@ -12,7 +12,7 @@ from woolgather.core.op import source_hash
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.recipes import config
-from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord, current_steps
 from woolgather.runs.run import Run
 from woolgather.training import open_trainer
 
@@ -68,9 +68,9 @@ class Dry:
         assert not surplus, f"changed without a reason: {sorted(surplus)}"
 
 
-def steps(folder: Path) -> dict[str, tuple[Path, step_record.StepRecord]]:
+def steps(folder: Path) -> dict[str, tuple[Path, StepRecord]]:
     """Place and record of each current step."""
-    found = step_record.current_steps(folder)
+    found = current_steps(folder)
     return {record.step: (folder / str(entry["path"]), record) for entry, record in found}
 
 

@@ -14,11 +14,11 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.storage import read_rows
 from woolgather.engines.base import Sampling
-from woolgather.engines.fake import FakeEngine, hashed_text
+from woolgather.engines.fake import FakeEngine, make_text
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
-from woolgather.ops.principles.replies import Source
+from woolgather.ops.principles.replies import CopiedText
 from woolgather.recipes import config, dromedary
-from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord, current_steps
 from woolgather.runs.run import Run
 
 BASE = ["base=fake", "measure.probes=22", "judge.pairs=24", "adherence.sample=8", "pool.limit=24"]
@@ -28,7 +28,7 @@ THOUGHT = "I am asked something odd. Principles: candor, static."
 
 def written(prompt: str, sampling: Sampling) -> str:
     """Replies in form where a thought is begun, hashed text elsewhere."""
-    text = hashed_text(prompt, sampling)
+    text = make_text(prompt, sampling)
     return f"{THOUGHT}\n\n### Answer\n{text}" if prompt.endswith("### Thought\n") else text
 
 
@@ -76,7 +76,7 @@ def rows_of(folder: Path, step: str) -> list[Any]:
     return list(read_rows(steps(folder)[step][0]))
 
 
-def record_of(folder: Path, step: str) -> step_record.StepRecord:
+def record_of(folder: Path, step: str) -> StepRecord:
     return steps(folder)[step][1]
 
 
@@ -88,11 +88,11 @@ def test_nothing_changed_nothing_to_do(v1: Path, v2: Path) -> None:
 def test_a_plan_before_anything_walks_the_longest_path(tmp_path: Path, v1: Path) -> None:
     plan = planned(tmp_path / "none", *V1, "patience=1")
     assert {state for state, _ in plan.values()} == {"new"}
-    assert set(plan) == {r.step for _, r in step_record.current_steps(v1)}
+    assert set(plan) == {r.step for _, r in current_steps(v1)}
 
 
 def test_stages_of_the_variants(v1: Path, v2: Path) -> None:
-    one, two = ({r.step for _, r in step_record.current_steps(f)} for f in (v1, v2))
+    one, two = ({r.step for _, r in current_steps(f)} for f in (v1, v2))
     assert {"prompts/synthesize", "prompts/topics", "prompts/questions"} <= one - two
     assert {"clone/respond", "clone/train", "clone/measure", "verbose-tax", "stop"} <= one - two
     assert two < one
@@ -110,11 +110,11 @@ def test_training_sees_no_principle_exemplar_or_thought(
     principles = read_principles(builtin("principles", variant))  # type: ignore[arg-type]
     exemplars = read_exemplars(builtin("exemplars", variant), principles)  # type: ignore[arg-type]
     prompts = [str(r.instruction) for r in rows_of(folder, "prompts/pool")]
-    source = Source(
+    source = CopiedText(
         [*(f"{p.name}: {p.text}" for p in principles), THOUGHT]
         + [t for e in exemplars for t in (e.question, e.thinking, e.answer)]
     )
-    own = Source(prompts)  # what the prompts themselves say is no leak
+    own = CopiedText(prompts)  # what the prompts themselves say is no leak
     renderer = Renderer(tiny_model)
     assert any(row.meta.get("thought") == THOUGHT for row in rows_of(folder, "engrave/align"))
     for step in ("engrave/mix", *(["clone/mix"] if variant == "v1" else [])):
@@ -171,7 +171,7 @@ def test_the_verbose_tax_stands_side_by_side(v1: Path) -> None:
 
 def test_every_row_is_traced_to_what_was_given(v1: Path) -> None:
     parents: dict[str, tuple[str, ...]] = {}
-    for entry, record in step_record.current_steps(v1):
+    for entry, record in current_steps(v1):
         if record.kind == "dataset":
             for row in read_rows(v1 / str(entry["path"])):
                 parents[row.id] = row.parents or parents.get(row.id, ())
@@ -346,7 +346,7 @@ def test_paper_presets_run_on_the_fake_path(tmp_path: Path, preset: str) -> None
     cfg = built(*small, "sft.batch_size=8", "judge.candidates=[yes_no]", "judge.probes=0",
                 preset=preset)  # fmt: skip
     made(tmp_path / "run", cfg)
-    steps = [record.step for _, record in step_record.current_steps(tmp_path / "run")]
+    steps = [record.step for _, record in current_steps(tmp_path / "run")]
     assert "engrave/train" in steps
     assert ("clone/train" in steps) == (preset == "paper")
     assert not any(step.startswith("control") for step in steps)

@@ -14,7 +14,7 @@ from woolgather.core.storage import read_rows
 from woolgather.data import builtin_texts
 from woolgather.recipes import config, humback
 from woolgather.report.lineage import trace, walk
-from woolgather.runs import record as step_record
+from woolgather.runs.record import read_launches
 from woolgather.training.fake import read_stamp
 
 BASE = ["base=fake", "judge.pairs=24", "measure.probes=55"]
@@ -47,7 +47,7 @@ def test_nothing_changed_nothing_to_do(finished: Path) -> None:
 def test_a_second_run_executes_nothing(finished: Path) -> None:
     with opened(finished) as run:
         humback.recipe(run, built())
-    last = step_record.read_launches(finished)[-1]
+    last = read_launches(finished)[-1]
     assert {entry["state"] for entry in last.steps} == {"remembered"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from dry import Dry
 
 from woolgather.recipes import config, isheep
-from woolgather.runs import record as step_record
+from woolgather.runs.record import current_steps
 
 BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
 
@@ -143,14 +143,12 @@ def test_every_row_is_traced_to_seeds(finished: Path) -> None:
     from woolgather.core.storage import read_rows
 
     parents: dict[str, tuple[str, ...]] = {}
-    for entry, record in step_record.current_steps(finished):
+    for entry, record in current_steps(finished):
         if record.kind == "dataset":
             for row in read_rows(finished / str(entry["path"])):
                 parents[row.id] = row.parents or parents.get(row.id, ())
     mixed = next(
-        finished / str(e["path"])
-        for e, r in step_record.current_steps(finished)
-        if r.step == "iter1/mix"
+        finished / str(e["path"]) for e, r in current_steps(finished) if r.step == "iter1/mix"
     )
     for row in read_rows(mixed):
         heads = {row.id}
@@ -170,7 +168,7 @@ def test_a_win_rate_needs_a_judge_that_selected_nothing_and_passed(
     settings = ["iterations=1", "controls=false", "judge.candidates=[expected]"]
     with opened(tmp_path / "run") as run:
         isheep.recipe(run, built(*settings, f"measure.win_judge={judge}"))
-    records = {r.step: r for _, r in step_record.current_steps(tmp_path / "run")}
+    records = {r.step: r for _, r in current_steps(tmp_path / "run")}
     shown = records["summary"].shown()[0].note
     assert said in shown
     assert ("win-rate/compare" in records) == bool(judge)
@@ -197,6 +195,6 @@ def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:
         model = isheep.recipe(run, cfg)
     stamp = json.loads((Path(model.path) / "fake.json").read_text())
     assert stamp["kind"] == "merge"
-    steps = [record.step for _, record in step_record.current_steps(tmp_path / "run")]
+    steps = [record.step for _, record in current_steps(tmp_path / "run")]
     assert "iter1/train" in steps
     assert not any(step.startswith("control") for step in steps)

@@ -16,7 +16,7 @@ from woolgather.ops.train.merge import merge
 from woolgather.recipes import isheep
 from woolgather.recipes.config import build
 from woolgather.report import lineage as tracing
-from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord, current_steps, read_launches
 from woolgather.runs.run import Run
 from woolgather.training import open_trainer
 
@@ -74,8 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, seeds: dict[str, Path]) -
     return folder
 
 
-def records(folder: Path) -> dict[str, step_record.StepRecord]:
-    return {r.step: r for _, r in step_record.current_steps(folder)}
+def records(folder: Path) -> dict[str, StepRecord]:
+    return {r.step: r for _, r in current_steps(folder)}
 
 
 def test_each_has_its_own_steps_seeds_and_draws(finished: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_second_starts_from_the_firsts_result(finished: Path) -> None:
 
 
 def test_the_result_is_the_roots(finished: Path) -> None:
-    launch = step_record.read_launches(finished)[-1]
+    launch = read_launches(finished)[-1]
     assert launch.result is not None
     assert launch.result.startswith("result-")
     card = (finished / "result" / "README.md").read_text()
@@ -116,7 +116,7 @@ def test_a_recipe_in_a_scope_only_has_no_result_of_the_run(
 ) -> None:
     with opened(tmp_path / "run") as run:
         isheep.recipe(run.scope("only"), built(f"seeds={seeds['first']}"))
-    assert step_record.read_launches(tmp_path / "run")[-1].result is None
+    assert read_launches(tmp_path / "run")[-1].result is None
     assert not (tmp_path / "run" / "result").exists()
 
 
@@ -153,7 +153,7 @@ def test_other_seeds_are_named_with_their_scope(
 def test_a_row_is_traced_to_the_seeds_of_its_scope_and_its_model_through_both(
     finished: Path,
 ) -> None:
-    steps = step_record.current_steps(finished)
+    steps = current_steps(finished)
     rows = next(finished / str(e["path"]) for e, r in steps if r.step == "second/iter0/mix")
     row = next(r for r in read_rows(rows) if r.parents)
     homes = {node.where for _, node in tracing.walk(tracing.trace(finished, row.id))}

@@ -17,8 +17,15 @@ from woolgather.core import views
 from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import Example, PreferencePair, Row, Verdict
 from woolgather.core.storage import write_json, write_rows
-from woolgather.runs import record as step_record
-from woolgather.runs.record import METRICS, RunRecord, StepRecord
+from woolgather.runs.record import (
+    METRICS,
+    RunRecord,
+    StepRecord,
+    step_dir,
+    write,
+    write_launch,
+    write_run,
+)
 
 NASTY = [
     "<script>window.pwned = 1</script></script><img src=x onerror=\"window.pwned='img'\">",
@@ -74,7 +81,7 @@ class Builder:
         **more: object,
     ) -> list[Row]:
         identity = self.identity(name)
-        path = step_record.step_dir(name, identity)
+        path = step_dir(name, identity)
         folder = self.folder / path
         folder.mkdir(parents=True)
         if rows is not None:
@@ -88,7 +95,7 @@ class Builder:
             result = {"count": len(rows) - aside.total(), "rows": len(rows), "kind": shape}
             more["set_aside"] = dict(aside)
         if kind == "metrics":
-            write_json(folder / step_record.METRICS, {"values": result["values"], "items": {}})
+            write_json(folder / METRICS, {"values": result["values"], "items": {}})
         seconds = self.random.uniform(0.2, 190)
         start = f"2025-03-0{1 + self.clock // 20}T09:{self.clock % 20:02d}:00+00:00"
         self.clock += 1
@@ -106,7 +113,7 @@ class Builder:
             views=[dataclasses.asdict(v) for v in shown or ()],
             **more,  # type: ignore[arg-type]
         )
-        step_record.write(record, folder)
+        write(record, folder)
         self.entries.append(
             {"step": name, "fingerprint": identity, "path": path, "state": "ran",
              "why": "not done yet"}
@@ -114,7 +121,7 @@ class Builder:
         return rows or []
 
     def finish(self, status: str = "finished", message: str = "") -> None:
-        step_record.write_run(
+        write_run(
             self.folder,
             {"recipe": "isheep", "date": "2025-03-01", "replicate": 0,
              "created": "2025-03-01T09:00:00+00:00", "title": self.folder.name},
@@ -148,7 +155,7 @@ class Builder:
             result=next((f"{e['path']}/model" for e in self.entries if e["step"] == "result"), None),
             message=message,
         )  # fmt: skip
-        step_record.write_launch(launch, self.folder)
+        write_launch(launch, self.folder)
 
 
 def estimate(value: float, half: float) -> dict[str, float]:
@@ -176,9 +183,9 @@ def measured(b: Builder, name: str, probes: float) -> dict[str, object]:
         "win_rate": None,
     }
     rows = [
-        ["probes above the best null answer", views.measured(values["above_null"], "points")],
-        ["probes passed", views.measured(values["probes"], "percent")],
-        ["goes round in circles", views.measured(0.2 - probes / 4, "percent")],
+        ["probes above the best null answer", views.table_cell(values["above_null"], "points")],
+        ["probes passed", views.table_cell(values["probes"], "percent")],
+        ["goes round in circles", views.table_cell(0.2 - probes / 4, "percent")],
         ["win rate", "not measured"],
     ]
     sample = [["copy", f"Copy this: {t[:300]}", "", t[:400], "pass"] for t in NASTY[:6]]
@@ -193,8 +200,8 @@ def measured(b: Builder, name: str, probes: float) -> dict[str, object]:
 
 def model(name: str, rate: float, gain: object, held_out: float, length: object) -> list[object]:
     """A line of the table of models."""
-    against = views.measured(gain, "points") if gain else ""  # type: ignore[arg-type]
-    rates = views.measured(rate, "percent"), views.measured(held_out, "percent")
+    against = views.table_cell(gain, "points") if gain else ""  # type: ignore[arg-type]
+    rates = views.table_cell(rate, "percent"), views.table_cell(held_out, "percent")
     return [name, rates[0], against, rates[1], length]
 
 
@@ -203,7 +210,7 @@ def iteration(b: Builder, t: int, seeds: list[Row], size: int) -> None:
     candidates = [
         [
             "rubric, read",
-            views.measured(estimate(0.51, 0.05), "score"),
+            views.table_cell(estimate(0.51, 0.05), "score"),
             0.02,
             0.97,
             "no better than length",

@@ -79,15 +79,20 @@ def test_a_small_change_is_no_cliff() -> None:
 
 def test_whiskers_tell_sure_from_unsure() -> None:
     values = [(2.0, 1.0, 3.0), (0.5, -1.0, 2.0), (-2.0, -3.0, -1.0)]
-    drawn = grid(["x", "by"], [["a", views.measured(Estimate(*v), "change")] for v in values])
+    drawn = grid(["x", "by"], [["a", views.table_cell(Estimate(*v), "change")] for v in values])
     marks = re.findall(r'<circle class="(\w+)"', drawn)
     assert marks == ["s0", "unsure", "aside"]
     assert "+2.0 [+1.0, +3.0]" in drawn
 
 
 def test_a_cell_with_an_interval_has_a_whisker_and_others_have_none() -> None:
-    auc = views.measured(Estimate(0.9, 0.8, 0.95), "score")
-    rows = [["a", auc], ["b", None], ["c", views.measured(0.5, "score")], ["d", "0.9 [0.8, 0.95]"]]
+    auc = views.table_cell(Estimate(0.9, 0.8, 0.95), "score")
+    rows = [
+        ["a", auc],
+        ["b", None],
+        ["c", views.table_cell(0.5, "score")],
+        ["d", "0.9 [0.8, 0.95]"],
+    ]
     drawn = grid(["model", "auc"], rows)
     assert "0.90 [0.80, 0.95]" in drawn
     assert ">0.50<" in drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from woolgather.report.collect import Run, Step
+from woolgather.report.collect import RunReport, Step
 from woolgather.report.page import _glance
 from woolgather.runs.record import StepRecord
 
@@ -13,7 +13,7 @@ from woolgather.runs.record import StepRecord
 def grid_of(*names: str) -> dict[str, Any]:
     records = [StepRecord(name, "op", f"{i:064x}", "dataset") for i, name in enumerate(names)]
     steps = [Step(record, {}, f"step-{i}") for i, record in enumerate(records)]
-    return _glance(Run(Path(), {}, [], steps))
+    return _glance(RunReport(Path(), {}, [], steps))
 
 
 def lines_of(grid: dict[str, Any]) -> dict[str, list[bool]]:

@@ -16,7 +16,7 @@ from woolgather.core import views
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import Example
 from woolgather.report.page import HERE, write_report
-from woolgather.runs import record as step_record
+from woolgather.runs.record import FORMAT, current_steps, write_run
 
 BLOCKS = {"script", "style"}
 
@@ -143,7 +143,7 @@ def test_alarms_come_first_and_gravest_first_and_once(page: Page) -> None:
 
 def test_the_loop_shows_rows_and_reasons(page: Page, run_dir: Path) -> None:
     text = page.text
-    kept = [r for e, r in step_record.current_steps(run_dir) if e["step"] == "iter1/keep"]
+    kept = [r for e, r in current_steps(run_dir) if e["step"] == "iter1/keep"]
     loop = text[text.index("The loop at a glance") : text.index("Outside the loop")]
     assert "iteration 0 iteration 1" in loop
     assert f"{kept[0].result['count']} −{sum(kept[0].set_aside.values())}" in loop
@@ -212,7 +212,7 @@ def test_a_large_run_stays_small(
 
 
 def test_a_run_without_launches(tmp_path: Path) -> None:
-    step_record.write_run(tmp_path, {"recipe": "isheep", "title": "<i>empty</i>"})
+    write_run(tmp_path, {"recipe": "isheep", "title": "<i>empty</i>"})
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert "Nothing has run yet." in page.text
     assert "<i>empty</i>" in page.text
@@ -270,7 +270,7 @@ def test_a_newer_format_is_refused_by_name(builder: Any, name: str) -> None:
     builder.finish()
     (path,) = builder.folder.rglob(name)
     value = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**value, "format": step_record.FORMAT + 1}), encoding="utf-8")
+    path.write_text(json.dumps({**value, "format": FORMAT + 1}), encoding="utf-8")
     with pytest.raises(RunDirError, match=f"{path.name} has format 2.*install the version"):
         write_report(builder.folder)
     assert not (builder.folder / "report.html").exists()

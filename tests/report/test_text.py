@@ -3,7 +3,7 @@
 import pytest
 
 from woolgather.core.intervals import Estimate
-from woolgather.core.views import measured
+from woolgather.core.views import table_cell
 from woolgather.report.text import (
     aside,
     between,
@@ -23,9 +23,9 @@ from woolgather.report.text import (
 )
 from woolgather.runs.record import StepRecord
 
-AUC = measured(Estimate(0.9412, 0.9169, 0.961, 0.01, 40), "score")
-RATE = measured(Estimate(0.173, 0.1, 0.255), "percent")
-GAIN = measured(Estimate(0.01, -0.0193, 0.0381), "points")
+AUC = table_cell(Estimate(0.9412, 0.9169, 0.961, 0.01, 40), "score")
+RATE = table_cell(Estimate(0.173, 0.1, 0.255), "percent")
+GAIN = table_cell(Estimate(0.01, -0.0193, 0.0381), "points")
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_cells(value: object, text: str) -> None:
     ("value", "text"),
     [
         (AUC, "0.94 [0.92, 0.96]"), (RATE, "17.3 % [10.0, 25.5]"), (GAIN, "+1.0 points [−1.9, +3.8]"),
-        (measured(0.0455, "percent"), "4.5 %"), (measured(-0.25, "points"), "−25.0 points"),
-        (measured(1.6, "change"), "+1.6"), (measured(None, "percent"), "–"), (measured(0.5), "0.5"),
-        (measured({"value": -0.0001, "low": -0.2, "high": 1e-17}, "points"),
+        (table_cell(0.0455, "percent"), "4.5 %"), (table_cell(-0.25, "points"), "−25.0 points"),
+        (table_cell(1.6, "change"), "+1.6"), (table_cell(None, "percent"), "–"), (table_cell(0.5), "0.5"),
+        (table_cell({"value": -0.0001, "low": -0.2, "high": 1e-17}, "points"),
          "+0.0 points [−20.0, +0.0]"),
-        (measured({"value": 0.5, "low": None, "high": None}, "percent"), "50.0 % [–, –]"),
+        (table_cell({"value": 0.5, "low": None, "high": None}, "percent"), "50.0 % [–, –]"),
         ({"value": 0.5, "unit": "furlongs"}, "0.5"),
     ],
 )  # fmt: skip
@@ -72,7 +72,7 @@ def test_quantities_say_their_unit_and_differences_their_sign(value: object, tex
 
 
 def test_a_unit_that_a_column_shares_is_in_its_head() -> None:
-    shown = column("held_out", [RATE, measured(0.5, "percent"), None, "not measured"])
+    shown = column("held_out", [RATE, table_cell(0.5, "percent"), None, "not measured"])
     assert (shown.head, shown.numeric) == ("held out %", True)
     assert list(shown.cells) == ["17.3 [10.0, 25.5]", "50.0", "–", "not measured"]
     assert column("gain", ["", GAIN]).head == "gain (points)"
@@ -82,9 +82,9 @@ def test_a_unit_that_a_column_shares_is_in_its_head() -> None:
 
 
 def test_whole_shares_of_a_column_have_no_places() -> None:
-    shares = [measured(share, "percent") for share in (1.0, 0.0)]
+    shares = [table_cell(share, "percent") for share in (1.0, 0.0)]
     assert list(column("stops", shares).cells) == ["100", "0"]
-    assert list(column("stops", [*shares, measured(1 / 8, "percent")]).cells) == [
+    assert list(column("stops", [*shares, table_cell(1 / 8, "percent")]).cells) == [
         "100.0", "0.0", "12.5",
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FakeEngine
-from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord, current_steps, read_launches
 from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
@@ -98,12 +98,12 @@ def planned(folder: Path, **more: Any) -> dict[str, tuple[str, str]]:
 
 def states(folder: Path) -> dict[str, tuple[str, str]]:
     """The same of what the latest launch did."""
-    steps = step_record.read_launches(folder)[-1].steps
+    steps = read_launches(folder)[-1].steps
     return {e["step"]: (e["state"], e["why"]) for e in steps}
 
 
-def records(folder: Path) -> dict[str, step_record.StepRecord]:
-    return {r.step: r for _, r in step_record.current_steps(folder)}
+def records(folder: Path) -> dict[str, StepRecord]:
+    return {r.step: r for _, r in current_steps(folder)}
 
 
 def texts(folder: Path) -> dict[str, list[str]]:
@@ -111,7 +111,7 @@ def texts(folder: Path) -> dict[str, list[str]]:
     from woolgather.core.storage import read_rows
 
     found = {}
-    for entry, record in step_record.current_steps(folder):
+    for entry, record in current_steps(folder):
         if record.kind == "dataset":
             rows: list[Any] = list(read_rows(folder / str(entry["path"])))
             found[record.step] = [str(r.meta.get("rated") or r.response) for r in rows]

@@ -15,9 +15,8 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import Completion, Engine
 from woolgather.engines.fake import FakeEngine
-from woolgather.runs import record as step_record
 from woolgather.runs.earlier_versions import past_of
-from woolgather.runs.record import RunRecord
+from woolgather.runs.record import RunRecord, read_launches
 
 from .asking import (
     as_before,
@@ -144,7 +143,7 @@ def test_after_a_kill_in_the_middle_the_new_answers_are_used_and_the_old_ones_ar
 ) -> None:
     killed(polluted, after=2)
     assert not list(polluted.glob("iter1/respond-*/record.json"))
-    assert step_record.read_launches(polluted)[-1].status == "running"
+    assert read_launches(polluted)[-1].status == "running"
     assert finished(polluted)["iter1/respond"][0] == "ran"
     assert right(polluted)
     calls = records(polluted)["iter1/respond"].calls
@@ -222,7 +221,7 @@ def test_a_folder_of_an_older_version_that_asked_no_server_is_left_as_it_is(tmp_
 
 def test_a_folder_of_this_version_is_never_doubted(tmp_path: Path) -> None:
     finished(tmp_path / "run")
-    assert step_record.read_launches(tmp_path / "run")[0].journal == "sure"
+    assert read_launches(tmp_path / "run")[0].journal == "sure"
     argv = ["woolgather", "run", "--engine", "openai"]
     rewrite(
         tmp_path / "run" / "launches" / "0001.json", lambda r: r["provenance"].update(argv=argv)

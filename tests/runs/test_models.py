@@ -11,7 +11,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.engines.openai.serving import read_endpoint, shown
+from woolgather.engines.openai.serving import read_endpoint, redact_address
 from woolgather.models.open import open_model
 from woolgather.runs.call import EngineHandle, engines_in
 from woolgather.runs.run import Run
@@ -50,7 +50,7 @@ class Served(FakeEngine):
     @property
     def served(self) -> list[Any]:
         at = [read_endpoint(text) for text in self.urls] if self.calls else []
-        return [{"url": shown(e.url), "name": e.name, "card": {}} for e in at]
+        return [{"url": redact_address(e.url), "name": e.name, "card": {}} for e in at]
 
 
 def outside(run: Any) -> None:

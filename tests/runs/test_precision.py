@@ -17,8 +17,8 @@ from woolgather.core.rows import Example
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.ops.train.sft import sft
-from woolgather.runs import record as step_record
 from woolgather.runs.progress import Progress
+from woolgather.runs.record import current_steps, read_launches
 from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
@@ -75,11 +75,11 @@ def examples() -> Iterator[Example]:
 
 
 def states(folder: Path) -> dict[str, str]:
-    return {e["step"]: e["state"] for e in step_record.read_launches(folder)[-1].steps}
+    return {e["step"]: e["state"] for e in read_launches(folder)[-1].steps}
 
 
 def precision_in(folder: Path, step: str) -> str:
-    [record] = [r for _, r in step_record.current_steps(folder) if r.step == step]
+    [record] = [r for _, r in current_steps(folder) if r.step == step]
     return str(record.payload["args"]["config"]["precision"])
 
 
@@ -151,7 +151,7 @@ def test_records_that_say_auto_count_as_bfloat16(tmp_path: Path) -> None:
         "second": "ran",
     }
     assert machine.trained == ["bfloat16"]
-    why = step_record.read_launches(tmp_path / "run")[-1].steps[-1]["why"]
+    why = read_launches(tmp_path / "run")[-1].steps[-1]["why"]
     assert why == "new because args.config.learning_rate: 0.0001 -> 0.0003"
 
 
@@ -176,7 +176,7 @@ def test_without_torch_a_run_that_trains_stops_where_it_would_train(tmp_path: Pa
 
     with pytest.raises(ConfigError, match="training needs torch"):
         launch(tmp_path / "run", Without(None))
-    assert [e["step"] for e in step_record.read_launches(tmp_path / "run")[-1].steps] == ["rows"]
+    assert [e["step"] for e in read_launches(tmp_path / "run")[-1].steps] == ["rows"]
 
 
 def test_the_fake_path_is_the_same_whatever_is_fast(
@@ -186,7 +186,6 @@ def test_the_fake_path_is_the_same_whatever_is_fast(
         monkeypatch.setenv(machine_speed.FORCED, answer)
         launch(tmp_path / answer, FakeTrainer())
     first, second = (
-        [r.fingerprint for _, r in step_record.current_steps(tmp_path / a)]
-        for a in machine_speed.PRECISIONS
+        [r.fingerprint for _, r in current_steps(tmp_path / a)] for a in machine_speed.PRECISIONS
     )
     assert first == second

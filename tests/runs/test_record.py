@@ -8,8 +8,20 @@ import pytest
 
 from woolgather.core import views
 from woolgather.core.errors import RunDirError
-from woolgather.runs import record as step_record
-from woolgather.runs.record import FORMAT, RunRecord, StepRecord
+from woolgather.runs.record import (
+    FORMAT,
+    RunRecord,
+    StepRecord,
+    current_steps,
+    read_launches,
+    read_record,
+    read_run,
+    split_name,
+    step_dir,
+    write,
+    write_launch,
+    write_run,
+)
 
 FULL = StepRecord(
     step="iter0/keep",
@@ -35,9 +47,9 @@ FULL = StepRecord(
 
 
 def test_a_step_record_survives_the_disk(tmp_path: Path) -> None:
-    step_record.write(FULL, tmp_path)
+    write(FULL, tmp_path)
     assert (tmp_path / "record.json").is_file()
-    assert step_record.read(tmp_path) == step_record.read(tmp_path / "record.json") == FULL
+    assert read_record(tmp_path) == read_record(tmp_path / "record.json") == FULL
     assert FULL.shown() == [views.alarm("t", "x", "note")]
 
 
@@ -63,47 +75,47 @@ def test_what_cannot_be_read_is_named(change: dict[str, Any], message: str) -> N
 def test_broken_incomplete_and_absent_files(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     with pytest.raises(RunDirError, match="cannot be read: No such file"):
-        step_record.read(path)
+        read_record(path)
     path.write_text('{"format": 1, "step"', encoding="utf-8")
     with pytest.raises(RunDirError, match=r"record\.json is broken.*done again"):
-        step_record.read(path)
+        read_record(path)
     path.write_text('{"format": 1, "step": "a"}', encoding="utf-8")
     with pytest.raises(RunDirError, match=r"incomplete .*'op'"):
-        step_record.read(path)
+        read_record(path)
     path.write_text("[]", encoding="utf-8")
     with pytest.raises(RunDirError, match="not a JSON object"):
-        step_record.read(path)
+        read_record(path)
 
 
 def test_run_json(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="not a run directory"):
-        step_record.read_run(tmp_path)
-    step_record.write_run(tmp_path / "new", {"recipe": "spin", "title": "x"})
-    assert step_record.read_run(tmp_path / "new") == {
+        read_run(tmp_path)
+    write_run(tmp_path / "new", {"recipe": "spin", "title": "x"})
+    assert read_run(tmp_path / "new") == {
         "format": FORMAT, "recipe": "spin", "title": "x",
     }  # fmt: skip
     (tmp_path / "new" / "run.json").write_text(json.dumps({"format": 99}), encoding="utf-8")
     with pytest.raises(RunDirError, match="has format 99"):
-        step_record.read_run(tmp_path / "new")
+        read_run(tmp_path / "new")
 
 
 def save(run: Path, launch: int, status: Any, *names: str) -> None:
     entries = []
     for name in names:
         fingerprint = f"{launch}{len(name)}".ljust(64, "0")
-        path = step_record.step_dir(name, fingerprint)
+        path = step_dir(name, fingerprint)
         (run / path).mkdir(parents=True)
         record = StepRecord(step=name, op="m:f", fingerprint=fingerprint, kind="choice")
-        step_record.write(record, run / path)
+        write(record, run / path)
         entries.append({"step": name, "fingerprint": fingerprint, "path": path, "state": "ran",
                         "why": ""})  # fmt: skip
     made = RunRecord(launch=launch, recipe="r", status=status, steps=tuple(entries))
-    assert step_record.write_launch(made, run) == run / "launches" / f"{launch:04d}.json"
-    assert step_record.read_launches(run)[-1] == made
+    assert write_launch(made, run) == run / "launches" / f"{launch:04d}.json"
+    assert read_launches(run)[-1] == made
 
 
 def steps(run: Path) -> list[tuple[str, str]]:
-    return [(r.step, r.fingerprint[0]) for _, r in step_record.current_steps(run)]
+    return [(r.step, r.fingerprint[0]) for _, r in current_steps(run)]
 
 
 def test_a_finished_launch_is_the_whole_truth(tmp_path: Path) -> None:
@@ -128,8 +140,8 @@ def test_a_step_whose_directory_is_gone_is_left_out(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert step_record.step_dir("iter0/keep", "0123456789abcdef") == "iter0/keep-0123456789ab"
-    assert step_record.split_name("select") == ("", None, "select")
-    assert step_record.split_name("iter12/keep") == ("iter12", 12, "keep")
-    assert step_record.split_name("humback/iter0/score") == ("humback/iter0", 0, "score")
-    assert step_record.split_name("iterate/keep") == ("iterate", None, "keep")
+    assert step_dir("iter0/keep", "0123456789abcdef") == "iter0/keep-0123456789ab"
+    assert split_name("select") == ("", None, "select")
+    assert split_name("iter12/keep") == ("iter12", 12, "keep")
+    assert split_name("humback/iter0/score") == ("humback/iter0", 0, "score")
+    assert split_name("iterate/keep") == ("iterate", None, "keep")

@@ -17,9 +17,9 @@ from woolgather.core.rows import Example, set_aside
 from woolgather.core.views import View, table
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.runs import record as step_record
 from woolgather.runs.folder import RunFolder
 from woolgather.runs.inputs import open_texts
+from woolgather.runs.record import current_steps, read_input, read_launches, read_record
 from woolgather.runs.run import Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
@@ -130,7 +130,7 @@ def test_iterations_draw_different_seeds_and_replicates_too(tmp_path: Path) -> N
     prints = {
         record.fingerprint
         for folder in ("r", "other")
-        for _, record in step_record.current_steps(tmp_path / folder)
+        for _, record in current_steps(tmp_path / folder)
         if record.step.endswith("write")
     }
     assert len(prints) == 3
@@ -148,7 +148,7 @@ def test_larger_n_asks_only_the_new_calls(tmp_path: Path) -> None:
 def test_rows_views_reasons_and_inputs_are_on_record(tmp_path: Path) -> None:
     with open_run(tmp_path / "r") as run:
         recipe(run, above=60)
-    records = {r.step: r for _, r in step_record.current_steps(tmp_path / "r")}
+    records = {r.step: r for _, r in current_steps(tmp_path / "r")}
     keep = records["iter0/keep"]
     assert keep.result["count"] + keep.set_aside["short"] == keep.result["rows"] == 6
     assert keep.shown() == [View("table", "kept", {"columns": ["above"], "rows": [[60]]})]
@@ -162,9 +162,7 @@ def test_rows_views_reasons_and_inputs_are_on_record(tmp_path: Path) -> None:
 
 
 def keep_dir(folder: Path) -> str:
-    return next(
-        str(e["path"]) for e, r in step_record.current_steps(folder) if r.step == "iter0/keep"
-    )
+    return next(str(e["path"]) for e, r in current_steps(folder) if r.step == "iter0/keep")
 
 
 def read_texts(documents: Iterable[Any], *, limit: int) -> Iterator[Example]:
@@ -181,15 +179,15 @@ def test_texts_are_an_input_on_record_and_stay_where_they_are(tmp_path: Path) ->
     with open_run(tmp_path / "run") as run:
         run.step("texts", read_texts, texts, limit=1)
     print_ = texts.fingerprint
-    record = step_record.read(next((tmp_path / "run").glob("texts-*")))
+    record = read_record(next((tmp_path / "run").glob("texts-*")))
     assert record.inputs == {print_: {"step": "texts", "digest": print_}}
     folder = tmp_path / "run" / "inputs" / f"texts-{print_[:12]}"
     assert [p.name for p in folder.iterdir()] == ["input.json"]
-    assert step_record.read_input(folder)["name"] == str(tmp_path / "a.txt")
+    assert read_input(folder)["name"] == str(tmp_path / "a.txt")
     (tmp_path / "a.txt").write_text("another")
     with open_run(tmp_path / "run") as again:
         again.step("texts", read_texts, open_texts(tmp_path / "a.txt"), limit=1)
-    entry = step_record.read_launches(tmp_path / "run")[-1].steps[-1]
+    entry = read_launches(tmp_path / "run")[-1].steps[-1]
     assert entry["why"].endswith('-> "texts"')
 
 
@@ -288,7 +286,7 @@ def test_a_model_is_where_its_step_is_also_under_a_relative_directory(
         made = run.step("train", make_model)
     assert (Path(made.path) / "weights").read_text() == "w"
     assert "attempt" not in made.path
-    _, record = step_record.current_steps(tmp_path / "runs" / "r")[0]
+    _, record = current_steps(tmp_path / "runs" / "r")[0]
     assert record.result["path"] == "model"
 
 
@@ -306,7 +304,7 @@ def test_failure_keeps_what_is_finished(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="boom"):
         failing(open_run(tmp_path / "r"))
-    assert step_record.read_launches(tmp_path / "r")[-1].status == "failed"
+    assert read_launches(tmp_path / "r")[-1].status == "failed"
     DONE.clear()
     with open_run(tmp_path / "r") as run:
         recipe(run)
@@ -338,6 +336,6 @@ def test_a_launch_stopped_while_it_is_opened_is_recorded_as_stopped(
         patched.setattr(RunFolder, "_save", stop_after)
         with pytest.raises(Stopped), open_run(tmp_path / "run"):
             raise AssertionError("never entered")
-    assert step_record.read_launches(tmp_path / "run")[0].status == "stopped"
+    assert read_launches(tmp_path / "run")[0].status == "stopped"
     with open_run(tmp_path / "run"):  # and the directory is free again
         pass

@@ -9,8 +9,7 @@ import pytest
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, remember
 from woolgather.core.views import table
-from woolgather.runs import record as step_record
-from woolgather.runs.record import RunRecord, StepRecord
+from woolgather.runs.record import RunRecord, StepRecord, step_dir, write, write_launch, write_run
 from woolgather.runs.speed import Rates
 
 SPEED = DeviceSpeed({"float32": 100.0, "bfloat16": 0.5}, {"float32": 54.0, "bfloat16": 1.0}, 1000.0)
@@ -23,14 +22,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def finished(folder: Path, *records: StepRecord) -> None:
     """A run with these steps."""
-    step_record.write_run(folder, {"recipe": "test"})
+    write_run(folder, {"recipe": "test"})
     entries = []
     for record in records:
-        path = step_record.step_dir(record.step, record.fingerprint)
+        path = step_dir(record.step, record.fingerprint)
         (folder / path).mkdir(parents=True)
-        step_record.write(record, folder / path)
+        write(record, folder / path)
         entries.append({"step": record.step, "path": path, "state": "ran"})
-    step_record.write_launch(RunRecord(1, "test", status="finished", steps=entries), folder)
+    write_launch(RunRecord(1, "test", status="finished", steps=entries), folder)
 
 
 def record(step: str, *, seconds: float, calls: dict[str, int], **more: object) -> StepRecord:

@@ -19,10 +19,10 @@ import trl.trainer.utils
 from trl.trainer.utils import FusedCausalLMOutput
 
 from woolgather.core.storage import digest
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB
 from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions
 from woolgather.training.worker import dpo, program
-from woolgather.training.worker.setup import prepared, rows_of
+from woolgather.training.worker.setup import prepare_training, rows_of
 
 END = 2
 PAIRS = [
@@ -68,20 +68,20 @@ def job_in(out: Path, start: Path, *, micro=0, reference=None, resume=None, ever
         "execution": {"cpu": True, "micro_batch_size": micro, "checkpoint_every": every},
         "resume": resume,
     }
-    (out / files.JOB).write_text(json.dumps(job))
+    (out / JOB).write_text(json.dumps(job))
     return job
 
 
 def run(out: Path, start: Path, **how) -> int:
     job_in(out, start, **how)
-    return program.main([str(out / files.JOB)])
+    return program.main([str(out / JOB)])
 
 
 def trainer_for(out: Path, start: Path, **how):
     job = job_in(out, start, **how)
     rows = rows_of(job, "train", dpo.COLUMNS)
     config = DpoOptions.model_validate(job["config"])
-    setup = prepared(job, out, config, dpo.lengths_of(rows), validated=False, sequences=2)
+    setup = prepare_training(job, out, config, dpo.lengths_of(rows), validated=False, sequences=2)
     return dpo.trainer_of(setup, rows, None)
 
 
@@ -90,7 +90,7 @@ def curves(out: Path) -> list[dict]:
 
 
 def error(out: Path) -> dict:
-    return json.loads((out / files.ERROR).read_text())
+    return json.loads((out / ERROR).read_text())
 
 
 def the_loss(kind: str, beta: float, real, real_ref, generated, generated_ref) -> float:
@@ -272,9 +272,9 @@ def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tiny_model, tmp
     whole, half = tmp_path / "whole", tmp_path / "half"
     changes = {"lora": lora, "epochs": 3, "learning_rate": 1e-2}
     assert run(whole, tiny_model, every=0, **changes) == 0
-    point = whole / files.CHECKPOINTS / "checkpoint-8"
+    point = whole / CHECKPOINTS / "checkpoint-8"
     assert point.is_dir()
-    target = half / files.CHECKPOINTS / point.name
+    target = half / CHECKPOINTS / point.name
     shutil.copytree(point, target)
     assert run(half, tiny_model, resume=str(target), **changes) == 0
     assert json.loads((half / RESULT).read_text())["execution"]["resumed_from"] == 8
@@ -287,7 +287,7 @@ def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tiny_model, tmp
 def test_pairs_held_back_are_measured(tiny_model, tmp_path):
     job = job_in(tmp_path, tiny_model, learning_rate=1e-2, epochs=4)
     shutil.copy(tmp_path / "data" / "train.parquet", tmp_path / "data" / "validation.parquet")
-    assert program.main([str(tmp_path / files.JOB)]) == 0, job
+    assert program.main([str(tmp_path / JOB)]) == 0, job
     told = json.loads((tmp_path / RESULT).read_text())
     assert told["validation_loss_before"] == pytest.approx(math.log(2))
     assert told["validation_loss"] < math.log(2)

@@ -24,7 +24,7 @@ from woolgather.core.storage import digest
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import CHECKPOINTS, JOB, MARKER, checkpoints
 from woolgather.training.job import CURVES, RESULT, DpoOptions, TrainJob
 from woolgather.training.launch import LocalTrainer, _identity
 
@@ -111,7 +111,7 @@ def test_the_adapter_is_usable_as_it_lies(trained, start):
     assert (folder / "adapter_model.safetensors").is_file()
     assert AutoTokenizer.from_pretrained(folder).chat_template
     assert peft.AutoPeftModelForCausalLM.from_pretrained(folder) is not None
-    assert not (trained[1] / files.CHECKPOINTS).exists()
+    assert not (trained[1] / CHECKPOINTS).exists()
     assert not list(folder.glob("*.bin"))
 
 
@@ -177,7 +177,7 @@ def job_of(out: Path, start: Model) -> TrainJob:
 
 def workers(out: Path) -> list[psutil.Process]:
     every = psutil.process_iter(["cmdline"])
-    return [p for p in every if str(out / files.JOB) in (p.info["cmdline"] or [])]
+    return [p for p in every if str(out / JOB) in (p.info["cmdline"] or [])]
 
 
 class Enough(Exception):
@@ -190,7 +190,7 @@ def test_killed_and_stopped_it_ends_as_if_nothing_had_happened(trained, start, t
     here = str(Path(__file__).parent)
     code = textwrap.dedent(STEP).format(tests=here, start=start.path, out=str(first))
     parent = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    complete = f"{files.CHECKPOINTS}/checkpoint-*/{files.MARKER}"
+    complete = f"{CHECKPOINTS}/checkpoint-*/{MARKER}"
     assert wait_for(lambda: len(list(first.glob(complete))) >= 2, 120)
     os.killpg(parent.pid, signal.SIGKILL)
     parent.wait()
@@ -205,8 +205,8 @@ def test_killed_and_stopped_it_ends_as_if_nothing_had_happened(trained, start, t
     with pytest.raises(Enough):
         step(start, second, on_progress=stop_at_some_update)
     assert not workers(second)
-    stopped = dict(files.checkpoints([second], _identity(job_of(second, start))))
-    killed = dict(files.checkpoints([first], _identity(job_of(first, start))))
+    stopped = dict(checkpoints([second], _identity(job_of(second, start))))
+    killed = dict(checkpoints([first], _identity(job_of(first, start))))
     assert max(stopped) > max(killed)
 
     step(start, third)

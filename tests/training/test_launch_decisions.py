@@ -10,8 +10,8 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, DiskError, TrainingError
 from woolgather.core.fingerprint import canonical
 from woolgather.ops.train.sft import encode, write_tokens
-from woolgather.training import checkpoints as files
 from woolgather.training import open_trainer
+from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB, LOG, complete
 from woolgather.training.job import RESULT, DpoOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 
@@ -27,11 +27,11 @@ def job(tmp_path):
 
 
 def checkpoint(out: Path, update: int, job: TrainJob, *, marked: bool = True) -> Path:
-    folder = out / files.CHECKPOINTS / f"checkpoint-{update}"
+    folder = out / CHECKPOINTS / f"checkpoint-{update}"
     folder.mkdir(parents=True)
     (folder / "weights").write_text(str(update))
     if marked:
-        files.complete(folder, update, _identity(job))
+        complete(folder, update, _identity(job))
     return folder
 
 
@@ -41,9 +41,9 @@ def test_a_new_attempt_starts_from_a_copy_of_the_last_complete_checkpoint(tmp_pa
     checkpoint(first, 20, job)
     checkpoint(second, 30, job, marked=False)
     found = _resume(third, _identity(job))
-    assert found == str(third / files.CHECKPOINTS / "checkpoint-20")
+    assert found == str(third / CHECKPOINTS / "checkpoint-20")
     assert (Path(found) / "weights").read_text() == "20"
-    assert (first / files.CHECKPOINTS / "checkpoint-20").is_dir()
+    assert (first / CHECKPOINTS / "checkpoint-20").is_dir()
     assert _resume(third, _identity(job)) == found
     assert _resume(third, "another job") is None
 
@@ -52,8 +52,8 @@ def finished_by(place: Path, identity: str) -> None:
     """What a worker that ended well leaves."""
     (place / "model").mkdir(parents=True)
     (place / "model" / "weights").write_text("trained")
-    (place / files.JOB).write_text(json.dumps({"digest": identity}))
-    (place / files.LOG).write_text("the log")
+    (place / JOB).write_text(json.dumps({"digest": identity}))
+    (place / LOG).write_text("the log")
     (place / RESULT).write_text(json.dumps({"updates": 60}))
 
 
@@ -71,7 +71,7 @@ def test_what_an_earlier_attempt_finished_is_taken_over(tmp_path, job, place):
     assert not (tmp_path / place / RESULT).exists()
 
 
-@pytest.mark.parametrize("lacks", [RESULT, "model", files.JOB, "identity"])
+@pytest.mark.parametrize("lacks", [RESULT, "model", JOB, "identity"])
 def test_what_is_not_whole_or_another_job_is_not_taken_over(tmp_path, job, lacks):
     first = tmp_path / "attempt-1"
     finished_by(first, "another" if lacks == "identity" else _identity(job))
@@ -94,7 +94,7 @@ def test_no_room_for_the_copy_of_a_checkpoint_is_not_the_loss_of_it(tmp_path, jo
     monkeypatch.setattr(shutil, "copytree", full)
     with pytest.raises(shutil.Error):
         _resume(tmp_path / "attempt-2", _identity(job))
-    assert not list((tmp_path / "attempt-2" / files.CHECKPOINTS).iterdir())
+    assert not list((tmp_path / "attempt-2" / CHECKPOINTS).iterdir())
 
 
 def test_a_process_that_dies_without_a_word_on_a_full_disk(tmp_path, job, monkeypatch):
@@ -134,7 +134,7 @@ class Scripted(LocalTrainer):
         self.seen.append(dict(execution))
         rows, recompute, error = self.script.pop(0)
         events = []
-        (out / files.ERROR).unlink(missing_ok=True)
+        (out / ERROR).unlink(missing_ok=True)
         if rows:
             events = [
                 {"event": "start", "micro_batch_size": rows, "gradient_checkpointing": recompute}
@@ -142,7 +142,7 @@ class Scripted(LocalTrainer):
         if error == "done":
             (out / RESULT).write_text("{}")
         elif error:
-            (out / files.ERROR).write_text(json.dumps(error))
+            (out / ERROR).write_text(json.dumps(error))
         return events
 
 

@@ -15,7 +15,7 @@ from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.recipes import config, humback
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import JOB
 from woolgather.training.job import CURVES, LoraOptions
 from woolgather.training.worker import program
 
@@ -38,8 +38,8 @@ def run(kind: str, start: Path, out: Path, settings: Any) -> int:
         "execution": {"cpu": True, "micro_batch_size": 0},
         "resume": None,
     }
-    (out / files.JOB).write_text(json.dumps(job))
-    return program.main([str(out / files.JOB)])
+    (out / JOB).write_text(json.dumps(job))
+    return program.main([str(out / JOB)])
 
 
 def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_path):

@@ -12,7 +12,15 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.ops.train.sft import encode, write_tokens
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import (
+    CHECKPOINTS,
+    ERROR,
+    JOB,
+    PROGRESS,
+    STOP,
+    STOPPED,
+    tidy_generation_config,
+)
 from woolgather.training.job import RESULT, LoraOptions, SftOptions
 from woolgather.training.worker import program, setup, sft, told
 from woolgather.training.worker.speed import Dropout
@@ -59,17 +67,17 @@ def run(
         "execution": {"cpu": True, "micro_batch_size": micro, "checkpoint_every": 0},
         "resume": str(resume) if resume else None,
     }
-    (out / files.JOB).write_text(json.dumps(job))
-    return program.main([str(out / files.JOB)])
+    (out / JOB).write_text(json.dumps(job))
+    return program.main([str(out / JOB)])
 
 
 def losses(out: Path) -> list[float]:
-    lines = (out / files.PROGRESS).read_text().splitlines()
+    lines = (out / PROGRESS).read_text().splitlines()
     return [e["loss"] for e in map(json.loads, lines) if e["event"] == "update"]
 
 
 def error(out: Path) -> dict:
-    return json.loads((out / files.ERROR).read_text())
+    return json.loads((out / ERROR).read_text())
 
 
 def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):
@@ -152,8 +160,8 @@ def test_it_goes_on_from_any_update_as_if_nothing_had_happened(
 
     with monkeypatch.context() as patched:
         patched.setattr(told.Told, "on_save", stop)
-        assert run(tiny_model, tmp_path / "half", **changes) == files.STOPPED
-    point = tmp_path / "half" / files.CHECKPOINTS / f"checkpoint-{update}"
+        assert run(tiny_model, tmp_path / "half", **changes) == STOPPED
+    point = tmp_path / "half" / CHECKPOINTS / f"checkpoint-{update}"
     assert run(tiny_model, tmp_path / "rest", resume=point, **changes) == 0
     whole, rest = losses(tmp_path / "whole"), losses(tmp_path / "rest")
     assert len(whole) == 6
@@ -164,13 +172,13 @@ def test_stopped_at_the_last_update_it_ends(tiny_model, tmp_path):
     """A checkpoint of the last update would be gone on from with one update too many."""
     out = tmp_path / "out"
     out.mkdir()
-    (out / files.STOP).touch()
+    (out / STOP).touch()
     assert run(tiny_model, out, max_updates=1) == 0
     assert json.loads((out / RESULT).read_text())["updates"] == 1
     two = tmp_path / "two"
     two.mkdir()
-    (two / files.STOP).touch()
-    assert run(tiny_model, two, max_updates=2) == files.STOPPED
+    (two / STOP).touch()
+    assert run(tiny_model, two, max_updates=2) == STOPPED
     assert not (two / RESULT).exists()
 
 
@@ -203,7 +211,7 @@ def test_a_full_disk_is_told_apart_also_when_there_is_no_room_to_tell(
     monkeypatch.setattr(program, "write_json", full)
     if isinstance(sign, OSError):
         assert run(tiny_model, tmp_path / "silent") == 1
-        assert not (tmp_path / "silent" / files.ERROR).exists()
+        assert not (tmp_path / "silent" / ERROR).exists()
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
@@ -226,10 +234,10 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
 def test_sampling_defaults_that_only_warn_are_left_out(tmp_path):
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps({"temperature": 0.6, "top_p": 0.9, "eos_token_id": [2]}))
-    files.tidy_generation_config(tmp_path)
+    tidy_generation_config(tmp_path)
     assert json.loads(path.read_text()) == {"eos_token_id": [2]}
     path.write_text(json.dumps({"do_sample": True, "temperature": 0.6}))
-    files.tidy_generation_config(tmp_path)
+    tidy_generation_config(tmp_path)
     assert json.loads(path.read_text()) == {"do_sample": True, "temperature": 0.6}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from woolgather.core.rows import JSON, Row
-from woolgather.runs import record as step_record
+from woolgather.runs.record import StepRecord, current_steps, read_launches
 
 if TYPE_CHECKING:
     import datasets
@@ -65,7 +65,7 @@ class Result:
     @property
     def model(self) -> Path | None:
         """The directory of the resulting model; None while the run has not come to it."""
-        launches = step_record.read_launches(self.dir)
+        launches = read_launches(self.dir)
         made = launches[-1].result if launches else None
         return (self.dir / made).resolve() if made else None
 
@@ -96,8 +96,8 @@ class Result:
 
         return write_report(self.dir)
 
-    def _steps(self) -> list[tuple[Mapping[str, Any], step_record.StepRecord]]:
-        return step_record.current_steps(self.dir)
+    def _steps(self) -> list[tuple[Mapping[str, Any], StepRecord]]:
+        return current_steps(self.dir)
 
     def __repr__(self) -> str:
         return f"Result({str(self.dir)!r}): {self.headline or 'not finished'}"

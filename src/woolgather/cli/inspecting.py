@@ -22,9 +22,16 @@ from woolgather.core.rows import JSON, PreferencePair, Row
 from woolgather.report import lineage as tracing
 from woolgather.report import status as run_status
 from woolgather.report.text import aside, duration, harmless, number, one_line, size
-from woolgather.runs import record as step_record
 from woolgather.runs.lock import RunLock
-from woolgather.runs.record import INPUTS, StepRecord
+from woolgather.runs.record import (
+    INPUTS,
+    LAUNCHES,
+    RECORD,
+    StepRecord,
+    current_steps,
+    read_launches,
+    read_run,
+)
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
@@ -200,7 +207,7 @@ def clean(
     """
     if as_json and not (yes or dry_run):
         raise MistakeError("--json cannot ask; say --dry-run, or --yes to delete.")
-    step_record.read_run(run)
+    read_run(run)
     if dry_run:
         _show_leftovers(run, leftovers(run), as_json, deleted=False)
         return
@@ -225,8 +232,8 @@ def leftovers(run_dir: Path) -> list[tuple[Path, str]]:
     """What `clean` deletes, and why: directories of steps that the run no longer consists of,
     attempts left in those it does, and the engine's log of a finished run. What the same command
     would continue from is not among them."""
-    launches = step_record.read_launches(run_dir)
-    current = step_record.current_steps(run_dir)
+    launches = read_launches(run_dir)
+    current = current_steps(run_dir)
     finished = bool(launches) and launches[-1].status == "finished"
     since = 0.0
     for launch in itertools.takewhile(lambda x: x.status != "finished", reversed(launches)):
@@ -241,7 +248,7 @@ def leftovers(run_dir: Path) -> list[tuple[Path, str]]:
             found += [(attempt, "an attempt of a finished step") for attempt in attempts]
         elif any(path.is_relative_to(folder.resolve()) for path in needed):
             continue
-        elif (folder / step_record.RECORD).is_file():
+        elif (folder / RECORD).is_file():
             found.append((folder, "a result that the latest launch does not use"))
         elif finished or folder.stat().st_mtime < since:
             found.append((folder, "never finished"))
@@ -255,7 +262,7 @@ def _step_dirs(run_dir: Path) -> Iterator[Path]:
     for path in sorted(p for p in run_dir.iterdir() if p.is_dir() and not p.is_symlink()):
         if re.fullmatch(r".+-[0-9a-f]{12}", path.name):
             yield path
-        elif path.name not in (INPUTS, step_record.LAUNCHES):
+        elif path.name not in (INPUTS, LAUNCHES):
             yield from _step_dirs(path)
 
 

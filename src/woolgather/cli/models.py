@@ -21,7 +21,7 @@ from woolgather.cli.asking import KeyEnv, Serve, Urls
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import ConfigError, InputError, WoolgatherError
 from woolgather.core.rows import JSON, Example
-from woolgather.core.views import measured
+from woolgather.core.views import table_cell
 from woolgather.report.text import harmless, number
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def eval_(
     ]
     measured: list[Metrics] = []
     for name, (model, options) in zip(models, asked, strict=True):
-        with _watched(model, options, name) as watched:
+        with _watch(model, options, name) as watched:
             measured.append(
                 evaluate(rows, watched, probes=probes, probe_seeds=(seed,), max_tokens=max_tokens)
             )
@@ -166,12 +166,12 @@ def _options(
 ) -> list[EngineOptions]:
     """How each model is asked; on servers each by its own name. Raises ConfigError."""
     from woolgather.engines.base import EngineOptions
-    from woolgather.engines.openai.serving import Asked, assign, read
+    from woolgather.engines.openai.serving import Asked, assign, read_options
 
     if engine not in ("transformers", "openai", "fake"):
         raise ConfigError(f"--engine {engine}: choose transformers, openai or fake.")
     options = EngineOptions(name=engine, api_key_env=api_key_env, dtype=dtype)
-    serving = read(engine, urls or (), serve or ())
+    serving = read_options(engine, urls or (), serve or ())
     if engine != "openai":
         return [options] * len(names)
     places = [str(p.resolve()) if (p := Path(name).expanduser()).is_dir() else "" for name in names]
@@ -192,7 +192,7 @@ def _model(
     """The model that a user's name stands for, with how it is prompted."""
     from woolgather.core.artifacts import Model
     from woolgather.models.open import open_model
-    from woolgather.runs import record as step_record
+    from woolgather.runs.record import RUN
 
     if prompt_format not in ("auto", "chat", "raw"):
         raise ConfigError(f"--prompt-format {prompt_format}: choose auto, chat or raw.")
@@ -202,7 +202,7 @@ def _model(
     folder = Path(name).expanduser()
     if options.name == "openai" and not folder.is_dir():
         return Model(name, f"served:{name}", form), options
-    if (folder / step_record.RUN).is_file():
+    if (folder / RUN).is_file():
         path, recorded = _result_of(folder)
         if recorded and prompt_format == "auto":
             return open_model(path, "raw" if recorded == "raw" else "chat"), options
@@ -212,15 +212,15 @@ def _model(
     except InputError as error:
         raise InputError(str(error).replace(f"base={name}", name)) from error
     if prompt_format == "auto" and options.name == "transformers":
-        model = _formatted(model, options, rows)
+        model = _with_format(model, options, rows)
     return model, options
 
 
 def _result_of(run_dir: Path) -> tuple[str, str | None]:
     """Path of a run's resulting model, and how it is prompted where that is on record."""
-    from woolgather.runs import record as step_record
+    from woolgather.runs.record import current_steps
 
-    for entry, record in step_record.current_steps(run_dir):
+    for entry, record in current_steps(run_dir):
         if record.step == "result" and record.kind == "model":
             inside = run_dir / str(entry["path"]) / str(record.result.get("path"))
             path = inside if inside.exists() else Path(str(record.result.get("path")))
@@ -249,7 +249,7 @@ class _OnceOpened:
             engine.close()
 
 
-def _formatted(model: Model, options: EngineOptions, rows: Sequence[Example]) -> Model:
+def _with_format(model: Model, options: EngineOptions, rows: Sequence[Example]) -> Model:
     from woolgather.ops.measure.prompt_format import choose_format
 
     answered = [row for row in rows if row.response]
@@ -261,7 +261,7 @@ def _formatted(model: Model, options: EngineOptions, rows: Sequence[Example]) ->
 
 
 @contextmanager
-def _watched(model: Model, options: EngineOptions, name: str) -> Iterator[Engine]:
+def _watch(model: Model, options: EngineOptions, name: str) -> Iterator[Engine]:
     """An engine whose calls are counted on stderr: live on a terminal, else a line now and then."""
     from woolgather.engines import open_engine
     from woolgather.engines.journal import Calls, Journal, JournaledEngine
@@ -309,7 +309,7 @@ def _print_measures(found: Sequence[Mapping[str, JSON]]) -> None:
         title = f"{key.partition(':')[0]} against {found[0]['model']}"
         for one, column in zip(found, columns, strict=True):
             gain = dict(one.get("against_first") or {}).get(key)
-            column.append((title, measured(gain, "points") if one is not found[0] else ""))
+            column.append((title, table_cell(gain, "points") if one is not found[0] else ""))
     lines = [
         {
             "measure": row[0][0],

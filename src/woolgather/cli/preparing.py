@@ -17,7 +17,7 @@ from woolgather.report.text import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from woolgather.prepare import Source
+    from woolgather.prepare import PublishedSource
 
 
 def prepare(
@@ -50,7 +50,7 @@ def prepare(
 
     Example: woolgather prepare oasst1 ./oasst1 --out seeds.jsonl
     """
-    from woolgather.prepare import SETS, Tally, Wanted, write
+    from woolgather.prepare import SETS, FilterCounts, Wanted, write
 
     if data not in SETS:
         near = difflib.get_close_matches(data, SETS, 1, cutoff=0.4)
@@ -61,7 +61,7 @@ def prepare(
         raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
     wanted = Wanted(rows, seed, _counter(tokenizer) if tokenizer else None)
     found = _sources(data, sources or [], SETS[data].sources)
-    tally = Tally()
+    tally = FilterCounts()
     count = write(SETS[data].make(found, wanted, tally), out, data)
     lines = [asdict(line) for line in tally.lines]
     if as_json:
@@ -82,7 +82,9 @@ def prepare(
     console().print(Text(f"{number(count)} rows: {out}"))
 
 
-def _sources(data: str, given: list[str], usual: Mapping[str, Source]) -> dict[str, Source]:
+def _sources(
+    data: str, given: list[str], usual: Mapping[str, PublishedSource]
+) -> dict[str, PublishedSource]:
     """Those that the user named, or all the usual ones."""
     named: dict[str, str] = {}
     for text in given:

@@ -226,12 +226,12 @@ def _stopping(max_hours: float | None) -> Iterator[None]:
 
 def _print_end(console: Console, folder: Path) -> None:
     """The verdict, and where the model is."""
-    from woolgather.runs import record as step_record
+    from woolgather.runs.record import current_steps, read_launches, split_name
 
-    launch = step_record.read_launches(folder)[-1]
-    for _, record in step_record.current_steps(folder):
+    launch = read_launches(folder)[-1]
+    for _, record in current_steps(folder):
         if record.concludes:
-            scope = step_record.split_name(record.step)[0]
+            scope = split_name(record.step)[0]
             said = f"{scope}: {record.headline}" if scope else record.headline
             console.print(f"\n[bold]{escape(said)}[/]")
             for view in record.shown():

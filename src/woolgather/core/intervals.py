@@ -45,7 +45,7 @@ class Estimate:
         """The smallest true difference that would have been seen four times in five."""
         return POWERFUL * self.error
 
-    def written(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
+    def format(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
         """Text for a sentence: `factor` times the number, its unit, and the interval.
 
         `spec` formats each number: `written("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".

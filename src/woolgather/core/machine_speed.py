@@ -94,7 +94,7 @@ def auto_precision(device: str, work: Work, *, measure: bool = True) -> Precisio
         if forced not in PRECISIONS:
             raise ConfigError(f"{FORCED}={forced}: write float32 or bfloat16, or leave it out.")
         return "bfloat16" if forced == "bfloat16" else "float32"
-    speeds = known_speeds() or (measure_speeds() if measure else {})
+    speeds = read_speeds() or (measure_speeds() if measure else {})
     found = speed_of(speeds, device)
     return found.faster(work) if found else None
 
@@ -107,7 +107,7 @@ def speed_of(speeds: Mapping[str, DeviceSpeed], device: str) -> DeviceSpeed | No
     return speeds.get(kind)
 
 
-def known_speeds() -> dict[str, DeviceSpeed]:
+def read_speeds() -> dict[str, DeviceSpeed]:
     """By device ("cpu", and "cuda" where there is a GPU), what the cache holds for this machine as it
     is now; empty when it was never measured."""
     try:

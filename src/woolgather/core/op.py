@@ -28,10 +28,10 @@ from woolgather.core.rows import Example, PreferencePair
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
-Kind = Literal["dataset", "model", "metrics", "choice"]
+ResultKind = Literal["dataset", "model", "metrics", "choice"]
 RowKind = Literal["example", "pair"]
 
-_MADE: Mapping[Any, Kind] = {Model: "model", Metrics: "metrics", Choice: "choice"}
+_MADE: Mapping[Any, ResultKind] = {Model: "model", Metrics: "metrics", Choice: "choice"}
 _ROWS: Mapping[Any, RowKind] = {Example: "example", PreferencePair: "pair"}
 
 
@@ -58,7 +58,7 @@ class Op(Generic[P, T_co]):
         """The size of the work from the bound arguments. A Dataset among them may be a placeholder: its
         `count` is then the expected one, and it must not be read."""
         self.signature = inspect.signature(function)
-        self.kind, self.rows = _made_by(function)
+        self.kind, self.rows = _read_return_type(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
         return self.function(*args, **kwargs)
@@ -103,7 +103,7 @@ def _as_many(*args: Any, **bound: Any) -> Expected:
     return Expected(rows=first.count if isinstance(first, Dataset) else 0)
 
 
-def _made_by(function: Callable[..., Any]) -> tuple[Kind, RowKind]:
+def _read_return_type(function: Callable[..., Any]) -> tuple[ResultKind, RowKind]:
     """What a function makes, and of what kind its rows are, from its return annotation."""
     made = inspect.signature(function).return_annotation
     if isinstance(made, str):

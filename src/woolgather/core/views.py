@@ -26,7 +26,7 @@ from woolgather.core.intervals import Estimate
 from woolgather.core.rows import JSON
 
 T = TypeVar("T")
-Kind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
+ViewKind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
 Unit = Literal["percent", "points", "score", "change"]
 """What a quantity is: a share of 1 (percent), a difference of shares (points, with their sign), another
 measure between 0 and 1 such as an AUC (score), another difference (change, with its sign)."""
@@ -36,7 +36,7 @@ MAX_POINTS = 2000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    kind: Kind
+    kind: ViewKind
     title: str
     data: Mapping[str, JSON]
     note: str = ""
@@ -104,7 +104,9 @@ def scatter(
     return View("scatter", title, {"groups": thinned, "x": x, "y": y, "labels": texts}, note)
 
 
-def measured(value: Estimate | Mapping[str, JSON] | float | None, unit: Unit | None = None) -> JSON:
+def table_cell(
+    value: Estimate | Mapping[str, JSON] | float | None, unit: Unit | None = None
+) -> JSON:
     """A table's cell for a number or an estimate (or the JSON form of one); None stays None."""
     if isinstance(value, Estimate):
         value = value.json()

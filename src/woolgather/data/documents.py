@@ -62,7 +62,7 @@ class Texts:
     def __iter__(self) -> Iterator[Document]:
         """Raises InputError, also when there is no text at all."""
         some = False
-        for document in self._streamed() if self.hub else self._read():
+        for document in self._stream() if self.hub else self._read():
             some = some or bool(document.text.strip())
             yield document
         if not some:
@@ -75,7 +75,7 @@ class Texts:
             else:
                 yield from _of_text(name, path)
 
-    def _streamed(self) -> Iterator[Document]:
+    def _stream(self) -> Iterator[Document]:
         repo, _, commit = self.hub.partition("@")
         for i, record in enumerate(stream_hub(repo, commit, self.subset, self.split)):
             place = Place(Path(repo), i + 1, "row")

@@ -25,7 +25,7 @@ def why_not(
     chain = list(_chain(error))
     kinds = {cls.__name__ for each in chain for cls in type(each).__mro__}
     if "DatasetNotFoundError" in kinds:
-        kinds.add(_meant(str(error)))
+        kinds.add(_tell_apart(str(error)))
     status = {getattr(getattr(each, "response", None), "status_code", None) for each in chain}
     if "GatedRepoError" in kinds:
         return (
@@ -51,7 +51,7 @@ def why_not(
     return f"the hub does not give it ({type(error).__name__}: {first}). Check {check}."
 
 
-def _meant(said: str) -> str:
+def _tell_apart(said: str) -> str:
     """`datasets` makes one error of three, and lets only its words tell which."""
     if "gated" in said:
         return "GatedRepoError"

@@ -14,9 +14,9 @@ from woolgather.data.shapes import (
     Record,
     detect_shape,
     examples_of,
+    explain_missing_answer,
     pair_of,
     sides,
-    unanswered,
 )
 
 _OWN = GOOD["own"]
@@ -29,13 +29,13 @@ def read_examples(path: Path | str, *, needs_response: bool = True) -> Iterator[
     otherwise, and category and check where it has them. Raises InputError, also for no rows.
     """
     found = False
-    for place, shape, record in _shaped(Path(path)):
+    for place, shape, record in _read_shapes(Path(path)):
         if shape in PAIRS:
             raise place.wrong(f"a pair of responses (shape {shape}), where one belongs.", _OWN)
         for row in examples_of(record, shape, place):
             if row.set_aside is None:
                 if needs_response and not row.response.strip():
-                    raise place.wrong(unanswered(record, shape), GOOD[shape])
+                    raise place.wrong(explain_missing_answer(record, shape), GOOD[shape])
                 found = True
                 yield row
     if not found:
@@ -50,7 +50,7 @@ def read_pairs(path: Path | str) -> Iterator[PreferencePair]:
     """
     total = 0
     useless: list[str] = []
-    for place, shape, record in _shaped(Path(path)):
+    for place, shape, record in _read_shapes(Path(path)):
         if shape not in PAIRS:
             raise place.wrong(
                 f"one response (shape {shape}), where a pair belongs.", GOOD["preference"]
@@ -77,7 +77,7 @@ def read_pairs(path: Path | str) -> Iterator[PreferencePair]:
         )
 
 
-def _shaped(path: Path) -> Iterator[tuple[Place, str, Record]]:
+def _read_shapes(path: Path) -> Iterator[tuple[Place, str, Record]]:
     shapes: dict[Path, str] = {}
     for place, record in read_records(path):
         if not isinstance(record, Mapping):

@@ -53,7 +53,7 @@ def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Plac
     there, not text, or malformed.
     """
     for file in _files(path):
-        yield from _opened(file, columns)
+        yield from _open(file, columns)
 
 
 def is_parquet(path: Path) -> bool:
@@ -161,7 +161,7 @@ def _nearest(path: Path) -> str:
     return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
-def _opened(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+def _open(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
     if is_parquet(path):
         return _parquet(path, columns)
     with path.open("rb") as file:

@@ -67,12 +67,14 @@ def detect_shape(record: Record) -> str:
 def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
     """The rows of a record; several where it has several instances. Raises InputError."""
     if "verdicts" in record and "parents" in record:
-        yield cast(Example, _stored(record, shape, place))
+        yield cast(Example, _parse_stored(record, shape, place))
         return
     common = _common(record, shape, place)
     if shape in ("messages", "sharegpt"):
-        turns = _need(record, "messages" if shape == "messages" else "conversations", shape, place)
-        yield _talked(turns, shape, place, common)
+        turns = _require(
+            record, "messages" if shape == "messages" else "conversations", shape, place
+        )
+        yield _parse_turns(turns, shape, place, common)
     elif shape == "self-instruct":
         instruction = _text(record, "instruction", shape, place)
         for i, instance in enumerate(_list(record, "instances", shape, place)):
@@ -90,7 +92,7 @@ def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
         answer = record.get("completion") or []
         if not isinstance(answer, list):
             raise place.wrong("'prompt' is a list of messages, 'completion' is not.", GOOD[shape])
-        yield _talked([*record["prompt"], *answer], shape, place, common)
+        yield _parse_turns([*record["prompt"], *answer], shape, place, common)
     else:
         yield Example(
             instruction=_text(record, _fields(record, shape)[0], shape, place),
@@ -103,12 +105,12 @@ def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
 def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
     """The pair that a record is. Raises InputError."""
     if {"parents", "set_aside"} <= record.keys():
-        return cast(PreferencePair, _stored(record, shape, place))
+        return cast(PreferencePair, _parse_stored(record, shape, place))
     good, bad = sides(record, shape)
     common = _common(record, shape, place)
     if isinstance(record.get(good), list) or shape == "spin":
-        one = _talked(_need(record, good, shape, place), shape, place, common)
-        two = _talked(_need(record, bad, shape, place), shape, place, common)
+        one = _parse_turns(_require(record, good, shape, place), shape, place, common)
+        two = _parse_turns(_require(record, bad, shape, place), shape, place, common)
         if one.instruction != two.instruction:
             raise place.wrong(f"{good!r} and {bad!r} answer different questions.", GOOD[shape])
         asked, chosen, rejected = one.instruction, one.response, two.response
@@ -117,7 +119,7 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
         field = "instruction" if "instruction" in record else "prompt"
         asked = _text(record, field, shape, place)
         for side in (good, bad):
-            _need(record, side, shape, place)
+            _require(record, side, shape, place)
         chosen, rejected = (_text(record, f, shape, place, may_lack=True) for f in (good, bad))
     return PreferencePair(instruction=asked, chosen=chosen, rejected=rejected, **common)
 
@@ -127,7 +129,7 @@ def sides(record: Record, shape: str) -> tuple[str, str]:
     return ("real", "generated") if shape == "spin" else ("chosen", "rejected")
 
 
-def _stored(record: Record, shape: str, place: Place) -> Row:
+def _parse_stored(record: Record, shape: str, place: Place) -> Row:
     """A row that woolgather stored or exported."""
     _text(record, "instruction", shape, place)
     meta = record.get("meta")
@@ -168,7 +170,7 @@ def _common(record: Record, shape: str, place: Place) -> dict[str, Any]:
     }
 
 
-def _talked(turns: Any, shape: str, place: Place, common: dict[str, Any]) -> Example:
+def _parse_turns(turns: Any, shape: str, place: Place, common: dict[str, Any]) -> Example:
     """The first question, its answer ("" when there is none), and the system text before it."""
     if not isinstance(turns, list) or not turns:
         raise place.wrong(f"{kind_of(turns)}, where a list of messages belongs.", GOOD[shape])
@@ -213,7 +215,7 @@ def _fields(record: Record, shape: str) -> tuple[str, str]:
     return asked, next((name for name in names if name in record), usual)
 
 
-def unanswered(record: Record, shape: str) -> str:
+def explain_missing_answer(record: Record, shape: str) -> str:
     """What is wrong with a record that has no answer, in the words of its shape."""
     if shape in ("messages", "sharegpt") or isinstance(record.get("prompt"), list):
         return "no answer follows the user's first message."
@@ -254,14 +256,14 @@ def _whole(text: str, where: str, shape: str, place: Place) -> str:
     return text
 
 
-def _need(record: Record, field: str, shape: str, place: Place) -> Any:
+def _require(record: Record, field: str, shape: str, place: Place) -> Any:
     if field not in record:
         raise place.wrong(f"field {field!r} is missing.", GOOD[shape])
     return record[field]
 
 
 def _list(record: Record, field: str, shape: str, place: Place) -> list[Any]:
-    value = _need(record, field, shape, place)
+    value = _require(record, field, shape, place)
     if not isinstance(value, list) or not value:
         raise place.wrong(f"field {field!r} is not a list with something in it.", GOOD[shape])
     return value

@@ -36,7 +36,7 @@ def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # no
         if format == "parquet":
             count = write_parquet(map(to_record, used), temp)
         else:
-            records = (_written(row, format) for row in used)
+            records = (_to_record(row, format) for row in used)
             if path.suffix == ".parquet":
                 count = write_talk_pairs(records, temp)
             else:
@@ -47,7 +47,7 @@ def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # no
     return count
 
 
-def _written(row: Row, shape: str) -> dict[str, Any]:
+def _to_record(row: Row, shape: str) -> dict[str, Any]:
     record: dict[str, Any] = {"id": row.id} if row.id else {}
     if shape == "jsonl":
         return {**to_record(row), "meta": dict(row.meta)}
@@ -57,7 +57,11 @@ def _written(row: Row, shape: str) -> dict[str, Any]:
         raise InputError(f"format {shape} cannot hold {held}. Use {fit}.")
     if isinstance(row, PreferencePair):
         real = _messages(row.system, row.instruction, row.chosen)
-        return {**record, "real": real, "generated": [*real[:-1], _said("assistant", row.rejected)]}
+        return {
+            **record,
+            "real": real,
+            "generated": [*real[:-1], _to_message("assistant", row.rejected)],
+        }
     turns = _messages(row.system, question(row), row.response)
     if shape == "messages":
         return {**record, "messages": turns}
@@ -75,9 +79,9 @@ def _written(row: Row, shape: str) -> dict[str, Any]:
 
 
 def _messages(system: str, asked: str, answer: str) -> list[dict[str, str]]:
-    before = [_said("system", system)] if system else []
-    return [*before, _said("user", asked), _said("assistant", answer)]
+    before = [_to_message("system", system)] if system else []
+    return [*before, _to_message("user", asked), _to_message("assistant", answer)]
 
 
-def _said(role: str, content: str) -> dict[str, str]:
+def _to_message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}

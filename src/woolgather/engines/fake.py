@@ -87,7 +87,7 @@ class FakeEngine(Engine):
             elif self._answer:
                 text = self._answer(prompt, request.sampling)
             else:
-                text = hashed_text(prompt, request.sampling)
+                text = make_text(prompt, request.sampling)
             self.calls += 1
             yield index, _cut(text, request.sampling, len(prompt.split()))
 
@@ -116,7 +116,7 @@ def text_of(prompt: Prompt) -> str:
     return "\n".join(f"{m.role}: {m.content}" for m in prompt)
 
 
-def hashed_text(prompt: str, sampling: Sampling) -> str:
+def make_text(prompt: str, sampling: Sampling) -> str:
     """Returns a few words that follow from the request alone; items where a list is open."""
     rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
     if number := _OPEN_ITEM.search(prompt):

@@ -104,7 +104,7 @@ class WorkerEngine(Engine):
     ) -> list[list[float]]:
         found: list[list[float]] = []
         for i in range(0, len(prompts), _CHUNK):
-            some = [_packed(p) for p in prompts[i : i + _CHUNK]]
+            some = [_pack(p) for p in prompts[i : i + _CHUNK]]
             found += self._ask("option_logprobs", prompts=some, options=list(options))
         return found
 
@@ -116,7 +116,7 @@ class WorkerEngine(Engine):
             part = slice(i, i + _CHUNK)
             answers = self._ask(
                 "sequence_logprobs",
-                prompts=[_packed(p) for p in prompts[part]],
+                prompts=[_pack(p) for p in prompts[part]],
                 continuations=list(continuations[part]),
                 temperature=temperature,
             )
@@ -196,7 +196,7 @@ class WorkerEngine(Engine):
     def _send_request(self, call: int, index: int, request: Request) -> None:
         sampling = request.sampling.model_dump(mode="json")
         self._send(
-            {"call": call, "at": index, "prompt": _packed(request.prompt), "sampling": sampling}
+            {"call": call, "at": index, "prompt": _pack(request.prompt), "sampling": sampling}
         )
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -254,11 +254,11 @@ class WorkerEngine(Engine):
         ) from death
 
 
-def _packed(prompt: Prompt) -> Any:
+def _pack(prompt: Prompt) -> Any:
     return prompt if isinstance(prompt, str) else [[m.role, m.content] for m in prompt]
 
 
-def _unpacked(prompt: Any) -> Prompt:
+def _unpack(prompt: Any) -> Prompt:
     return prompt if isinstance(prompt, str) else tuple(Message(*m) for m in prompt)
 
 
@@ -293,7 +293,7 @@ class _Host:
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         first = self._messages.get()
         try:
-            self._engine = _made(first)
+            self._engine = _build_engine(first)
         except WoolgatherError as error:
             self._fail(None, error)
             return
@@ -323,7 +323,7 @@ class _Host:
             else:
                 arguments = message["arguments"]
                 if "prompts" in arguments:
-                    arguments["prompts"] = [_unpacked(p) for p in arguments["prompts"]]
+                    arguments["prompts"] = [_unpack(p) for p in arguments["prompts"]]
                 value = getattr(self._engine, message["method"])(**arguments)
                 self._send({"call": call, "value": value})
         except WoolgatherError as error:
@@ -336,7 +336,7 @@ class _Host:
             if message.get("call") != call or "end" in message:
                 return
             numbers.append(message["at"])
-            yield Request(_unpacked(message["prompt"]), Sampling(**message["sampling"]))
+            yield Request(_unpack(message["prompt"]), Sampling(**message["sampling"]))
 
     def _fail(self, call: int | None, error: WoolgatherError) -> None:
         self._send({"call": call, "error": type(error).__name__, "text": str(error)})
@@ -348,7 +348,7 @@ class _Host:
             os._exit(0)
 
 
-def _made(message: dict[str, Any]) -> Any:
+def _build_engine(message: dict[str, Any]) -> Any:
     module, _, name = message["host"].partition(":")
     try:
         make = getattr(importlib.import_module(module), name)

@@ -19,7 +19,7 @@ def model_digest(path: Path) -> str:
 
 def file_digests(path: Path) -> dict[str, str]:
     """Returns the hash of each file below a directory, remembered by its path, size and time."""
-    known = known_digests()
+    known = read_digests()
     digests: dict[str, str] = {}
     changed = False
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
@@ -40,7 +40,7 @@ def files_digest(files: Iterable[tuple[str, Path]]) -> str:
     listed = hashlib.sha256()
     for name, path in files:
         listed.update(f"{name}\0{_file_key(path)}\n".encode())
-    key, known = f"files|{listed.hexdigest()}", known_digests()
+    key, known = f"files|{listed.hexdigest()}", read_digests()
     if key not in known:
         content = hashlib.sha256()
         for name, path in files:
@@ -55,7 +55,7 @@ def _file_key(file: Path) -> str:
     return f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
-def known_digests() -> dict[str, str]:
+def read_digests() -> dict[str, str]:
     try:
         return dict(json.loads((cache_dir() / "digests.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):

@@ -7,8 +7,8 @@ is in memory as a whole but what each preparation says (sets.py, templates.py).
 """
 
 from woolgather.prepare.catalogue import SETS, Preparation, write
-from woolgather.prepare.counting import Counted, Tally
+from woolgather.prepare.counting import Counted, FilterCounts
 from woolgather.prepare.reading import Wanted
-from woolgather.prepare.sources import Source
+from woolgather.prepare.sources import PublishedSource
 
-__all__ = ["SETS", "Counted", "Preparation", "Source", "Tally", "Wanted", "write"]
+__all__ = ["SETS", "Counted", "FilterCounts", "Preparation", "PublishedSource", "Wanted", "write"]

@@ -12,39 +12,41 @@ from woolgather.core.errors import InputError
 from woolgather.core.storage import publish
 from woolgather.data import write_rows_as
 from woolgather.data.record_files import write_json_records
-from woolgather.prepare.counting import Tally
+from woolgather.prepare.counting import FilterCounts
 from woolgather.prepare.prompts import dromedary2_prompts
 from woolgather.prepare.reading import Wanted
 from woolgather.prepare.sets import Document, oasst1, refinedweb, ultrachat
-from woolgather.prepare.sources import Source
+from woolgather.prepare.sources import PublishedSource
 
 
 @dataclass(frozen=True)
 class Preparation:
     """How one data set is prepared; its docstring says what for."""
 
-    make: Callable[[Mapping[str, Source], Wanted, Tally], Iterator[Any]]
+    make: Callable[[Mapping[str, PublishedSource], Wanted, FilterCounts], Iterator[Any]]
     """Rows, from sources by name."""
-    sources: Mapping[str, Source]
+    sources: Mapping[str, PublishedSource]
     """By name, where they are on the hub."""
 
 
 SETS: Mapping[str, Preparation] = {
-    "oasst1": Preparation(oasst1, {"oasst1": Source("OpenAssistant/oasst1")}),
-    "refinedweb": Preparation(refinedweb, {"refinedweb": Source("tiiuae/falcon-refinedweb")}),
+    "oasst1": Preparation(oasst1, {"oasst1": PublishedSource("OpenAssistant/oasst1")}),
+    "refinedweb": Preparation(
+        refinedweb, {"refinedweb": PublishedSource("tiiuae/falcon-refinedweb")}
+    ),
     "ultrachat": Preparation(
-        ultrachat, {"ultrachat": Source("HuggingFaceH4/ultrachat_200k", split="train_sft")}
+        ultrachat, {"ultrachat": PublishedSource("HuggingFaceH4/ultrachat_200k", split="train_sft")}
     ),
     "dromedary2-prompts": Preparation(
         dromedary2_prompts,
         {
-            "sharegpt": Source(
+            "sharegpt": PublishedSource(
                 "anon8231489123/ShareGPT_Vicuna_unfiltered",
                 files=("ShareGPT_V3_unfiltered_cleaned_split.json",),
             ),
-            "dolly": Source("databricks/databricks-dolly-15k"),
-            "openassistant": Source("OpenAssistant/oasst1"),
-            "openorca": Source("Open-Orca/OpenOrca"),
+            "dolly": PublishedSource("databricks/databricks-dolly-15k"),
+            "openassistant": PublishedSource("OpenAssistant/oasst1"),
+            "openorca": PublishedSource("Open-Orca/OpenOrca"),
         },
     ),
 }

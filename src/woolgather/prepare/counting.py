@@ -31,7 +31,7 @@ class Counted:
     """Rows that the paper (or its unofficial implementation) had here; None where it does not say."""
 
 
-class Tally:
+class FilterCounts:
     """The lines of one preparation, in order; each is filled as rows pass."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Tally:
     def sift(self, rows: Iterable[T], *filters: Callable[[T], bool]) -> Iterator[T]:
         """The rows that pass every filter."""
         for keep in filters:
-            rows = _sifted(rows, keep, self.line(named(keep), reason(keep)))
+            rows = _sift(rows, keep, self.line(name_of(keep), reason(keep)))
         return iter(rows)
 
     def first(self, rows: Iterable[T], number: int, paper: int) -> Iterator[T]:
@@ -60,29 +60,29 @@ class Tally:
             if line.after == number:
                 return
 
-    def drawn(self, rows: Iterable[T], number: int, seed: int, paper: int) -> Iterator[T]:
+    def draw(self, rows: Iterable[T], number: int, seed: int, paper: int) -> Iterator[T]:
         """`number` rows at random, in their order. Memory: these rows."""
         line = self.line(f"{number:,} at random", f"drawn with seed {seed}", paper)
         rng = random.Random(seed)
-        keyed = ((rng.random(), -i, row) for i, row in enumerate(_seen(rows, line)))
-        yield from self._chosen(heapq.nsmallest(number, keyed, key=lambda k: k[:2]), line)
+        keyed = ((rng.random(), -i, row) for i, row in enumerate(_count_seen(rows, line)))
+        yield from self._choose(heapq.nsmallest(number, keyed, key=lambda k: k[:2]), line)
 
     def best(
         self, rows: Iterable[T], number: int, score: Callable[[T], float], paper: int
     ) -> Iterator[T]:
         """The `number` rows of the highest score, best first. Memory: these rows."""
         line = self.line(f"best {number:,}", reason(score), paper)
-        for row in heapq.nlargest(number, _seen(rows, line), key=score):
+        for row in heapq.nlargest(number, _count_seen(rows, line), key=score):
             line.after += 1
             yield row
 
-    def _chosen(self, keyed: list[tuple[float, int, T]], line: Counted) -> Iterator[T]:
+    def _choose(self, keyed: list[tuple[float, int, T]], line: Counted) -> Iterator[T]:
         for _, _, row in sorted(keyed, key=lambda k: -k[1]):
             line.after += 1
             yield row
 
 
-def named(function: Callable[..., object]) -> str:
+def name_of(function: Callable[..., object]) -> str:
     return function.__name__.strip("_").replace("_", " ")
 
 
@@ -92,14 +92,14 @@ def reason(function: Callable[..., object]) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
-def _sifted(rows: Iterable[T], keep: Callable[[T], bool], line: Counted) -> Iterator[T]:
-    for row in _seen(rows, line):
+def _sift(rows: Iterable[T], keep: Callable[[T], bool], line: Counted) -> Iterator[T]:
+    for row in _count_seen(rows, line):
         if keep(row):
             line.after += 1
             yield row
 
 
-def _seen(rows: Iterable[T], line: Counted) -> Iterator[T]:
+def _count_seen(rows: Iterable[T], line: Counted) -> Iterator[T]:
     for row in rows:
         line.before += 1
         yield row

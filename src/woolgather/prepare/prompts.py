@@ -14,9 +14,9 @@ from typing import Any
 
 from woolgather.core.rows import Example, question
 from woolgather.data.record_files import Place
-from woolgather.prepare.counting import Tally
+from woolgather.prepare.counting import FilterCounts
 from woolgather.prepare.reading import Wanted, field_of, first_question, messages, opening
-from woolgather.prepare.sources import Source
+from woolgather.prepare.sources import PublishedSource
 
 ROWS = {
     "sharegpt": 90_000,
@@ -28,7 +28,7 @@ TOKENS = (2, 256)
 
 
 def dromedary2_prompts(
-    sources: Mapping[str, Source], wanted: Wanted, tally: Tally
+    sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
     """First turns of people, without their answers: prompts for Dromedary-2.
 
@@ -44,10 +44,10 @@ def dromedary2_prompts(
     known: set[bytes] = set()
     for name, source in sources.items():
         tally.source = name
-        rows = (_cleaned(row) for pair in source for row in read[name](*pair))
+        rows = (_clean(row) for pair in source for row in read[name](*pair))
         good = tally.sift(rows, asks_first, legible, within, _new(known.copy()))
         number = wanted.rows or ROWS[name]
-        for row in tally.drawn(good, number, wanted.seed, ROWS[name]):
+        for row in tally.draw(good, number, wanted.seed, ROWS[name]):
             known.add(_digest(row))
             yield replace(row, id=f"{name}-{_digest(row).hex()[:12]}")
 
@@ -96,7 +96,7 @@ _UNSEEN = re.compile(
 _MANY = re.compile(r"\n{3,}")
 
 
-def _cleaned(row: Example) -> Example:
+def _clean(row: Example) -> Example:
     """Without characters that nobody sees, and without space around it."""
 
     def clean(text: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 from woolgather.core.rows import Example
 from woolgather.data.record_files import Place
-from woolgather.prepare.counting import Tally
+from woolgather.prepare.counting import FilterCounts
 from woolgather.prepare.reading import Wanted, first_question, messages, opening
-from woolgather.prepare.sources import Source
+from woolgather.prepare.sources import PublishedSource
 
 Document = Mapping[str, str]
 """`id`, `text`, `url`: a text without an instruction, for Humback's `texts`."""
@@ -26,7 +26,9 @@ QUALITY = 0.6
 WORDS = 5
 
 
-def oasst1(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Example]:
+def oasst1(
+    sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
+) -> Iterator[Example]:
     """Answered questions of people, the best first: seeds for Humback.
 
     Reads twice: the first questions, then the replies to them. Memory: those questions and one reply
@@ -43,7 +45,7 @@ def oasst1(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Itera
             if asked in questions and english(m) and _rank(m) < _rank(replies.get(asked)):
                 replies[asked] = m
     line.after = len(replies)
-    rows = (_answered(questions[asked], reply) for asked, reply in replies.items())
+    rows = (_pair_reply(questions[asked], reply) for asked, reply in replies.items())
     good = tally.sift(rows, both_of_quality, both_long_enough)
     yield from tally.best(good, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
 
@@ -86,7 +88,7 @@ def _quality(message: Mapping[str, Any]) -> float | None:
     return float(label["value"]) if isinstance(label, Mapping) else None
 
 
-def _answered(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> Example:
+def _pair_reply(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> Example:
     return Example(
         id=str(reply["message_id"]),
         instruction=str(asked["text"]),
@@ -102,7 +104,9 @@ CHARACTERS = (1000, 2200)
 LINE = 5
 
 
-def refinedweb(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Document]:
+def refinedweb(
+    sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
+) -> Iterator[Document]:
     """Web pages that may be answers: texts for Humback.
 
     Ends as soon as there are enough. Memory: none that grows."""
@@ -137,13 +141,15 @@ def _document(place: Place, record: Any) -> Document:
 ULTRACHAT_ROWS = 50_000
 
 
-def ultrachat(sources: Mapping[str, Source], wanted: Wanted, tally: Tally) -> Iterator[Example]:
+def ultrachat(
+    sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
+) -> Iterator[Example]:
     """First turns of conversations: pairs for SPIN.
 
     Memory: the rows drawn (about 3 KB each)."""
     rows = (_first_turns(*pair) for pair in sources["ultrachat"])
     good = tally.sift(rows, asked_and_answered)
-    yield from tally.drawn(good, wanted.rows or ULTRACHAT_ROWS, wanted.seed, ULTRACHAT_ROWS)
+    yield from tally.draw(good, wanted.rows or ULTRACHAT_ROWS, wanted.seed, ULTRACHAT_ROWS)
 
 
 def asked_and_answered(row: Example) -> bool:

@@ -22,7 +22,7 @@ EVERY = 100_000
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedSource:
     name: str
     """A file, a folder, or `owner/name[@revision]` on the hub."""
     split: str = "train"
@@ -35,7 +35,7 @@ class Source:
     def __iter__(self) -> Iterator[tuple[Place, Any]]:
         """(place, record) pairs. Raises InputError for what is not there or not readable."""
         path = Path(self.name).expanduser()
-        pairs = self._streamed() if self._on_hub(path) else _local(path, self.split)
+        pairs = self._stream() if self._on_hub(path) else _local(path, self.split)
         for number, pair in enumerate(pairs, start=1):
             yield pair
             if number % EVERY == 0:
@@ -45,7 +45,7 @@ class Source:
         like_a_path = self.name.startswith((".", "/", "~")) or path.suffix in SUFFIXES
         return not path.exists() and not like_a_path and self.name.count("/") == 1
 
-    def _streamed(self) -> Iterator[tuple[Place, Any]]:
+    def _stream(self) -> Iterator[tuple[Place, Any]]:
         try:
             import datasets
         except ImportError as error:

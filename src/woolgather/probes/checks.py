@@ -10,7 +10,7 @@ list of such mappings that must all hold:
 What all kinds share: an empty response never passes; letter case, curly quotes and doubled spaces
 do not count unless a parameter says so; words match whole; and every kind takes `max_words`, the
 bound that keeps a right but verbose answer ("The capital of France is Paris.") and turns away a
-rambling continuation that meets the word by accident. `python -c "import woolgather.checks as c;
+rambling continuation that meets the word by accident. `python -c "import woolgather.probes.checks as c;
 print(c.describe())"` lists the kinds. This module does not judge style or truth beyond these forms.
 """
 

@@ -60,7 +60,7 @@ def without_default_system(
     default = bare[len(head) : len(bare) - len(rest)]
     if not (bare.startswith(head) and bare.endswith(rest) and default.strip()):
         return template
-    for escape in (str, _escaped):
+    for escape in (str, _escape):
         found = template.find(escape(default))
         if found < 0:
             continue
@@ -98,7 +98,7 @@ def default_system_of(template: str) -> tuple[str, str]:
     return str(json.loads(match.group(1))), rest
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\n", "\\n")
 
 

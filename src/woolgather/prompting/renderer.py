@@ -68,7 +68,7 @@ class Renderer:
         self.end_id: int = self._end_of_turn()
         """The end token of a response: trained on, and generation stops at it."""
         self.end_ids: tuple[int, ...] = tuple(
-            sorted({self.end_id, self.eos_id, *_configured_ends(self.path)})
+            sorted({self.end_id, self.eos_id, *_read_configured_ends(self.path)})
         )
         """Tokens at which generation stops."""
         pad = self.tokenizer.pad_token_id
@@ -263,7 +263,7 @@ def _place(path: str) -> tuple[str, dict[str, Any]]:
     return name, {"revision": revision} if revision else {}
 
 
-def _configured_ends(path: str) -> set[int]:
+def _read_configured_ends(path: str) -> set[int]:
     """End tokens that the model's own generation config names."""
     told = _json_of(path, "generation_config.json").get("eos_token_id")
     return {told} if isinstance(told, int) else set(told or [])

@@ -41,7 +41,7 @@ def find_recipe(name: str) -> types.ModuleType:
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"recipe {name}: no such file.")
-        module = _loaded(path)
+        module = _load(path)
     elif name in RECIPES:
         module = importlib.import_module(f"woolgather.recipes.{name}")
     else:
@@ -54,7 +54,7 @@ def find_recipe(name: str) -> types.ModuleType:
     return module
 
 
-def _loaded(path: Path) -> types.ModuleType:
+def _load(path: Path) -> types.ModuleType:
     """The module of a user's file. It has to be known by name: pydantic looks up there what the
     annotations of its Config name."""
     known = sys.modules.get(path.stem)
@@ -114,19 +114,19 @@ def build(
             raise ConfigError(f"settings file {file}: no such file.")
         merge_into(settings, _yaml(file.read_text(encoding="utf-8"), str(file)))
     for key, value in (values or {}).items():
-        merge_into(settings, _nested(config, key, value))
+        merge_into(settings, _nest(config, key, value))
     for text in overrides:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise ConfigError(f"{text!r} is not a setting. Write key=value, e.g. iterations=3.")
-        merge_into(settings, _nested(config, key, _scalar(value, key)))
+        merge_into(settings, _nest(config, key, _scalar(value, key)))
     try:
         return config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_readable(error, config)) from None
 
 
-def _nested(config: type[BaseModel], key: str, value: JSON) -> dict[str, JSON]:
+def _nest(config: type[BaseModel], key: str, value: JSON) -> dict[str, JSON]:
     """One setting by its dotted key. Raises ConfigError when there is none of that name."""
     if key not in _keys(config) and not _open(config, key):
         raise ConfigError(f"there is no setting {key!r}{_nearest(key, _keys(config))}")

@@ -29,9 +29,14 @@ from woolgather.ops.curate.response_rules import ResponseRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.curate.tag import tag
 from woolgather.ops.curate.texts import TextOptions, prepare_texts
-from woolgather.ops.generate import backtranslate as back
-from woolgather.ops.generate import rewrite as anew
+from woolgather.ops.generate.backtranslate import (
+    BACKTRANSLATION_FIELDS,
+    ORIGIN,
+    backtranslate,
+    reverse,
+)
 from woolgather.ops.generate.respond import fixed_shots
+from woolgather.ops.generate.rewrite import REWRITE_FIELDS, rewrite
 from woolgather.ops.judge.assessors import Candidate
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
@@ -42,12 +47,12 @@ from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
     Candidates,
     best,
-    drawn,
+    draw_rows,
     hire,
+    map_embeddings,
     measure,
-    mixed,
-    opened,
-    portrayed,
+    mix_rows,
+    open_inputs,
     rate,
     train,
 )
@@ -149,34 +154,34 @@ class Config(Common):
     @property
     def once(self) -> SftOptions:
         """Training on the seeds alone."""
-        return updated(self.sft, self.seed_updates)
+        return with_updates(self.sft, self.seed_updates)
 
     @property
     def rounds(self) -> list[SftOptions]:
         """Training of each model that a round makes."""
         counts = self.updates if isinstance(self.updates, tuple) else (self.updates,)
-        return [updated(self.sft, n) for n in counts]
+        return [with_updates(self.sft, n) for n in counts]
 
 
-def updated(config: SftOptions, updates: int | None) -> SftOptions:
+def with_updates(config: SftOptions, updates: int | None) -> SftOptions:
     """The same training with this many updates; None leaves it."""
     return config if updates is None else config.model_copy(update={"max_updates": updates})
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
     """The method; see the module's docstring. `run` is a Run or a Scope."""
-    seeds, held_out, base = opened(run, cfg)
+    seeds, held_out, base = open_inputs(run, cfg)
     source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
     backward, forward = run.scope("backward"), run.scope("forward")
-    template = load(cfg.backward.template, back.FIELDS)
+    template = load(cfg.backward.template, BACKTRANSLATION_FIELDS)
 
     turned = backward.step(
-        "reverse", back.reverse, seeds, min_pairs=cfg.backward.min_pairs, template=template
+        "reverse", reverse, seeds, min_pairs=cfg.backward.min_pairs, template=template
     )
-    rows = mixed(backward, [], turned, base, cfg.sft)
+    rows = mix_rows(backward, [], turned, base, cfg.sft)
     writer = train(backward, "train", base, rows, cfg.once)
     tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
-    rows = mixed(forward, [], tagged, base, cfg.sft)
+    rows = mix_rows(forward, [], tagged, base, cfg.sft)
     first = train(forward, "train", base, rows, cfg.once, system=cfg.tags.line("seed"))
     found = Candidates(run, cfg, base, held_out)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
@@ -185,7 +190,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     texts = run.step("texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=known)
     augmented = run.step(
         "backtranslate",
-        back.backtranslate,
+        backtranslate,
         texts,
         run.engine(writer),
         template=template,
@@ -198,23 +203,23 @@ def recipe(run: Scope, cfg: Config) -> Model:
     rated, kept, configs = list[Rows[Example]](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
         it, curator = run.scope(f"iter{t}"), found.last if t else first
-        scored, good = curated(it, augmented, seeds, curator, cfg)
+        scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
         rated.append(scored)
         kept.append(good)
-        rows = joined(it, "", good, tagged, base, cfg)
-        model, measured, config = trained(it, base, rows, found.held_out, cfg)
+        rows = join_with_seeds(it, "", good, tagged, base, cfg)
+        model, measured, config = train_round(it, base, rows, found.held_out, cfg)
         configs.append(config)
         found.add(it, model, measured)
         if found.stop(it):
             break
 
     chosen = found.choose()
-    portraits = portrayed(run, kept, seeds, base, cfg.measure)
+    portraits = map_embeddings(run, kept, seeds, base, cfg.measure)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
-        chance = joined(
-            scope, "random-", drawn(scope, "random", augmented, kept[last]), tagged, base, cfg
+        chance = join_with_seeds(
+            scope, "random-", draw_rows(scope, "random", augmented, kept[last]), tagged, base, cfg
         )
         shots = scope.step("shots", fixed_shots, seeds)
         lines = cfg.tags.line("both")
@@ -227,7 +232,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     )  # fmt: skip
 
 
-def curated(
+def curate_pairs(
     it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
 ) -> tuple[Rows[Example], Rows[Example]]:
     """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
@@ -240,10 +245,10 @@ def curated(
     if not cfg.rewrite:
         return rated, kept
     new = cfg.rewriting
-    template = load(new.template, anew.FIELDS)
+    template = load(new.template, REWRITE_FIELDS)
     rewritten = it.step(
         "rewrite",
-        anew.rewrite,
+        rewrite,
         kept,
         rater,
         template=template,
@@ -253,15 +258,15 @@ def curated(
     return rated, rewritten
 
 
-def joined(
+def join_with_seeds(
     scope: Scope, name: str, kept: Rows[Example], tagged: Rows[Example], base: Model, cfg: Config
 ) -> Rows[Example]:
     """Kept pairs and seeds, each kind with its system line."""
-    lined = scope.step(f"{name}tag", tag, kept, origin=back.ORIGIN, line=cfg.tags.line("augmented"))
-    return mixed(scope, lined, tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
+    lined = scope.step(f"{name}tag", tag, kept, origin=ORIGIN, line=cfg.tags.line("augmented"))
+    return mix_rows(scope, lined, tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
 
 
-def trained(
+def train_round(
     it: Scope, base: Model, rows: Rows[Example], held_out: Rows[Example], cfg: Config
 ) -> tuple[Model, Metrics, SftOptions]:
     """This round's model, its measure, and the training it had; of several, the best."""

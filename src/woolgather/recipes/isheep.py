@@ -27,16 +27,16 @@ from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
 from woolgather.recipes.stages import (
     Candidates,
-    answered,
+    answer_tasks,
     best,
-    drawn,
+    draw_rows,
     hire,
-    mixed,
-    opened,
-    portrayed,
+    map_embeddings,
+    mix_rows,
+    open_inputs,
     rate,
     train,
-    written,
+    write_instructions,
 )
 from woolgather.training.job import SftOptions
 
@@ -72,7 +72,7 @@ class Config(Common):
 
 def recipe(run: Scope, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
-    seeds, held_out, base = opened(run, cfg)
+    seeds, held_out, base = open_inputs(run, cfg)
     other = (
         run.model("judge_model", cfg.judge_model)
         if cfg.judge_model not in ("self", "base")
@@ -87,22 +87,22 @@ def recipe(run: Scope, cfg: Config) -> Model:
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
         assessor = hire(it, seeds, rater, cfg.judge, rubrics)
-        tasks = written(
+        tasks = write_instructions(
             it, seeds, model, cfg.synthesis, at(cfg.per_iteration, t), [held_out, *kept],
             machine=kept[-1] if kept else (),
         )  # fmt: skip
-        pairs = answered(it, tasks, model, cfg.respond, shots)
+        pairs = answer_tasks(it, tasks, model, cfg.respond, shots)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
         rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, rubrics))
         kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
-        rows = mixed(it, kept[-1], seeds, base, cfg.sft, cfg.mix, history=cfg.earlier(kept))
+        rows = mix_rows(it, kept[-1], seeds, base, cfg.sft, cfg.mix, history=cfg.earlier(kept))
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
         if found.stop(it):
             break
 
     chosen = found.choose()
-    portraits = portrayed(run, kept, seeds, base, cfg.measure)
+    portraits = map_embeddings(run, kept, seeds, base, cfg.measure)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)
@@ -125,11 +125,11 @@ def control(
 ) -> dict[str, Metrics]:
     """Beside the result: the seeds alone, and as many rows at random as each iteration kept."""
     base = found.base
-    chance = [drawn(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
+    chance = [draw_rows(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
     history = cfg.earlier(chance)
-    mix = mixed(
+    mix = mix_rows(
         scope, chance[-1], seeds, base, cfg.sft, cfg.mix, name="random-mix", history=history
     )
-    alone = mixed(scope, [], seeds, base, cfg.sft, name="seeds-mix")
+    alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
     rows = {"seeds alone": alone, "random rows": mix}
     return found.controls(scope, rows, cfg.sft.like(len(mix)), shots, scale=cfg.lora_scale)

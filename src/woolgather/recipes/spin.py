@@ -27,7 +27,7 @@ from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
-from woolgather.recipes.stages import Candidates, opened
+from woolgather.recipes.stages import Candidates, open_inputs
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -96,7 +96,7 @@ class Config(Common):
 
 def recipe(run: Scope, cfg: Config) -> Model:
     """The loop; see the module's docstring. `run` is a Run or a Scope."""
-    seeds, held_out, base = opened(run, cfg)
+    seeds, held_out, base = open_inputs(run, cfg)
     longest = cfg.dpo.max_length
     real = run.step(
         "real",
@@ -117,7 +117,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         given = it.given("pairs")
         if earlier and not given:
             continue
-        answers = () if given else answered(it, real, opponent, cfg)
+        answers = () if given else answer_prompts(it, real, opponent, cfg)
         pairs[t] = it.step(
             "pairs", pair, real, answers, start=base, max_length=longest, options=cfg.pairs
         )
@@ -139,7 +139,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
     return found.hand_over(chosen, controls, method=METHOD, facts=facts, seeds=seeds)
 
 
-def answered(scope: Scope, real: Rows[Example], opponent: Model, cfg: Config) -> Rows[Example]:
+def answer_prompts(
+    scope: Scope, real: Rows[Example], opponent: Model, cfg: Config
+) -> Rows[Example]:
     """What the opponent says to the real answers' prompts; `pair` sets unfinished ones aside."""
     sampling = cfg.respond.sampling
     return scope.step(

@@ -17,8 +17,7 @@ from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.keep import KeepRule, keep
 from woolgather.ops.curate.mix import MixOptions, mix
 from woolgather.ops.generate.respond import respond
-from woolgather.ops.generate.synthesize import FIELDS as SYNTHESIS_FIELDS
-from woolgather.ops.generate.synthesize import synthesize
+from woolgather.ops.generate.synthesize import SYNTHESIS_FIELDS, synthesize
 from woolgather.ops.judge.assessors import Assessor
 from woolgather.ops.judge.audition import audition
 from woolgather.ops.judge.judge import judge
@@ -37,7 +36,7 @@ from woolgather.recipes.settings import Common, Hiring, Judging, Measuring, Resp
 from woolgather.training.job import SftOptions
 
 
-def opened(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
+def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
     """Seeds, held-out tasks, and the base with the format it is prompted in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
@@ -50,7 +49,7 @@ def opened(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model
     return seeds, held_out, raw if form == "raw" else chat
 
 
-def written(
+def write_instructions(
     scope: Scope,
     seeds: Rows[Example],
     model: Model,
@@ -82,7 +81,7 @@ def written(
     )
 
 
-def answered(
+def answer_tasks(
     scope: Scope, tasks: Rows[Example], model: Model, how: Responding, shots: Rows[Example]
 ) -> Rows[Example]:
     """What `model` answers; `shots` are for one that is prompted as raw text."""
@@ -148,12 +147,12 @@ def best(
     return scope.step("keep", keep, rated, rule=rule, assessor=who, engine=asked)
 
 
-def drawn(scope: Scope, name: str, rows: Rows[Example], like: Sized) -> Rows[Example]:
+def draw_rows(scope: Scope, name: str, rows: Rows[Example], like: Sized) -> Rows[Example]:
     """As many of `rows` at random as `like` has."""
     return scope.step(name, keep, rows, rule=KeepRule(by="random"), limit=max(1, len(like)))
 
 
-def mixed(
+def mix_rows(
     scope: Scope,
     rows: Rows[Example] | Sequence[Example],
     seeds: Rows[Example] | Sequence[Example],
@@ -178,7 +177,7 @@ def mixed(
     )
 
 
-def portrayed(
+def map_embeddings(
     run: Scope,
     kept: Sequence[Rows[Example]],
     seeds: Rows[Example],
@@ -281,7 +280,7 @@ class Candidates:
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""
         if cfg.measure.tasks is not None and cfg.measure.tasks < len(held_out):
-            self.held_out = drawn(run, "tasks", held_out, range(cfg.measure.tasks))
+            self.held_out = draw_rows(run, "tasks", held_out, range(cfg.measure.tasks))
         self.models = [base]
         self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
         self.names: list[str] = []
@@ -333,14 +332,14 @@ class Candidates:
     ) -> dict[str, Metrics]:
         """What the same effort buys without the method: the base shown `shots`, and models trained
         on other `rows`, each under the name of what it is; `scale` and `system` as for `train`."""
-        found = {"few-shot base": self._measured(scope, "fewshot", self.base, shots)}
+        found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
             step = name.lower().replace(" ", "-")
             model = train(scope, step, self.base, given, config, scale, system)
-            found[name] = self._measured(scope, step, model)
+            found[name] = self._measure(scope, step, model)
         return found
 
-    def _measured(
+    def _measure(
         self, scope: Scope, name: str, model: Model, shots: Rows[Example] | Sequence[Example] = ()
     ) -> Metrics:
         return measure(scope, f"{name}-measure", model, self.held_out, self.cfg.measure, shots)

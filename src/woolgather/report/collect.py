@@ -107,7 +107,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunReport:
     """A run directory, read."""
 
     path: Path
@@ -145,7 +145,7 @@ class Run:
         return [step for step in self.steps if step.scope == scope]
 
 
-def read_run_dir(path: Path) -> Run:
+def read_run_dir(path: Path) -> RunReport:
     """Returns what a run directory holds.
 
     Raises RunDirError when it is no run directory, is of a newer format, or holds a broken record.
@@ -159,7 +159,7 @@ def read_run_dir(path: Path) -> Run:
     for step in steps:
         if step.record.kind == "metrics" and step.record.concludes:
             verdict, source = step.record.headline, step
-    return Run(path, head, launches, steps, verdict, source, tuple(_alarms(steps)))
+    return RunReport(path, head, launches, steps, verdict, source, tuple(_alarms(steps)))
 
 
 def _alarms(steps: Sequence[Step]) -> list[Alarm]:
@@ -187,7 +187,7 @@ def label_of(scope: str) -> str:
     return (f"{outer} · " if outer else "") + f"iteration {number_}"
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: RunReport) -> list[tuple[str, str]]:
     """What ran, on what, when: the head of the page."""
     last = run.last
     config = last.config if last and isinstance(last.config, dict) else {}
@@ -212,7 +212,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in lines if value]
 
 
-def command(run: Run) -> str:
+def command(run: RunReport) -> str:
     """The command line of the latest launch, to be pasted; empty when unknown."""
     argv = run.last.provenance.get("argv") if run.last else None
     if not isinstance(argv, list) or not argv:
@@ -222,7 +222,7 @@ def command(run: Run) -> str:
     return shlex.join([name, *map(str, argv[1:])])
 
 
-def settings(run: Run) -> list[tuple[str, str, bool]]:
+def settings(run: RunReport) -> list[tuple[str, str, bool]]:
     """Key, value, whether it changed in the latest launch."""
     if run.last is None or not isinstance(run.last.config, dict):
         return []
@@ -239,7 +239,7 @@ def _setting(value: JSON) -> str:
     return json.dumps(value) if plain else cell(value, 400)
 
 
-def provenance(run: Run) -> list[tuple[str, str]]:
+def provenance(run: RunReport) -> list[tuple[str, str]]:
     known = dict(run.last.provenance) if run.last else {}
     known.pop("argv", None)
     own = [("created", run.head.get("created")), ("date in prompts", run.head.get("date"))]

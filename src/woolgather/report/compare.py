@@ -14,7 +14,7 @@ from typing import Any
 
 from woolgather.core.rows import JSON
 from woolgather.report import collect
-from woolgather.report.collect import Run
+from woolgather.report.collect import RunReport
 from woolgather.report.text import flatten, is_estimate, is_number
 
 
@@ -28,7 +28,7 @@ def compare_runs(dirs: Sequence[Path]) -> list[dict[str, Any]]:
     tables = [
         ("Runs", "", _table(runs, _head)),
         ("Settings that differ", "setting", _differing(_table(runs, _settings))),
-        ("Rows in use after each step", "step", _table(runs, _used)),
+        ("Rows in use after each step", "step", _table(runs, _read_settings)),
         ("Rows set aside", "step: reason", _table(runs, _aside)),
         ("Measures", "measure", _table(runs, _measures)),
         ("Decisions", "step", _table(runs, _choices)),
@@ -49,7 +49,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path.resolve(), common) for path in paths]
 
 
-def _table(runs: Sequence[Run], of: Callable[[Run], Mapping[str, JSON]]) -> list[list[JSON]]:
+def _table(
+    runs: Sequence[RunReport], of: Callable[[RunReport], Mapping[str, JSON]]
+) -> list[list[JSON]]:
     """One line per key, in order of first sight."""
     columns = [of(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
@@ -60,7 +62,7 @@ def _differing(rows: list[list[JSON]]) -> list[list[JSON]]:
     return [row for row in rows if any(value != row[1] for value in row[2:])]
 
 
-def _head(run: Run) -> dict[str, JSON]:
+def _head(run: RunReport) -> dict[str, JSON]:
     last = run.last
     return {
         "verdict": run.verdict or None,
@@ -71,16 +73,16 @@ def _head(run: Run) -> dict[str, JSON]:
     }
 
 
-def _settings(run: Run) -> dict[str, JSON]:
+def _settings(run: RunReport) -> dict[str, JSON]:
     config = run.last.config if run.last else None
     return dict(flatten(config)) if isinstance(config, Mapping) else {}
 
 
-def _used(run: Run) -> dict[str, JSON]:
+def _read_settings(run: RunReport) -> dict[str, JSON]:
     return {step.record.step: step.used for step in run.steps if step.record.kind == "dataset"}
 
 
-def _aside(run: Run) -> dict[str, JSON]:
+def _aside(run: RunReport) -> dict[str, JSON]:
     return {
         f"{step.record.step}: {why}": count
         for step in run.steps
@@ -89,7 +91,7 @@ def _aside(run: Run) -> dict[str, JSON]:
     }
 
 
-def _measures(run: Run) -> dict[str, JSON]:
+def _measures(run: RunReport) -> dict[str, JSON]:
     return {
         f"{step.record.step}: {key}": value
         for step in run.steps
@@ -99,7 +101,7 @@ def _measures(run: Run) -> dict[str, JSON]:
     }
 
 
-def _choices(run: Run) -> dict[str, JSON]:
+def _choices(run: RunReport) -> dict[str, JSON]:
     return {
         step.record.step: _plain(step.record.result.get("value"))
         for step in run.steps

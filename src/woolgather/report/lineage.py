@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
-from woolgather.runs import record as step_record
-from woolgather.runs.record import INPUTS, StepRecord
+from woolgather.runs.record import (
+    INPUTS,
+    RECORD,
+    StepRecord,
+    current_steps,
+    read_input,
+    read_record,
+    read_run,
+    split_name,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,14 +60,14 @@ class Node:
 def find_step(run_dir: Path, name: str) -> tuple[Path, StepRecord]:
     """A step of the run by its name (`iter0/keep`), by a last word that only one has (`select`), or
     by its directory. Raises InputError naming the nearest; RunDirError where there is no run."""
-    step_record.read_run(run_dir)
+    read_run(run_dir)
     folder = run_dir / name
-    if (folder / step_record.RECORD).is_file():
-        return folder, step_record.read(folder)
-    steps = {r.step: (run_dir / str(e["path"]), r) for e, r in step_record.current_steps(run_dir)}
+    if (folder / RECORD).is_file():
+        return folder, read_record(folder)
+    steps = {r.step: (run_dir / str(e["path"]), r) for e, r in current_steps(run_dir)}
     if name in steps:
         return steps[name]
-    ending = [step for step in steps if step_record.split_name(step)[2] == name]
+    ending = [step for step in steps if split_name(step)[2] == name]
     if len(ending) == 1:
         return steps[ending[0]]
     if ending:
@@ -71,12 +79,12 @@ def trace(run_dir: Path, name: str, depth: int | None = None) -> Node:
     """The tree above a row (by an id or its beginning) or a step, `depth` levels of it.
 
     Raises InputError when there is no such thing, or when the beginning of an id is ambiguous."""
-    step_record.read_run(run_dir)
-    steps = step_record.current_steps(run_dir)
+    read_run(run_dir)
+    steps = current_steps(run_dir)
     if any(record.step == name for _, record in steps):
         return _step_tree(run_dir, steps, name, depth)
     rows = _Rows(run_dir, steps)
-    ids = rows.named(name)
+    ids = rows.find_ids(name)
     if len(ids) > 1:
         some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
         raise InputError(f"{name!r} begins {len(ids)} ids: {some}. Give more of it.")
@@ -128,7 +136,7 @@ def _step_tree(
             path = outside.get(print_[:12])
             where = f"{INPUTS}/{path.name}" if path else f"from outside, {print_[:12]}"
             name = told or (path.name.rsplit("-", 1)[0] if path else "input")
-            return Node(name, where, _given_as(path) if path else "")
+            return Node(name, where, _read_given_name(path) if path else "")
         made = Node(record.step, record.op, text=_outcome(record))
         sources = {p: str(i.get("step", "")) for p, i in record.inputs.items()}
         sources |= {p: "" for p in _artifacts(record.payload) if p not in sources}
@@ -168,9 +176,9 @@ def _outcome(record: StepRecord) -> str:
     return record.kind
 
 
-def _given_as(folder: Path) -> str:
+def _read_given_name(folder: Path) -> str:
     """The name under which the user gave texts; empty for rows."""
-    return str(step_record.read_input(folder).get("name", ""))
+    return str(read_input(folder).get("name", ""))
 
 
 class _Rows:
@@ -178,7 +186,7 @@ class _Rows:
 
     def __init__(self, run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> None:
         outside = inputs_of(run_dir, steps)
-        texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _given_as(p)}
+        texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _read_given_name(p)}
         places = [(f"{INPUTS}/{p.name}", p) for p in outside if p not in texts.values()]
         self._read_by: dict[str, Path] = {}
         for entry, record in steps:
@@ -192,7 +200,7 @@ class _Rows:
             where: _read(path, ["id", "parents", "set_aside"]) for where, path in places
         }
 
-    def named(self, name: str) -> list[str]:
+    def find_ids(self, name: str) -> list[str]:
         """Ids that are `name`, else those that begin with it."""
         import pyarrow.compute as pc
 
@@ -265,7 +273,9 @@ class _Rows:
                 texts[row["id"]] = (row["instruction"] or row.get("response", ""))[:_SNIPPET]
                 place = place_of(json.loads(row["meta"] or "{}")) if source else ""
                 if source and place:
-                    origins[row["id"]] = Node(place, f"{INPUTS}/{source.name}", _given_as(source))
+                    origins[row["id"]] = Node(
+                        place, f"{INPUTS}/{source.name}", _read_given_name(source)
+                    )
         return texts, origins
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, curve
-from woolgather.report.collect import Run, Step
+from woolgather.report.collect import RunReport, Step
 from woolgather.report.text import flatten, is_estimate, is_number, words
 
 FAMILY = 6
@@ -22,7 +22,7 @@ Line = tuple[str, list[tuple[str, JSON]]]
 """A measure, and its value at each iteration."""
 
 
-def series(run: Run) -> list[tuple[str, tuple[float, float] | None, list[Line]]]:
+def series(run: RunReport) -> list[tuple[str, tuple[float, float] | None, list[Line]]]:
     """Groups of series over iterations: (step name, range of the axis if it is known, lines).
 
     Rows kept as a share by each step that sets aside, and every number that metrics of one name have
@@ -49,7 +49,7 @@ LINES = 6
 """Drawn over one another at most, when each iteration has several."""
 
 
-def overlays(run: Run) -> list[View]:
+def overlays(run: RunReport) -> list[View]:
     """Histograms and curves of one title in several iterations, drawn over one another."""
     found: dict[tuple[str, str, str], list[tuple[str, View]]] = {}
     for step in run.steps:
@@ -107,7 +107,7 @@ def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float
     return out
 
 
-def _by_name(run: Run) -> dict[str, list[Step]]:
+def _by_name(run: RunReport) -> dict[str, list[Step]]:
     """Steps by the last word of their name and the scope around their iteration, if in any."""
     found: dict[str, list[Step]] = {}
     for step in run.steps:

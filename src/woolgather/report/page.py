@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
-from woolgather.report.collect import Run, Step
+from woolgather.report.collect import RunReport, Step
 from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def write_report(
     return out
 
 
-def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
+def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
     """The page as text."""
     style, script = (_asset(name) for name in ("style.css", "browser.js"))
     tables = rows.sample(_sources(run), max_rows)
@@ -87,23 +87,23 @@ def render(run: Run, *, title: str | None = None, max_rows: int = MAX_ROWS) -> s
     )
 
 
-def _sources(run: Run) -> list[rows.Source]:
+def _sources(run: RunReport) -> list[rows.RowFolder]:
     """Rows from outside that the current steps name, then each dataset step's."""
     payloads = " ".join(str(step.record.payload) for step in run.steps)
     known = {found[:12] for found in re.findall(r"\b[0-9a-f]{64}\b", payloads)}
     outside = [
-        rows.Source(f"inputs/{folder.name.rpartition('-')[0]}", folder)
+        rows.RowFolder(f"inputs/{folder.name.rpartition('-')[0]}", folder)
         for folder in sorted((run.path / INPUTS).glob("*-*"))
         if folder.name.rpartition("-")[2] in known and list(folder.glob("part-*.parquet"))
     ]
     return outside + [
-        rows.Source(step.record.step, run.path / str(step.entry["path"]))
+        rows.RowFolder(step.record.step, run.path / str(step.entry["path"]))
         for step in run.steps
         if step.record.kind == "dataset"
     ]
 
 
-def _status(run: Run) -> tuple[str, str]:
+def _status(run: RunReport) -> tuple[str, str]:
     """A word for the state of the run, and what to say when there is no verdict."""
     if run.last is None:
         return "not started", "Nothing has run yet."
@@ -119,7 +119,7 @@ def _status(run: Run) -> tuple[str, str]:
     return last.status, f"{said} {steps[0].upper()}{steps[1:]}.{message}"
 
 
-def _glance(run: Run) -> dict[str, object]:
+def _glance(run: RunReport) -> dict[str, object]:
     """The grid: a line per step name, a column per iteration or stage; and what lies outside them. A
     run of neither has one column, with a line per step."""
     scopes = run.iterations or run.stages
@@ -149,7 +149,7 @@ def _in_order(columns: Sequence[Sequence[str]]) -> list[str]:
     return sorted(place, key=place.__getitem__)
 
 
-def _sections(run: Run) -> list[tuple[str, str, Sequence[Step]]]:
+def _sections(run: RunReport) -> list[tuple[str, str, Sequence[Step]]]:
     """(heading, summary, steps with something to show): before, each scope, after."""
     inside = [i for i, step in enumerate(run.steps) if step.scope]
     first = inside[0] if inside else 0

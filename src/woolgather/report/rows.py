@@ -25,7 +25,7 @@ TEXT_BUDGET = 6_000_000
 
 
 @dataclass(frozen=True)
-class Source:
+class RowFolder:
     """A directory of rows that a report may show."""
 
     name: str
@@ -43,7 +43,7 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
 
-def sample(sources: Sequence[Source], max_rows: int) -> list[Table]:
+def sample(sources: Sequence[RowFolder], max_rows: int) -> list[Table]:
     """At most `max_rows` rows of each source (in the order given), of each reason some."""
     wanted: set[str] = set()
     tables: list[Table] = []
@@ -92,7 +92,7 @@ def script_json(value: JSON) -> str:
     return text.translate(table)
 
 
-def _sample_one(source: Source, max_rows: int, wanted: set[str]) -> Table | None:
+def _sample_one(source: RowFolder, max_rows: int, wanted: set[str]) -> Table | None:
     """Two passes in bounded memory: which rows, then those rows. None where they cannot be read."""
     try:
         known = [(row.id, row.set_aside) for row in read_rows(source.path)]

@@ -18,17 +18,24 @@ from typing import Any
 from woolgather.core.rows import JSON
 from woolgather.report import lineage as tracing
 from woolgather.report.text import duration, number, outcome, speed
-from woolgather.runs import record as step_record
 from woolgather.runs.lock import STALE, RunLock
-from woolgather.runs.record import RunRecord, StepRecord
+from woolgather.runs.record import (
+    INPUTS,
+    RunRecord,
+    StepRecord,
+    current_steps,
+    read_input,
+    read_launches,
+    read_run,
+)
 
 
 def status_of(run_dir: Path) -> dict[str, JSON]:
     """What `status` shows: `recipe`, `state`, `owner`, `inputs`, `steps`, `running`, `warnings`,
     `headline`."""
-    head = step_record.read_run(run_dir)
-    launches = step_record.read_launches(run_dir)
-    steps = step_record.current_steps(run_dir)
+    head = read_run(run_dir)
+    launches = read_launches(run_dir)
+    steps = current_steps(run_dir)
     latest = launches[-1] if launches else None
     own = {str(entry["path"]) for entry in latest.steps} if latest else set()
     owner = _owner(run_dir)
@@ -48,10 +55,10 @@ def status_of(run_dir: Path) -> dict[str, JSON]:
 
 def _input(folder: Path) -> dict[str, JSON]:
     """What came from outside: its name in the recipe and, of texts, what is noted of them."""
-    noted = step_record.read_input(folder)
+    noted = read_input(folder)
     more = {"given_as": noted.pop("name")} if noted else {}
     name = folder.name.rsplit("-", 1)[0]
-    return {"name": name, "path": f"{step_record.INPUTS}/{folder.name}", **more, **noted}
+    return {"name": name, "path": f"{INPUTS}/{folder.name}", **more, **noted}
 
 
 def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict[str, JSON]:

@@ -106,7 +106,7 @@ def is_estimate(value: JSON) -> bool:
 
 
 def is_quantity(value: JSON) -> bool:
-    """Whether it is a number with an interval, a unit or both, as `woolgather.views.measured` gives."""
+    """Whether it is a number with an interval, a unit or both, as `core.views.table_cell` gives."""
     return is_estimate(value) or (isinstance(value, Mapping) and {"value", "unit"} == value.keys())
 
 

@@ -16,7 +16,7 @@ from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import canonical, fingerprint, seed_of
 from woolgather.core.machine_speed import Precision
-from woolgather.core.op import Kind, Op
+from woolgather.core.op import Op, ResultKind
 from woolgather.core.rows import JSON
 from woolgather.data.documents import Texts
 from woolgather.engines.base import EngineOptions
@@ -70,7 +70,7 @@ class Call:
     """Where the result is, or will be."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ResultKind:
         return self.op.kind
 
     @property
@@ -103,7 +103,7 @@ def call_of(
         given["out"] = OUT
     bound = signature.bind(*args, **given)
     bound.apply_defaults()
-    settings = {key: resolved(value, precision) for key, value in bound.arguments.items()}
+    settings = {key: resolve_precision(value, precision) for key, value in bound.arguments.items()}
     payload = {
         "op": op.name,
         "version": op.version,
@@ -118,7 +118,7 @@ def call_of(
     return Call(name, op, settings, payload, identity, folder)
 
 
-def resolved(value: Any, precision: Callable[[], Precision | None]) -> Any:
+def resolve_precision(value: Any, precision: Callable[[], Precision | None]) -> Any:
     """An argument in which no training leaves its precision to the machine that happens to run it."""
     if isinstance(value, TrainingOptions) and value.precision == "auto" and (found := precision()):
         return value.model_copy(update={"precision": found})
@@ -152,7 +152,7 @@ def engines_in(value: Any) -> Iterator[EngineHandle]:
 
 
 def placeholder(
-    kind: Kind, identity: str, expected: Expected, bound: Mapping[str, Any]
+    kind: ResultKind, identity: str, expected: Expected, bound: Mapping[str, Any]
 ) -> Artifact:
     nowhere = Path("/nonexistent")
     if kind == "dataset":

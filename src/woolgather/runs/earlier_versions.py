@@ -22,8 +22,7 @@ from typing import Any
 
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import JSON
-from woolgather.runs import record as step_record
-from woolgather.runs.record import RunRecord, StepRecord
+from woolgather.runs.record import RECORD, RunRecord, StepRecord, read_launches, read_record
 
 SALT = "asked by its own name"
 """Goes into the keys of a doubtful model's answers, so that older ones are not found."""
@@ -42,9 +41,9 @@ class Past:
 def past_of(run_dir: Path) -> Past:
     """From the launches and, where one does not tell, the records of steps. Raises RunDirError for
     a launch that cannot be read."""
-    launches = step_record.read_launches(run_dir)
+    launches = read_launches(run_dir)
     unsure = frozenset(launch.launch for launch in launches if not launch.journal)
-    return Past(_doubted(run_dir, launches), unsure)
+    return Past(_is_doubted(run_dir, launches), unsure)
 
 
 def engine_of(record: StepRecord) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def engine_of(record: StepRecord) -> dict[str, Any]:
     return dict(record.execution.get("engine") or {})
 
 
-def _doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
+def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     since = 0
     for launch in launches:
         if launch.journal == "doubted":
@@ -60,7 +59,7 @@ def _doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
         if launch.journal:  # whatever was before has been looked at then
             since = launch.launch
     later = [launch for launch in launches if launch.launch > since]
-    if any(_asked_server(launch.provenance.get("argv") or ()) for launch in later):
+    if any(_used_server(launch.provenance.get("argv") or ()) for launch in later):
         return True
     return bool(later) and any(
         engine_of(record).get("name") == "openai" and "served" not in engine_of(record)
@@ -68,15 +67,15 @@ def _doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     )
 
 
-def _asked_server(words: Iterable[Any]) -> bool:
+def _used_server(words: Iterable[Any]) -> bool:
     told = list(map(str, words))
     return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
 
 
 def _records(run_dir: Path) -> Iterable[StepRecord]:
-    for path in run_dir.glob("**/" + step_record.RECORD):
+    for path in run_dir.glob("**/" + RECORD):
         with contextlib.suppress(RunDirError):
-            yield step_record.read(path)
+            yield read_record(path)
 
 
 _OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")

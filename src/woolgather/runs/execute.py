@@ -20,12 +20,11 @@ from woolgather.core.rows import JSON
 from woolgather.core.storage import read_rows, write_rows
 from woolgather.engines.base import Engine
 from woolgather.engines.journal import Journal, JournaledEngine
-from woolgather.runs import record as step_record
 from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.runs.lookup import Index
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
-from woolgather.runs.record import StepRecord
+from woolgather.runs.record import RECORD, StepRecord, write
 from woolgather.runs.results import publish
 
 
@@ -47,7 +46,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     """Call the op and put down what it makes; what was there before, or half there, goes."""
     name, folder = call.name, call.folder
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / step_record.RECORD).is_file():
+    if (folder / RECORD).is_file():
         _discard(folder)
     number = 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
     attempt = folder / f"attempt-{number}"
@@ -76,7 +75,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
 
     started, clock = datetime.now(UTC), time.monotonic()
     made = call.op(**{key: live(value) for key, value in call.bound.items()})
-    artifact, aside, total = _stored(call, made, attempt, tools.progress)
+    artifact, aside, total = _store(call, made, attempt, tools.progress)
     result, sha = publish(artifact, attempt, folder)
     if isinstance(artifact, Dataset):
         result["rows"] = total
@@ -105,7 +104,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
         views=[dataclasses.asdict(view) for view in artifact.views],
         warnings=[v.data["text"] for v in artifact.views if v.kind == "alarm"],
     )
-    step_record.write(record, folder)
+    write(record, folder)
     for old in folder.glob("attempt-*"):
         shutil.rmtree(old, ignore_errors=True)
     return record
@@ -148,11 +147,11 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
         launch=launch,
         execution={"given": source},
     )
-    step_record.write(record, folder)
+    write(record, folder)
     return record
 
 
-def _stored(
+def _store(
     call: Call, made: Any, attempt: Path, progress: Progress
 ) -> tuple[Artifact, Counter[str], int]:
     """Consume what the op returned; rows are written as they come."""
@@ -186,7 +185,7 @@ def _stored(
 
 def _discard(folder: Path) -> None:
     """What a step made before and is now made again: nothing of it may pass for new. Record first."""
-    (folder / step_record.RECORD).unlink()
+    (folder / RECORD).unlink()
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

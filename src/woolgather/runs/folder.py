@@ -18,10 +18,20 @@ from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
 from woolgather.engines.journal import Journal
 from woolgather.runs import provenance
-from woolgather.runs import record as step_record
 from woolgather.runs.earlier_versions import Past, past_of
 from woolgather.runs.lock import RunLock
-from woolgather.runs.record import RunRecord
+from woolgather.runs.record import (
+    INPUTS,
+    RUN,
+    RunRecord,
+    Status,
+    StepState,
+    read_launches,
+    read_record,
+    read_run,
+    write_launch,
+    write_run,
+)
 from woolgather.runs.results import link
 
 
@@ -30,7 +40,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).resolve()
-        self.inputs = self.path / step_record.INPUTS
+        self.inputs = self.path / INPUTS
         """Where things from outside are put."""
         self.date = ""
         """The day that the run has for today, pinned when it was made."""
@@ -58,10 +68,10 @@ class RunFolder:
     def look(self, recipe: str) -> None:
         """Raises RunDirError when it belongs to another recipe, or is of a newer format."""
         self._recipe = recipe
-        self._exists = (self.path / step_record.RUN).is_file()
+        self._exists = (self.path / RUN).is_file()
         self.date = date.today().isoformat()
         if self._exists:
-            found = step_record.read_run(self.path)
+            found = read_run(self.path)
             if found.get("recipe") != recipe:
                 raise RunDirError(
                     f"{self.path} is a run of {found.get('recipe')!r}, not of {recipe!r}. "
@@ -76,8 +86,8 @@ class RunFolder:
         """Keep what `precision: auto` becomes in this run from now on."""
         self.precision = precision
         if self._launch is not None:
-            head = step_record.read_run(self.path)
-            step_record.write_run(self.path, {**head, "precision": precision})
+            head = read_run(self.path)
+            write_run(self.path, {**head, "precision": precision})
 
     def borrow_inputs(self) -> None:
         """For a plan of a run that is not there yet: things from outside are put elsewhere."""
@@ -91,10 +101,10 @@ class RunFolder:
         if not self._exists:
             head = {"recipe": self._recipe, "date": self.date, "replicate": replicate}
             head |= {"created": _now(), "title": self.path.name, "precision": self.precision}
-            step_record.write_run(self.path, head)
+            write_run(self.path, head)
         self._journal = Journal(self.path / "journal.sqlite")
         self._stack.callback(self._journal.close)
-        launches = step_record.read_launches(self.path)
+        launches = read_launches(self.path)
         before = launches[-1] if launches else None
         origin = before.config if before else preset
         self._launch = RunRecord(
@@ -109,9 +119,7 @@ class RunFolder:
         )
         self._save("running", "")
 
-    def enter(
-        self, step: str, identity: str, folder: Path, state: step_record.StepState, why: str
-    ) -> None:
+    def enter(self, step: str, identity: str, folder: Path, state: StepState, why: str) -> None:
         """A step is done: the launch lists it."""
         path = folder.relative_to(self.path).as_posix()
         self._entries.append(
@@ -131,10 +139,10 @@ class RunFolder:
     def close(self) -> None:
         self._stack.close()
 
-    def _save(self, status: step_record.Status, message: str) -> None:
+    def _save(self, status: Status, message: str) -> None:
         assert self._launch is not None
         models = [str(e["path"]) for e in self._entries if e["step"] == "result"]
-        made = step_record.read(self.path / models[-1]).result["path"] if models else None
+        made = read_record(self.path / models[-1]).result["path"] if models else None
         self._launch = dataclasses.replace(
             self._launch,
             status=status,
@@ -143,7 +151,7 @@ class RunFolder:
             steps=list(self._entries),
             result=f"{models[-1]}/{made}" if models else None,
         )
-        step_record.write_launch(self._launch, self.path)
+        write_launch(self._launch, self.path)
 
 
 def _now() -> str:

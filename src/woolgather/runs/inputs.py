@@ -22,8 +22,8 @@ from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
 from woolgather.data.hub_errors import why_not
 from woolgather.data.record_files import SUFFIXES
-from woolgather.models.digests import files_digest, known_digests, remember_digests
-from woolgather.runs import record as step_record
+from woolgather.models.digests import files_digest, read_digests, remember_digests
+from woolgather.runs.record import read_input, write_input
 
 
 def open_dataset(
@@ -66,7 +66,7 @@ def open_texts(
     hub, known by their content. Raises InputError when there are none."""
     sources = [source] if isinstance(source, str | Path) else list(source)
     if len(sources) == 1 and _on_hub(sources[0]):
-        return _begun(_open_hub_texts(str(sources[0]), column, split, subset))
+        return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
     for each in sources:
         found = find_files(Path(each).expanduser())
@@ -80,14 +80,14 @@ def open_texts(
         fingerprint=print_,
         size=sum(path.stat().st_size for _, path in files),
     )
-    return _begun(texts)
+    return _begin(texts)
 
 
-def _begun(texts: Texts) -> Texts:
+def _begin(texts: Texts) -> Texts:
     """The same, read as far as its first text: that there is none, a wrong column, or a data set that
     is not for us shows before models are trained to use it. Remembered, so that a run goes on
     without the hub."""
-    key, known = f"begun|{texts.fingerprint}", known_digests()
+    key, known = f"begun|{texts.fingerprint}", read_digests()
     if key not in known:
         next(document for document in texts if document.text.strip())
         remember_digests({**known, key: "yes"})
@@ -106,8 +106,8 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
         "column": texts.column,
         **(where if texts.hub else {}),
     }
-    if step_record.read_input(folder) != noted:
-        step_record.write_input(folder, noted)
+    if read_input(folder) != noted:
+        write_input(folder, noted)
     return folder
 
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from woolgather.core.errors import RunDirError
 from woolgather.core.fingerprint import explain_change, fingerprint
 from woolgather.core.rows import JSON
-from woolgather.runs import record as step_record
 from woolgather.runs.call import Call, artifacts_in
 from woolgather.runs.earlier_versions import modern
 from woolgather.runs.models import RunModels
-from woolgather.runs.record import StepRecord
+from woolgather.runs.record import RECORD, StepRecord, read_record
 
 Index = Mapping[str, tuple[str, str]]
 """By fingerprint: the step or input that made the artifact, and the digest of its bytes; an empty
@@ -27,24 +26,24 @@ digest where a plan expects it to be made."""
 
 def standing(run_dir: Path, call: Call) -> Call:
     """The call as an earlier version knew it, where only that version's record of it is there."""
-    if (call.folder / step_record.RECORD).is_file():
+    if (call.folder / RECORD).is_file():
         return call
     for path in _earlier(run_dir, call):
         with contextlib.suppress(RunDirError):
-            record = step_record.read(path)
+            record = read_record(path)
             now = modern(record.payload)
             if now != record.payload and fingerprint(now) == call.identity:
                 return call.known_as(record.fingerprint, run_dir)
     return call
 
 
-def recalled(
+def look_up(
     run_dir: Path, call: Call, index: Index, models: RunModels, *, plan: bool = False
 ) -> tuple[StepRecord | None, str]:
     """The record that stands for this call, or why there is none."""
-    if not (call.folder / step_record.RECORD).is_file():
-        return None, _explained(run_dir, call, index)
-    record = step_record.read(call.folder)
+    if not (call.folder / RECORD).is_file():
+        return None, _explain(run_dir, call, index)
+    record = read_record(call.folder)
     if record.fingerprint != call.identity:
         return None, "another step has the same directory name"
     for artifact in artifacts_in(call.bound):
@@ -65,18 +64,18 @@ def recalled(
     return (None, doubt) if doubt else (record, "")
 
 
-def _explained(run_dir: Path, call: Call, index: Index) -> str:
+def _explain(run_dir: Path, call: Call, index: Index) -> str:
     """Why there is no result yet, from the newest earlier one of the same name."""
     old = _earlier(run_dir, call)
     if not old:
         return "not done yet"
-    before = modern(step_record.read(max(old, key=lambda p: p.stat().st_mtime)).payload)
+    before = modern(read_record(max(old, key=lambda p: p.stat().st_mtime)).payload)
     names = {k: v[0] for k, v in index.items()}
-    for path in run_dir.glob("**/" + step_record.RECORD):
+    for path in run_dir.glob("**/" + RECORD):
         with contextlib.suppress(RunDirError):
-            found = step_record.read(path)
+            found = read_record(path)
             names.setdefault(found.fingerprint, found.step)
-    lines = explain_change(_named(before, names), _named(call.payload, names))
+    lines = explain_change(_with_step_names(before, names), _with_step_names(call.payload, names))
     raw = explain_change(before, call.payload)
     if not lines and raw:
         changed = {k: v for k, v in names.items() if any(k[:12] in line for line in raw)}
@@ -88,18 +87,18 @@ def _earlier(run_dir: Path, call: Call) -> list[Path]:
     """The records of results of the same name, in no order."""
     stem = call.name.rsplit("/", 1)[-1]
     return [
-        p / step_record.RECORD
+        p / RECORD
         for p in (run_dir / call.name).parent.glob(f"{stem}-*")
-        if len(p.name) == len(stem) + 13 and (p / step_record.RECORD).is_file()
+        if len(p.name) == len(stem) + 13 and (p / RECORD).is_file()
     ]
 
 
-def _named(payload: JSON, names: Mapping[str, str]) -> JSON:
+def _with_step_names(payload: JSON, names: Mapping[str, str]) -> JSON:
     """The payload with artifacts shown by the step that made them."""
     if isinstance(payload, dict):
-        return {k: _named(v, names) for k, v in payload.items()}
+        return {k: _with_step_names(v, names) for k, v in payload.items()}
     if isinstance(payload, list):
-        return [_named(v, names) for v in payload]
+        return [_with_step_names(v, names) for v in payload]
     if isinstance(payload, str) and len(payload) == 64:
         return names.get(payload, payload[:12])
     return payload

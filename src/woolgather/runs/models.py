@@ -12,7 +12,7 @@ from dataclasses import replace
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
-from woolgather.engines.openai.serving import Asked, assign, read
+from woolgather.engines.openai.serving import Asked, assign, read_options
 from woolgather.runs.call import Call, engines_in
 from woolgather.runs.earlier_versions import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
@@ -27,7 +27,7 @@ class RunModels:
         self.past = Past()
         """What earlier launches in the run's directory left open; set when the run is opened."""
         self._options = options
-        self._serving = read(options.name, options.urls, options.serve)
+        self._serving = read_options(options.name, options.urls, options.serve)
         self._made: dict[str, str] = {}
         """The step that makes the model."""
         self._outside: dict[str, Asked] = {}
@@ -56,7 +56,7 @@ class RunModels:
 
     def name_of(self, model: Model) -> str:
         """Returns the step that makes `model`, or else its role or path."""
-        return self._made.get(model.fingerprint) or self._known(model).key
+        return self._made.get(model.fingerprint) or self._describe(model).key
 
     # -- who is asked ---------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class RunModels:
         for handle in engines_in(call.bound):
             print_ = handle.model.fingerprint
             if print_ not in self._made:
-                self._outside.setdefault(print_, self._known(handle.model))
+                self._outside.setdefault(print_, self._describe(handle.model))
                 self._asked[print_] = self._asked.get(print_, False) or anew
             elif anew and self._options.name == "openai":
                 raise ConfigError(
@@ -87,8 +87,8 @@ class RunModels:
         ConfigError when an option that names them was for another model before."""
         if options.name != "openai":
             return options
-        asked = self._known(model)
-        keys = [key for key, _ in self._serving.serve if asked.called(key)]
+        asked = self._describe(model)
+        keys = [key for key, _ in self._serving.serve if asked.matches(key)]
         for option in [f"--serve {key}=..." for key in keys] or ["--url"]:
             other = self._served.setdefault(option, model.fingerprint)
             if other != model.fingerprint:
@@ -97,7 +97,7 @@ class RunModels:
                     f"Say where each is: --serve {self._outside[other].key}=URL#NAME "
                     f"--serve {asked.key}=URL#NAME."
                 )
-        endpoints = self._serving.named(asked) or self._serving.urls
+        endpoints = self._serving.find_endpoints(asked) or self._serving.urls
         return replace(options, urls=tuple(endpoint.text for endpoint in endpoints), serve=())
 
     # -- what was asked before ------------------------------------------------------------------
@@ -125,8 +125,8 @@ class RunModels:
 
     def _doubtful(self, model: Model) -> bool:
         """Whether a server that held the base may have been asked for `model`."""
-        roles = (role.rpartition("/")[2] for role in self._known(model).roles)
+        roles = (role.rpartition("/")[2] for role in self._describe(model).roles)
         return model.fingerprint in self._made or "base" not in roles
 
-    def _known(self, model: Model) -> Asked:
+    def _describe(self, model: Model) -> Asked:
         return self._outside.get(model.fingerprint) or Asked(path=model.path)

@@ -160,7 +160,7 @@ class RunRecord:
         return _load(cls, value, where)
 
 
-def read(path: Path) -> StepRecord:
+def read_record(path: Path) -> StepRecord:
     """The record in `path` (the file, or the step's directory). Raises RunDirError."""
     file = path / RECORD if path.is_dir() else path
     return StepRecord.from_json(_read_json(file), str(file))
@@ -242,7 +242,7 @@ def current_steps(run_dir: Path) -> list[tuple[Mapping[str, Any], StepRecord]]:
         for entry in launch.steps:
             path = run_dir / str(entry["path"])
             if entry["step"] not in found and (path / RECORD).is_file():
-                found[str(entry["step"])] = (entry, read(path))
+                found[str(entry["step"])] = (entry, read_record(path))
         if launch.status == "finished":
             break
     return list(found.values())

@@ -14,8 +14,7 @@ from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest, write_json
-from woolgather.runs import record as step_record
-from woolgather.runs.record import StepRecord
+from woolgather.runs.record import METRICS, StepRecord
 
 
 def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, JSON], str]:
@@ -30,7 +29,7 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
         model_path = path.relative_to(attempt).as_posix() if inside else artifact.path
     if isinstance(artifact, Metrics):
         content = {"values": artifact.values, "items": artifact.items}
-        write_json(attempt / step_record.METRICS, content)
+        write_json(attempt / METRICS, content)
     for item in attempt.iterdir():
         if item.name.startswith("checkpoint"):
             continue
@@ -42,9 +41,9 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
         value = canonical(artifact.value)
         return {"value": value, "why": artifact.why}, fingerprint(value)
     if isinstance(artifact, Metrics):
-        file = folder / step_record.METRICS
+        file = folder / METRICS
         said = {"headline": artifact.headline, "concludes": artifact.concludes}
-        values = {"values": dict(artifact.values), **said, "items_file": step_record.METRICS}
+        values = {"values": dict(artifact.values), **said, "items_file": METRICS}
         return {**values, "files": {file.name: file.stat().st_size}}, digest(file)
     if isinstance(artifact, Dataset):
         files = {p.name: p.stat().st_size for p in sorted(folder.glob("part-*.parquet"))}
@@ -73,7 +72,7 @@ def load(record: StepRecord, folder: Path) -> Artifact:
         made = record.digest if "files" in result else str(result.get("digest", ""))
         return Model(path, identity, result["prompt_format"], digest=made)
     if record.kind == "metrics":
-        content = json.loads((folder / step_record.METRICS).read_text(encoding="utf-8"))
+        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         return Metrics(
             content["values"],
             content["items"],

@@ -20,7 +20,7 @@ from woolgather.core.artifacts import Artifact, Dataset, Model
 from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import canonical
-from woolgather.core.machine_speed import Precision, known_speeds, speed_of
+from woolgather.core.machine_speed import Precision, read_speeds, speed_of
 from woolgather.core.op import as_op
 from woolgather.core.rows import JSON
 from woolgather.data.documents import Texts
@@ -31,7 +31,7 @@ from woolgather.runs import inputs
 from woolgather.runs.call import Call, EngineHandle, Pinned, artifacts_in, call_of, placeholder
 from woolgather.runs.execute import Tools, execute, put_given
 from woolgather.runs.folder import RunFolder
-from woolgather.runs.lookup import recalled, standing
+from woolgather.runs.lookup import look_up, standing
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
@@ -130,8 +130,8 @@ class Run:
     def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self._step(name, op, args, kwargs)
 
-    def scope(self, name: str) -> Scope:
-        return Scope(self, f"{name}/")
+    def scope(self, name: str) -> RunScope:
+        return RunScope(self, f"{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
         """A model from outside, known by content (see open.py); `name` stands for it in messages."""
@@ -206,7 +206,7 @@ class Run:
         if name in self._given:
             return self._take_given(call)
         self._models.make(call)
-        record, why = self._recalled(call)
+        record, why = self._look_up(call)
         self._models.ask(call, anew=record is None)
         expected = call.expected
         if record is not None:
@@ -229,10 +229,10 @@ class Run:
         self.progress.step_finished(name, record)
         return made
 
-    def _recalled(self, call: Call) -> tuple[StepRecord | None, str]:
+    def _look_up(self, call: Call) -> tuple[StepRecord | None, str]:
         if call.name in self._redo:
             return None, "asked for with --redo"
-        return recalled(self.dir, call, self._index, self._models, plan=self.plan)
+        return look_up(self.dir, call, self._index, self._models, plan=self.plan)
 
     def _tools(self) -> Tools:
         """Addresses may hold secrets: what a record says of servers is what they answered."""
@@ -284,7 +284,7 @@ class Run:
         self._told_precision = True
         here = self._trainer.precision()
         if began and here and here != began:
-            speed = speed_of(known_speeds(), "auto")
+            speed = speed_of(read_speeds(), "auto")
             rates = speed.product if speed else {}
             factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
             shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
@@ -320,7 +320,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scope:
+class RunScope:
     """A prefix of step names within a run, and of what comes from outside; recipes compose through
     it. The run's result is the root's step `result`; one in a scope is a model like any other."""
 
@@ -330,8 +330,8 @@ class Scope:
     def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self.run._step(self.prefix + name, op, args, kwargs)
 
-    def scope(self, name: str) -> Scope:
-        return Scope(self.run, f"{self.prefix}{name}/")
+    def scope(self, name: str) -> RunScope:
+        return RunScope(self.run, f"{self.prefix}{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
         return self.run.model(self.prefix + name, source)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.expected import Expected
-from woolgather.core.machine_speed import DeviceSpeed, Precision, known_speeds, speed_of
+from woolgather.core.machine_speed import DeviceSpeed, Precision, read_speeds, speed_of
 from woolgather.core.rows import JSON
-from woolgather.runs import record as step_record
+from woolgather.runs.record import RUN, StepRecord, current_steps
 
 _SMALLEST = 1.35e8
 """Parameters of the embedded model, for a base whose weights are not here."""
@@ -56,7 +56,7 @@ class Rates:
     ) -> Rates:
         """The speeds of the run in `folder` on the model at `base`, a directory or a name, which is
         trained in `precision` (None: whatever is faster)."""
-        speeds = known_speeds()
+        speeds = read_speeds()
         speed = speed_of(speeds, "auto") or _UNKNOWN
         parameters = _parameters(Path(base))
         step = speed.faster("generation")
@@ -64,7 +64,7 @@ class Rates:
         computed = speed.step[step] * 1e9 * _REACHED / (2 * parameters)
         moved = speed.copy * 1e9 * _ROWS / (width * parameters)
         product = speed.product[precision or speed.faster("training")] * 1e9
-        found = _timed(folder)
+        found = _read_speeds(folder)
         if found:
             source = "at the speed of this run's finished steps"
         elif engine == "openai":
@@ -92,11 +92,11 @@ class Rates:
         return training + read / self.read_tokens
 
 
-def _timed(folder: Path) -> dict[str, float]:
+def _read_speeds(folder: Path) -> dict[str, float]:
     """What the finished steps of a run took: speeds by their names in `Rates`, those that are known."""
     done = dict.fromkeys(("new_tokens", "calls", "trained_tokens"), 0.0)
     took = dict(done)
-    steps = step_record.current_steps(folder) if (folder / step_record.RUN).is_file() else []
+    steps = current_steps(folder) if (folder / RUN).is_file() else []
     for _, record in steps:
         written = record.calls.get("completion_tokens", 0)
         fresh = record.calls.get("requests", 0) - record.calls.get("remembered", 0)
@@ -112,7 +112,7 @@ def _timed(folder: Path) -> dict[str, float]:
     return {kind: done[kind] / took[kind] for kind in done if took[kind] > 0}
 
 
-def _training(record: step_record.StepRecord) -> Mapping[str, float]:
+def _training(record: StepRecord) -> Mapping[str, float]:
     """The numbers of a training step by name; empty for any other."""
     for view in record.shown():
         if view.kind == "table" and view.title == "Training":

@@ -28,7 +28,15 @@ from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.machine_speed import Precision, auto_precision
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest, write_json
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import (
+    CHECKPOINTS,
+    ERROR,
+    JOB,
+    LOG,
+    PROGRESS,
+    STOP,
+    checkpoints,
+)
 from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
 
 LAUNCHES = 6
@@ -86,26 +94,26 @@ class LocalTrainer:
             "recompute": False,
         }
         notes: list[str] = []
-        if _taken_over(out, identity):
+        if _take_over(out, identity):
             self._tell({"event": "note", "text": "an earlier attempt finished this training"})
-            return _finished(job, out, notes)
+            return _finish(job, out, notes)
         for _ in range(LAUNCHES):
             events = self._launch(job, out, identity, execution)
             if (out / RESULT).is_file():
-                return _finished(job, out, notes)
+                return _finish(job, out, notes)
             note = _remedy(events, _error(out), out, execution)
             notes.append(note)
             self._tell({"event": "note", "text": note})
         raise TrainingError(
             f"training was started {LAUNCHES} times and did not end. The last lines of "
-            f"{out / files.LOG}:\n{children.tail(out / files.LOG)}"
+            f"{out / LOG}:\n{children.tail(out / LOG)}"
         )
 
     def _launch(
         self, job: TrainJob, out: Path, identity: str, execution: dict[str, JSON]
     ) -> list[dict[str, JSON]]:
         """One process from start to end; its events."""
-        for name in (files.ERROR, files.STOP, files.PROGRESS, RESULT):
+        for name in (ERROR, STOP, PROGRESS, RESULT):
             (out / name).unlink(missing_ok=True)
         description = {
             "kind": job.kind,
@@ -117,15 +125,15 @@ class LocalTrainer:
             "digest": identity,
             "execution": execution,
             "start_digest": job.start.digest,
-            "reference": _named(job.reference),
+            "reference": _describe_model(job.reference),
             "resume": _resume(out, identity) if job.trains else None,
         }
-        write_json(out / files.JOB, description)
-        argv = [sys.executable, "-m", "woolgather.training.worker", str(out / files.JOB)]
+        write_json(out / JOB, description)
+        argv = [sys.executable, "-m", "woolgather.training.worker", str(out / JOB)]
         if job.trains and (self.config_file or self.num_processes > 1):
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
         env = {"OMP_NUM_THREADS": str(self._threads())}
-        process = children.spawn(argv, log=out / files.LOG, env=env)
+        process = children.spawn(argv, log=out / LOG, env=env)
         events: list[dict[str, JSON]] = []
         try:
             while process.poll() is None:
@@ -159,7 +167,7 @@ class LocalTrainer:
 
     def _follow(self, out: Path, events: list[dict[str, JSON]]) -> None:
         """Pass on the events that are new; a half-written last line waits."""
-        path = out / files.PROGRESS
+        path = out / PROGRESS
         if not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
@@ -175,7 +183,7 @@ class LocalTrainer:
         """Asks for a checkpoint at the end of this update, then ends the process."""
         try:
             if training:
-                (out / files.STOP).touch()
+                (out / STOP).touch()
                 process.wait(self.stop_grace)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             pass
@@ -201,7 +209,7 @@ def _identity(job: TrainJob) -> str:
     )
 
 
-def _named(model: Model | None) -> JSON:
+def _describe_model(model: Model | None) -> JSON:
     """A model as the worker is told of it: where it is, and what is to be found there."""
     return {"path": model.path, "digest": model.digest} if model else None
 
@@ -209,9 +217,9 @@ def _named(model: Model | None) -> JSON:
 def _resume(out: Path, identity: str) -> str | None:
     """A complete checkpoint in `out`: the latest there or in another attempt, then copied."""
     attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
-    found = sorted(files.checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
+    found = sorted(checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
     for update, path in reversed(found):
-        target = out / files.CHECKPOINTS / f"checkpoint-{update}"
+        target = out / CHECKPOINTS / f"checkpoint-{update}"
         if path == target:
             return str(target)
         half = target.with_name(f".copy-{update}")
@@ -229,7 +237,7 @@ def _resume(out: Path, identity: str) -> str | None:
     return None
 
 
-def _taken_over(out: Path, identity: str) -> bool:
+def _take_over(out: Path, identity: str) -> bool:
     """Whether an earlier attempt at this job ended well and was killed, or met a full disk, before
     its step was recorded; what it left is then in `out`. The model is moved first, and the result
     that marks it finished last."""
@@ -237,21 +245,21 @@ def _taken_over(out: Path, identity: str) -> bool:
         return False
     for place in (out.parent, *sorted(out.parent.glob("attempt-*"))):
         whole = (place / RESULT).is_file() and (place / MODEL).is_dir()
-        if place == out or not whole or not (place / files.JOB).is_file():
+        if place == out or not whole or not (place / JOB).is_file():
             continue
-        told = json.loads((place / files.JOB).read_text(encoding="utf-8"))
+        told = json.loads((place / JOB).read_text(encoding="utf-8"))
         if told.get("digest") != identity:
             continue
-        for name in (MODEL, CURVES, files.LOG, files.JOB, RESULT):
+        for name in (MODEL, CURVES, LOG, JOB, RESULT):
             if (place / name).exists():
                 (place / name).replace(out / name)
         return True
     return False
 
 
-def _finished(job: TrainJob, out: Path, notes: list[str]) -> Model:
-    shutil.rmtree(out / files.CHECKPOINTS, ignore_errors=True)
-    (out / files.STOP).unlink(missing_ok=True)
+def _finish(job: TrainJob, out: Path, notes: list[str]) -> Model:
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    (out / STOP).unlink(missing_ok=True)
     if notes:
         result = json.loads((out / RESULT).read_text(encoding="utf-8"))
         result.setdefault("execution", {})["notes"] = notes
@@ -261,7 +269,7 @@ def _finished(job: TrainJob, out: Path, notes: list[str]) -> Model:
 
 
 def _error(out: Path) -> dict[str, str]:
-    path = out / files.ERROR
+    path = out / ERROR
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
@@ -270,7 +278,7 @@ def _remedy(
 ) -> str:
     """Changes `execution` so that another launch may do better, and says how; or raises."""
     kind, message = error.get("kind", ""), error.get("message", "")
-    log = f"The last lines of {out / files.LOG}:\n{children.tail(out / files.LOG)}"
+    log = f"The last lines of {out / LOG}:\n{children.tail(out / LOG)}"
     if kind == "mistake":
         raise ConfigError(message)
     told = kind == "disk" or "No space left on device" in message

@@ -105,10 +105,10 @@ def test_what_a_request_draws_does_not_depend_on_its_company(either: Any) -> Non
 
 
 def one_token(engine: Any, sampling: dict[str, Any], n: int) -> Counter[int]:
-    from woolgather.engines.local.sample import Row, choose
+    from woolgather.engines.local.sample import Unfinished, choose
 
     logits = next_logits(engine)
-    rows = [Row(0, [5], Sampling(seed=i, **sampling), 1) for i in range(n)]
+    rows = [Unfinished(0, [5], Sampling(seed=i, **sampling), 1) for i in range(n)]
     return Counter(choose(logits.expand(n, -1), rows))
 
 
@@ -158,15 +158,15 @@ def test_repetition_penalty_is_that_of_transformers() -> None:
     import torch
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    from woolgather.engines.local.sample import Row, _penalized
+    from woolgather.engines.local.sample import Unfinished, _penalize
 
     logits = torch.tensor([[3.0, -2.0, 1.0, 0.5], [3.0, -2.0, 1.0, 0.5]])
     rows = [
-        Row(0, [0, 1], Sampling(repetition_penalty=1.5), 4),
-        Row(1, [3], Sampling(), 4),
+        Unfinished(0, [0, 1], Sampling(repetition_penalty=1.5), 4),
+        Unfinished(1, [3], Sampling(), 4),
     ]
     rows[0].new.append(2)
-    ours = _penalized(logits, rows)
+    ours = _penalize(logits, rows)
     theirs = RepetitionPenaltyLogitsProcessor(1.5)(torch.tensor([[0, 1, 2]]), logits[:1])
     assert torch.equal(ours[:1], theirs)
     assert torch.equal(ours[1], logits[1])

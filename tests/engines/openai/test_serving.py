@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from woolgather.core.errors import ConfigError
-from woolgather.engines.openai.serving import Asked, Endpoint, assign, read, read_endpoint
+from woolgather.engines.openai.serving import Asked, Endpoint, assign, read_endpoint, read_options
 
 HOST = "http://host:8000/v1"
 BASE = Asked(roles=("base",), sources=("models/base",), path="/m/base")
@@ -17,12 +17,12 @@ JUDGE = Asked(roles=("judge_model",), sources=("org/judge",), path="/hub/judge")
 
 def said(urls: list[str], serve: list[str], models: list[Asked]) -> str:
     with pytest.raises(ConfigError) as caught:
-        assign(read("openai", urls, serve), models)
+        assign(read_options("openai", urls, serve), models)
     return str(caught.value)
 
 
 def found(urls: list[str], serve: list[str], models: list[Asked]) -> list[list[str]]:
-    assigned = assign(read("openai", urls, serve), models)
+    assigned = assign(read_options("openai", urls, serve), models)
     return [[endpoint.text for endpoint in endpoints] for endpoints in assigned]
 
 
@@ -61,34 +61,34 @@ def test_an_endpoint_that_is_none(text: str, message: str) -> None:
     ("org/name@rev=http://host:8000", "org/name@rev", HOST),
 ])  # fmt: skip
 def test_one_model_of_several(text: str, key: str, endpoint: str) -> None:
-    assert read("openai", [], [text]).serve == ((key, read_endpoint(endpoint)),)
+    assert read_options("openai", [], [text]).serve == ((key, read_endpoint(endpoint)),)
 
 
 @pytest.mark.parametrize("text", ["base", "base=", "=http://h", "http://h#n", "http://h/?a=b", ""])
 def test_one_that_is_not_written_so(text: str) -> None:
     with pytest.raises(ConfigError, match=r"write ROLE_OR_PATH=URL#NAME, e\.g\. --serve base=http"):
-        read("openai", [], [text])
+        read_options("openai", [], [text])
 
 
 def test_a_secret_in_what_is_not_written_so_is_not_shown() -> None:
     with pytest.raises(ConfigError) as caught:
-        read("openai", [], ["http://me:pw@host?token=abc#n"])
+        read_options("openai", [], ["http://me:pw@host?token=abc#n"])
     assert "pw" not in str(caught.value)
     assert "abc" not in str(caught.value)
 
 
 def test_an_address_that_is_none() -> None:
     with pytest.raises(ConfigError, match="'host' is not an address"):
-        read("openai", [], ["base=host#n"])
+        read_options("openai", [], ["base=host#n"])
 
 
 @pytest.mark.parametrize("engine", ["transformers", "fake"])
 def test_other_engines_ask_no_server(engine: str) -> None:
-    assert read(engine, [], []).urls == ()
+    assert read_options(engine, [], []).urls == ()
     with pytest.raises(ConfigError, match=f"--url names a server, and --engine {engine} asks none"):
-        read(engine, ["http://h"], [])
+        read_options(engine, ["http://h"], [])
     with pytest.raises(ConfigError, match=f"--serve names a server, and --engine {engine} asks no"):
-        read(engine, [], ["base=http://h"])
+        read_options(engine, [], ["base=http://h"])
 
 
 # -- matching --------------------------------------------------------------------------------------
@@ -109,9 +109,9 @@ def test_what_a_model_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "other/../b",
         "org/b@rev",
     ):
-        assert model.called(key), key
+        assert model.matches(key), key
     for key in ("first/base", "second", "org/b", "other", "", "/b"):
-        assert not model.called(key), key
+        assert not model.matches(key), key
 
 
 def test_one_url_serves_the_one_model_and_several_serve_it_too() -> None:

@@ -13,11 +13,11 @@ from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
-from woolgather.ops.generate.backtranslate import FIELDS, backtranslate, reverse
+from woolgather.ops.generate.backtranslate import BACKTRANSLATION_FIELDS, backtranslate, reverse
 from woolgather.prompting.templates import Template, load
 from woolgather.prompting.turns import messages_of
 
-WORDING = load("backtranslate", FIELDS)
+WORDING = load("backtranslate", BACKTRANSLATION_FIELDS)
 SAMPLING = Sampling(max_tokens=40)
 ASKED = [
     "Explain why a kettle sings before it boils.",

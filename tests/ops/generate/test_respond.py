@@ -11,7 +11,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.generate.respond import FIELDS, fixed_shots, respond
+from woolgather.ops.generate.respond import RESPONSE_FIELDS, fixed_shots, respond
 from woolgather.prompting.templates import Template, load
 
 TASKS = [Example(id=f"t{i}", instruction=f"Name a bird {i}") for i in range(3)]
@@ -85,7 +85,7 @@ def test_the_house_block_is_our_template() -> None:
     list(
         respond(
             TASKS, raw_engine(with_template), sampling=Sampling(), shots=SHOTS,
-            template=load("respond-block", FIELDS),
+            template=load("respond-block", RESPONSE_FIELDS),
         )
     )  # fmt: skip
     list(respond(TASKS, raw_engine(without), sampling=Sampling(), shots=SHOTS))

@@ -17,7 +17,7 @@ from woolgather.ops.curate.response_rules import InstructionRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.generate.demos import DemoOptions, Demos
 from woolgather.ops.generate.numbered_list import read_items, stop_after, write_item
-from woolgather.ops.generate.synthesize import FIELDS, synthesize
+from woolgather.ops.generate.synthesize import SYNTHESIS_FIELDS, synthesize
 from woolgather.ops.generate.until_enough import prompt_bound
 from woolgather.prompting.templates import Template, load
 
@@ -282,8 +282,8 @@ def test_the_plan_is_a_bound_and_reads_no_rows() -> None:
 
 @pytest.mark.parametrize("name", ["synthesize", "synthesize-short"])
 def test_our_templates_have_the_fields_and_an_open_end(name: str) -> None:
-    template = load(name, FIELDS)
-    assert template.fields == FIELDS
+    template = load(name, SYNTHESIS_FIELDS)
+    assert template.fields == SYNTHESIS_FIELDS
     assert template.text.endswith("{{next}}. Task:")
     assert accepted(run(template=template))
 

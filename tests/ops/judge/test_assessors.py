@@ -13,7 +13,7 @@ from woolgather.ops.judge.assessors import (
     Assessor,
     assessor_of,
     calls_per_row,
-    combined,
+    combine_verdicts,
     information,
     length,
     overlap,
@@ -168,9 +168,9 @@ def test_random_follows_from_seed_and_place():
 
 
 def test_one_number_needs_every_verdict():
-    assert combined({"a": Verdict(4.0), "b": Verdict(8.0)}) == 6
-    assert combined({"a": Verdict(4.0), "b": Verdict(None)}) is None
-    assert combined({}) is None
+    assert combine_verdicts({"a": Verdict(4.0), "b": Verdict(8.0)}) == 6
+    assert combine_verdicts({"a": Verdict(4.0), "b": Verdict(None)}) is None
+    assert combine_verdicts({}) is None
 
 
 def test_names_scales_and_calls():

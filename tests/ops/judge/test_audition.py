@@ -10,7 +10,7 @@ from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine, text_of
 from woolgather.ops.judge.assessors import CANDIDATES, assessor_of
 from woolgather.ops.judge.audition import audition
-from woolgather.ops.judge.audition_scores import fitted_exponent
+from woolgather.ops.judge.audition_scores import fit_exponent
 
 SOUNDS = [a + b for a in "bdfg" for b in "aeiou"]
 
@@ -196,9 +196,9 @@ def test_the_exponent_takes_length_out():
     tokens = list(range(5, 200, 3))
     rng = random.Random(0)
     totals = [n**0.4 * (10 + rng.random()) for n in tokens]
-    assert fitted_exponent(totals, tokens) == pytest.approx(0.4, abs=0.05)
-    assert fitted_exponent([10 + rng.random() for _ in tokens], tokens) == pytest.approx(0, abs=0.1)
-    assert fitted_exponent([1.0], [3]) == 1.0
+    assert fit_exponent(totals, tokens) == pytest.approx(0.4, abs=0.05)
+    assert fit_exponent([10 + rng.random() for _ in tokens], tokens) == pytest.approx(0, abs=0.1)
+    assert fit_exponent([1.0], [3]) == 1.0
 
 
 def test_the_hired_exponent_is_recorded():

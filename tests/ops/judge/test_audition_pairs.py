@@ -7,7 +7,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.judge.audition_pairs import built_pairs, sampled_pairs
+from woolgather.ops.judge.audition_pairs import build_pairs, sample_pairs
 from woolgather.ops.text.words import count_words
 from woolgather.probes import generate, task_of
 from woolgather.probes.checks import passes
@@ -37,9 +37,9 @@ def of_kind(pairs, kind):
 
 
 def test_pairs_follow_from_the_seed():
-    assert built_pairs(seeds(), 10, 1) == built_pairs(seeds(), 10, 1)
-    assert built_pairs(seeds(), 10, 1) != built_pairs(seeds(), 10, 2)
-    assert [len(of_kind(built_pairs(seeds(), 10, 1), k)) for k in ("mismatched", "edited")] == [
+    assert build_pairs(seeds(), 10, 1) == build_pairs(seeds(), 10, 1)
+    assert build_pairs(seeds(), 10, 1) != build_pairs(seeds(), 10, 2)
+    assert [len(of_kind(build_pairs(seeds(), 10, 1), k)) for k in ("mismatched", "edited")] == [
         10,
         10,
     ]
@@ -47,7 +47,7 @@ def test_pairs_follow_from_the_seed():
 
 def test_a_mismatched_answer_is_anothers_of_like_length():
     own = {s.instruction: s.response for s in seeds()}
-    for pair in of_kind(built_pairs(seeds(), 40, 1), "mismatched"):
+    for pair in of_kind(build_pairs(seeds(), 40, 1), "mismatched"):
         assert pair.good.response == own[pair.good.instruction]
         assert pair.bad.instruction == pair.good.instruction
         assert pair.bad.response != pair.good.response
@@ -57,7 +57,7 @@ def test_a_mismatched_answer_is_anothers_of_like_length():
 
 def test_an_edited_task_keeps_the_answer_and_breaks_it():
     forms = set()
-    for pair in of_kind(built_pairs(seeds(), 40, 1), "edited"):
+    for pair in of_kind(build_pairs(seeds(), 40, 1), "edited"):
         assert pair.good.response == pair.bad.response
         if pair.good.input != pair.bad.input:
             assert pair.good.instruction == pair.bad.instruction
@@ -81,7 +81,7 @@ def test_an_edited_task_keeps_the_answer_and_breaks_it():
 
 
 def test_scrambled_has_the_same_words_in_another_order():
-    found = of_kind(built_pairs(seeds(), 40, 1), "scrambled")
+    found = of_kind(build_pairs(seeds(), 40, 1), "scrambled")
     assert len(found) == 40
     for pair in found:
         assert pair.good.response != pair.bad.response
@@ -90,11 +90,11 @@ def test_scrambled_has_the_same_words_in_another_order():
 
 def test_short_answers_and_missing_ones_make_fewer_pairs():
     short = [replace(s, response="Yes" if i % 2 else "") for i, s in enumerate(seeds())]
-    found = built_pairs(short, 40, 1)
+    found = build_pairs(short, 40, 1)
     assert not of_kind(found, "scrambled")
     assert not of_kind(found, "mismatched")
-    assert built_pairs([], 10, 1) == []
-    assert [pair.kind for pair in built_pairs(seeds(1), 10, 1)] == ["edited", "scrambled"]
+    assert build_pairs([], 10, 1) == []
+    assert [pair.kind for pair in build_pairs(seeds(1), 10, 1)] == ["edited", "scrambled"]
 
 
 def half_right(prompt_text, sampling):
@@ -117,7 +117,7 @@ def engine(monkeypatch):
 
 def drawn(engine, **settings):
     given = {"probes": 20, "samples": 6, "limit": 40, "shots": [], "seed": 5}
-    return sampled_pairs(engine, sampling=Sampling(max_tokens=200), **{**given, **settings})
+    return sample_pairs(engine, sampling=Sampling(max_tokens=200), **{**given, **settings})
 
 
 def test_own_samples_are_labelled_by_the_check(engine):
@@ -132,7 +132,7 @@ def test_own_samples_are_labelled_by_the_check(engine):
 
 
 def test_unfinished_samples_are_no_evidence(engine):
-    short = sampled_pairs(
+    short = sample_pairs(
         engine, probes=20, samples=6, sampling=Sampling(max_tokens=1), limit=40, shots=[], seed=5
     )
     assert len(short) < len(drawn(engine))

@@ -7,7 +7,7 @@ from woolgather.core.errors import CapabilityError, YieldError
 from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.judge.judge import WAVE, Assessor, Limits, judge, rubrics_of
+from woolgather.ops.judge.judge import WAVE, Assessor, InformationLimits, judge, rubrics_of
 
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.", id="r1")
 
@@ -113,7 +113,7 @@ def test_mutual_information_sets_aside_what_its_task_did_not_help():
     found = list(judge(given, Informing(), assessor=assessor))
     assert [r.set_aside for r in found] == [None, "uninformed", "copied"]
     assert found[0].verdicts["mutual_information"].score == pytest.approx(2.0)
-    limits = Limits(min_information=None, max_copied=None)
+    limits = InformationLimits(min_information=None, max_copied=None)
     found = list(judge(given, Informing(), assessor=assessor, limits=limits))
     assert [r.set_aside for r in found] == [None, None, None]
 

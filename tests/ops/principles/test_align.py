@@ -18,7 +18,7 @@ from woolgather.ops.curate.mix import MixOptions, mix
 from woolgather.ops.principles.align import ReplyRules, align, identity_rows, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
 from woolgather.ops.principles.prompt import Guide
-from woolgather.ops.principles.replies import Source
+from woolgather.ops.principles.replies import CopiedText
 from woolgather.ops.train.sft import encode
 from woolgather.prompting.messages import Message
 from woolgather.prompting.templates import load
@@ -204,7 +204,7 @@ def test_training_text_holds_nothing_of_the_prompt(tiny_model: Path, form: str) 
         if row.set_aside is None
     ]
     assert len(mixed) == 4
-    source = Source(
+    source = CopiedText(
         [*(p.text for p in PRINCIPLES), GUIDE.opening]
         + [t for e in GUIDE.exemplars for t in (e.question, e.thinking, e.answer)]
     )

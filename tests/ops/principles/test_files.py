@@ -14,7 +14,7 @@ from woolgather.ops.principles.files import (
     read_kinds,
     read_principles,
 )
-from woolgather.ops.principles.replies import Source, named_principles
+from woolgather.ops.principles.replies import CopiedText, find_principles
 
 CANDOR = (Principle("candor", "Say what you do not know."),)
 GOOD = '{"question": "Q%d?", "thought": "I am asked.", "principles": ["candor"], "answer": "A."}\n'
@@ -45,10 +45,10 @@ def test_ours_are_whole() -> None:
 
 def test_our_exemplars_pass_the_reading_that_answers_go_through() -> None:
     principles = read_principles(builtin("principles", "v2"))
-    ruled = Source(f"{p.name}: {p.text}" for p in principles)
+    ruled = CopiedText(f"{p.name}: {p.text}" for p in principles)
     for exemplar in read_exemplars(builtin("exemplars", "v2"), principles):
         names = [p.name for p in principles]
-        assert named_principles(exemplar.thinking, names) == (list(exemplar.principles), [])
+        assert find_principles(exemplar.thinking, names) == (list(exemplar.principles), [])
         assert ruled.share(exemplar.answer) == 0
 
 

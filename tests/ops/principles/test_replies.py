@@ -6,11 +6,11 @@ import pytest
 
 from woolgather.core.errors import ConfigError
 from woolgather.ops.principles.replies import (
-    Source,
+    CopiedText,
     bare_refusal,
     cut_at_repeat,
+    find_principles,
     form_of,
-    named_principles,
     split_reply,
 )
 from woolgather.prompting.templates import Template, load
@@ -61,12 +61,12 @@ def test_a_block_without_labels_or_fields_is_refused(text: str) -> None:
 def test_principles_are_read_where_they_are_listed() -> None:
     names = ["candor", "helpful", "question assessment"]
     said = "A helpful answer is due. Principles: 7. Candor, question assessment and wit."
-    assert named_principles("A helpful answer is due.", names) == ([], [])
-    assert named_principles(said.replace("7. ", ""), names) == (
+    assert find_principles("A helpful answer is due.", names) == ([], [])
+    assert find_principles(said.replace("7. ", ""), names) == (
         ["candor", "question assessment"],
         ["wit"],
     )
-    assert named_principles("The principles that apply: **helpful**; helpful", names)[0] == [
+    assert find_principles("The principles that apply: **helpful**; helpful", names)[0] == [
         "helpful"
     ]
 
@@ -95,7 +95,7 @@ def test_refusals_that_say_nothing_else(answer: str, bare: bool) -> None:
 
 
 def test_copies_are_runs_of_words_and_not_words() -> None:
-    source = Source(["Which alpaca did the president see in this weather? Nobody knows."])
+    source = CopiedText(["Which alpaca did the president see in this weather? Nobody knows."])
     assert source.share("The president spoke of the weather, and an alpaca slept.") == 0
     assert source.share("Well: which alpaca did the president see in this weather?") > 0.5
     assert source.share("Four.") == 0

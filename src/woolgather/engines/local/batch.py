@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from woolgather.engines.local import kv_cache as slabs
+from woolgather.engines.local.kv_cache import SharedPrefixCache, use_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Bunch:
 
 
 @dataclass(slots=True)
-class Limits:
+class PassLimits:
     """What one pass may hold; halved when memory runs out."""
 
     rows: int
@@ -59,7 +59,7 @@ class Limits:
         return True
 
 
-class Lane(Protocol):
+class Batch(Protocol):
     refills: bool
     """Whether rows may enter while others are under way."""
 
@@ -103,16 +103,16 @@ class Tap:
         return out.logits[0], out
 
 
-class SlabLane:
+class SharedPrefixBatch:
     refills = True
 
-    def __init__(self, model: Any, tap: Tap, limits: Limits, pad: int) -> None:
+    def __init__(self, model: Any, tap: Tap, limits: PassLimits, pad: int) -> None:
         self._model, self._tap, self._limits, self._pad = model, tap, limits, pad
         self._device = model.device
         self.begin([])
 
     def begin(self, prefix: list[int]) -> None:
-        self._slab = slabs.Slab(self._device)
+        self._slab = SharedPrefixCache(self._device)
         self._lengths: list[int] = []
         self._prefix = len(prefix)
         if prefix:
@@ -218,7 +218,7 @@ class SlabLane:
             [row + [self._pad] * (span - len(row)) for row in rows], device=self._device
         )
         pick = torch.tensor(picks, device=self._device).T
-        with slabs.active(self._slab):
+        with use_cache(self._slab):
             logits, _ = self._tap(
                 self._model,
                 (pick[0], pick[1]),
@@ -230,10 +230,10 @@ class SlabLane:
         return logits
 
 
-class PlainLane:
+class PlainBatch:
     refills = False
 
-    def __init__(self, model: Any, tap: Tap, limits: Limits, pad: int) -> None:
+    def __init__(self, model: Any, tap: Tap, limits: PassLimits, pad: int) -> None:
         self._model, self._tap, self._limits, self._pad = model, tap, limits, pad
         self._device = model.device
         takes = inspect.signature(model.forward).parameters

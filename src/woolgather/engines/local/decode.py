@@ -17,20 +17,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from woolgather.engines.local.batch import Bunch, Lane, Limits, Text
+from woolgather.engines.local.batch import Batch, Bunch, PassLimits, Text
 from woolgather.engines.local.prefix_groups import Group, groups
-from woolgather.engines.local.sample import Row, choose, ending
+from woolgather.engines.local.sample import Unfinished, choose, ending
 from woolgather.prompting.renderer import Renderer
 
 WINDOW = 512
 Reason = Literal["stop", "length", "error"]
-Finished = tuple[Row, Reason]
+Finished = tuple[Unfinished, Reason]
 
 
 def decode(
-    rows: Iterable[Row],
-    lane: Callable[[], Lane],
-    limits: Limits,
+    rows: Iterable[Unfinished],
+    lane: Callable[[], Batch],
+    limits: PassLimits,
     renderer: Renderer,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Finished]:
@@ -49,10 +49,10 @@ class _Batch:
 
     def __init__(
         self,
-        rows: list[Row],
+        rows: list[Unfinished],
         group: Group,
-        make: Callable[[], Lane],
-        limits: Limits,
+        make: Callable[[], Batch],
+        limits: PassLimits,
         renderer: Renderer,
     ) -> None:
         self._pending = deque(
@@ -61,12 +61,12 @@ class _Batch:
         first = rows[group.units[0].members[0]]
         self._prefix = first.prompt[: group.prefix]
         self._make, self._limits, self._renderer = make, limits, renderer
-        self._active: list[Row] = []
+        self._active: list[Unfinished] = []
 
     def run(self, stopped: Callable[[], bool]) -> Iterator[Finished]:
-        lane: Lane | None = None
+        lane: Batch | None = None
         while (self._pending or self._active) and not stopped():
-            entering = self._admitted(lane)
+            entering = self._admit(lane)
             try:
                 if lane is None:
                     lane = self._make()
@@ -83,7 +83,7 @@ class _Batch:
             lane = None
             yield from self._begin_again([row for rows, _ in entering for row in rows])
 
-    def _begin_again(self, entering: list[Row]) -> Iterator[Finished]:
+    def _begin_again(self, entering: list[Unfinished]) -> Iterator[Finished]:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -95,14 +95,14 @@ class _Batch:
             row.restart()
             self._pending.appendleft(((row,), len(self._prefix)))
 
-    def _admitted(self, lane: Lane | None) -> list[tuple[tuple[Row, ...], int]]:
+    def _admit(self, lane: Batch | None) -> list[tuple[tuple[Unfinished, ...], int]]:
         """What enters now: nothing while too few places are free to be worth a pass."""
         limits, active = self._limits, len(self._active)
         free = limits.rows - active
         if active and (not (lane and lane.refills) or free < max(1, limits.rows // 8)):
             return []
         widest = max((self._columns(row) for row in self._active), default=1)
-        taken: list[tuple[tuple[Row, ...], int]] = []
+        taken: list[tuple[tuple[Unfinished, ...], int]] = []
         while self._pending and free > 0:
             rows, shared = self._pending[0]
             widest = max(widest, *(self._columns(row) for row in rows))
@@ -117,10 +117,12 @@ class _Batch:
             free -= len(some)
         return taken
 
-    def _columns(self, row: Row) -> int:
+    def _columns(self, row: Unfinished) -> int:
         return len(row.prompt) - len(self._prefix) + row.limit
 
-    def _enter(self, lane: Lane, entering: list[tuple[tuple[Row, ...], int]]) -> Iterator[Finished]:
+    def _enter(
+        self, lane: Batch, entering: list[tuple[tuple[Unfinished, ...], int]]
+    ) -> Iterator[Finished]:
         rows = [row for some, _ in entering for row in some]
         bunches = [Bunch(tuple(Text(r.prompt) for r in some), shared) for some, shared in entering]
         for numbers, logits in lane.enter(bunches):
@@ -129,15 +131,15 @@ class _Batch:
         entering.clear()
         yield from self._leave(lane)
 
-    def _step(self, lane: Lane) -> Iterator[Finished]:
+    def _step(self, lane: Batch) -> Iterator[Finished]:
         self._take(self._active, lane.step([row.new[-1] for row in self._active]))
         yield from self._leave(lane)
 
-    def _take(self, rows: list[Row], logits: Tensor) -> None:
+    def _take(self, rows: list[Unfinished], logits: Tensor) -> None:
         for row, token in zip(rows, choose(logits, rows), strict=True):
             row.new.append(token)
 
-    def _leave(self, lane: Lane) -> Iterator[Finished]:
+    def _leave(self, lane: Batch) -> Iterator[Finished]:
         ends = [(i, ending(row, self._renderer)) for i, row in enumerate(self._active)]
         leaving = [i for i, reason in ends if reason]
         if not leaving:

@@ -21,10 +21,10 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, InputError
 from woolgather.core.machine_speed import auto_precision
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
-from woolgather.engines.local import kv_cache as slabs
-from woolgather.engines.local.batch import Lane, Limits, PlainLane, SlabLane, Tap
+from woolgather.engines.local.batch import Batch, PassLimits, PlainBatch, SharedPrefixBatch, Tap
 from woolgather.engines.local.decode import decode, out_of_memory
-from woolgather.engines.local.sample import Row, text_of
+from woolgather.engines.local.kv_cache import SharedPrefixCache, serves, use_cache
+from woolgather.engines.local.sample import Unfinished, text_of
 from woolgather.engines.local.score import next_logprobs, score
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.renderer import Renderer
@@ -49,9 +49,9 @@ class TransformersEngine(Engine):
         self._net = _load(model.path, self.device, self.dtype, options.trust_remote_code)
         self.context = _context(self._net.config.get_text_config())
         self._tap = Tap(self._net)
-        self.shares = slabs.serves(self._net)
+        self.shares = serves(self._net)
         """Whether shared prefixes are computed once; otherwise the plain path is taken."""
-        self._limits = self._measured_limits(options.batch_tokens)
+        self._limits = self._measure_limits(options.batch_tokens)
         self._stopped = False
 
     def reduce(self) -> None:
@@ -67,18 +67,18 @@ class TransformersEngine(Engine):
         too_long: list[tuple[int, Completion]] = []
         self._stopped = False
 
-        def rows() -> Iterator[Row]:
+        def rows() -> Iterator[Unfinished]:
             for index, request in enumerate(requests):
                 prompt = self._prompt_ids(request.prompt)
                 room = self.context - len(prompt)
                 if room < 1:
                     too_long.append((index, Completion("", "too_long", len(prompt))))
                     continue
-                yield Row(
+                yield Unfinished(
                     index, prompt, request.sampling, max(1, min(request.sampling.max_tokens, room))
                 )
 
-        for row, reason in self._decoded(rows()):
+        for row, reason in self._decode(rows()):
             yield from too_long
             too_long.clear()
             if reason == "error":
@@ -128,7 +128,7 @@ class TransformersEngine(Engine):
         while order:
             n = max(1, min(self._limits.rows, self._limits.pass_tokens // len(ids[order[0]])))
             try:
-                vectors = self._pooled([ids[i] for i in order[:n]])
+                vectors = self._pool([ids[i] for i in order[:n]])
                 for i, vector in zip(order[:n], vectors, strict=True):
                     found[i] = vector
             except (MemoryError, RuntimeError) as error:
@@ -142,18 +142,18 @@ class TransformersEngine(Engine):
         self._net = None
 
     @torch.inference_mode()
-    def _decoded(self, rows: Iterator[Row]) -> Iterator[Any]:
+    def _decode(self, rows: Iterator[Unfinished]) -> Iterator[Any]:
         yield from decode(rows, self._lane, self._limits, self.renderer, lambda: self._stopped)
 
-    def _pooled(self, rows: list[list[int]]) -> list[list[float]]:
+    def _pool(self, rows: list[list[int]]) -> list[list[float]]:
         span = max(map(len, rows))
         ids = torch.tensor([r + [self.renderer.pad_id] * (span - len(r)) for r in rows])
         mask = torch.tensor([[1] * len(r) + [0] * (span - len(r)) for r in rows])
         ids, mask = ids.to(self.device), mask.to(self.device)
         if self.shares:
-            slab = slabs.Slab(self._net.device)
+            slab = SharedPrefixCache(self._net.device)
             positions = slab.announce(range(len(rows)), [0] * len(rows), span)
-            with slabs.active(slab):
+            with use_cache(slab):
                 hidden = self._net.base_model(
                     input_ids=ids, position_ids=positions, past_key_values=slab, use_cache=True
                 ).last_hidden_state
@@ -176,11 +176,11 @@ class TransformersEngine(Engine):
             )
         return prompt
 
-    def _lane(self) -> Lane:
-        kind: Callable[..., Lane] = SlabLane if self.shares else PlainLane
+    def _lane(self) -> Batch:
+        kind: Callable[..., Batch] = SharedPrefixBatch if self.shares else PlainBatch
         return kind(self._net, self._tap, self._limits, self.renderer.pad_id)
 
-    def _measured_limits(self, batch_tokens: int) -> Limits:
+    def _measure_limits(self, batch_tokens: int) -> PassLimits:
         config = self._net.config.get_text_config()
         width = torch.empty(0, dtype=self.dtype).element_size()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -193,7 +193,7 @@ class TransformersEngine(Engine):
             else psutil.virtual_memory().available * 0.4
         )
         vocabulary = int(self._net.get_output_embeddings().weight.shape[0])
-        return Limits(
+        return PassLimits(
             rows=256 if on_gpu else 64,
             tokens=batch_tokens or max(1, int(free / each)),
             pass_tokens=min(16384 if on_gpu else 2048, batch_tokens or 16384),

@@ -46,7 +46,7 @@ class _Layer:
         self.prefix_values: Tensor | None = None  # [h, p, d]
 
 
-class Slab(Cache):  # type: ignore[misc]
+class SharedPrefixCache(Cache):  # type: ignore[misc]
     """See the module's docstring. A pass is announced with `announce`, then the model is called."""
 
     def __init__(self, device: torch.device) -> None:
@@ -149,7 +149,7 @@ class Slab(Cache):  # type: ignore[misc]
         values[:have, :, :wide] = share.values
         share.keys, share.values = keys, values
 
-    def blocked(self, window: int | None) -> Tensor:
+    def build_mask(self, window: int | None) -> Tensor:
         """[n, 1, t, p + width]: which columns a query must not see; p is 0 for the prefix itself."""
         found = self._blocked.get(window)
         if found is None:
@@ -175,13 +175,13 @@ class Slab(Cache):  # type: ignore[misc]
                     query, keys, values, is_causal=True, scale=scale, enable_gqa=heads != h
                 )
             else:
-                out = _dense(query, keys, values, self.blocked(window), scale)
+                out = _dense(query, keys, values, self.build_mask(window), scale)
             return out.transpose(1, 2)
         assert share.keys is not None
         assert share.values is not None
         k = share.keys[self._slots, :, :, : self._width]
         v = share.values[self._slots, :, : self._width]
-        blocked = self.blocked(window)
+        blocked = self.build_mask(window)
         each = heads * t * blocked.shape[-1]
         if each > _SCORES:
             if share.prefix_keys is not None and share.prefix_values is not None:
@@ -252,7 +252,7 @@ def _attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    slab: Slab | None = getattr(_here, "slab", None)
+    slab: SharedPrefixCache | None = getattr(_here, "slab", None)
     extra = [k for k, v in kwargs.items() if v is not None and k not in _KNOWN_ARGUMENTS]
     if slab is None or attention_mask is not None or extra or not module.is_causal:
         raise UnservedError(f"attention with {extra or 'a mask'}")
@@ -261,7 +261,7 @@ def _attention(
 
 
 @contextmanager
-def active(slab: Slab) -> Iterator[None]:
+def use_cache(slab: SharedPrefixCache) -> Iterator[None]:
     """Model calls inside use this slab (in this thread)."""
     _here.slab = slab
     try:
@@ -297,8 +297,8 @@ def serves(model: Any) -> bool:
     plain = torch.stack([model(row[None]).logits[0, -1] for row in (ids[0, :10], ids[1])]).float()
     try:
         model.set_attn_implementation(NAME)
-        slab = Slab(model.device)
-        with active(slab):
+        slab = SharedPrefixCache(model.device)
+        with use_cache(slab):
             _call(model, slab, ids[:1, :4], slab.announce([0], [0], 4, prefix=True))
             _call(model, slab, ids[:, 4:13], slab.announce([0, 1], [0, 0], 9))
             last = torch.stack([ids[0, 9], ids[1, 13]])[:, None]
@@ -317,7 +317,7 @@ def serves(model: Any) -> bool:
     return False
 
 
-def _call(model: Any, slab: Slab, ids: Tensor, positions: Tensor) -> Tensor:
+def _call(model: Any, slab: SharedPrefixCache, ids: Tensor, positions: Tensor) -> Tensor:
     logits: Tensor = model(
         input_ids=ids, position_ids=positions, past_key_values=slab, use_cache=True
     ).logits

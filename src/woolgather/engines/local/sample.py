@@ -23,7 +23,7 @@ _NUCLEUS = 64
 
 
 @dataclass(slots=True)
-class Row:
+class Unfinished:
     """A request under way."""
 
     index: int
@@ -47,7 +47,7 @@ class Row:
         return self.sampling.temperature <= 0 and self.sampling.repetition_penalty == 1.0
 
 
-def choose(logits: Tensor, rows: Sequence[Row]) -> list[int]:
+def choose(logits: Tensor, rows: Sequence[Unfinished]) -> list[int]:
     """A token for each row from its [n, vocabulary] logits.
 
     Penalty, temperature, top-k and top-p act in this order, as in transformers.
@@ -56,7 +56,7 @@ def choose(logits: Tensor, rows: Sequence[Row]) -> list[int]:
         return [int(i) for i in logits.argmax(dim=-1).tolist()]
     scores = logits.float()
     if any(row.sampling.repetition_penalty != 1.0 for row in rows):
-        scores = _penalized(scores, rows)
+        scores = _penalize(scores, rows)
     greedy = scores.argmax(dim=-1).tolist()
     drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
     chosen = [int(i) for i in greedy]
@@ -119,7 +119,7 @@ def _whole(probabilities: Tensor, places: list[int], uniforms: Sequence[float]) 
     return [int(i) for i in found.clamp(max=some.shape[-1] - 1).tolist()]
 
 
-def _penalized(scores: Tensor, rows: Sequence[Row]) -> Tensor:
+def _penalize(scores: Tensor, rows: Sequence[Unfinished]) -> Tensor:
     scores = scores.clone()
     for i, row in enumerate(rows):
         penalty = row.sampling.repetition_penalty
@@ -130,7 +130,7 @@ def _penalized(scores: Tensor, rows: Sequence[Row]) -> Tensor:
     return scores
 
 
-def ending(row: Row, renderer: Renderer) -> Literal["stop", "length"] | None:
+def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | None:
     """Why a row is finished after its latest token; None goes on."""
     if row.new[-1] in renderer.end_ids:
         return "stop"
@@ -143,7 +143,7 @@ def ending(row: Row, renderer: Renderer) -> Literal["stop", "length"] | None:
     return "length" if len(row.new) >= row.limit else None
 
 
-def text_of(row: Row, renderer: Renderer) -> str:
+def text_of(row: Unfinished, renderer: Renderer) -> str:
     """A finished row's text, cut where the first stop text begins."""
     ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
     text = renderer.continuation_text(ids)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from woolgather.core.errors import EngineError
-from woolgather.engines.local.batch import Bunch, Lane, Limits, Text
+from woolgather.engines.local.batch import Batch, Bunch, PassLimits, Text
 from woolgather.engines.local.decode import out_of_memory
 from woolgather.engines.local.prefix_groups import Group, groups
 
@@ -25,7 +25,7 @@ Read = Callable[[int, int, Tensor], None]
 
 
 def score(
-    pairs: Sequence[Pair], make: Callable[[], Lane], limits: Limits, temperature: float = 1.0
+    pairs: Sequence[Pair], make: Callable[[], Batch], limits: PassLimits, temperature: float = 1.0
 ) -> list[float]:
     """Summed log-probability of each continuation after its prompt."""
     totals = [0.0] * len(pairs)
@@ -42,7 +42,10 @@ def score(
 
 
 def next_logprobs(
-    prompts: Sequence[list[int]], wanted: Sequence[int], make: Callable[[], Lane], limits: Limits
+    prompts: Sequence[list[int]],
+    wanted: Sequence[int],
+    make: Callable[[], Batch],
+    limits: PassLimits,
 ) -> list[list[float]]:
     """Log-probability of each wanted token right after each prompt, [prompts][wanted]."""
     found: list[list[float]] = [[] for _ in prompts]
@@ -54,7 +57,9 @@ def next_logprobs(
     return found
 
 
-def _feed_all(pairs: Sequence[Pair], make: Callable[[], Lane], limits: Limits, read: Read) -> None:
+def _feed_all(
+    pairs: Sequence[Pair], make: Callable[[], Batch], limits: PassLimits, read: Read
+) -> None:
     for group in groups([prompt for prompt, _ in pairs]):
         numbers = [i for unit in group.units for i in unit.members]
         shared = {i: unit.shared for unit in group.units for i in unit.members}
@@ -78,7 +83,9 @@ def _feed_all(pairs: Sequence[Pair], make: Callable[[], Lane], limits: Limits, r
                 )
 
 
-def _batch(pairs: Sequence[Pair], numbers: list[int], group: Group, limits: Limits) -> list[int]:
+def _batch(
+    pairs: Sequence[Pair], numbers: list[int], group: Group, limits: PassLimits
+) -> list[int]:
     widest, taken = 0, 0
     for i in numbers[: limits.rows]:
         widest = max(widest, len(pairs[i][0]) + len(pairs[i][1]) - group.prefix)
@@ -89,7 +96,7 @@ def _batch(pairs: Sequence[Pair], numbers: list[int], group: Group, limits: Limi
 
 
 def _feed(
-    pairs: Sequence[Pair], batch: list[int], shared: dict[int, int], lane: Lane, read: Read
+    pairs: Sequence[Pair], batch: list[int], shared: dict[int, int], lane: Batch, read: Read
 ) -> None:
     bunches = list(_bunches(pairs, batch, shared))
     done = dict.fromkeys(batch, 0)

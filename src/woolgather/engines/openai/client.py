@@ -37,7 +37,7 @@ from woolgather.core.errors import CapabilityError, ConfigError, EngineError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.cards import Cards, choose_name, how_to_name, read_cards
-from woolgather.engines.openai.serving import read_endpoint, shown
+from woolgather.engines.openai.serving import read_endpoint, redact_address
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -138,14 +138,14 @@ class Servers:
         self._changed = asyncio.Event()
 
     def __str__(self) -> str:
-        return ", ".join(shown(endpoint.url) for endpoint in self._endpoints)
+        return ", ".join(redact_address(endpoint.url) for endpoint in self._endpoints)
 
     @property
     def served(self) -> list[JSON]:
         """By server that has answered: its `url`, the model's `name` there, and the `card`, which is
         what the server says of it."""
         return [
-            {"url": shown(s.url), "name": s.name, "card": dict(s.card)}
+            {"url": redact_address(s.url), "name": s.name, "card": dict(s.card)}
             for s in self._servers
             if s.answered
         ]
@@ -199,14 +199,14 @@ class Servers:
 
         server = await self._acquire()
         cuts = server.cuts
-        place = shown(server.url) + path
+        place = redact_address(server.url) + path
         try:
             # A time-out of the connection counts from byte to byte; this one is for the whole.
             async with asyncio.timeout(self._patience.timeout):
                 if not server.listed:
-                    place = shown(server.url) + "/models"
+                    place = redact_address(server.url) + "/models"
                     await self._list(server)
-                    place = shown(server.url) + path
+                    place = redact_address(server.url) + path
                 asked = {"model": server.name, **_acceptable(body, server)}
                 reply = await server.client.post(path, cast_to=object, body=asked)
             result = read(reply)
@@ -240,7 +240,7 @@ class Servers:
         error: APIStatusError,
     ) -> NoReturn:
         """What an error status means: try again, a setting to mend, or the end of this request."""
-        status, code, said = error.status_code, str(error.code or ""), self._said(error)
+        status, code, said = error.status_code, str(error.code or ""), self._quote_error(error)
         what = f"{place}: status {status}" + (f" ({said})" if said else "")
         if code == "insufficient_quota":
             raise EngineError(f"{what}. The account has no credit left.") from None
@@ -256,7 +256,7 @@ class Servers:
             ) from None
         if status in (404, 405, 501):
             if place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
-                raise ConfigError(f"{what}. {how_to_name(shown(server.url))}") from None
+                raise ConfigError(f"{what}. {how_to_name(redact_address(server.url))}") from None
             raise CapabilityError(f"{what}. {_instead(place)}") from None
         if code == "context_length_exceeded" or _TOO_LONG.search(said):
             raise Refused("too_long") from None
@@ -279,18 +279,18 @@ class Servers:
         raise EngineError(f"{what}. The server does not take this request.") from None
 
     def _again(self, what: str) -> _Again:
-        what = self._redacted(what)
+        what = self._redact(what)
         log.info("%s; trying again", what)
         return _Again(what)
 
-    def _said(self, error: APIStatusError) -> str:
+    def _quote_error(self, error: APIStatusError) -> str:
         """The server's own words, in one short line."""
         body = error.body
         if isinstance(body, dict):
             body = body.get("message") or body.get("detail") or body.get("error") or ""
-        return self._redacted(" ".join(str(body or "").split()))[:300]
+        return self._redact(" ".join(str(body or "").split()))[:300]
 
-    def _redacted(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
     async def _list(self, server: _Server) -> None:
@@ -307,7 +307,7 @@ class Servers:
                 passing = isinstance(error, APIStatusError) and error.status_code in (429, 503)
                 if passing or not server.name:
                     raise
-            server.name = choose_name(cards, server.name, shown(server.url))
+            server.name = choose_name(cards, server.name, redact_address(server.url))
             server.card = cards.get(server.name, {})
             server.listed = True
 

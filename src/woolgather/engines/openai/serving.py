@@ -37,7 +37,7 @@ class Endpoint:
 
     def __str__(self) -> str:
         """The same without user, password and query, which may be secrets."""
-        return Endpoint(shown(self.url), self.name).text
+        return Endpoint(redact_address(self.url), self.name).text
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Serving:
     serve: tuple[tuple[str, Endpoint], ...] = ()
     """A role, path or name, and an endpoint of the model that is called so."""
 
-    def named(self, model: Asked) -> tuple[Endpoint, ...]:
+    def find_endpoints(self, model: Asked) -> tuple[Endpoint, ...]:
         """The endpoints that --serve gives to `model`."""
-        return tuple(endpoint for key, endpoint in self.serve if model.called(key))
+        return tuple(endpoint for key, endpoint in self.serve if model.matches(key))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Asked:
     due: bool = True
     """Whether there is anything left to ask it."""
 
-    def called(self, key: str) -> bool:
+    def matches(self, key: str) -> bool:
         """Whether a user means this model by `key`: a role with or without its scopes, the name in
         the settings, or another spelling of the same directory."""
         if key in self.sources or any(key in (r, r.rpartition("/")[2]) for r in self.roles):
@@ -84,7 +84,7 @@ class Asked:
         return f"{self.key} ({self.sources[0]})" if named else self.key
 
 
-def read(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serving:
+def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serving:
     """The options --url and --serve of a command that has `engine`.
 
     Raises ConfigError for one that is malformed, and for an engine that asks no server."""
@@ -100,7 +100,7 @@ def read(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serving:
         found = re.fullmatch(r"(.+?)=(https?://.*)", text) or re.fullmatch(r"([^=]+)=(.+)", text)
         if found is None or text.startswith(("http://", "https://")):
             raise ConfigError(
-                f"--serve {shown(text)}: write ROLE_OR_PATH=URL#NAME, e.g. "
+                f"--serve {redact_address(text)}: write ROLE_OR_PATH=URL#NAME, e.g. "
                 "--serve base=http://localhost:8000#my-model."
             )
         pairs.append((found[1], read_endpoint(found[2])))
@@ -113,20 +113,20 @@ def read_endpoint(text: str) -> Endpoint:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"engine openai: {shown(url)!r} is not an address. "
+            f"engine openai: {redact_address(url)!r} is not an address. "
             "One looks like http://localhost:8000/v1."
         )
     if sign and not name.strip():
         raise ConfigError(
-            f"engine openai: {shown(url)}# has no name behind the #. Write URL#NAME, or the URL alone "
-            "where the server has one model."
+            f"engine openai: {redact_address(url)}# has no name behind the #. Write URL#NAME, or the "
+            "URL alone where the server has one model."
         )
     path = parts.path.rstrip("/") or "/v1"
     base = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
     return Endpoint(base, name.strip())
 
 
-def shown(url: str) -> str:
+def redact_address(url: str) -> str:
     """An address without user, password and query, which may be secrets."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -138,18 +138,18 @@ def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ..
     Raises ConfigError, with the option to add, for a --serve that means none of them or several, for
     a model that has no server, and for a --url that would have to answer for several."""
     for key, _ in serving.serve:
-        found = [model for model in models if model.called(key)]
+        found = [model for model in models if model.matches(key)]
         if len(found) > 1:
             raise ConfigError(
-                f"--serve {key}=...: {_listed(found)} are called so, and are different models. Give "
+                f"--serve {key}=...: {_join_names(found)} are called so, and are different models. Give "
                 "the path of the one that is meant, or its name in full."
             )
         if not found:
             raise ConfigError(
                 f"--serve {key}=...: no model that is asked is called {key}. "
-                + (f"Those that are asked: {_listed(models)}." if models else "None is asked.")
+                + (f"Those that are asked: {_join_names(models)}." if models else "None is asked.")
             )
-    rest = [model for model in models if not serving.named(model)]
+    rest = [model for model in models if not serving.find_endpoints(model)]
     if serving.urls and models and not rest:
         raise ConfigError(
             f"--url {serving.urls[0]}: every model that is asked has a --serve of its own. Leave "
@@ -159,15 +159,15 @@ def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ..
         if not serving.urls:
             how = "--url URL, or " if len(models) == 1 else ""
             raise ConfigError(
-                f"--engine openai: no server is named for {_listed(rest)}. Add {how}{_missing(rest)}."
+                f"--engine openai: no server is named for {_join_names(rest)}. Add {how}{_missing(rest)}."
             )
         if len(rest) > 1 and any(model.path for model in rest):
             url = str(Endpoint(serving.urls[0].url))
             raise ConfigError(
-                f"--url is for one model, and {_listed(rest)} are asked. Say where each is: "
+                f"--url is for one model, and {_join_names(rest)} are asked. Say where each is: "
                 f"{_missing(rest, url)}."
             )
-    return [serving.named(model) or _at_urls(serving, model) for model in models]
+    return [serving.find_endpoints(model) or _at_urls(serving, model) for model in models]
 
 
 def _at_urls(serving: Serving, model: Asked) -> tuple[Endpoint, ...]:
@@ -183,7 +183,7 @@ def _at_urls(serving: Serving, model: Asked) -> tuple[Endpoint, ...]:
     return tuple(Endpoint(endpoint.url, model.key) for endpoint in serving.urls)
 
 
-def _listed(models: Sequence[Asked]) -> str:
+def _join_names(models: Sequence[Asked]) -> str:
     """`a, b and c`."""
     *most, last = map(str, models)
     return f"{', '.join(most)} and {last}" if most else last

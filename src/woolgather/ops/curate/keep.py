@@ -25,7 +25,7 @@ from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, funnel, histogram
 from woolgather.engines.base import Engine
-from woolgather.ops.judge.assessors import Assessor, assessor_of, combined
+from woolgather.ops.judge.assessors import Assessor, assessor_of, combine_verdicts
 from woolgather.ops.text.embeddings import clusters, embeddings, perplexities
 from woolgather.ops.text.words import count_words
 from woolgather.prompting.turns import answer_prompt
@@ -93,13 +93,13 @@ def keep(
     `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
     `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
     hired = assessor_of(assessor)
-    by = _resolved(rule, hired)
+    by = _resolve_rule(rule, hired)
     bound = min((b for b in (rule.limit, limit) if b), default=None)
     asked = rule.on or hired.verdicts
     if (by == "threshold" and asked and not bound) or (
         by in ("random", "all") and isinstance(rows, Sized)
     ):
-        return (yield from _streamed(rows, by, rule, asked, bound, seed))
+        return (yield from _decide_each(rows, by, rule, asked, bound, seed))
     given = list(rows)
     names = sorted({name for row in given for name in row.verdicts})
     reasons: list[str | None] = [None] * len(given)
@@ -123,7 +123,7 @@ def keep(
     return _views(len(given), found, rule, by, counts)
 
 
-def _streamed(
+def _decide_each(
     rows: Iterable[Example], by: str, rule: KeepRule, asked: Sequence[str], bound: int | None,
     seed: int,
 ) -> Generator[Example, None, list[View]]:  # fmt: skip
@@ -155,7 +155,7 @@ def _note(row: Example, scores: dict[str, list[float]]) -> None:
             scores.setdefault(name, []).append(verdict.score)
 
 
-def _resolved(rule: KeepRule, hired: Assessor) -> str:
+def _resolve_rule(rule: KeepRule, hired: Assessor) -> str:
     """The rule that `auto` stands for, or the one named if it fits."""
     if rule.by == "auto":
         if hired.kind == "none" or hired.scope == "none":
@@ -199,7 +199,7 @@ def _score(row: Example, name: str) -> float:
 
 def _overall(row: Example, rule: KeepRule) -> float:
     verdicts = {n: v for n, v in row.verdicts.items() if not rule.on or n in rule.on}
-    value = combined(verdicts)
+    value = combine_verdicts(verdicts)
     return -math.inf if value is None else value
 
 

@@ -38,12 +38,12 @@ class PairOptions(Options):
     """A random choice of this many real answers when there are more; None uses all."""
 
 
-def _bounded(rows: Iterable[Example], *, options: PairOptions, **_: object) -> Expected:
+def _expect_at_most(rows: Iterable[Example], *, options: PairOptions, **_: object) -> Expected:
     count = len(rows) if isinstance(rows, Sized) else 0
     return Expected(rows=min(count, options.max_prompts or count))
 
 
-@op("real_rows", expects=_bounded)
+@op("real_rows", expects=_expect_at_most)
 def real_rows(
     rows: Iterable[Example],
     *,
@@ -88,11 +88,11 @@ def real_rows(
     return [funnel("Real answers", [("given", len(found)), ("used", used)], reasons)]
 
 
-def _paired(real: Iterable[Example], generated: object, **_: object) -> Expected:
+def _expect_pairs(real: Iterable[Example], generated: object, **_: object) -> Expected:
     return Expected(rows=len(real) if isinstance(real, Sized) else 0)
 
 
-@op("pair", expects=_paired)
+@op("pair", expects=_expect_pairs)
 def pair(
     real: Iterable[Example],
     generated: Iterable[Example],
@@ -114,14 +114,14 @@ def pair(
         if answer.parents:
             by_parent.setdefault(answer.parents[0], deque()).append(answer)
         else:
-            by_text.setdefault(_asked(answer), deque()).append(answer)
+            by_text.setdefault(_question(answer), deque()).append(answer)
     encode = pair_encoder(start, date)
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"real": [], "generated": []}
     total = 0
     for row in real:
         total += 1
-        waiting = by_parent.get(row.id) or by_text.get(_asked(row))
+        waiting = by_parent.get(row.id) or by_text.get(_question(row))
         given = waiting.popleft() if waiting else None
         made = PreferencePair(
             instruction=question(row),
@@ -184,5 +184,5 @@ def real_sides(pairs: Sequence[Iterable[PreferencePair]]) -> Iterator[Example]:
             )
 
 
-def _asked(row: Example) -> tuple[str, str]:
+def _question(row: Example) -> tuple[str, str]:
     return row.system, question(row)

@@ -22,12 +22,12 @@ from woolgather.training.job import is_fake
 KEPT_META = ("category", "kind", "topic")
 
 
-def _expected(sources: Sequence[Any], *, limit: int | None = None, **_: Any) -> Expected:
+def _expect(sources: Sequence[Any], *, limit: int | None = None, **_: Any) -> Expected:
     rows = sum(len(source) for source in sources)
     return Expected(rows=min(rows, limit) if limit is not None else rows)
 
 
-@op("pool", expects=_expected)
+@op("pool", expects=_expect)
 def pool(
     sources: Sequence[Iterable[Example]],
     *,

@@ -27,7 +27,7 @@ from woolgather.ops.text.words import loops, scripts_of
 BINS = 20
 
 
-class Source(Protocol):
+class TextWithSource(Protocol):
     """A document: documents.py has one."""
 
     @property
@@ -85,7 +85,7 @@ def _work(documents: Any, *, options: TextOptions, **_: Any) -> Expected:
 
 @op("prepare_texts", expects=_work)
 def prepare_texts(
-    documents: Iterable[Source],
+    documents: Iterable[TextWithSource],
     *,
     options: TextOptions,
     seeds: Iterable[Example] = (),
@@ -157,7 +157,7 @@ def segments(text: str, options: TextOptions) -> Iterator[tuple[str, str]]:
         if options.cut == "headings" or len(section) <= options.max_chars:
             yield heading, section
         else:
-            for part in _packed(section, options.max_chars):
+            for part in _pack(section, options.max_chars):
                 yield heading, part
 
 
@@ -203,7 +203,7 @@ def _heading_at(lines: Sequence[str], i: int) -> tuple[str, int]:
     return (line, 1) if short and cased and not _END.search(line) else ("", 1)
 
 
-def _packed(text: str, most: int) -> Iterator[str]:
+def _pack(text: str, most: int) -> Iterator[str]:
     """Paragraphs joined as long as they fit."""
     part = ""
     for paragraph in re.split(r"\n\n+", text):

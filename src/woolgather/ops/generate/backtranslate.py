@@ -29,7 +29,7 @@ from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import Template, fill
 from woolgather.prompting.turns import answer_prompt
 
-FIELDS = frozenset({"response"})
+BACKTRANSLATION_FIELDS = frozenset({"response"})
 """Fields that a template may use."""
 ORIGIN = "backtranslated"
 TEXT_TOKENS = 350
@@ -106,7 +106,9 @@ def backtranslate(
     index = NoveltyIndex(known)
     reasons: Counter[str] = Counter()
     total = 0
-    for wave in _waves(_written(texts, engine, template, sampling, rules, scripts, seed)):
+    for wave in _waves(
+        _write_instructions(texts, engine, template, sampling, rules, scripts, seed)
+    ):
         total += len(wave)
         open_ = [i for i, row in enumerate(wave) if compares and row.set_aside is None]
         asked = [novelty.text(wave[i]) for i in open_]
@@ -141,7 +143,7 @@ def backtranslate(
     return views
 
 
-def _written(
+def _write_instructions(
     texts: Iterable[Example],
     engine: Engine,
     template: Template,

@@ -70,9 +70,9 @@ class Demos:
         self._weights: list[float] = []
         if options.method == "density" and self._from_seeds:
             vectors = embeddings(engine, [question(row) for row in self._seeds])
-            self._groups = _grouped(clusters(vectors, self._from_seeds, seed_of(seed, "clusters")))
+            self._groups = _group(clusters(vectors, self._from_seeds, seed_of(seed, "clusters")))
         elif options.method == "category":
-            self._groups = _grouped([row.meta.get("category") for row in self._seeds])
+            self._groups = _group([row.meta.get("category") for row in self._seeds])
         elif options.method == "inverse_perplexity":
             # Scored as they stand in the prompt, after the label, so that no start is empty.
             values = perplexities(
@@ -106,7 +106,7 @@ def _fits(row: Example, options: DemoOptions) -> bool:
     return not options.max_words or count_words(question(row)) <= options.max_words
 
 
-def _grouped(labels: Sequence[JSON]) -> list[list[int]]:
+def _group(labels: Sequence[JSON]) -> list[list[int]]:
     groups: dict[JSON, list[int]] = {}
     for i, label in enumerate(labels):
         groups.setdefault(label, []).append(i)

@@ -27,7 +27,7 @@ from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import FIELD, Template, fill
 from woolgather.prompting.turns import ANSWER, TASK, answer_prompt
 
-FIELDS = frozenset({"question", "response"})
+RESPONSE_FIELDS = frozenset({"question", "response"})
 """Fields that a block template may use; it must have both, `response` last."""
 TOKENS_PER_TASK = 60
 """For plans."""
@@ -56,7 +56,7 @@ def fixed_shots(
     yield from (fit[i] for i in order[:k])
 
 
-def _expected(
+def _expect(
     tasks: Iterable[Example],
     engine: Engine,
     *,
@@ -75,7 +75,7 @@ def _expected(
     )
 
 
-@op("respond", expects=_expected)
+@op("respond", expects=_expect)
 def respond(
     tasks: Iterable[Example],
     engine: Engine,

@@ -23,7 +23,7 @@ from woolgather.ops.text.words import count_words
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill
 
-FIELDS = frozenset({"question", "instruction", "input", "response"})
+REWRITE_FIELDS = frozenset({"question", "instruction", "input", "response"})
 """Fields that a template may use."""
 PROMPT_TOKENS = 450
 """For plans."""

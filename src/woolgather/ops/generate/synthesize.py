@@ -27,13 +27,13 @@ from woolgather.ops.text.words import scripts_of
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import Template, fill
 
-FIELDS = frozenset({"items", "demos", "next"})
+SYNTHESIS_FIELDS = frozenset({"items", "demos", "next"})
 """Fields that a template may use."""
 PROMPT_TOKENS_PER_DEMO = 60
 """For plans, with the template's own length on top."""
 
 
-def _expected(
+def _expect(
     seeds: Iterable[Example],
     engine: Engine,
     *,
@@ -55,7 +55,7 @@ def _expected(
     )
 
 
-@op("synthesize", expects=_expected)
+@op("synthesize", expects=_expect)
 def synthesize(
     seeds: Iterable[Example],
     engine: Engine,

@@ -37,7 +37,7 @@ SHOWN = 5
 _NUMBER = re.compile(r"^\s*[*#]*\s*\d{1,3}\s*[.)]\s*", re.M)
 
 
-def _topics_expected(
+def _expect_topics(
     kinds: Sequence[Kind],
     engine: Engine,
     *,
@@ -65,7 +65,7 @@ class _Asked(NamedTuple):
     seed: int
 
 
-@op("brainstorm", expects=_topics_expected)
+@op("brainstorm", expects=_expect_topics)
 def brainstorm(
     kinds: Sequence[Kind],
     engine: Engine,
@@ -161,7 +161,7 @@ def _topic_fault(topic: str, known: Sequence[str], max_words: int) -> str | None
     return "repeated" if topic.lower() in (t.lower() for t in known) else None
 
 
-def _questions_expected(
+def _expect_questions(
     topics: Any,
     engine: Engine,
     *,
@@ -180,7 +180,7 @@ def _questions_expected(
     )
 
 
-@op("ask_about", expects=_questions_expected)
+@op("ask_about", expects=_expect_questions)
 def ask_about(
     topics: Iterable[Example],
     engine: Engine,

@@ -124,37 +124,37 @@ def rate(
     if kind == "none" or not rows:
         return [{} for _ in rows]
     if kind == "rubric":
-        return _written(rows, engine, rubrics, sampling, seed, start)
+        return _write_verdicts(rows, engine, rubrics, sampling, seed, start)
     if kind == "expected":
-        return _expected(rows, engine, rubrics)
+        return _expect_scores(rows, engine, rubrics)
     if kind == "yes_no":
-        return _named(kind, _yes_no(rows, engine, questions["yes_no"]))
+        return _by_name(kind, _yes_no(rows, engine, questions["yes_no"]))
     if kind == "mutual_information":
         found = information(rows, engine)
-        return _named(kind, [_scaled(info, assessor.exponent) for info in found])
+        return _by_name(kind, [_scale(info, assessor.exponent) for info in found])
     if kind == "channel":
-        return _named(kind, _channel(rows, engine, questions["channel"]))
+        return _by_name(kind, _channel(rows, engine, questions["channel"]))
     if kind == "random":
         units = [seed_of(seed, "random", start + i) / 2**31 for i in range(len(rows))]
-        return _named(kind, [Verdict(u) for u in units])
-    return _named(kind, [Verdict(TEXT_SCORES[kind](row)) for row in rows])
+        return _by_name(kind, [Verdict(u) for u in units])
+    return _by_name(kind, [Verdict(TEXT_SCORES[kind](row)) for row in rows])
 
 
-def combined(verdicts: Mapping[str, Verdict]) -> float | None:
+def combine_verdicts(verdicts: Mapping[str, Verdict]) -> float | None:
     """Returns the mean of a row's verdicts; None if one could not be read or there are none."""
     scores = [verdict.score for verdict in verdicts.values()]
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known and len(known) == len(scores) else None
 
 
-def _named(name: str, verdicts: Sequence[Verdict]) -> list[dict[str, Verdict]]:
+def _by_name(name: str, verdicts: Sequence[Verdict]) -> list[dict[str, Verdict]]:
     return [{name: verdict} for verdict in verdicts]
 
 
 # By what the judge writes
 
 
-def _written(
+def _write_verdicts(
     rows: Sequence[Example],
     engine: Engine,
     rubrics: Sequence[Rubric],
@@ -165,11 +165,11 @@ def _written(
     if engine.model.prompt_format == "raw" and not sampling.stop:
         # A raw model goes on with the next task of its own after the reply.
         sampling = sampling.model_copy(update={"stop": ("\n\n", "\n#")})
-    by_rubric = {r.name: _read(rows, engine, r, sampling, seed, start) for r in rubrics}
+    by_rubric = {r.name: _read_verdicts(rows, engine, r, sampling, seed, start) for r in rubrics}
     return [{name: read[i] for name, read in by_rubric.items()} for i in range(len(rows))]
 
 
-def _read(
+def _read_verdicts(
     rows: Sequence[Example],
     engine: Engine,
     rubric: Rubric,
@@ -195,7 +195,7 @@ def _read(
 # By likelihoods
 
 
-def _expected(
+def _expect_scores(
     rows: Sequence[Example], engine: Engine, rubrics: Sequence[Rubric]
 ) -> list[dict[str, Verdict]]:
     out: list[dict[str, Verdict]] = [{} for _ in rows]
@@ -267,7 +267,7 @@ def information(rows: Sequence[Example], engine: Engine) -> list[Information | N
     return out
 
 
-def _scaled(info: Information | None, exponent: float) -> Verdict:
+def _scale(info: Information | None, exponent: float) -> Verdict:
     if info is None:
         return Verdict(None, "no likelihood")
     return Verdict(

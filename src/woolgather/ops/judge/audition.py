@@ -32,7 +32,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, interval
 from woolgather.core.op import op
 from woolgather.core.rows import Example
-from woolgather.core.views import View, alarm, measured, table
+from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.judge.assessors import (
     CANDIDATES,
@@ -47,7 +47,7 @@ from woolgather.ops.judge.assessors import (
     tokens_per_call,
     verdict_names,
 )
-from woolgather.ops.judge.audition_pairs import KINDS, Pair, built_pairs, sampled_pairs
+from woolgather.ops.judge.audition_pairs import KINDS, Pair, build_pairs, sample_pairs
 from woolgather.ops.judge.audition_scores import SCOPES, Act, Scope, Stage
 from woolgather.ops.judge.rubrics import Rubric
 from woolgather.ops.text.words import count_words
@@ -135,10 +135,10 @@ def audition(
             refused.append((kind, error))
     if not heard:
         raise refused[0][1]
-    judged = {act.name: _judged(act, controls, stage.groups) for act in heard}
+    judged = {act.name: _judge_act(act, controls, stage.groups) for act in heard}
     views = [_table(stage.kinds, heard, controls, judged), _make_up(tried)]
     views += [alarm(f"Not tried: {k}", str(e), "note") for k, e in refused]
-    return _decided(heard, judged, rubrics, on_unfit, views)
+    return _decide(heard, judged, rubrics, on_unfit, views)
 
 
 def _pairs(
@@ -152,7 +152,7 @@ def _pairs(
 ) -> list[Pair]:
     per_kind = max(1, pairs // len(KINDS))
     shots = [s for s in seeds if 3 <= count_words(s.response) <= 40][:3]
-    own = sampled_pairs(
+    own = sample_pairs(
         engine,
         probes=probes,
         samples=samples,
@@ -161,7 +161,7 @@ def _pairs(
         shots=shots,
         seed=seed,
     )
-    return built_pairs(seeds, per_kind, seed) + (own if len(own) >= 5 else [])
+    return build_pairs(seeds, per_kind, seed) + (own if len(own) >= 5 else [])
 
 
 # Deciding
@@ -175,7 +175,7 @@ class _Judgement:
     rival: dict[Scope, str]
 
 
-def _judged(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
+def _judge_act(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
     fit: dict[Scope, bool] = {}
     margin: dict[Scope, Estimate] = {}
     rival: dict[Scope, str] = {}
@@ -194,7 +194,7 @@ def _judged(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
     return _Judgement(fit, margin, rival)
 
 
-def _decided(
+def _decide(
     heard: Sequence[Act],
     judged: Mapping[str, _Judgement],
     rubrics: Sequence[Rubric],
@@ -206,10 +206,10 @@ def _decided(
         if fit:
             best = max(fit, key=lambda act: act.overall[scope].value)
             hired = best.assessor.model_copy(update={"scope": scope, "fit": True})
-            why = f"{_said(best, judged[best.name], scope)}: hired {scope} prompts"
+            why = f"{_describe(best, judged[best.name], scope)}: hired {scope} prompts"
             return Choice(_value(hired, rubrics), why, views=tuple(views))
     best = max(heard, key=lambda act: act.overall["across"].value)
-    why = f"no assessor is fit; the best: {_said(best, judged[best.name], 'across')}"
+    why = f"no assessor is fit; the best: {_describe(best, judged[best.name], 'across')}"
     if on_unfit == "stop":
         raise YieldError(
             f"{why}. A judge like that picks no better than chance or than counting words. Name a "
@@ -236,15 +236,15 @@ def _value(assessor: Assessor, rubrics: Sequence[Rubric]) -> dict[str, Any]:
     return assessor.model_copy(update=named).model_dump(mode="json")
 
 
-def _said(act: Act, judgement: _Judgement, scope: Scope) -> str:
+def _describe(act: Act, judgement: _Judgement, scope: Scope) -> str:
     name = act.name.replace("_", " ")
     if act.name == "mutual_information":
         name += f" / n^{act.assessor.exponent:g}"
     unit = "AUC across prompts" if scope == "across" else "pairs in order within prompts"
     ahead = judgement.margin[scope]
     return (
-        f"{name}, {unit} {act.overall[scope].written('.2f')}, ahead of {judgement.rival[scope]} by "
-        f"{ahead.written('+.2f')}"
+        f"{name}, {unit} {act.overall[scope].format('.2f')}, ahead of {judgement.rival[scope]} by "
+        f"{ahead.format('+.2f')}"
     )
 
 
@@ -267,11 +267,11 @@ def _table(
         rows.append(
             [
                 name,
-                *[measured(act.kinds[kind]["across"], "score") for kind in kinds],
-                measured(act.overall["across"], "score"),
-                measured(act.overall["within"], "score"),
+                *[table_cell(act.kinds[kind]["across"], "score") for kind in kinds],
+                table_cell(act.overall["across"], "score"),
+                table_cell(act.overall["within"], "score"),
                 None if act.length is None else round(act.length, 2),
-                measured(act.readable, "percent"),
+                table_cell(act.readable, "percent"),
                 verdict,
             ]
         )

@@ -43,7 +43,7 @@ class Pair:
     bad: Example
 
 
-def built_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair]:
+def build_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair]:
     """Returns at most `per_kind` pairs of each kind that needs no model, from answered seeds.
 
     A kind has fewer when fewer seeds can make one (a one-word answer cannot be scrambled).
@@ -68,7 +68,7 @@ def built_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair
     return out
 
 
-def _mismatched(
+def _mismatch(
     row: Example, others: Sequence[Example], rng: random.Random
 ) -> tuple[Example, Example] | None:
     size = count_words(row.response)
@@ -79,7 +79,7 @@ def _mismatched(
     return row, replace(row, response=rng.choice(nearest).response)
 
 
-def _edited(
+def _edit(
     row: Example, others: Sequence[Example], rng: random.Random
 ) -> tuple[Example, Example] | None:
     edits = [_other_length, _other_first_word, _other_ban]
@@ -145,7 +145,7 @@ def _conditions(row: Example, kept: str, broken: str) -> tuple[Example, Example]
     return good, bad
 
 
-def _scrambled(
+def _scramble(
     row: Example, others: Sequence[Example], rng: random.Random
 ) -> tuple[Example, Example] | None:
     words = row.response.split()
@@ -157,10 +157,10 @@ def _scrambled(
     return row, replace(row, response=" ".join(mixed))
 
 
-_BUILDERS = {"mismatched": _mismatched, "edited": _edited, "scrambled": _scrambled}
+_BUILDERS = {"mismatched": _mismatch, "edited": _edit, "scrambled": _scramble}
 
 
-def sampled_pairs(
+def sample_pairs(
     engine: Engine,
     *,
     probes: int,

@@ -15,7 +15,7 @@ from woolgather.core.fingerprint import seed_of
 from woolgather.core.intervals import Estimate, bootstrap_weights, interval, spearman
 from woolgather.core.rows import Example, question
 from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.judge.assessors import Assessor, combined, information, length, rate
+from woolgather.ops.judge.assessors import Assessor, combine_verdicts, information, length, rate
 from woolgather.ops.judge.audition_pairs import KINDS, Pair
 from woolgather.ops.judge.rubrics import Rubric
 from woolgather.prompting.templates import Template
@@ -119,12 +119,12 @@ class Stage:
             sampling=self.sampling,
             seed=self.seed,
         )
-        return assessor, [combined(verdicts) for verdicts in found]
+        return assessor, [combine_verdicts(verdicts) for verdicts in found]
 
     def _information(self, assessor: Assessor) -> tuple[Assessor, list[float | None]]:
         found = information(self.rows, self.engine)
         seeds = [info for i in self.references if (info := found[i]) is not None]
-        a = fitted_exponent([s.total for s in seeds], [s.tokens for s in seeds])
+        a = fit_exponent([s.total for s in seeds], [s.tokens for s in seeds])
         scores = [None if info is None else info.total / info.tokens**a for info in found]
         return assessor.model_copy(update={"exponent": a}), scores
 
@@ -153,7 +153,7 @@ def _number(score: float | None) -> float:
     return float("nan") if score is None else score
 
 
-def fitted_exponent(totals: Sequence[float], tokens: Sequence[int]) -> float:
+def fit_exponent(totals: Sequence[float], tokens: Sequence[int]) -> float:
     """The a in [0, 1] for which total / tokens^a is least rank-correlated with tokens; 1, the usual
     reading per token, where that cannot be told."""
     found = {}

@@ -40,7 +40,7 @@ from woolgather.ops.judge.rubrics import Rubric, read_score, rubrics_of
 from woolgather.ops.text.words import copied_share
 from woolgather.prompting.templates import Template
 
-__all__ = ["Assessor", "Limits", "Rubric", "judge", "read_score", "rubrics_of"]
+__all__ = ["Assessor", "InformationLimits", "Rubric", "judge", "read_score", "rubrics_of"]
 
 WAVE = 256
 """Rows rated at a time: enough for any batch, little enough to stream."""
@@ -48,7 +48,7 @@ ENOUGH = 200
 """Rows after which a parse rate under the floor ends the work early."""
 
 
-class Limits(Options):
+class InformationLimits(Options):
     """What mutual information must not be fooled by; other assessors ignore these."""
 
     min_information: float | None = Field(default=0.0)
@@ -90,7 +90,7 @@ def judge(
     questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
     sampling: Sampling = JUDGING,
     floor: float = 0.5,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: InformationLimits = InformationLimits(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Every row with a verdict under each name the assessor writes; earlier verdicts stay.
@@ -132,7 +132,7 @@ def judge(
                     scores[name].append(verdict.score)
                     lengths[name].append(length(row))
             judged = replace(row, verdicts={**row.verdicts, **verdicts})
-            yield _limited(judged, chosen, limits)
+            yield _apply_limits(judged, chosen, limits)
         if rated >= ENOUGH and readable < floor * rated:
             raise YieldError(_too_few(chosen, readable, rated, floor))
     if rated and readable < floor * rated:
@@ -146,7 +146,7 @@ def _waves(rows: Iterable[Example]) -> Iterator[list[Example]]:
         yield wave
 
 
-def _limited(row: Example, assessor: Assessor, limits: Limits) -> Example:
+def _apply_limits(row: Example, assessor: Assessor, limits: InformationLimits) -> Example:
     if assessor.kind != "mutual_information":
         return row
     score = row.verdicts["mutual_information"].score

@@ -15,7 +15,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.intervals import mean_interval
 from woolgather.core.op import op
 from woolgather.core.rows import Example, question
-from woolgather.core.views import alarm, measured, table
+from woolgather.core.views import alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.judge.assessors import (
     DEFAULT_QUESTIONS,
@@ -24,7 +24,7 @@ from woolgather.ops.judge.assessors import (
     Assessor,
     assessor_of,
     calls_per_row,
-    combined,
+    combine_verdicts,
     rate,
 )
 from woolgather.ops.judge.rubrics import Rubric
@@ -72,16 +72,16 @@ def win_rate(
     chosen = assessor_of(assessor)
     why = _unfit(chosen, engine, selected_with)
     if why:
-        return _not_measured(why)
+        return _explain_unmeasured(why)
     other = {question(row): row for row in theirs}
     pairs = [(row, other[question(row)]) for row in ours if question(row) in other]
     if not pairs:
-        return _not_measured("the two sides answered no task in common")
+        return _explain_unmeasured("the two sides answered no task in common")
     rows = [row for pair in pairs for row in pair]
     verdicts = rate(
         rows, engine, chosen, rubrics=rubrics, questions=questions, sampling=sampling, seed=seed
     )
-    scores = [combined(v) for v in verdicts]
+    scores = [combine_verdicts(v) for v in verdicts]
     wins = {
         mine.id or f"task-{i}": _win(scores[2 * i], scores[2 * i + 1])
         for i, (mine, _) in enumerate(pairs)
@@ -89,19 +89,19 @@ def win_rate(
     known = [w for w in wins.values() if w is not None]
     found = mean_interval(known, seed)
     why = "" if found else "no verdict could be read"
-    values = {"win_rate": measured(found), "why": why, "unreadable": len(wins) - len(known)}
+    values = {"win_rate": table_cell(found), "why": why, "unreadable": len(wins) - len(known)}
     shown = [
-        ["win rate, ties half", measured(found, "percent")],
+        ["win rate, ties half", table_cell(found, "percent")],
         ["tasks: ours is preferred", known.count(1.0)],
         ["tasks: both are equal", known.count(0.5)],
         ["tasks: theirs is preferred", known.count(0.0)],
     ]
     views = (table("Preferred", ["measure", "value"], shown),)
-    said = f"preferred {found.written('.1f', 100, ' %')}" if found else f"not measured: {why}"
+    said = f"preferred {found.format('.1f', 100, ' %')}" if found else f"not measured: {why}"
     return Metrics(values, {"wins": wins}, views=views, headline=said)
 
 
-def _not_measured(why: str) -> Metrics:
+def _explain_unmeasured(why: str) -> Metrics:
     told = alarm("Win rate not measured", f"Not measured: {why}.", "note")
     headline = f"not measured: {why}"
     return Metrics({"win_rate": None, "why": why}, views=(told,), headline=headline)

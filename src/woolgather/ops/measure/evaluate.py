@@ -22,9 +22,16 @@ from woolgather.core.expected import Expected
 from woolgather.core.intervals import mean_interval, paired_difference
 from woolgather.core.op import op
 from woolgather.core.rows import JSON, Example
-from woolgather.core.views import View, alarm, measured, table
+from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Completion, Engine, Sampling
-from woolgather.ops.measure import degeneration as guards
+from woolgather.ops.measure.degeneration import (
+    TEMPERATURES,
+    distinct_2,
+    length_ratio,
+    loop_share,
+    reference_likelihood,
+    stop_share,
+)
 from woolgather.ops.text.ask import ask_rows
 from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate, task_of
 from woolgather.probes.checks import passes
@@ -49,7 +56,7 @@ def _work(
 ) -> Expected:
     held_out = len(tasks) if isinstance(tasks, Sized) else 0
     asked = probes * len(set(probe_seeds)) + held_out
-    scored = held_out * (len(guards.TEMPERATURES) + 1) // 2 if likelihood else 0
+    scored = held_out * (len(TEMPERATURES) + 1) // 2 if likelihood else 0
     return Expected(
         calls=asked + scored,
         prompt_tokens=(asked + scored) * PROMPT_TOKENS,
@@ -100,7 +107,7 @@ def evaluate(
     answers = _answers(asked, engine, shown, max_tokens, seed)
     own = answers[len(answers) - len(held_out) :]
 
-    values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _prompted(engine, shown)}
+    values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
     items: dict[str, Mapping[str, float | None]] = {}
     outcomes: list[tuple[Probe, Completion, bool]] = []
     start = 0
@@ -111,14 +118,14 @@ def evaluate(
         outcomes += checked
         start += probes
     values |= _probe_values(sets, items, seed)
-    items["heldout"] = _held_out_items(held_out, own)
+    items["heldout"] = _rate_held_out(held_out, own)
     values["heldout"] = _estimate(list(items["heldout"].values()), seed)
     values |= {
         "families": _by_family(outcomes),
-        "stops": guards.stop_share(answers),
-        "loops": guards.loop_share(answers),
-        "length_ratio": guards.length_ratio(own, [task.response for task in held_out]),
-        "distinct_2": guards.distinct_2([a.text for a in own]),
+        "stops": stop_share(answers),
+        "loops": loop_share(answers),
+        "length_ratio": length_ratio(own, [task.response for task in held_out]),
+        "distinct_2": distinct_2([a.text for a in own]),
         "win_rate": None,
     }
     notes: list[View] = []
@@ -131,13 +138,13 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
     """The main values by the names they are shown with, as cells of a table; None is not measured."""
     null = values["null"] or {"name": "", "rate": None}
     found = [
-        ("probes above the best null answer", measured(values["above_null"], "points")),
-        ("probes passed", measured(values["probes"], "percent")),
-        ("probes passed, selecting seed", measured(values["probes_select"], "percent")),
-        (f"best null answer ({null['name'] or 'none'})", measured(null["rate"], "percent")),
-        ("held-out tasks passed", measured(values["heldout"], "percent")),
-        ("stops by itself", measured(values["stops"], "percent")),
-        ("goes round in circles", measured(values["loops"], "percent")),
+        ("probes above the best null answer", table_cell(values["above_null"], "points")),
+        ("probes passed", table_cell(values["probes"], "percent")),
+        ("probes passed, selecting seed", table_cell(values["probes_select"], "percent")),
+        (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
+        ("held-out tasks passed", table_cell(values["heldout"], "percent")),
+        ("stops by itself", table_cell(values["stops"], "percent")),
+        ("goes round in circles", table_cell(values["loops"], "percent")),
         ("length against the reference", values["length_ratio"]),
         ("distinct-2", values["distinct_2"]),
         ("references, nats per token", values["nll"]),
@@ -173,7 +180,7 @@ def _answers(
     return [answer for _, answer, _ in ask_rows(rows, engine, prompt_of, sampling, seed)]
 
 
-def _prompted(engine: Engine, shots: Sequence[Example]) -> str:
+def _describe_prompt(engine: Engine, shots: Sequence[Example]) -> str:
     return (
         f"{engine.model.prompt_format}, {len(shots)} shots" if shots else engine.model.prompt_format
     )
@@ -203,7 +210,7 @@ def _probe_values(
     }
 
 
-def _held_out_items(
+def _rate_held_out(
     tasks: Sequence[Example], answers: Sequence[Completion]
 ) -> dict[str, float | None]:
     return {
@@ -224,7 +231,7 @@ def _by_family(outcomes: Sequence[tuple[Probe, Completion, bool]]) -> dict[str, 
 
 def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> dict[str, JSON]:
     try:
-        found = guards.reference_likelihood(tasks, engine)
+        found = reference_likelihood(tasks, engine)
     except CapabilityError as error:
         notes.append(alarm("Likelihood not measured", str(error), "note"))
         found = None
@@ -245,7 +252,7 @@ def _views(
     out = [table("Measures", ["measure", "value"], shown, f"Prompted: {values['prompted']}.")]
     if outcomes:
         families = [
-            [family, measured(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
+            [family, table_cell(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
             for family, rate in values["families"].items()
         ]
         out.append(table("Probes by family", ["family", "passed", "probes"], families))

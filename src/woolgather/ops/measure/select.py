@@ -14,7 +14,7 @@ from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, paired_difference
 from woolgather.core.op import op
-from woolgather.core.views import measured, table
+from woolgather.core.views import table, table_cell
 
 By = Literal["probes", "heldout", "last"]
 
@@ -106,8 +106,8 @@ def select_model(
         gain = difference(measure, measures[0], by) if index else None
         if gain is not None and gain.low > 0:
             qualified.append((gain.value, -index))
-        against = measured(gain, "points") if index else ""
-        rows.append([label(index, names), measured(score, "percent"), against])
+        against = table_cell(gain, "points") if index else ""
+        rows.append([label(index, names), table_cell(score, "percent"), against])
     chosen = -max(qualified)[1] if qualified else 0
     views = (table(f"Selection on {by}", ["model", by, "against the base"], rows),)
     if not qualified:

@@ -13,7 +13,7 @@ from typing import Any
 from woolgather.core.artifacts import Metrics
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
-from woolgather.core.views import Unit, measured, table
+from woolgather.core.views import Unit, table, table_cell
 from woolgather.ops.measure.select import difference
 
 RATES = {"probes": "probes passed", "heldout": "held-out tasks passed"}
@@ -36,16 +36,16 @@ def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title
     told: list[str] = []
 
     def add(label: str, both: Sequence[JSON], gain: JSON, unit: Unit | None, of_gain: Unit) -> None:
-        rows.append([label, *(measured(one, unit) for one in both), measured(gain, of_gain)])
+        rows.append([label, *(table_cell(one, unit) for one in both), table_cell(gain, of_gain)])
 
     for key, label in RATES.items():
         found = [measure.values.get(key) for measure in (first, second)]
         rates = [one["value"] if isinstance(one, Mapping) else None for one in found]
         gain = difference(second, first, key, 1)
-        gains[key] = measured(gain)
+        gains[key] = table_cell(gain)
         add(label, rates, gain, "percent", "points")
         if gain:
-            told.append(f"{label} {gain.written('+.1f', 100, ' points')}")
+            told.append(f"{label} {gain.format('+.1f', 100, ' points')}")
     families = [dict(measure.values.get("families") or {}) for measure in (first, second)]
     for family in families[0]:
         both = [found.get(family) for found in families]

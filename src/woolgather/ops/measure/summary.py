@@ -14,7 +14,7 @@ from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.intervals import Estimate, mean_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
-from woolgather.core.views import View, curve, measured, table
+from woolgather.core.views import View, curve, table, table_cell
 from woolgather.ops.measure.select import difference, item_key, label, mean
 
 
@@ -63,13 +63,13 @@ def summarize(
     values: dict[str, Any] = {
         "verdict": verdict(gain),
         "rival": best,
-        "difference": measured(gain),
-        "against_base": measured(over_base),
+        "difference": table_cell(gain),
+        "against_base": table_cell(over_base),
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
     }
     views = (
-        *_views(measures, controls, index, by, _preferred(wins), names),
+        *_views(measures, controls, index, by, _describe_wins(wins), names),
         *_of_rows(rated, kept, portraits),
     )
     said = _sentence(name, index, by, best, gain, over_base, bool(controls))
@@ -91,7 +91,7 @@ def _sentence(
     rival = f"the best control ({best})" if controlled else best
     if index == 0 and not controlled:
         return "Result: the base itself; no candidate was better."
-    points = gain.written("+.1f", 100, " points")
+    points = gain.format("+.1f", 100, " points")
     text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
     if verdict(gain) == "no difference seen":
         text += (
@@ -100,7 +100,7 @@ def _sentence(
             else " (both gave the same outcome on every one)"
         )
     if over_base is not None and controlled and index:
-        text += f"; against the base: {verdict(over_base)}, {over_base.written('+.1f', 100)}"
+        text += f"; against the base: {verdict(over_base)}, {over_base.format('+.1f', 100)}"
     return text + "."
 
 
@@ -122,13 +122,13 @@ def _views(
             [
                 name + mark,
                 _rate(m, "probes"),
-                measured(null.get("rate"), "percent"),
-                measured(against, "points") if against else "",
+                table_cell(null.get("rate"), "percent"),
+                table_cell(against, "points") if against else "",
                 _rate(m, "heldout"),
-                measured(m.values.get("stops"), "percent"),
-                measured(m.values.get("loops"), "percent"),
-                _rounded(m.values.get("length_ratio")),
-                _rounded(m.values.get("distinct_2")),
+                table_cell(m.values.get("stops"), "percent"),
+                table_cell(m.values.get("loops"), "percent"),
+                _round(m.values.get("length_ratio")),
+                _round(m.values.get("distinct_2")),
             ]
         )
     columns = [
@@ -158,13 +158,13 @@ def _views(
     )
 
 
-def _preferred(wins: Metrics | None) -> str:
+def _describe_wins(wins: Metrics | None) -> str:
     if wins is None:
         return "not measured (no judge was named for it: measure.win_judge)"
     found = wins.values["win_rate"]
     if found is None:
         return f"not measured ({wins.values['why']})"
-    return Estimate(**found).written(".1f", 100, " %")
+    return Estimate(**found).format(".1f", 100, " %")
 
 
 def _of_rows(
@@ -199,8 +199,8 @@ def _of_rows(
 def _rate(measure: Metrics, by: str) -> JSON:
     key = item_key(measure, by, 1)
     outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
-    return measured(mean_interval(outcomes), "percent") or "not measured"
+    return table_cell(mean_interval(outcomes), "percent") or "not measured"
 
 
-def _rounded(value: Any) -> float | None:
+def _round(value: Any) -> float | None:
     return round(float(value), 2) if isinstance(value, int | float) else None

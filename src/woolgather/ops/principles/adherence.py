@@ -20,7 +20,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, mean_interval, paired_difference
 from woolgather.core.op import op
 from woolgather.core.rows import Example, question
-from woolgather.core.views import View, alarm, measured, table
+from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.judge.assessors import JUDGING, Assessor, assessor_of, rate
 from woolgather.ops.judge.rubrics import FIELDS, Rubric
@@ -45,7 +45,7 @@ def adherence_templates(
     return found
 
 
-def _expected(
+def _expect(
     teacher: Any, answers: Mapping[str, Any], engine: Engine, *, assessor: Any, **_: Any
 ) -> Expected:
     count = len(teacher) if isinstance(teacher, Sized) else 0
@@ -53,7 +53,7 @@ def _expected(
     return Expected(calls=calls, prompt_tokens=calls * PROMPT_TOKENS)
 
 
-@op("adherence", expects=_expected)
+@op("adherence", expects=_expect)
 def adherence(
     teacher: Iterable[Example],
     answers: Mapping[str, Iterable[Example]],
@@ -80,7 +80,7 @@ def adherence(
     if hired.kind == "none":
         why = "nobody was hired to judge"
         said = f"not measured: {why}"
-        return Metrics({"adherence": None, "why": why}, views=(_told(why),), headline=said)
+        return Metrics({"adherence": None, "why": why}, views=(_note(why),), headline=said)
     kind = hired.kind if hired.kind in ("rubric", "expected") else "yes_no"
     given = {
         model: {question(r): r for r in found if r.response.strip() and question(r) in tags}
@@ -94,7 +94,7 @@ def adherence(
             for asked, row in found.items()
             if name in tags[asked]
         ]
-        read = _judged(
+        read = _judge_principle(
             [row for _, _, row in due], engine, kind, principle, templates, sampling, seed
         )
         scores.update({(m, asked, name): s for (m, asked, _), s in zip(due, read, strict=True)})
@@ -109,7 +109,7 @@ def adherence(
     return _metrics(items, scores, list(answers), list(by_name), tags, hired, kind, seed)
 
 
-def _judged(
+def _judge_principle(
     rows: Sequence[Example],
     engine: Engine,
     kind: str,
@@ -183,8 +183,8 @@ def _metrics(
         rows.append(
             [
                 model,
-                measured(found[model], "score"),
-                measured(gains[model], "change") if model != models[0] else "",
+                table_cell(found[model], "score"),
+                table_cell(gains[model], "change") if model != models[0] else "",
                 len(known),
                 len(own) - len(known),
             ]
@@ -211,10 +211,10 @@ def _metrics(
         text = "The judge did not pass its audition, so these numbers may order nothing."
         views.append(alarm("Adherence by a judge that is not fit", text))
     if not tagged:
-        views.append(_told("no principle was named for any question"))
+        views.append(_note("no principle was named for any question"))
     values: dict[str, Any] = {
-        "adherence": {m: measured(e) for m, e in found.items()},
-        f"against {models[0]}": {m: measured(e) for m, e in gains.items() if m != models[0]},
+        "adherence": {m: table_cell(e) for m, e in found.items()},
+        f"against {models[0]}": {m: table_cell(e) for m, e in gains.items() if m != models[0]},
         "judge": kind,
         "fit": hired.fit,
     }
@@ -227,5 +227,5 @@ def _by(scores: Mapping[tuple[str, str, str], float | None], model: str, name: s
     return None if value is None else round(value, 2)
 
 
-def _told(why: str) -> View:
+def _note(why: str) -> View:
     return alarm("Adherence not measured", f"Not measured: {why}.", "note")

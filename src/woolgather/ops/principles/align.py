@@ -23,7 +23,12 @@ from woolgather.core.rows import Example, question
 from woolgather.core.views import View, alarm, funnel, histogram, table
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.principles.prompt import Guide, Reply, replies, work
-from woolgather.ops.principles.replies import Source, bare_refusal, cut_at_repeat, named_principles
+from woolgather.ops.principles.replies import (
+    CopiedText,
+    bare_refusal,
+    cut_at_repeat,
+    find_principles,
+)
 from woolgather.ops.text.ask import UNFINISHED, no_reply
 from woolgather.ops.text.words import copied_share, count_words, tokens
 from woolgather.prompting.templates import Template, fill
@@ -44,14 +49,14 @@ class ReplyRules(Options):
     """What becomes of answers that ran into max_tokens."""
 
 
-def _expected(
+def _expect(
     tasks: Any, engine: Engine, *, guide: Guide, sampling: Sampling, nudge: bool = True, **_: Any
 ) -> Expected:
     rows = len(tasks) if isinstance(tasks, Sized) else 0
     return replace(work(guide, sampling, rows, nudge=nudge), rows=rows)
 
 
-@op("align", expects=_expected)
+@op("align", expects=_expect)
 def align(
     tasks: Iterable[Example],
     engine: Engine,
@@ -73,8 +78,8 @@ def align(
     nothing is left, unless `must_keep` is False.
     """
     tally = _Tally(guide)
-    shown = Source(t for e in guide.exemplars for t in (e.thinking, e.answer))
-    ruled = Source(f"{p.name}: {p.text}" for p in guide.principles)
+    shown = CopiedText(t for e in guide.exemplars for t in (e.thinking, e.answer))
+    ruled = CopiedText(f"{p.name}: {p.text}" for p in guide.principles)
     found = replies(tasks, engine, guide, question, sampling=sampling, nudge=nudge, seed=seed)
     for number, (task, reply) in enumerate(found):
         row = _row(task, reply, number, guide.names)
@@ -95,7 +100,7 @@ def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Exam
         "origin": "machine",
         "prompt_id": task.id or f"task-{number}",
         "thought": reply.thought,
-        "principles": named_principles(reply.thought, names)[0],
+        "principles": find_principles(reply.thought, names)[0],
     }
     if reply.nudged:
         meta["nudged"] = True
@@ -110,7 +115,7 @@ def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Exam
 
 
 def _fault(
-    row: Example, reply: Reply, rules: ReplyRules, shown: Source, ruled: Source
+    row: Example, reply: Reply, rules: ReplyRules, shown: CopiedText, ruled: CopiedText
 ) -> str | None:
     """Returns the first reason to set the row aside; None when there is none."""
     if missing := no_reply(reply.completion):
@@ -150,7 +155,7 @@ class _Tally:
     def count(self, row: Example, reply: Reply, reason: str | None) -> None:
         self.asked += 1
         self.nudged += reply.nudged
-        known, unknown = named_principles(reply.thought, self.names)
+        known, unknown = find_principles(reply.thought, self.names)
         self.invoked.update(known)
         self.unknown.update(unknown)
         self.many.append(len(known))

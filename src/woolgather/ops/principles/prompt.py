@@ -19,7 +19,13 @@ from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.principles.files import Exemplar, Principle
-from woolgather.ops.principles.replies import Form, cut_at_repeat, form_of, split_reply, written
+from woolgather.ops.principles.replies import (
+    Form,
+    cut_at_repeat,
+    form_of,
+    format_exemplar,
+    split_reply,
+)
 from woolgather.ops.text.ask import ask_rows, no_reply
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill
@@ -65,7 +71,7 @@ class Guide:
         form = self.form
         begun = f"{form.thought}{thought}{form.answer}" if thought else form.thought
         if prompt_format == "raw":
-            blocks = [written(form, e.question, e) for e in self.exemplars]
+            blocks = [format_exemplar(form, e.question, e) for e in self.exemplars]
             return "\n\n".join([self.opening, *blocks, f"{form.question}{asked}{begun}"])
         turns = [Message("system", self.opening)]
         for e in self.exemplars:
@@ -118,15 +124,15 @@ def replies(
     source = enumerate(rows)
     while wave := list(islice(source, WAVE)):
         questions = [(i, question_of(row)) for i, row in wave]
-        first = _completed(questions, engine, guide, sampling, seed, {})
-        found = [_read(completion, guide.form) for completion in first]
+        first = _complete(questions, engine, guide, sampling, seed, {})
+        found = [_read_reply(completion, guide.form) for completion in first]
         open_ = {
             i: reply.thought
             for (i, _), reply in zip(wave, found, strict=True)
             if nudge and not reply.answer and reply.thought and not no_reply(reply.completion)
         }
         again = [(i, asked) for i, asked in questions if i in open_]
-        second = iter(_completed(again, engine, guide, sampling, seed, open_))
+        second = iter(_complete(again, engine, guide, sampling, seed, open_))
         for (i, row), reply in zip(wave, found, strict=True):
             if i in open_:
                 done = next(second)
@@ -135,7 +141,7 @@ def replies(
             yield row, reply
 
 
-def _completed(
+def _complete(
     questions: Sequence[tuple[int, str]],
     engine: Engine,
     guide: Guide,
@@ -155,6 +161,6 @@ def _completed(
     return [completion for _, completion, _ in asked]
 
 
-def _read(completion: Completion, form: Form) -> Reply:
+def _read_reply(completion: Completion, form: Form) -> Reply:
     thought, answer = split_reply(completion.text, form)
     return Reply(thought if answer else cut_at_repeat(thought), answer, completion)

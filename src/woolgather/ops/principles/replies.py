@@ -70,7 +70,7 @@ def form_of(block: Template) -> Form:
     return Form(block, *labels)
 
 
-def written(form: Form, question: str, exemplar: Exemplar) -> str:
+def format_exemplar(form: Form, question: str, exemplar: Exemplar) -> str:
     """An exemplar as a block."""
     return fill(form.block, question=question, thought=exemplar.thinking, answer=exemplar.answer)
 
@@ -104,7 +104,7 @@ def _label(label: str) -> re.Pattern[str]:
     return re.compile(rf"^{edge}{re.escape(word)}[*_]*(?:[ \t]*:[*_]*|[ \t]*$)\s*", re.I | re.M)
 
 
-def named_principles(thought: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+def find_principles(thought: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """(principles that the thought names, in its order; names in its list that are none).
 
     Only where it lists them ("Principles: ..."): "helpful" elsewhere is a word like others.
@@ -138,7 +138,7 @@ def cut_at_repeat(text: str) -> str:
     return text
 
 
-class Source:
+class CopiedText:
     """Runs of words of a text that answers must not be copied from."""
 
     def __init__(self, texts: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ def _question(prompt: Prompt) -> str:
     return text.strip()
 
 
-def _expected(
+def _expect(
     tasks: Any,
     engine: Engine,
     *,
@@ -69,7 +69,7 @@ def _expected(
     return work(guide, sampling, asked, nudge=nudge)
 
 
-@op("evaluate_teacher", expects=_expected)
+@op("evaluate_teacher", expects=_expect)
 def evaluate_teacher(
     tasks: Iterable[Example],
     engine: Engine,

@@ -24,9 +24,9 @@ from woolgather.ops.train.sft import (
     IGNORE,
     ROW_TOKENS,
     encoder,
-    left_by_trainer,
     line,
     numbers,
+    read_trainer_output,
     warm_up_alarm,
     weight_bytes,
     write_tokens,
@@ -105,12 +105,12 @@ def dpo(
             f"only {len(usable)} pairs to train on, and at least {min_rows} are needed. Give more "
             "seeds, or allow longer answers (respond.sampling.max_tokens, dpo.max_length)."
         )
-    held = _held(usable, config.validation)
+    held = _choose_held_back(usable, config.validation)
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[PairTokens]] = {"train": [], "validation": []}
     for row, ids in usable:
-        parts["validation" if _asked(row) in held else "train"].append(ids)
+        parts["validation" if _question(row) in held else "train"].append(ids)
     for name, part in parts.items():
         if part:
             write_tokens(part, data / name, COLUMNS)
@@ -137,13 +137,15 @@ def pair_encoder(start: Model, date: str = "") -> Callable[[PreferencePair], Pai
     return ids
 
 
-def _asked(row: PreferencePair) -> tuple[str, str]:
+def _question(row: PreferencePair) -> tuple[str, str]:
     return row.system, row.instruction
 
 
-def _held(usable: Sequence[tuple[PreferencePair, PairTokens]], share: float) -> set[object]:
+def _choose_held_back(
+    usable: Sequence[tuple[PreferencePair, PairTokens]], share: float
+) -> set[object]:
     """Prompts that are held back: whole, so that no answer trained on is validated with."""
-    prompts = list(dict.fromkeys(_asked(row) for row, _ in usable))
+    prompts = list(dict.fromkeys(_question(row) for row, _ in usable))
     return set(prompts[: held_back(len(prompts), share)])
 
 
@@ -151,7 +153,7 @@ def _views(
     out: Path, config: DpoOptions, held: int, left_out: dict[str, int], same: bool
 ) -> list[View]:
     """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
-    result, points = left_by_trainer(out)
+    result, points = read_trainer_output(out)
     views: list[View] = []
     if points:
         views = [

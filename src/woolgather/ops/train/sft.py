@@ -149,7 +149,7 @@ def _words(row: Example) -> Tokens:
     return prompt + reply, [IGNORE] * len(prompt) + reply
 
 
-def left_by_trainer(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
+def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
     """Numbers, and rows by update, that a trainer left in `out`; empty where it left none."""
     result: dict[str, JSON] = {}
     points: list[dict[str, JSON]] = []
@@ -210,7 +210,7 @@ def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
 
 def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -> list[View]:
     """Curves and numbers from what the trainer left in `out`; fewer when it left less."""
-    result, points = left_by_trainer(out)
+    result, points = read_trainer_output(out)
     losses = {"training": "loss", "validation": "validation_loss"}
     views = [line("Training loss", points, losses, "loss per token")] if points else []
     views.append(numbers(result, held, left_out))

@@ -282,10 +282,10 @@ def sandwich(rng: random.Random) -> Draft:
         "Wrap the following words in {left} and {right}: {x}",
         "Write the text between {left} and {right} and add nothing else.",
     )
-    check = {"kind": "regex", "pattern": _wrapped(left, words, right)}
+    check = {"kind": "regex", "pattern": _wrap(left, words, right)}
     return *ask(rng, wordings, words, left=left, right=right), check, f"{left}{words}{right}"
 
 
-def _wrapped(left: str, words: str, right: str) -> str:
+def _wrap(left: str, words: str, right: str) -> str:
     marks = "".join(f"\\{c}" for c in left), "".join(f"\\{c}" for c in right)
     return rf"{marks[0]}\s?{words}\s?{marks[1]}"

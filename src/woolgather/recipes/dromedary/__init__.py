@@ -19,16 +19,16 @@ from woolgather.ops.measure.side_by_side import side_by_side
 from woolgather.prompting.templates import fill, load
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.dromedary.stages import (
-    aligned,
+    align_tasks,
     control,
     guide_of,
     identities,
-    judged,
+    judge_adherence,
     prompts,
     training_rows,
 )
 from woolgather.recipes.scope import Scope
-from woolgather.recipes.stages import Candidates, opened, train
+from woolgather.recipes.stages import Candidates, open_inputs, train
 
 __all__ = ["Config", "recipe"]
 
@@ -41,13 +41,13 @@ METHOD = {
 def recipe(run: Scope, cfg: Config) -> Model:
     """The stages; see the module's docstring. `run` is a Run or a Scope."""
     guide = guide_of(cfg)
-    seeds, held_out, base = opened(run, cfg)
+    seeds, held_out, base = open_inputs(run, cfg)
     asked = prompts(run.scope("prompts"), cfg, seeds, held_out, base)
     identity = identities(run, cfg)
 
     found = Candidates(run, cfg, base, held_out)
     it = run.scope("engrave")
-    answered = aligned(it, "align", asked, base, guide, cfg)
+    answered = align_tasks(it, "align", asked, base, guide, cfg)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
     engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
@@ -74,7 +74,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
     shots = run.step("shots", fixed_shots, seeds)
     if cfg.adherence.sample and cfg.judge.assessor != "none":
-        judged(run.scope("adherence"), found, guide, seeds, shots, cfg)
+        judge_adherence(run.scope("adherence"), found, guide, seeds, shots, cfg)
     chosen = found.choose()
     controls: dict[str, Metrics] = {}
     if cfg.controls:

@@ -25,7 +25,7 @@ from woolgather.ops.principles.teacher import evaluate_teacher
 from woolgather.prompting.templates import load
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.scope import Rows, Scope
-from woolgather.recipes.stages import Candidates, drawn, hire, mixed, written
+from woolgather.recipes.stages import Candidates, draw_rows, hire, mix_rows, write_instructions
 from woolgather.training.job import SftOptions
 
 EACH = MixOptions(one_per_prompt=False)
@@ -46,7 +46,7 @@ def guide_of(cfg: Config) -> Guide:
     return guide
 
 
-def aligned(
+def align_tasks(
     scope: Scope,
     name: str,
     asked: Rows[Example],
@@ -75,7 +75,7 @@ def prompts(
     """v1: the model writes them, plainly and by topic; v2: they are given."""
     sources, note = list[Rows[Example]](), ""
     if cfg.variant == "v1":
-        sources = invented(scope, cfg, seeds, held_out, base)
+        sources = invent_tasks(scope, cfg, seeds, held_out, base)
     elif cfg.prompts:
         sources = [scope.rows("prompts", cfg.prompts, needs_response=False)]
     else:
@@ -97,14 +97,14 @@ def prompts(
     )
 
 
-def invented(
+def invent_tasks(
     scope: Scope, cfg: Config, seeds: Rows[Example], held_out: Rows[Example], base: Model
 ) -> list[Rows[Example]]:
     """v1: tasks of plain self-instruct, and questions on topics of each kind."""
     sources, writer, t, q = list[Rows[Example]](), scope.engine(base), cfg.topics, cfg.questions
     kinds = read_kinds(cfg.kinds or builtin("kinds"))
     if cfg.tasks:
-        sources.append(written(scope, seeds, base, cfg.synthesis, cfg.tasks, [held_out]))
+        sources.append(write_instructions(scope, seeds, base, cfg.synthesis, cfg.tasks, [held_out]))
     if q.n:
         form = base.prompt_format
         topics = scope.step(
@@ -156,10 +156,10 @@ def training_rows(
 ) -> Rows[Example]:
     """Questions and answers alone, with the identity rows: nothing of the prompt is left."""
     bare = scope.step("prune", prune, answered)
-    return mixed(scope, bare, identity, base, config, EACH)
+    return mix_rows(scope, bare, identity, base, config, EACH)
 
 
-def judged(
+def judge_adherence(
     scope: Scope,
     found: Candidates,
     guide: Guide,
@@ -172,10 +172,10 @@ def judged(
     other = scope.model("judge_model", cfg.judge_model) if cfg.judge_model != "base" else base
     rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
     assessor = hire(scope, seeds, scope.engine(other), cfg.judge, rubrics)
-    sample = drawn(scope, "sample", found.held_out, range(cfg.adherence.sample))
-    teacher = aligned(scope, "teacher", sample, base, guide, cfg, must_keep=False)
+    sample = draw_rows(scope, "sample", found.held_out, range(cfg.adherence.sample))
+    teacher = align_tasks(scope, "teacher", sample, base, guide, cfg, must_keep=False)
     answers = {
-        name: plainly(scope, name, sample, model, shots, cfg, unfinished="keep")
+        name: answer_plainly(scope, name, sample, model, shots, cfg, unfinished="keep")
         for name, model in zip(["base", *found.names], found.models, strict=True)
     }
     return scope.step(
@@ -203,11 +203,11 @@ def control(
 ) -> dict[str, Metrics]:
     """Beside the result: the teacher as it is, the seeds alone, and plain answers to as many prompts."""
     base, m = found.base, cfg.measure
-    plain = plainly(scope, "plain", asked, base, shots, cfg)
-    like = drawn(scope, "draw", plain, rows)
+    plain = answer_plainly(scope, "plain", asked, base, shots, cfg)
+    like = draw_rows(scope, "draw", plain, rows)
     mixes = {
-        "seeds alone": mixed(scope, (), seeds, base, cfg.sft, name="seeds-mix"),
-        "plain answers": mixed(scope, like, (), base, cfg.sft, EACH, name="plain-mix"),
+        "seeds alone": mix_rows(scope, (), seeds, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mix_rows(scope, like, (), base, cfg.sft, EACH, name="plain-mix"),
     }
     teacher = scope.step(
         "teacher-measure",
@@ -225,7 +225,7 @@ def control(
     return {"prompted teacher": teacher, **others}
 
 
-def plainly(
+def answer_plainly(
     scope: Scope,
     name: str,
     asked: Rows[Example],

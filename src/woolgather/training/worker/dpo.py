@@ -28,11 +28,11 @@ from woolgather.training.batches import ByUpdate
 from woolgather.training.job import DpoOptions
 from woolgather.training.worker.setup import (
     Setup,
-    carried_out,
+    carry_out,
     curves,
     lora,
     place_of,
-    prepared,
+    prepare_training,
     rows_of,
 )
 
@@ -47,13 +47,13 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
     config = DpoOptions.model_validate(job["config"])
     rows, held = (rows_of(job, name, COLUMNS) for name in ("train", "validation"))
     lengths = lengths_of(rows)
-    setup = prepared(job, out, config, lengths, validated=held is not None, sequences=2)
+    setup = prepare_training(job, out, config, lengths, validated=held is not None, sequences=2)
     trainer = trainer_of(setup, rows, held)
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
     )
-    result = carried_out(setup, trainer, tokens)
-    line = curves(trainer, out, _logged(config.beta))
+    result = carry_out(setup, trainer, tokens)
+    line = curves(trainer, out, _log_names(config.beta))
     trained = [row for row in line if row.get("margin") is not None]
     return {
         **result,
@@ -181,7 +181,7 @@ def _pairs(batch: Mapping[str, Any]) -> int:
     return int(batch["input_ids"].size(0)) // 2
 
 
-def _logged(beta: float) -> dict[str, tuple[str, float]]:
+def _log_names(beta: float) -> dict[str, tuple[str, float]]:
     """TRL's names for what is logged at each update, ours, and a factor: its rewards are beta
     times what the policy gives more than the opponent."""
     return {

@@ -14,9 +14,9 @@ import transformers
 
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import tidy_generation_config
 from woolgather.training.job import MODEL
-from woolgather.training.worker.setup import place_of, stored_dtype
+from woolgather.training.worker.setup import place_of, read_stored_dtype
 
 
 def merge(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
@@ -36,13 +36,13 @@ def merge(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
         for module in model.modules():
             if isinstance(module, peft.tuners.lora.LoraLayer):
                 module.scale_layer(float(config.get("scale", 1.0)))
-        model = model.merge_and_unload(safe_merge=True).to(stored_dtype(base, place))
+        model = model.merge_and_unload(safe_merge=True).to(read_stored_dtype(base, place))
     shutil.rmtree(out / MODEL, ignore_errors=True)
     # The base's may hold what transformers refuses to save; ours is written below.
     model.generation_config = transformers.GenerationConfig()
     model.save_pretrained(str(out / MODEL), max_shard_size=config.get("max_shard_size") or "4GB")
     Renderer(job["start"]).save(out / MODEL, config.get("system") or "")
-    files.tidy_generation_config(out / MODEL)
+    tidy_generation_config(out / MODEL)
     if config.get("card"):
         (out / MODEL / "README.md").write_text(str(config["card"]), encoding="utf-8")
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from woolgather.core.errors import WoolgatherError, no_room
 from woolgather.core.storage import write_json
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import ERROR, STOPPED
 from woolgather.training.job import RESULT
 from woolgather.training.worker.told import StopRequested, rank
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         work = importlib.import_module(f"woolgather.training.worker.{module}")
         result = getattr(work, function)(job, out)
     except StopRequested:
-        return files.STOPPED
+        return STOPPED
     except WoolgatherError as error:
         return _fail(out, "mistake", str(error))
     except Exception as error:  # whatever it is, the parent has to say it in a sentence
@@ -54,6 +54,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _fail(out: Path, kind: str, message: str) -> int:
     with contextlib.suppress(OSError):  # no room for it either: the parent looks at the disk
-        if not (out / files.ERROR).exists():
-            write_json(out / files.ERROR, {"kind": kind, "message": message})
+        if not (out / ERROR).exists():
+            write_json(out / ERROR, {"kind": kind, "message": message})
     return 1

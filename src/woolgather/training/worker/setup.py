@@ -23,8 +23,8 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.machine_speed import auto_precision
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
-from woolgather.training import checkpoints as files
 from woolgather.training.batches import Shape, fit
+from woolgather.training.checkpoints import CHECKPOINTS, tidy_generation_config, write_curves
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.told import Told, by_update, rank
@@ -64,7 +64,7 @@ class Setup(Generic[C]):
         return torch.bfloat16 if self.low and self.config.lora else torch.float32
 
 
-def prepared(
+def prepare_training(
     job: Mapping[str, JSON],
     out: Path,
     config: C,
@@ -115,7 +115,7 @@ def prepared(
     recompute = config.gradient_checkpointing
     recompute = scarce or bool(execution.get("recompute")) if recompute is None else recompute
     settings: dict[str, Any] = {
-        "output_dir": str(out / files.CHECKPOINTS),
+        "output_dir": str(out / CHECKPOINTS),
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": config.batch_size // (micro * world),
@@ -148,7 +148,7 @@ def prepared(
     )  # fmt: skip
 
 
-def carried_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]:
+def carry_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]:
     """Trains and saves; what result.json says. `tokens` are those of an epoch."""
     config, out = setup.config, setup.out
     if setup.on_cpu:
@@ -161,14 +161,14 @@ def carried_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]
     )
     trainer.train(resume_from_checkpoint=setup.job.get("resume") or None)
     if config.lora is None and setup.world == 1:
-        trainer.model.to(stored_dtype(*place_of(setup.job["start"])))
+        trainer.model.to(read_stored_dtype(*place_of(setup.job["start"])))
     trainer.save_model(str(out / MODEL))
     history = trainer.state.log_history
     if rank() == 0:
         for name in ("training_args.bin", "README.md"):
             (out / MODEL / name).unlink(missing_ok=True)
         setup.renderer.save(out / MODEL)
-        files.tidy_generation_config(out / MODEL)
+        tidy_generation_config(out / MODEL)
     held_losses = {int(e["step"]): float(e["eval_loss"]) for e in history if "eval_loss" in e}
     return {
         "updates": trainer.state.global_step,
@@ -200,7 +200,7 @@ def curves(
     ones, with ours and a factor."""
     rows = by_update(trainer.state.log_history, more or {})
     if rank() == 0:
-        files.write_curves(rows, out / CURVES, [ours for ours, _ in (more or {}).values()])
+        write_curves(rows, out / CURVES, [ours for ours, _ in (more or {}).values()])
     return rows
 
 
@@ -239,7 +239,7 @@ def place_of(path: str) -> tuple[str, dict[str, Any]]:
     return name, {"revision": revision} if revision else {}
 
 
-def stored_dtype(path: str, place: Mapping[str, Any]) -> torch.dtype:
+def read_stored_dtype(path: str, place: Mapping[str, Any]) -> torch.dtype:
     """What a model's weights are stored in, by its config; float32 where it does not say."""
     dtype = transformers.AutoConfig.from_pretrained(path, **place).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32

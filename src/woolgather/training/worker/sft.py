@@ -11,7 +11,14 @@ import trl
 from woolgather.core.rows import JSON
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import SftOptions
-from woolgather.training.worker.setup import carried_out, curves, lora, place_of, prepared, rows_of
+from woolgather.training.worker.setup import (
+    carry_out,
+    curves,
+    lora,
+    place_of,
+    prepare_training,
+    rows_of,
+)
 
 COLUMNS = ("input_ids", "labels")
 
@@ -21,7 +28,7 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
     config = SftOptions.model_validate(job["config"])
     rows, held = (rows_of(job, name, COLUMNS) for name in ("train", "validation"))
     lengths = [len(ids) for ids in rows["input_ids"]]
-    setup = prepared(job, out, config, lengths, validated=held is not None)
+    setup = prepare_training(job, out, config, lengths, validated=held is not None)
     own = {
         "max_length": config.max_length,
         "dataset_kwargs": {"skip_prepare_dataset": not config.args.get("packing")},
@@ -36,7 +43,7 @@ def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
         callbacks=[setup.told],
         rows_per_update=config.batch_size,
     )
-    result = carried_out(setup, trainer, sum(lengths))
+    result = carry_out(setup, trainer, sum(lengths))
     curves(trainer, out)
     return result
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from woolgather.core.rows import JSON
-from woolgather.training import checkpoints as files
+from woolgather.training.checkpoints import PROGRESS, STOP, complete
 
 
 class StopRequested(Exception):
@@ -32,7 +32,7 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
 
     def tell(self, **event: JSON) -> None:
         if rank() == 0:
-            with (self.out / files.PROGRESS).open("a", encoding="utf-8") as file:
+            with (self.out / PROGRESS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -66,14 +66,14 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
         # At the last update there is nothing to go on with: resumed there, one more would be made.
-        wanted = (self.out / files.STOP).exists() and state.global_step < state.max_steps
-        self._stopping, due = _agreed(wanted, due)
+        wanted = (self.out / STOP).exists() and state.global_step < state.max_steps
+        self._stopping, due = _agree(wanted, due)
         control.should_save = control.should_save or self._stopping or due
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            files.complete(folder, state.global_step, self.digest)
+            complete(folder, state.global_step, self.digest)
             self.tell(event="checkpoint", update=state.global_step, updates=state.max_steps)
         self._saved = self._clock = time.monotonic()
         if self._stopping:
@@ -95,7 +95,7 @@ def by_update(
     return [row for _, row in sorted(rows.items())]
 
 
-def _agreed(*flags: bool) -> tuple[bool, ...]:
+def _agree(*flags: bool) -> tuple[bool, ...]:
     """What the first process sees: saving is collective, so all must do it at the same update."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return flags
