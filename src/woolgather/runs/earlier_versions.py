@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -82,12 +82,31 @@ _OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")
 """How an op of ours was named by its place. Those functions had the names that ops have now."""
 
 
+_GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+"""By op, and by the name of an argument that is a group of settings now: the group's fields, and the
+arguments that they were before."""
+
+
 def modern(payload: JSON) -> JSON:
     """A step's payload as this version writes it; one of this version comes back as it is."""
-    if isinstance(payload, dict) and isinstance(payload.get("op"), str):
-        placed = _OURS.fullmatch(payload["op"])
-        return {**_settings(payload), **({"op": placed.group(1)} if placed else {})}
-    return _settings(payload)
+    if not (isinstance(payload, dict) and isinstance(payload.get("op"), str)):
+        return _settings(payload)
+    placed = _OURS.fullmatch(payload["op"])
+    name = placed.group(1) if placed else payload["op"]
+    found = {**_settings(payload), "op": name}
+    if isinstance(found.get("args"), dict):
+        found["args"] = _group(found["args"], _GROUPED.get(name, {}))
+    return found
+
+
+def _group(args: dict[str, JSON], groups: Mapping[str, Mapping[str, str]]) -> dict[str, JSON]:
+    """The arguments of an op, those that one group of settings holds now put into it."""
+    for group, fields in groups.items():
+        if group not in args and all(argument in args for argument in fields.values()):
+            inside = {field: args[argument] for field, argument in fields.items()}
+            rest = {key: value for key, value in args.items() if key not in fields.values()}
+            args = {**rest, group: inside}
+    return args
 
 
 def _settings(value: JSON) -> JSON:
