@@ -76,7 +76,7 @@ def launch(
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()
         )
-        run._open_engine(base)
+        run._opened(base)
     [data] = folder.glob("train-*/data/train.parquet")
     return pq.read_table(data)["input_ids"].to_pylist(), given[-1]
 

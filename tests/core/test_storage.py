@@ -140,6 +140,22 @@ def test_json_is_whole_or_not_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_two_programs_write_one_file_and_neither_stumbles(tmp_path, monkeypatch):
+    """The other program publishes between this one's writing and its publishing."""
+    path, publish = tmp_path / "shared.json", storage.publish
+
+    def publish_later(temp: Path, target: Path) -> None:
+        monkeypatch.setattr(storage, "publish", publish)
+        monkeypatch.setattr(storage.os, "getpid", lambda: 1)
+        storage.write_shared_json(path, {"other": 1})
+        publish(temp, target)
+
+    monkeypatch.setattr(storage, "publish", publish_later)
+    storage.write_shared_json(path, {"mine": 1})
+    assert json.loads(path.read_text()) == {"mine": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["shared.json"]
+
+
 def test_publishing_replaces(tmp_path):
     old, new = tmp_path / "a", tmp_path / "b.tmp"
     old.write_text("old")

@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 from woolgather.core import children
 from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.paths import cache_dir
-from woolgather.core.storage import write_json
+from woolgather.core.storage import write_shared_json
 
 Precision = Literal["float32", "bfloat16"]
 Work = Literal["training", "generation"]
@@ -154,7 +154,7 @@ def remember(speeds: Mapping[str, DeviceSpeed]) -> None:
         stored = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     stored[_key()] = {device: asdict(speed) for device, speed in speeds.items()}
-    write_json(path, stored)
+    write_shared_json(path, stored)
 
 
 def _key() -> str:

@@ -160,8 +160,17 @@ def publish(temp: Path, final: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON, whole or not there."""
-    temp = path.with_name(f".{path.name}.tmp")
+    """Write JSON, whole or not at all. One program writes `path`; see `write_shared_json`."""
+    _write_json(path, value, path.with_name(f".{path.name}.tmp"))
+
+
+def write_shared_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all, where several programs may write `path` at the same time: the
+    last one's stands."""
+    _write_json(path, value, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+
+
+def _write_json(path: Path, value: Any, temp: Path) -> None:
     try:
         temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         publish(temp, path)

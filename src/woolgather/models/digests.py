@@ -9,7 +9,7 @@ from pathlib import Path
 
 from woolgather.core.fingerprint import fingerprint
 from woolgather.core.paths import cache_dir
-from woolgather.core.storage import digest, write_json
+from woolgather.core.storage import digest, write_shared_json
 
 
 def model_digest(path: Path) -> str:
@@ -65,4 +65,4 @@ def read_digests() -> dict[str, str]:
 def remember_digests(known: dict[str, str]) -> None:
     store = cache_dir() / "digests.json"
     store.parent.mkdir(parents=True, exist_ok=True)
-    write_json(store, known)
+    write_shared_json(store, known)
