@@ -7,6 +7,7 @@ seeded; numpy is imported late. Nothing here decides what "better" means.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ def smallest_visible(changed: int, count: int) -> float:
         return 0.0
     flips = (changed + 1) / (count + 1)
     k = POWERFUL**2 / count
-    return min(1.0, (k + (k * k + 4 * k * flips) ** 0.5) / 2)
+    return min(1.0, (k + math.sqrt(k * k + 4 * k * flips)) / 2)
 
 
 def rate_interval(outcomes: Sequence[float]) -> Estimate | None:
@@ -132,10 +133,10 @@ def rate_interval(outcomes: Sequence[float]) -> Estimate | None:
     rate = sum(outcomes) / n
     weight = 1 + NORMAL**2 / n
     middle = (rate + NORMAL**2 / (2 * n)) / weight
-    reach = NORMAL / weight * (rate * (1 - rate) / n + NORMAL**2 / (4 * n * n)) ** 0.5
+    reach = NORMAL / weight * math.sqrt(rate * (1 - rate) / n + NORMAL**2 / (4 * n * n))
     low, high = max(0.0, middle - reach), min(1.0, middle + reach)
     low, high = (0.0 if rate == 0 else low), (1.0 if rate == 1 else high)
-    return Estimate(rate, low, high, (rate * (1 - rate) / n) ** 0.5, n)
+    return Estimate(rate, low, high, math.sqrt(rate * (1 - rate) / n), n)
 
 
 def interval(draws: Floats, value: float, count: int) -> Estimate:
