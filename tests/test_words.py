@@ -19,6 +19,10 @@ GONE = (
     "which there is not",
     "is not whole Parquet",
     "where an object belongs",
+    "Of what is drawn at random",
+    "Of a step of this size",
+    "lets the output layer see",
+    "a principle there is not",
 )
 
 
