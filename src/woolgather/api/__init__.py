@@ -26,7 +26,7 @@ def run(
     settings: Mapping[str, JSON] | None = None,
     **more: JSON,
 ) -> Result:
-    """Start a run, or continue it: the same call.
+    """Starts a run, or continues it: the same call.
 
     `recipe` is a name, the path of a .py file, or a module. Settings are keywords, or `settings` with
     dotted or nested keys: `run("isheep", base="embedded", sft={"learning_rate": 1e-4})`. `dir` is the run

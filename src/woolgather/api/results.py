@@ -32,19 +32,19 @@ class StepRows:
         return (row for row in self.all() if row.set_aside is None)
 
     def all(self) -> Iterator[Row]:
-        """Every row, those set aside included, with their reasons."""
+        """Returns every row, those set aside included, with their reasons."""
         from woolgather.core.storage import read_rows
 
         return read_rows(self.folder)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rows in use as a DataFrame, one column per field. Needs pandas."""
+        """Returns the rows in use as a DataFrame, one column per field. Needs pandas."""
         import pandas
 
         return pandas.DataFrame(list(self._records()))
 
     def to_dataset(self) -> datasets.Dataset:
-        """The rows in use as a Hugging Face data set in memory. Needs datasets."""
+        """Returns the rows in use as a Hugging Face data set in memory. Needs datasets."""
         from datasets import Dataset
 
         made: datasets.Dataset = Dataset.from_list(list(self._records()))
@@ -80,8 +80,8 @@ class Result:
         return {r.step: r.result["values"] for _, r in self._steps() if r.kind == "metrics"}
 
     def rows(self, step: str) -> StepRows:
-        """The rows that a step made, by its name (`iter0/keep`). Raises InputError when no finished
-        step has it, or when the step made no rows."""
+        """Returns the rows that a step made, by its name (`iter0/keep`). Raises InputError when no
+        finished step has the name, or when the step made no rows."""
         from woolgather.core.errors import InputError
         from woolgather.report.lineage import find_step
 
@@ -91,7 +91,7 @@ class Result:
         return StepRows(folder, int(record.result["count"]))
 
     def report(self) -> Path:
-        """Write the report, one HTML file that opens offline; returns its path."""
+        """Writes the report, one HTML file that opens offline, and returns its path."""
         from woolgather.report.page import write_report
 
         return write_report(self.dir)
@@ -138,7 +138,7 @@ class Plan:
         return len(self.steps)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row per step. Needs pandas."""
+        """Returns one row per step. Needs pandas."""
         import pandas
 
         return pandas.DataFrame(list(self.steps))

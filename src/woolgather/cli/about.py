@@ -104,7 +104,7 @@ def doctor(as_json: Json = False) -> None:
         return
     width = max(map(len, found))
     for key, value in found.items():
-        console().print(Text(harmless(f"{key:<{width}}  {_written(value)}")), soft_wrap=True)
+        console().print(Text(harmless(f"{key:<{width}}  {_write_value(value)}")), soft_wrap=True)
 
 
 def machine() -> dict[str, JSON]:
@@ -137,7 +137,7 @@ def machine() -> dict[str, JSON]:
         "cache": _home(cache),
         "disk": f"{size(shutil.disk_usage(place).free)} free for the cache, "
         f"{size(shutil.disk_usage(Path.cwd()).free)} here",
-        "embedded model": _embedded(embedded, cache),
+        "embedded model": _find_embedded(embedded, cache),
         "hub cache": _home(Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")),
         "offline": any(
             os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
@@ -189,7 +189,7 @@ def _speeds() -> dict[str, JSON]:
         return {"speed": f"not measured: {harmless(str(error))}"}
 
 
-def _embedded(embedded: Any, cache: Path) -> str:
+def _find_embedded(embedded: Any, cache: Path) -> str:
     if (cache / embedded.DIRECTORY).is_dir():
         return "in the cache"
     if importlib.util.find_spec(embedded.PACKAGE) is not None:
@@ -214,9 +214,9 @@ def _summary(docstring: str | None) -> str:
 
 def _option_lines(row: Mapping[str, JSON]) -> Iterator[Text]:
     """`option = default`, what it takes, where presets differ; below it the meaning."""
-    default = "(required)" if row["required"] else _written(row["default"])
+    default = "(required)" if row["required"] else _write_value(row["default"])
     line = Text(f"\n{row['option']} = {default}", style="bold")
-    presets = "".join(f"; {name}: {_written(value)}" for name, value in row["presets"].items())
+    presets = "".join(f"; {name}: {_write_value(value)}" for name, value in row["presets"].items())
     line.append(f"  {row['type']}{presets}", style="not bold dim")
     yield line
     if row["meaning"]:
@@ -277,7 +277,7 @@ def _plain(value: Any) -> JSON:
     return str(value)
 
 
-def _written(value: JSON) -> str:
+def _write_value(value: JSON) -> str:
     """A setting as it is written on the command line."""
     if isinstance(value, str):
         return value or '""'
@@ -286,7 +286,7 @@ def _written(value: JSON) -> str:
     if value is None:
         return "null"
     if isinstance(value, list):
-        return f"[{', '.join(_written(v) for v in value)}]"
+        return f"[{', '.join(_write_value(v) for v in value)}]"
     if isinstance(value, dict):
-        return ", ".join(f"{k}: {_written(v)}" for k, v in value.items())
+        return ", ".join(f"{k}: {_write_value(v)}" for k, v in value.items())
     return json.dumps(value)

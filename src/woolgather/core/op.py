@@ -75,7 +75,8 @@ class Op(Generic[P, T_co]):
 def op(
     name: str, *, version: int = 1, expects: Callable[..., Expected] | None = None
 ) -> Callable[[Callable[P, T_co]], Op[P, T_co]]:
-    """Make an op of a function; see the module's docstring."""
+    """Returns a decorator that makes an op of a function; see the module's docstring. Raises TypeError,
+    when applied, for a function whose return annotation says nothing that a step can keep."""
 
     def make(function: Callable[P, T_co]) -> Op[P, T_co]:
         return Op(function, name, version, expects)

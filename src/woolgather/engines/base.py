@@ -21,7 +21,7 @@ from woolgather.prompting.messages import Prompt
 
 
 class Sampling(Options):
-    """How text is drawn."""
+    """How the tokens of a completion are sampled."""
 
     temperature: float = 1.0
     """0 is greedy."""
@@ -40,12 +40,16 @@ class Sampling(Options):
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """One thing to ask: a prompt, and how its answer is sampled."""
+
     prompt: Prompt
     sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
+    """What came back for a request: the text, why it ended, and the tokens it took."""
+
     text: str
     finish_reason: Literal["stop", "length", "too_long", "error"]
     """stop: an end token or stop text; length: max_tokens; too_long: the prompt leaves no room in
@@ -106,7 +110,7 @@ class Engine(ABC):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Execution, never identity: where and how fast a model is asked."""
+    """Where and how fast a model is asked. No part of a step's identity: changing it re-runs nothing."""
 
     name: str = "transformers"
     """transformers | openai | fake"""

@@ -57,19 +57,20 @@ class Scope(Protocol):
     ) -> Choice: ...
 
     def scope(self, name: str) -> Scope:
-        """A part of this one: its steps are called `name/...`."""
+        """Returns a part of this one: its steps are called `name/...`."""
 
     def engine(self, model: Model) -> Engine:
-        """Stands for the engine that asks `model`; nothing is loaded before a step asks."""
+        """Returns what stands for the engine that asks `model`; nothing is loaded before a step asks."""
 
     def trainer(self) -> Trainer:
-        """The run's trainer, for the ops that train or merge."""
+        """Returns the run's trainer, for the ops that train or merge."""
 
     def model(self, name: str, source: str | Model) -> Model:
-        """A model from outside; `name` is its role. Raises InputError when it cannot be opened."""
+        """Returns a model from outside; `name` is its role. Raises InputError if it cannot be opened."""
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Rows[Example]:
-        """Rows from outside, read in any shape that is known. Raises InputError."""
+        """Returns rows from outside, read in any shape that is known. Raises InputError when they cannot
+        be read."""
 
     def given(self, name: str) -> bool:
-        """Whether this step's result was handed in (`--given`)."""
+        """Returns whether this step's result was handed in (`--given`)."""

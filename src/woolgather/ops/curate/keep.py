@@ -88,7 +88,7 @@ def keep(
     limit: int | None = None,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Every row again, those not kept set aside with the rule's reason.
+    """Yields every row again, those not kept set aside with the rule's reason.
 
     `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
     `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""

@@ -68,7 +68,7 @@ def mix(
     seed: int = 0,
     date: str = "",
 ) -> Generator[Example, None, list[View]]:
-    """Rows of `kept`, of `history` (earlier iterations, oldest first) and of `seeds`, shuffled.
+    """Yields `kept`, `history` (rows of earlier iterations, oldest first) and `seeds`, shuffled.
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
     `max_length` tokens of `base`, prompt, response and end token), `over_max_rows` (a random choice

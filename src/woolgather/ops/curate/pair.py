@@ -55,7 +55,7 @@ def real_rows(
     seed: int = 0,
     date: str = "",
 ) -> Generator[Example, None, list[View]]:
-    """The rows whose answers can be one side of a pair, in their order.
+    """Yields the rows whose answers can be one side of a pair, in their order.
 
     Set aside, before anything is generated for them: empty, prompt_too_long, too_long (tokens of
     `start`, end token included), over_budget (an answer that `budget` tokens do not hold),
@@ -102,7 +102,7 @@ def pair(
     options: PairOptions = PairOptions(),  # noqa: B008 - frozen
     date: str = "",
 ) -> Generator[PreferencePair, None, list[View]]:
-    """A pair for each real answer, that answer chosen and the generated one rejected.
+    """Yields one pair per real answer: that answer is chosen, the generated one rejected.
 
     An answer belongs to the row it names as its parent, else to one with the same question. Set
     aside: unanswered, unfinished, empty, identical, too_long (either side with the prompt, in
@@ -169,7 +169,7 @@ def _all(pairs: Sequence[Sized], **_: object) -> Expected:
 
 @op("real_sides", expects=_all)
 def real_sides(pairs: Sequence[Iterable[PreferencePair]]) -> Iterator[Example]:
-    """The chosen answers of `pairs` as rows of their own, each once: what a control is tuned on."""
+    """Yields the chosen answers of `pairs` as rows of their own, each once; controls train on them."""
     seen: set[tuple[str, str, str]] = set()
     for pair_ in (p for source in pairs for p in source):
         key = (pair_.system, pair_.instruction, pair_.chosen)

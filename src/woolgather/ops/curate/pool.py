@@ -39,7 +39,7 @@ def pool(
     note: str = "",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """The prompts of `sources`, in order.
+    """Yields the prompts of `sources`, in order.
 
     Set aside: `repeated` (the same text before), `held_out` (the same text in `avoid`), `too_short`
     and `too_long` (outside of `min_tokens`..`max_tokens` tokens of `base`), `over_limit` (a random

@@ -91,7 +91,7 @@ RESPONSE_PRESETS: Mapping[str, tuple[str, ...]] = {
 def apply_rules(
     rows: Iterable[Example], *, rules: ResponseRules, seeds: Iterable[Example] = ()
 ) -> Generator[Example, None, list[View]]:
-    """Every row, set aside with the name of the first rule it breaks.
+    """Yields every row, set aside with the name of the first rule it breaks.
 
     `seeds` say which scripts are at home; without any, no script is foreign.
     """

@@ -91,7 +91,7 @@ def prepare_texts(
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
 ) -> Generator[Example, None, list[View]]:
-    """Every segment as a row without an instruction, those that cannot be used set aside.
+    """Yields every segment as a row without an instruction, those that cannot be used set aside.
 
     A row has the text as its response, and meta origin "text", source, heading where it stood under
     one, and segment (from 1) where the document was cut. Reasons: the name of the first rule it

@@ -98,7 +98,8 @@ def respond(
 
     A row has the task's fields, the response, `finish_reason`, meta prompt_id (the task's id, or
     its number where it has none) and sample (0 to n-1). Reasons: unfinished (cut at max_tokens;
-    not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error.
+    not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error. Raises
+    ConfigError when `n` is below 1.
     """
     if n < 1:
         raise ConfigError(f"respond.n is {n}: a task needs at least one response. Set it to 1.")

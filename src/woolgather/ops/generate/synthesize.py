@@ -87,8 +87,9 @@ def synthesize(
 
     Rows carry meta origin "machine", prompt (its index) and nearest (ROUGE-L F to the nearest task,
     in [0, 1]; absent where it was not compared). Reasons: malformed, wrong_number, cut, the names
-    of the rules, not_novel. Raises YieldError when at the bound, or projected from three waves, less
-    than `minimum` (a share of n) is accepted; with more, fewer rows and an alarm come out.
+    of the rules, not_novel. Raises ConfigError when `items` leaves no new task beside the demos or
+    `wave` is below 1; YieldError when at the bound, or projected from three waves, less than
+    `minimum` (a share of n) is accepted; with more, fewer rows and an alarm come out.
     """
     demos, rules = demos or DemoOptions(), rules or InstructionRules()
     novelty = novelty or NoveltyOptions()

@@ -93,12 +93,12 @@ def judge(
     limits: InformationLimits = InformationLimits(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Every row with a verdict under each name the assessor writes; earlier verdicts stay.
+    """Yields every row with a verdict under each name the assessor writes; earlier verdicts stay.
 
     `assessor` is one given, or an audition's choice. `floor` is the least share of rows, in [0, 1],
-    whose verdicts can all be read; under it the work ends with YieldError, once 200 rows are rated
-    or at the end. Rows already set aside pass unrated. Raises CapabilityError when the engine has
-    no log-probabilities and the assessor needs them.
+    whose verdicts can all be read. Rows already set aside pass unrated. Raises YieldError when the
+    share is under `floor`, once 200 rows are rated or at the end; CapabilityError when the engine
+    has no log-probabilities and the assessor needs them.
     """
     chosen = assessor_of(assessor)
     names = verdict_names(chosen, rubrics)

@@ -25,7 +25,7 @@ from woolgather.prompting.turns import answer_prompt
 def choose_format(
     rows: Iterable[Example], raw: Engine, chat: Engine, *, rows_used: int = 32
 ) -> Choice:
-    """ "raw" or "chat": the one with the lower mean loss a token on the responses of `rows`.
+    """Returns "raw" or "chat": the format with the lower mean loss per token on the responses of `rows`.
 
     `raw` and `chat` ask the same model in the two formats. Raises CapabilityError when the engine
     has no log-probabilities; then say which with `base_format`.

@@ -65,9 +65,9 @@ def should_stop(
     by: By = "probes",
     names: Sequence[str] = (),
 ) -> Choice:
-    """True when the last `patience` iterations (or stages, by their `names`) brought no better one.
+    """Returns True when the last `patience` iterations (or stages, if `names` are given) gained nothing.
 
-    `measures[0]` is the base's. None, or `by="last"`, never stops.
+    `measures[0]` is the base's. `patience` None, or `by="last"`, never stops.
     """
     if patience is None or by == "last":
         return Choice(False, "runs all iterations")
@@ -91,8 +91,8 @@ def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
 def select_model(
     measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
 ) -> Choice:
-    """Index of the result among the measured models; 0 is the base. `names` are those of the others,
-    iterations where not given.
+    """Returns the index of the result among the measured models; 0 is the base. `names` are those of
+    the others, iterations where not given.
 
     By "probes" or "heldout" the best of those whose paired interval against the base is above
     zero, the earlier of equal ones; by "last" the last, whatever it is worth.
@@ -122,9 +122,9 @@ def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
 
 @op("best_of", expects=_any)
 def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
-    """Index of the measure with the highest mean, the first of equal ones; by "last" the last.
+    """Returns the index of the measure with the highest mean, the first of equals; by "last" the last.
 
-    For variants of one training, which differ in a setting: none is the base."""
+    For variants of one training, which differ in a setting; the base is not among them."""
     if by == "last":
         return Choice(len(measures) - 1, "the last one, as asked")
     scores = [mean(measure, by) for measure in measures]

@@ -27,7 +27,9 @@ NUMBERS = {
 
 @op("side_by_side")
 def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title: str) -> Metrics:
-    """Measures of `evaluate` in one table: `names[0]`, `names[1]`, and the second minus the first.
+    """Returns two results of `evaluate` as one table, with a column for the second minus the first.
+
+    `names` are those of the two, in order.
 
     Values: `gain` by measure (an estimate, or a number, or None where either was not measured).
     """

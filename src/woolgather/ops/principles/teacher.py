@@ -81,8 +81,8 @@ def evaluate_teacher(
     probe_seeds: Sequence[int] = (1, 2),
     seed: int = 0,
 ) -> Metrics:
-    """Measures with `evaluate` the model behind `engine` under its principles, greedily, within the
-    tokens that `sampling` gives for thought and answer. No likelihood."""
+    """Returns what `evaluate` measures of the model behind `engine` under its principles, greedily,
+    within the tokens that `sampling` gives for thought and answer. No likelihood."""
     greedy = sampling.model_copy(update={"temperature": 0.0})
     found = evaluate(
         tasks,

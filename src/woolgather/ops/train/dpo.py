@@ -74,7 +74,7 @@ def dpo(
     seed: int = 0,
     date: str = "",
 ) -> Model:
-    """`start` tuned to prefer the chosen side of `pairs` (and of `earlier` ones) more than
+    """Returns `start` tuned to prefer the chosen side of `pairs` (and of `earlier` ones) more than
     `reference` does: an adapter directory, or full weights, prompted by chat template.
 
     Pairs over `config.max_rows` are left out at random, and so are pairs over `max_length` or

@@ -34,12 +34,12 @@ def merge(
     card: Mapping[str, JSON] | None = None,
     system: str = "",
 ) -> Model:
-    """`model` as a plain Hugging Face directory that transformers alone loads, and that stops.
+    """Returns `model` as a plain Hugging Face directory that transformers alone loads, and that stops.
 
     `scale` is the adapter's dial: 0 is the base, 1 the trained model. A model without an adapter is
-    copied, and has no dial (ConfigError). `card` becomes README.md (`card_text`). `system` are
-    lines that its chat template sends when no system turn is given; empty keeps what there is.
-    Raises TrainingError when the process fails.
+    copied. `card` becomes README.md (`card_text`). `system` are lines that its chat template sends
+    when no system turn is given; empty keeps what there is. Raises ConfigError for a scale other
+    than 1 where there is no adapter, TrainingError when the process fails.
     """
     if scale != 1 and Path(model.path).is_dir() and not is_fake(model) and not is_adapter(model):
         raise ConfigError(f"scale={scale:g}: {model.path} has full weights, only adapters scale.")

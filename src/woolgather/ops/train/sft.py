@@ -67,7 +67,7 @@ def sft(
     seed: int = 0,
     date: str = "",
 ) -> Model:
-    """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
+    """Returns `start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
     Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens are
     left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
