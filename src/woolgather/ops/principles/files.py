@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.data.record_files import Place, kind_of, read_records
@@ -162,7 +162,7 @@ def _lines(path: Path) -> list[str]:
     return _COMMENT.sub(lambda m: "\n" * m.group().count("\n"), text).splitlines()
 
 
-def _exemplar(place: Place, record: Any, names: Sequence[str]) -> Exemplar:
+def _exemplar(place: Place, record: object, names: Sequence[str]) -> Exemplar:
     if not isinstance(record, dict):
         raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", GOOD_EXEMPLAR)
     texts = {}
