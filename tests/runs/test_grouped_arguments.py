@@ -14,7 +14,6 @@ from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.generate.rewrite import Rewriting, rewrite
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.ops.generate.topics import Questions, Topics, ask_about, brainstorm
-from woolgather.ops.judge.assessors import JUDGING
 from woolgather.ops.principles.adherence import Adherence, adherence
 from woolgather.ops.principles.align import Aligning, align
 from woolgather.ops.principles.prompt import Replying
@@ -88,12 +87,10 @@ def test_arguments_that_are_a_group_now_are_found_in_it(
 
 
 def test_the_questions_to_a_judge_of_adherence_were_a_mapping() -> None:
-    how = canonical(Adherence(sampling=JUDGING, sample=3))
+    how = canonical(Adherence(sample=3))
     now = {k: f"any {k}" for k in adherence.signature.parameters} | {"how": how}
-    flat = {k: v for k, v in now.items() if k != "how"} | {
-        "templates": {"rubric": how["rubric"], "yes_no": how["yes_no"]},
-        "sampling": how["sampling"],
-    }
+    templates = {"rubric": how["rubric"], "yes_no": how["yes_no"]}
+    flat = {k: v for k, v in now.items() if k != "how"} | {"templates": templates}
     new = {"op": "adherence", "version": 1, "args": now}
     assert modern({"op": "adherence", "version": 1, "args": flat}) == new
     assert modern(new) == new

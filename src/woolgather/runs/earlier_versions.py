@@ -108,9 +108,7 @@ _GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "align": {"how": _same("sampling", "nudge", "rules")},
     "evaluate_teacher": {"how": _same("sampling", "nudge")},
     "adherence": {
-        "how": {
-            "rubric": "templates.rubric", "yes_no": "templates.yes_no", "sampling": "sampling",
-        }
+        "how": {"rubric": "templates.rubric", "yes_no": "templates.yes_no"}
     },
 }  # fmt: skip
 """By op, and by the name of an argument that is a group of settings now: the group's fields, and the

@@ -22,7 +22,7 @@ from woolgather.core.views import View
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.generate.demos import DemoOptions, Demos
 from woolgather.ops.generate.numbered_list import read_items, stop_after, write_items
-from woolgather.ops.generate.until_enough import Asked, Tally, Writing, gate_of, until_enough
+from woolgather.ops.generate.until_enough import Exchange, Tally, Writing, gate_of, until_enough
 from woolgather.prompting.templates import Template, load, takes
 
 PROMPT_TOKENS_PER_DEMO = 60
@@ -83,16 +83,16 @@ def synthesize(
     picker = Demos(seeds, machine, engine, how.demos, seed)
     first = how.demos.count + 1
 
-    def asked(prompt: int) -> Asked:
+    def exchange(prompt: int) -> Exchange:
         shown = picker.pick(prompt)
         text = how.prompt(
             engine, items=str(how.items), demos=write_items(shown), next=str(len(shown) + 1)
         )
-        return Asked(text, lambda reply: _read(prompt, shown, reply, first))
+        return Exchange(text, lambda reply: _read(prompt, shown, reply, first))
 
     gate = gate_of(how, seeds, [machine, *avoid])
     sampling = how.stopping_at(stop_after(how.items))
-    return (yield from until_enough(Tally(n, how), engine, asked, gate, sampling, seed))
+    return (yield from until_enough(Tally(n, how), engine, exchange, gate, sampling, seed))
 
 
 def _read(

@@ -24,7 +24,7 @@ from woolgather.core.rows import Example
 from woolgather.core.views import View, funnel, table
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.generate.until_enough import (
-    Asked,
+    Exchange,
     OpenPrompt,
     Tally,
     Writing,
@@ -205,7 +205,7 @@ def ask_about(
             "raise topics.sampling.max_tokens or topics.max_words, or give n=0 questions."
         )
 
-    def asked(prompt: int) -> Asked:
+    def exchange(prompt: int) -> Exchange:
         hint = hints.pick(prompt)
         text = how.prompt(
             engine,
@@ -213,10 +213,10 @@ def ask_about(
             about=str(hint.meta["about"]).rstrip("."),
             topic=hint.instruction,
         )
-        return Asked(text, lambda reply: [_question(hint, reply, prompt)])
+        return Exchange(text, lambda reply: [_question(hint, reply, prompt)])
 
     tally, gate = Tally(how.n, how, "Questions by topic"), gate_of(how, seeds, avoid)
-    return (yield from until_enough(tally, engine, asked, gate, how.stopping_at("\n"), seed))
+    return (yield from until_enough(tally, engine, exchange, gate, how.stopping_at("\n"), seed))
 
 
 def _question(hint: Example, reply: Completion, prompt: int) -> Example:
@@ -236,7 +236,7 @@ def _question(hint: Example, reply: Completion, prompt: int) -> Example:
 
 
 class _Hints:
-    """`pick(i)` gives the topic of prompt i: kinds in turn, each kind's topics in turn."""
+    """The topic of each prompt: kinds in turn, each kind's topics in turn."""
 
     def __init__(self, topics: Iterable[Example], seed: int) -> None:
         groups: dict[str, list[Example]] = defaultdict(list)

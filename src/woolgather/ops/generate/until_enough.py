@@ -88,7 +88,7 @@ class Writing(OpenPrompt):
         )
 
 
-class Asked(NamedTuple):
+class Exchange(NamedTuple):
     """One prompt, and how the reply to it is read."""
 
     prompt: Prompt
@@ -119,21 +119,21 @@ def gate_of(how: Writing, seeds: Iterable[Example], others: Iterable[Iterable[Ex
 def until_enough(
     tally: Tally,
     engine: Engine,
-    asked: Callable[[int], Asked],
+    exchange: Callable[[int], Exchange],
     gate: Gate,
     sampling: Sampling,
     seed: int,
 ) -> Generator[Example, None, list[View]]:
     """Yields tasks as they are decided, until `tally` has all it wants or is at its bound.
 
-    `asked` returns prompt number i. Raises YieldError, with advice, when at the bound, or projected
-    from three batches, less is accepted than the tally's least share.
+    `exchange` returns prompt number i with the way to read its reply. Raises YieldError, with advice,
+    when at the bound, or as projected from three batches, fewer tasks are accepted than `tally.least`.
     """
     how = tally.how
     while tally.accepted < tally.wanted and tally.prompts < tally.bound:
         numbers = range(tally.prompts, tally.prompts + tally.next_batch())
         replies = ask_rows(
-            ((i, asked(i)) for i in numbers),
+            ((i, exchange(i)) for i in numbers),
             engine,
             lambda each: each[1].prompt,
             sampling,
@@ -189,14 +189,15 @@ def open_ended(text: str, prompt_format: PromptFormat) -> Prompt:
 
 
 class Tally:
-    """Counts what came out so far, and says what that means for the rest."""
+    """Counts what came out so far, and says what that means for the rest. `wanted` tasks are asked for
+    as `how` says; `title` is the view's."""
 
     def __init__(self, wanted: int, how: Writing, title: str = "Synthesis") -> None:
         self.wanted, self.how, self.title = wanted, how, title
         self.bound = how.bound(wanted)
         """Prompts asked at most."""
         self.least = how.minimum * wanted
-        """Tasks below which the work has failed."""
+        """Fewer accepted tasks than this are a failure."""
         self.prompts = self.accepted = self.items = 0
         self.reasons: Counter[str] = Counter()
         self.nearest: dict[str, list[float]] = {"accepted": [], "not novel": []}

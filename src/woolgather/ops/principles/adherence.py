@@ -47,8 +47,6 @@ class Adherence(Options):
     """One of our templates, or the path of a .md file; for judges that score."""
     yes_no: _Asked = load("adherence-yes-no")
     """The same for judges whose Yes and No are compared."""
-    sampling: Sampling | None = None
-    """How the judge writes; None: as in `judge`."""
 
     # What the answers are to; `adherence` is given the answers, and these are its identity.
     execution: ClassVar[frozenset[str]] = frozenset({"sample"})
@@ -75,6 +73,7 @@ def adherence(
     principles: Sequence[Principle],
     assessor: Assessor | Choice,
     how: Adherence = Adherence(),  # noqa: B008 - frozen
+    sampling: Sampling = JUDGING,
     seed: int = 0,
 ) -> Metrics:
     """Returns how well each model's answers keep to the principles of their questions, in [0, 1].
@@ -107,9 +106,19 @@ def adherence(
             for asked, row in found.items()
             if principle.name in tags[asked]
         ]
-        read = _judge_principle([row for _, _, row in due], engine, kind, principle, how, seed)
-        for (model, asked, _), score in zip(due, read, strict=True):
-            scores[model, asked, principle.name] = score
+        rubric = _rubric_for(principle, how.yes_no if kind == "yes_no" else how.rubric)
+        read = rate(
+            [row for _, _, row in due],
+            engine,
+            Assessor(kind=kind),
+            rubrics=[rubric],
+            questions={"yes_no": rubric.template},
+            sampling=sampling,
+            seed=seed,
+        )
+        for (model, asked, _), verdicts in zip(due, read, strict=True):
+            score = next(iter(verdicts.values())).score
+            scores[model, asked, principle.name] = _scale(score, kind, rubric)
     found = _Found(tuple(answers), tuple(p.name for p in principles), tags, scores)
     return _metrics(found, kind, hired.fit, seed)
 
@@ -142,46 +151,25 @@ class _Found:
         return None if value is None else round(value, 2)
 
 
-def _judge_principle(
-    rows: Sequence[Example],
-    engine: Engine,
-    kind: _Kind,
-    principle: Principle,
-    how: Adherence,
-    seed: int,
-) -> list[float | None]:
-    """Returns the adherence of each row to one principle, in [0, 1]; None where it cannot be read."""
-    template = how.yes_no if kind == "yes_no" else how.rubric
+def _rubric_for(principle: Principle, asked: Template) -> Rubric:
+    """Returns the question to the judge about one principle, a row's own fields still to be filled."""
     # One pass fills in the principle and leaves the row's own fields as they are; the principle
     # itself has none.
     own = fill(
-        template,
+        asked,
         principle=f"{principle.name}: {principle.text}".replace("{{", "{ {"),
         **{field: f"{{{{{field}}}}}" for field in FIELDS},
     )
-    filled = Template(template.name, own)
-    rubric = Rubric(name="adherence", template=filled)
-    found = rate(
-        rows,
-        engine,
-        Assessor(kind=kind),
-        rubrics=[rubric],
-        questions={"yes_no": filled},
-        sampling=how.sampling or JUDGING,
-        seed=seed,
-    )
-    out: list[float | None] = []
-    for verdicts in found:
-        score = next(iter(verdicts.values())).score
-        if score is not None:
-            low, high = rubric.low, rubric.high
-            score = _share(score) if kind == "yes_no" else (score - low) / (high - low)
-        out.append(score)
-    return out
+    return Rubric(name="adherence", template=Template(asked.name, own))
 
 
-def _share(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-max(-500.0, min(500.0, log_odds))))
+def _scale(score: float | None, kind: _Kind, rubric: Rubric) -> float | None:
+    """Returns a verdict in [0, 1]; None where it cannot be read."""
+    if score is None:
+        return None
+    if kind == "yes_no":
+        return 1 / (1 + math.exp(-max(-500.0, min(500.0, score))))
+    return (score - rubric.low) / (rubric.high - rubric.low)
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:

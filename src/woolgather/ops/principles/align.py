@@ -157,7 +157,7 @@ def _fault(
 
 
 class _Tally:
-    """Counts what came back so far."""
+    """Counts what came back so far, and says what that means."""
 
     def __init__(self, guide: Guide) -> None:
         self.names = guide.names

@@ -170,7 +170,6 @@ def judge_adherence(
         name: answer_tasks(scope, sample, model, plainly, shots, name)
         for name, model in zip(["base", *found.names], found.models, strict=True)
     }
-    sampling = cfg.adherence.sampling or cfg.judge.sampling
     return scope.step(
         "judge",
         adherence,
@@ -179,7 +178,8 @@ def judge_adherence(
         scope.engine(other),
         principles=guide.principles,
         assessor=assessor,
-        how=cfg.adherence.model_copy(update={"sampling": sampling}),
+        how=cfg.adherence,
+        sampling=cfg.judge.sampling,
     )
 
 
