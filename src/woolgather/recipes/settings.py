@@ -1,7 +1,7 @@
 """Groups of settings that several methods have in common.
 
 The one idea: the same thing has the same name, the same default and the same help in every method. A
-group knows how the op that it is for takes it.
+group that an op takes whole lives beside the op.
 """
 
 from __future__ import annotations

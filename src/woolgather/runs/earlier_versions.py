@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import JSON
@@ -46,7 +45,7 @@ def past_of(run_dir: Path) -> Past:
     return Past(_is_doubted(run_dir, launches), unsure)
 
 
-def engine_of(record: StepRecord) -> dict[str, Any]:
+def engine_of(record: StepRecord) -> dict[str, JSON]:
     """The engine that a step used, as its record has it; empty where no model was asked."""
     return dict(record.execution.get("engine") or {})
 
@@ -67,7 +66,7 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     )
 
 
-def _used_server(words: Iterable[Any]) -> bool:
+def _used_server(words: Iterable[object]) -> bool:
     told = list(map(str, words))
     return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
 

@@ -45,7 +45,7 @@ class OpenPrompt(Options):
     sampling: Sampling
 
     def settled(self, prompt_format: PromptFormat) -> Self:
-        """Returns the same settings with `prompt_format` in place of auto."""
+        """Returns the same settings with `prompt_format` in place of auto: they say what is sent."""
         return self.model_copy(update={"format": prompt_format}) if self.format == "auto" else self
 
     def stopping_at(self, text: str) -> Sampling:
@@ -67,7 +67,7 @@ class Writing(OpenPrompt):
     novelty: NoveltyOptions = NoveltyOptions()
     """How unlike all others a new task must be."""
     wave: int = Field(default=32, ge=1)
-    """Prompts in a batch: between two batches it is counted what was accepted."""
+    """Prompts asked at once, a batch; no more are asked when enough of its tasks are accepted."""
     max_prompts: int | None = Field(default=None, ge=1)
     """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
     minimum: float = Field(default=0.1, ge=0, le=1)
@@ -139,12 +139,12 @@ def until_enough(
             sampling,
             lambda each: seed_of(seed, each[0]),
         )
-        for (_, one), reply, _ in replies:
+        for (_, asked), reply, _ in replies:
             tally.prompts += 1
             if missing := no_reply(reply):
                 tally.reasons[missing] += 1
                 continue
-            for row in decide(one.read(reply), gate):
+            for row in decide(asked.read(reply), gate):
                 tally.count(row)
                 yield row
                 if tally.accepted == tally.wanted:
