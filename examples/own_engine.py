@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from woolgather import Example, Model
 from woolgather.engines.base import Completion, Engine, Request, Sampling
 from woolgather.engines.fake import text_of
-from woolgather.ops.generate.respond import respond
+from woolgather.ops.generate.respond import Responding, respond
 
 
 class LoudEngine(Engine):
@@ -27,5 +27,5 @@ class LoudEngine(Engine):
 if __name__ == "__main__":
     engine = LoudEngine(Model(path="loud", fingerprint="loud", prompt_format="raw"))
     tasks = [Example(instruction="name a bird"), Example(instruction="name a tree that is tall")]
-    for row in respond(tasks, engine, sampling=Sampling(max_tokens=4)):
+    for row in respond(tasks, engine, how=Responding(sampling=Sampling(max_tokens=4))):
         print(row.response, "| set aside:", row.set_aside)

@@ -18,7 +18,7 @@ from woolgather.core.options import Options
 from woolgather.core.rows import set_aside
 from woolgather.data import builtin_seeds
 from woolgather.engines.base import Sampling
-from woolgather.ops.generate.respond import respond
+from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
 from woolgather.training.job import SftOptions
@@ -31,7 +31,7 @@ class Config(Options):
     """File of tasks; empty takes ours."""
     words: int = 20
     """Longest answer to be tuned on, in words."""
-    sampling: Sampling = Sampling(temperature=0.7, max_tokens=64)
+    answers: Responding = Responding(sampling=Sampling(temperature=0.7, max_tokens=64))
     sft: SftOptions = SftOptions(max_updates=20, warmup_updates=0.1)
 
 
@@ -49,7 +49,7 @@ def keep_short(rows: Iterable[Example], *, words: int) -> Iterator[Example]:
 
 def recipe(run: Scope, cfg: Config) -> Model:
     seeds, base = run.rows("seeds", cfg.seeds or builtin_seeds()), run.model("base", cfg.base)
-    answers = run.step("respond", respond, seeds, run.engine(base), sampling=cfg.sampling)
+    answers = run.step("respond", respond, seeds, run.engine(base), how=cfg.answers)
     short = run.step("short", keep_short, answers, words=cfg.words)
     tuned = run.step("train", sft, short, start=base, config=cfg.sft, trainer=run.trainer())
     return run.step("result", merge, tuned, trainer=run.trainer())

@@ -15,6 +15,7 @@ from woolgather.core import machine_speed
 from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.machine_speed import DeviceSpeed
 from woolgather.core.options import Options
+from woolgather.ops.generate.synthesize import Synthesis
 from woolgather.recipes import config
 
 Call = Callable[..., Any]
@@ -70,6 +71,11 @@ def test_types_are_as_a_user_writes_them() -> None:
     assert types["mode"] == "x | y"
     assert types["size"] == "int | list of int | null, ≥ 1"
     assert types["free"] == "mapping"
+
+
+def test_a_template_is_shown_as_its_name() -> None:
+    row = next(r for r in about.options_of(Synthesis) if r["option"] == "template")
+    assert (row["type"], row["default"]) == ("str", "synthesize")
 
 
 def test_recipes_are_listed_in_a_sentence_each(told: Call) -> None:

@@ -236,8 +236,12 @@ def _at(settings: Any, row: dict[str, JSON]) -> JSON:
 
 def _type(annotation: Any) -> str:
     """An annotation as a user writes it: `float`, `"self" | "base"`, `int | null`, `list of str`."""
+    from woolgather.prompting.templates import Template
+
     if annotation is None or annotation is type(None):
         return "null"
+    if annotation is Template:  # written as a name or a path
+        return "str"
     origin, args = get_origin(annotation), [a for a in get_args(annotation) if a is not ...]
     if origin is Literal:
         return " | ".join(str(a) for a in args)

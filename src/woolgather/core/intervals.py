@@ -39,7 +39,7 @@ class Estimate:
     count: int = 0
     """Items behind it."""
     changed: int = 0
-    """Of a paired difference of outcomes in [0, 1]: the items on which the two differ."""
+    """Items on which the two differ, for a paired difference of outcomes in [0, 1]."""
 
     @property
     def above_zero(self) -> bool:

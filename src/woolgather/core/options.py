@@ -19,7 +19,8 @@ class Options(BaseModel):
     )
 
     execution: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say how, not what: they never change a fingerprint."""
+    """Fields that say how, not what, or what another argument of the op holds: they never change a
+    fingerprint."""
 
     def __canonical__(self) -> dict[str, Any]:
         return {k: getattr(self, k) for k in type(self).model_fields if k not in self.execution}

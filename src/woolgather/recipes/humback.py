@@ -22,26 +22,17 @@ from woolgather.core.options import Options
 from woolgather.core.rows import Example
 from woolgather.data import builtin_texts
 from woolgather.engines.base import Sampling
-from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.keep import KeepRule
 from woolgather.ops.curate.mix import MixOptions
-from woolgather.ops.curate.response_rules import ResponseRules
-from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.curate.tag import tag
 from woolgather.ops.curate.texts import TextOptions, prepare_texts
-from woolgather.ops.generate.backtranslate import (
-    BACKTRANSLATION_FIELDS,
-    ORIGIN,
-    backtranslate,
-    reverse,
-)
+from woolgather.ops.generate.backtranslate import ORIGIN, Backward, backtranslate, reverse
 from woolgather.ops.generate.respond import fixed_shots
-from woolgather.ops.generate.rewrite import REWRITE_FIELDS, rewrite
+from woolgather.ops.generate.rewrite import Rewriting, rewrite
 from woolgather.ops.judge.assessors import Candidate
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.select import best_of
-from woolgather.prompting.templates import load
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
@@ -60,19 +51,6 @@ from woolgather.runs.inputs import open_texts
 from woolgather.training.job import SftOptions
 
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
-
-
-class Backward(Options):
-    """The backward model, and what it is asked."""
-
-    template: str = "backtranslate"
-    """One of our templates, or the path of a .md file: trained and asked with."""
-    min_pairs: int = Field(default=16, ge=1)
-    """Seed pairs under which no backward model is trained."""
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
-    rules: InstructionRules = InstructionRules()
-    """Rules for the instructions that come out."""
-    novelty: NoveltyOptions = NoveltyOptions()
 
 
 class Curation(Hiring):
@@ -98,16 +76,6 @@ class Curation(Hiring):
                 "with reasons. Use rubric, yes_no, mutual_information or channel"
             )
         return value
-
-
-class Rewriting(Options):
-    """Rewriting what was kept; only with rewrite=true."""
-
-    template: str = "rewrite"
-    """One of our templates, or the path of a .md file."""
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
-    rules: ResponseRules = ResponseRules()
-    """Rules for the new responses."""
 
 
 class Tags(Options):
@@ -173,10 +141,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     seeds, held_out, base = open_inputs(run, cfg)
     source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
     backward, forward = run.scope("backward"), run.scope("forward")
-    template = load(cfg.backward.template, BACKTRANSLATION_FIELDS)
+    how = cfg.backward
 
     turned = backward.step(
-        "reverse", reverse, seeds, min_pairs=cfg.backward.min_pairs, template=template
+        "reverse", reverse, seeds, template=how.template, min_pairs=how.min_pairs
     )
     rows = mix_rows(backward, [], turned, base, cfg.sft)
     writer = train(backward, "train", base, rows, cfg.once)
@@ -189,16 +157,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     known = [held_out, seeds]
     texts = run.step("texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=known)
     augmented = run.step(
-        "backtranslate",
-        backtranslate,
-        texts,
-        run.engine(writer),
-        template=template,
-        sampling=cfg.backward.sampling,
-        rules=cfg.backward.rules,
-        novelty=cfg.backward.novelty,
-        seeds=seeds,
-        avoid=known,
+        "backtranslate", backtranslate, texts, run.engine(writer), how=how, seeds=seeds, avoid=known
     )
     rated, kept, configs = list[Rows[Example]](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
@@ -244,18 +203,7 @@ def curate_pairs(
     kept = best(it, scored, cfg.keep, assessor, rater)
     if not cfg.rewrite:
         return rated, kept
-    new = cfg.rewriting
-    template = load(new.template, REWRITE_FIELDS)
-    rewritten = it.step(
-        "rewrite",
-        rewrite,
-        kept,
-        rater,
-        template=template,
-        sampling=new.sampling,
-        rules=new.rules,
-    )
-    return rated, rewritten
+    return rated, it.step("rewrite", rewrite, kept, rater, how=cfg.rewriting)
 
 
 def join_with_seeds(

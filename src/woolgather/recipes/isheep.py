@@ -20,11 +20,12 @@ from woolgather.core.rows import Example
 from woolgather.ops.curate.keep import KeepRule
 from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
-from woolgather.ops.generate.respond import fixed_shots
+from woolgather.ops.generate.respond import Responding, fixed_shots
+from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.ops.judge.rubrics import rubrics_of
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
-from woolgather.recipes.settings import Common, Judging, Responding, Synthesis
+from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
     Candidates,
     answer_tasks,
@@ -36,7 +37,6 @@ from woolgather.recipes.stages import (
     open_inputs,
     rate,
     train,
-    write_instructions,
 )
 from woolgather.training.job import SftOptions
 
@@ -87,8 +87,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
         assessor = hire(it, seeds, rater, cfg.judge, rubrics)
-        tasks = write_instructions(
-            it, seeds, model, cfg.synthesis, at(cfg.per_iteration, t), [held_out, *kept],
+        tasks = it.step(
+            "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
+            how=cfg.synthesis.settled(model.prompt_format), avoid=[held_out, *kept],
             machine=kept[-1] if kept else (),
         )  # fmt: skip
         pairs = answer_tasks(it, tasks, model, cfg.respond, shots)

@@ -1,7 +1,7 @@
 """Groups of settings that several methods have in common.
 
 The one idea: the same thing has the same name, the same default and the same help in every method. A
-group knows how the op that it is for takes it.
+group that an op takes whole lives beside the op.
 """
 
 from __future__ import annotations
@@ -14,43 +14,8 @@ from pydantic import Field
 from woolgather.core.artifacts import Model
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
-from woolgather.ops.curate.instruction_rules import InstructionRules
-from woolgather.ops.curate.rouge_l import NoveltyOptions
-from woolgather.ops.generate.demos import DemoOptions
 from woolgather.ops.judge.assessors import Candidate
 from woolgather.ops.judge.rubrics import RubricOptions
-
-
-class Synthesis(Options):
-    """Writing new instructions."""
-
-    template: str = "synthesize"
-    """One of our templates, or the path of a .md file."""
-    format: Literal["raw", "chat", "auto"] = "auto"
-    """raw: the list is a text to complete; chat: it is a user turn, and the reply begins with its next
-    number; auto: as the model is prompted."""
-    items: int = Field(default=20, ge=2)
-    """Tasks that the list in the prompt is said to have; the demos are its first ones."""
-    demos: DemoOptions = DemoOptions()
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1000)
-    rules: InstructionRules = InstructionRules()
-    novelty: NoveltyOptions = NoveltyOptions()
-    wave: int = Field(default=32, ge=1)
-    """Prompts asked between two looks at what was accepted."""
-    max_prompts: int | None = Field(default=None, ge=1)
-    """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
-
-
-class Responding(Options):
-    """Answering them."""
-
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
-    samples: int = Field(default=1, ge=1)
-    """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
-    shots: int = Field(default=5, ge=0)
-    """Fixed demo blocks before the task of a model that is prompted as raw text."""
-    unfinished: Literal["set_aside", "keep"] = "set_aside"
-    """What becomes of responses that ran into max_tokens."""
 
 
 class Hiring(Options):

@@ -21,7 +21,7 @@ from woolgather.core.options import Options
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.engines.base import Sampling
 from woolgather.ops.curate.pair import PairOptions, pair, real_rows, real_sides
-from woolgather.ops.generate.respond import fixed_shots, respond
+from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
@@ -143,10 +143,8 @@ def answer_prompts(
     scope: Scope, real: Rows[Example], opponent: Model, cfg: Config
 ) -> Rows[Example]:
     """What the opponent says to the real answers' prompts; `pair` sets unfinished ones aside."""
-    sampling = cfg.respond.sampling
-    return scope.step(
-        "respond", respond, real, scope.engine(opponent), sampling=sampling, unfinished="keep"
-    )
+    how = Responding(sampling=cfg.respond.sampling, unfinished="keep")
+    return scope.step("respond", respond, real, scope.engine(opponent), how=how)
 
 
 def play(

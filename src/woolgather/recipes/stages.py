@@ -16,8 +16,7 @@ from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.keep import KeepRule, keep
 from woolgather.ops.curate.mix import MixOptions, mix
-from woolgather.ops.generate.respond import respond
-from woolgather.ops.generate.synthesize import SYNTHESIS_FIELDS, synthesize
+from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.judge.assessors import Assessor
 from woolgather.ops.judge.audition import audition
 from woolgather.ops.judge.judge import judge
@@ -30,9 +29,8 @@ from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
-from woolgather.prompting.templates import load
 from woolgather.recipes.scope import Rows, Scope
-from woolgather.recipes.settings import Common, Hiring, Judging, Measuring, Responding, Synthesis
+from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
 
 
@@ -49,52 +47,17 @@ def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], 
     return seeds, held_out, raw if form == "raw" else chat
 
 
-def write_instructions(
-    scope: Scope,
-    seeds: Rows[Example],
-    model: Model,
-    how: Synthesis,
-    n: int,
-    avoid: Sequence[Rows[Example]],
-    machine: Rows[Example] | Sequence[Example] = (),
-) -> Rows[Example]:
-    """`n` new instructions of `model`, unlike the seeds, those of `avoid`, and `machine`, earlier ones
-    which may also be shown."""
-    form = model.prompt_format if how.format == "auto" else how.format
-    return scope.step(
-        "synthesize",
-        synthesize,
-        seeds,
-        scope.engine(model),
-        n=n,
-        template=load(how.template, SYNTHESIS_FIELDS, frozenset({"demos", "next"})),
-        format=form,
-        items=how.items,
-        demos=how.demos,
-        sampling=how.sampling,
-        rules=how.rules,
-        novelty=how.novelty,
-        wave=how.wave,
-        max_prompts=how.max_prompts,
-        avoid=avoid,
-        machine=machine,
-    )
-
-
 def answer_tasks(
-    scope: Scope, tasks: Rows[Example], model: Model, how: Responding, shots: Rows[Example]
+    scope: Scope,
+    tasks: Rows[Example],
+    model: Model,
+    how: Responding,
+    shots: Rows[Example],
+    name: str = "respond",
 ) -> Rows[Example]:
-    """What `model` answers; `shots` are for one that is prompted as raw text."""
-    return scope.step(
-        "respond",
-        respond,
-        tasks,
-        scope.engine(model),
-        shots=shots if model.prompt_format == "raw" else (),
-        n=how.samples,
-        sampling=how.sampling,
-        unfinished=how.unfinished,
-    )
+    """Returns what `model` answers; `shots` are for one that is prompted as raw text."""
+    shown = shots if model.prompt_format == "raw" else ()
+    return scope.step(name, respond, tasks, scope.engine(model), how=how, shots=shown)
 
 
 def hire(
@@ -255,8 +218,9 @@ def win_rate_of(
     rubrics, judging = rubrics_of("full"), Judging()
     assessor = hire(scope, seeds, rater, judging, rubrics)
     greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
+    how = Responding(sampling=greedy, unfinished="keep")
     ours, theirs = (
-        scope.step(name, respond, held_out, scope.engine(who), sampling=greedy, unfinished="keep")
+        scope.step(name, respond, held_out, scope.engine(who), how=how)
         for name, who in (("result", model), ("base", base))
     )
     return scope.step(

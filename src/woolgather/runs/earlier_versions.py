@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import JSON
@@ -46,7 +45,7 @@ def past_of(run_dir: Path) -> Past:
     return Past(_is_doubted(run_dir, launches), unsure)
 
 
-def engine_of(record: StepRecord) -> dict[str, Any]:
+def engine_of(record: StepRecord) -> dict[str, JSON]:
     """The engine that a step used, as its record has it; empty where no model was asked."""
     return dict(record.execution.get("engine") or {})
 
@@ -67,7 +66,7 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     )
 
 
-def _used_server(words: Iterable[Any]) -> bool:
+def _used_server(words: Iterable[object]) -> bool:
     told = list(map(str, words))
     return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
 
@@ -82,9 +81,37 @@ _OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")
 """How an op of ours was named by its place. Those functions had the names that ops have now."""
 
 
-_GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "synthesize": {
+        "how": _same(
+            "template", "format", "sampling", "rules", "novelty", "wave", "max_prompts", "minimum",
+            "items", "demos",
+        )
+    },
+    "brainstorm": {
+        "how": _same("template", "format", "sampling", "rounds", "calls", "per_call", "max_words")
+    },
+    "ask_about": {
+        "how": _same(
+            "template", "format", "sampling", "rules", "novelty", "wave", "max_prompts", "minimum",
+            "n",
+        )
+    },
+    "respond": {"how": {"sampling": "sampling", "samples": "n", "unfinished": "unfinished"}},
+    "backtranslate": {"how": _same("template", "sampling", "rules", "novelty")},
+    "rewrite": {"how": _same("template", "sampling", "rules")},
+    "align": {"how": _same("sampling", "nudge", "rules")},
+    "evaluate_teacher": {"how": _same("sampling", "nudge")},
+    "adherence": {
+        "how": {"rubric": "templates.rubric", "yes_no": "templates.yes_no"}
+    },
+}  # fmt: skip
 """By op, and by the name of an argument that is a group of settings now: the group's fields, and the
-arguments that they were before."""
+arguments that they were before (`templates.rubric`: the entry `rubric` of the argument `templates`)."""
 
 
 def modern(payload: JSON) -> JSON:
@@ -102,11 +129,16 @@ def modern(payload: JSON) -> JSON:
 def _group(args: dict[str, JSON], groups: Mapping[str, Mapping[str, str]]) -> dict[str, JSON]:
     """The arguments of an op, those that one group of settings holds now put into it."""
     for group, fields in groups.items():
-        if group not in args and all(argument in args for argument in fields.values()):
-            inside = {field: args[argument] for field, argument in fields.items()}
-            rest = {key: value for key, value in args.items() if key not in fields.values()}
-            args = {**rest, group: inside}
+        before = {place.partition(".")[0] for place in fields.values()}
+        if group not in args and before <= args.keys():
+            inside = {field: _at(args, place) for field, place in fields.items()}
+            args = {k: v for k, v in args.items() if k not in before} | {group: inside}
     return args
+
+
+def _at(args: dict[str, JSON], place: str) -> JSON:
+    argument, dot, entry = place.partition(".")
+    return args[argument][entry] if dot else args[argument]
 
 
 def _settings(value: JSON) -> JSON:
