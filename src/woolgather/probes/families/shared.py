@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from woolgather.probes.checks import Check
-from woolgather.probes.families import words as pool
+from woolgather.probes.families.words import ADJECTIVES, NOUNS, VERBS_ING
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ def a_(noun: str) -> str:
 
 def phrase(rng: random.Random) -> str:
     """Three to six words without meaning to guess, such as "tall green lamp near old bridge"."""
-    words = [*rng.sample(pool.ADJECTIVES, rng.choice((1, 2))), rng.choice(pool.NOUNS)]
+    words = [*rng.sample(ADJECTIVES, rng.choice((1, 2))), rng.choice(NOUNS)]
     if coin(rng):
-        words += [rng.choice(("near", "under", "behind")), "the", rng.choice(pool.NOUNS)]
+        words += [rng.choice(("near", "under", "behind")), "the", rng.choice(NOUNS)]
     else:
-        words.append(rng.choice(pool.VERBS_ING))
+        words.append(rng.choice(VERBS_ING))
     return " ".join(words)
 
 
