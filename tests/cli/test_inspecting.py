@@ -269,8 +269,8 @@ def test_clean_keeps_what_the_same_command_would_continue(told: Call, a_run: Pat
     assert told("clean", a_run, "--dry-run") == []
     rewrite_launch(a_run, status="finished")
     assert [row["why"] for row in told("clean", a_run, "--dry-run")] == [
-        "never finished",
-        "log of an engine",
+        "a step that never finished",
+        "the log of an engine",
     ]
 
 

@@ -4,10 +4,8 @@ deletes what no current result needs."""
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -18,20 +16,22 @@ from rich.tree import Tree
 from woolgather.cli import output
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import InputError, MistakeError
-from woolgather.core.rows import JSON, PreferencePair, Row
-from woolgather.report import lineage as tracing
-from woolgather.report import status as run_status
-from woolgather.report.text import aside, duration, harmless, number, one_line, size
-from woolgather.runs.lock import RunLock
-from woolgather.runs.record import (
-    INPUTS,
-    LAUNCHES,
-    RECORD,
-    StepRecord,
-    current_steps,
-    read_launches,
-    read_run,
+from woolgather.core.rows import PreferencePair, Row
+from woolgather.report.leftovers import Leftover, find_leftovers
+from woolgather.report.lineage import find_step, place_of, trace, walk
+from woolgather.report.status import StepStatus, status_of
+from woolgather.report.text import (
+    aside,
+    duration,
+    harmless,
+    is_number,
+    number,
+    one_line,
+    row_count,
+    size,
 )
+from woolgather.runs.lock import RunLock
+from woolgather.runs.record import StepRecord, read_run
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
@@ -44,7 +44,7 @@ def status(run: RunDir, as_json: Json = False) -> None:
 
     Example: woolgather status runs/isheep-smollm2-135m-demo
     """
-    found = run_status.status_of(run)
+    found = status_of(run)
     if as_json:
         print_json(found)
         return
@@ -95,7 +95,7 @@ def show(
 
     Example: woolgather show runs/isheep-smollm2-135m-demo iter0/keep --set-aside -n 10
     """
-    folder, record = tracing.find_step(run, step)
+    folder, record = find_step(run, step)
     if record.kind != "dataset":
         _show_content(folder, record, as_json)
         return
@@ -104,11 +104,11 @@ def show(
         raise InputError(f"{record.step} set no row aside for {reason!r}. Its reasons: {known}.")
     from woolgather.core.storage import read_rows
 
-    aside = set_aside or reason is not None
+    wanted = set_aside or reason is not None
     chosen = (
         row
         for row in read_rows(folder)
-        if (row.set_aside is not None) == aside and reason in (None, row.set_aside)
+        if (row.set_aside is not None) == wanted and reason in (None, row.set_aside)
     )
     rows = list(itertools.islice(chosen, n))
     if as_json:
@@ -118,14 +118,17 @@ def show(
     for row in rows:
         for line in _row_lines(row):
             out.print(line, soft_wrap=True)
-    total = sum(record.set_aside.values()) if aside else int(record.result.get("count") or 0)
-    total = record.set_aside[reason] if reason is not None else total
-    what = f"set aside: {reason}" if reason else "set aside" if aside else "in use"
+    if reason is not None:
+        total = record.set_aside[reason]
+    else:
+        total = sum(record.set_aside.values()) if wanted else row_count(record)
+    what = f"set aside: {reason}" if reason else "set aside" if wanted else "in use"
     out.print(
         Text(f"{number(len(rows))} of {number(total)} rows {what} in {record.step}", style="dim")
     )
-    if not aside and record.set_aside:
-        out.print(Text(f"set aside: {output.cell(record.set_aside)} (--set-aside)", style="dim"))
+    if not wanted and record.set_aside:
+        said = f"set aside: {output.cell(record.set_aside)}; --set-aside shows these rows"
+        out.print(Text(said, style="dim"))
 
 
 def lineage(
@@ -142,12 +145,12 @@ def lineage(
 
     Example: woolgather lineage runs/isheep-smollm2-135m-demo iter0/keep
     """
-    found = tracing.trace(run, name, depth)
+    found = trace(run, name, depth)
     if as_json:
         print_json(found.to_json())
         return
     trees: dict[int, Tree] = {}
-    for level, node in tracing.walk(found):
+    for level, node in walk(found):
         line = Text(harmless(node.name), style="bold")
         line.append(f"  {harmless(node.where)}", style="not bold dim")
         if node.also:
@@ -182,7 +185,7 @@ def export(
     from woolgather.core.artifacts import Dataset
     from woolgather.data import Format, write_rows_as
 
-    folder, record = tracing.find_step(run, step)
+    folder, record = find_step(run, step)
     if record.kind != "dataset":
         raise InputError(f"{record.step} made a {record.kind}; only steps that make rows export.")
     if out is None:
@@ -209,111 +212,64 @@ def clean(
         raise MistakeError("--json cannot ask; say --dry-run, or --yes to delete.")
     read_run(run)
     if dry_run:
-        _show_leftovers(run, leftovers(run), as_json, deleted=False)
+        _show_leftovers(run, find_leftovers(run), as_json)
         return
     with RunLock(run):
-        found = leftovers(run)
+        found = find_leftovers(run)
         if not as_json:
-            _show_leftovers(run, found, as_json, deleted=False)
-        if not found or not (yes or typer.confirm(f"Delete {len(found)} of {run}?")):
+            _show_leftovers(run, found, as_json)
+        if not found or not (yes or typer.confirm(f"Delete these {len(found)} in {run}?")):
             if as_json:
                 print_json([])
             return
-        sized = [(path, why, _bytes(path)) for path, why in found]
-        for path, _ in found:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        sizes = [each.size for each in found]
+        for each in found:
+            shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
     if as_json:
-        print_json([_leftover(run, *item, deleted=True) for item in sized])
+        pairs = zip(found, sizes, strict=True)
+        print_json([_leftover_json(run, *pair, deleted=True) for pair in pairs])
     else:
-        console().print(Text(f"deleted {size(sum(s for _, _, s in sized))}"))
+        console().print(Text(f"deleted {size(sum(sizes))}"))
 
 
-def leftovers(run_dir: Path) -> list[tuple[Path, str]]:
-    """What `clean` deletes, and why: directories of steps that the run no longer consists of,
-    attempts left in those it does, and the engine's log of a finished run. What the same command
-    would continue from is not among them."""
-    launches = read_launches(run_dir)
-    current = current_steps(run_dir)
-    finished = bool(launches) and launches[-1].status == "finished"
-    since = 0.0
-    for launch in itertools.takewhile(lambda x: x.status != "finished", reversed(launches)):
-        since = datetime.fromisoformat(launch.started).timestamp()
-    kept = {run_dir / str(entry["path"]) for entry, _ in current}
-    needed = [Path(str(r.result.get("path"))) for _, r in current if r.kind == "model"]
-    needed += [p.resolve() for p in run_dir.iterdir() if p.is_symlink()]
-    found: list[tuple[Path, str]] = []
-    for folder in _step_dirs(run_dir):
-        if folder in kept:
-            attempts = sorted(folder.glob("attempt-*"))
-            found += [(attempt, "an attempt of a finished step") for attempt in attempts]
-        elif any(path.is_relative_to(folder.resolve()) for path in needed):
-            continue
-        elif (folder / RECORD).is_file():
-            found.append((folder, "a result that the latest launch does not use"))
-        elif finished or folder.stat().st_mtime < since:
-            found.append((folder, "never finished"))
-    if finished:
-        found += [(log, "log of an engine") for log in sorted(run_dir.glob("engine*.log"))]
-    return found
+def _leftover_json(run: Path, leftover: Leftover, size: int, *, deleted: bool) -> dict[str, object]:
+    path = leftover.path.relative_to(run).as_posix()
+    return {"path": path, "why": leftover.why, "bytes": size, "deleted": deleted}
 
 
-def _step_dirs(run_dir: Path) -> Iterator[Path]:
-    """Every directory whose name is a step's, at any depth of scopes; links are not followed."""
-    for path in sorted(p for p in run_dir.iterdir() if p.is_dir() and not p.is_symlink()):
-        if re.fullmatch(r".+-[0-9a-f]{12}", path.name):
-            yield path
-        elif path.name not in (INPUTS, LAUNCHES):
-            yield from _step_dirs(path)
-
-
-def _bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return sum(p.lstat().st_size for p in files)
-
-
-def _leftover(run: Path, path: Path, why: str, size: int, *, deleted: bool) -> dict[str, JSON]:
-    return {
-        "path": path.relative_to(run).as_posix(),
-        "why": why,
-        "bytes": size,
-        "deleted": deleted,
-    }
-
-
-def _show_leftovers(
-    run: Path, found: list[tuple[Path, str]], as_json: bool, *, deleted: bool
-) -> None:
-    rows = [_leftover(run, path, why, _bytes(path), deleted=deleted) for path, why in found]
+def _show_leftovers(run: Path, found: Sequence[Leftover], as_json: bool) -> None:
+    sizes = [each.size for each in found]
+    rows = [_leftover_json(run, *pair, deleted=False) for pair in zip(found, sizes, strict=True)]
     if as_json:
         print_json(rows)
     elif not rows:
         console().print(Text(f"nothing to delete in {run}"))
     else:
-        shown = [{**row, "size": size(row["bytes"])} for row in rows]
-        total = size(sum(row["bytes"] for row in rows))
-        print_rows(shown, [Column("path"), Column("size", right=True), Column("why")], f"{total}")
+        shown = [{**row, "size": size(bytes_)} for row, bytes_ in zip(rows, sizes, strict=True)]
+        columns = [Column("path"), Column("size", right=True), Column("why")]
+        print_rows(shown, columns, f"to delete: {size(sum(sizes))}")
 
 
-def _input(given: Mapping[str, JSON]) -> str:
-    """An input in a word; of texts, how many there are."""
-    if "bytes" not in given:
+def _input(given: Mapping[str, object]) -> str:
+    """An input in a word; for texts also where they are and how many."""
+    bytes_, count = given.get("bytes"), given.get("files")
+    if not is_number(bytes_) or not is_number(count):
         return str(given["name"])
-    count = given["files"]
-    files = f", {number(count)} file{'s' if count > 1 else ''}, {size(given['bytes'])}"
+    files = f", {number(count)} file{'s' if count > 1 else ''}, {size(bytes_)}"
     return f"{given['name']} ({given['given_as']}{files if count else ''})"
 
 
-def _short(row: Mapping[str, JSON]) -> dict[str, str]:
-    """Why a step ran, where that is worth a word, and what came of it; in full in the JSON."""
-    why = "" if row["why"] == "not done yet" else one_line(str(row["why"]), OUTCOME)
-    return {"why": why, "outcome": one_line(str(row["outcome"] or ""), OUTCOME)}
+def _short(step: StepStatus) -> dict[str, str]:
+    """Why a step ran, where that is worth a word, and what came of it; the JSON has both in full."""
+    why = "" if step["why"] == "not done yet" else one_line(step["why"], OUTCOME)
+    return {"why": why, "outcome": one_line(step["outcome"] or "", OUTCOME)}
 
 
 def _time(seconds: float) -> str:
     return duration(seconds) if seconds else ""
 
 
-def _row_json(row: Row) -> dict[str, JSON]:
+def _row_json(row: Row) -> dict[str, object]:
     from woolgather.core.storage import to_record
 
     return {**to_record(row), "meta": dict(row.meta)}
@@ -343,20 +299,22 @@ def _row_lines(row: Row) -> Iterator[Text]:
     if row.parents:
         some = ", ".join(row.parents[:4]) + (", ..." if len(row.parents) > 4 else "")
         yield Text(f"  made from {harmless(some)}", style="dim")
-    elif place := tracing.place_of(row.meta):
+    elif place := place_of(row.meta):
         yield Text(f"  from {harmless(place)}", style="dim")
     yield Text("")
 
 
 def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
     """What a step that makes no rows came to."""
-    content: dict[str, JSON] = {"step": record.step, "kind": record.kind}
+    content: dict[str, object] = {"step": record.step, "kind": record.kind}
     if record.kind == "model":
         path = Path(str(record.result.get("path")))
         place = folder / path if (folder / path).exists() else path
         content |= {"path": str(place), "prompt_format": record.result.get("prompt_format")}
         files = sorted(p for p in place.glob("*") if p.is_file()) if place.is_dir() else []
-        content["files"] = {p.name: p.stat().st_size for p in files}
+        content["files"] = {
+            p.name: p.stat().st_size if as_json else size(p.stat().st_size) for p in files
+        }
     elif record.kind == "metrics":
         content |= {"headline": record.headline, "values": record.result.get("values")}
     else:
@@ -366,8 +324,6 @@ def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
         return
     out = console()
     for key, value in content.items():
-        if key == "files":
-            value = {name: size(count) for name, count in value.items()}
         if isinstance(value, dict):
             pairs = [{"name": name, "value": inner} for name, inner in value.items()]
             print_rows(pairs, [Column("name", key), Column("value", " ")])

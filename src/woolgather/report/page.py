@@ -20,6 +20,7 @@ from markupsafe import Markup
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
+from woolgather.report.view_data import Table
 from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
@@ -29,10 +30,10 @@ MAX_ROWS = 300
 def write_report(
     run_dir: Path, out: Path | None = None, *, title: str | None = None, max_rows: int = MAX_ROWS
 ) -> Path:
-    """Write the report of a run, by default to RUN/report.html; the path of the file.
+    """Write the report of a run, to RUN/report.html unless `out` is given. Returns the path.
 
-    `max_rows` of each step are in the browser of rows. Raises RunDirError when `run_dir` is no run
-    directory, is of a newer format, or holds a broken record.
+    The browser of rows holds at most `max_rows` rows of each step. Raises RunDirError when `run_dir`
+    is no run directory, is of a newer format, or holds a broken record.
     """
     run = collect.read_run_dir(run_dir)
     out = out or run_dir / "report.html"
@@ -44,7 +45,7 @@ def write_report(
 
 
 def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
-    """The page as text."""
+    """Returns the page as text."""
     style, script = (_asset(name) for name in ("style.css", "browser.js"))
     tables = rows.sample(_sources(run), max_rows)
     trends = [
@@ -189,14 +190,17 @@ def _wide(view: View) -> bool:
     """Whether a view wants the whole width of the page."""
     if view.kind != "table":
         return False
-    columns, lines = view.data.get("columns") or (), view.data.get("rows") or ()
-    longest = max((len(text.cell(c)) for row in lines[:20] for c in row), default=0)
-    return len(columns) > 4 or longest > 60
+    try:
+        data = Table.model_validate(view.data)
+    except ValueError:
+        return False
+    longest = max((len(text.cell(c)) for row in data.rows[:20] for c in row), default=0)
+    return len(data.columns) > 4 or longest > 60
 
 
 def _leaves(step: Step) -> list[tuple[str, object]]:
     """All numbers and texts of a metrics step."""
-    return list(text.flatten(step.record.result.get("values") or {}))
+    return list(text.flatten(text.values_of(step.record)))
 
 
 def _asset(name: str) -> str:
