@@ -224,7 +224,7 @@ def test_an_unfinished_run_says_so_and_shows_what_there_is(builder: Any) -> None
     builder.step("iter0/synthesize", "dataset", {}, [], [Example(instruction="Say hello.")])
     builder.finish("failed", "out of memory <b>here</b>")
     page = Page(write_report(builder.folder).read_text(encoding="utf-8"))
-    assert "It failed; what is finished is kept" in page.text
+    assert "The run failed; what is finished is kept" in page.text
     assert "1 step done. out of memory <b>here</b>" in page.text
     assert page.data["steps"][0]["rows"][0]["texts"][0][0] == "instruction"
 

@@ -36,11 +36,11 @@ from woolgather.runs.record import StepRecord, read_run
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
 OUTCOME = 60
-"""Characters of it in a table."""
+"""Characters of an outcome or a reason in a table."""
 
 
 def status(run: RunDir, as_json: Json = False) -> None:
-    """The funnel so far: a line per step, what runs now, and how it ended.
+    """Show how far a run has come: one line per step, the step that runs now, and how the run ended.
 
     Example: woolgather status runs/isheep-smollm2-135m-demo
     """
@@ -72,7 +72,7 @@ def status(run: RunDir, as_json: Json = False) -> None:
         out.print(Text(f"running: {now['step']} · {now['line']}"))
     out.print(Text(harmless(found["state"])))
     if given := found["inputs"]:
-        out.print(Text(f"given: {harmless('; '.join(map(_input, given)))}"))
+        out.print(Text(f"inputs: {harmless('; '.join(map(_input, given)))}"))
     for warning in found["warnings"]:
         out.print(Text(f"! {harmless(warning)}"))
     if found["headline"]:
@@ -83,15 +83,17 @@ def show(
     run: RunDir,
     step: Step,
     set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Rows that were set aside, instead of those in use.")
+        bool,
+        typer.Option("--set-aside", help="Show rows that were set aside, instead of rows in use."),
     ] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Only rows set aside for this reason.")
+        str | None,
+        typer.Option("--reason", help="Show only rows that were set aside for this reason."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Rows at most.")] = 5,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of rows to show.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Rows of a step with their verdicts, or what a step measured, chose or trained.
+    """Show the rows of a step with their verdicts, or what the step measured, chose or trained.
 
     Example: woolgather show runs/isheep-smollm2-135m-demo iter0/keep --set-aside -n 10
     """
@@ -134,14 +136,17 @@ def show(
 def lineage(
     run: RunDir,
     name: Annotated[
-        str, typer.Argument(metavar="ROW|STEP", help="A row's id or its beginning, or a step.")
+        str,
+        typer.Argument(
+            metavar="ROW|STEP", help="A row's id, the beginning of an id, or a step's name."
+        ),
     ],
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Levels of parents; all if not given.")
+        int | None, typer.Option(min=1, help="Levels of parents to show. Default: all.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a row or a step was made from, up to the seeds.
+    """Show what a row or a step was made from, up to the seeds.
 
     Example: woolgather lineage runs/isheep-smollm2-135m-demo iter0/keep
     """
@@ -158,7 +163,7 @@ def lineage(
         if node.text:
             line.append(f"  {one_line(node.text, 70)}", style="not bold")
         if node.repeated:
-            line.append("  (its parents are given above)", style="not bold dim")
+            line.append("  (its parents are shown above)", style="not bold dim")
         trees[level] = trees[level - 1].add(line) if level else Tree(line)
     console().print(trees[0])
 
@@ -170,15 +175,18 @@ def export(
         str,
         typer.Option(
             "--format",
+            metavar="NAME",
             help="messages, alpaca, sharegpt, spin, prompt-completion, parquet or jsonl.",
         ),
     ] = "messages",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write; <run>-<step>.<ext> here if not given."),
+        typer.Option(
+            "--out", help="File to write. Default: <run>-<step>-<format>.jsonl in this folder."
+        ),
     ] = None,
 ) -> None:
-    """Write a step's rows for another program.
+    """Write the rows of a step to a file for another program.
 
     Example: woolgather export runs/isheep-smollm2-135m-demo iter1/keep --format sharegpt
     """
@@ -187,29 +195,31 @@ def export(
 
     folder, record = find_step(run, step)
     if record.kind != "dataset":
-        raise InputError(f"{record.step} made a {record.kind}; only steps that make rows export.")
+        raise InputError(f"{record.step} made a {record.kind}; only rows can be exported.")
     if out is None:
         ending = "parquet" if format_ == "parquet" else "jsonl"
         name = record.step.replace("/", "-")
         out = Path(f"{run.resolve().name}-{name}-{format_}.{ending}")
         if out.exists():
-            raise MistakeError(f"{out} is there already; name the file to write with --out.")
+            raise MistakeError(f"{out} is there already; name another file with --out.")
     count = write_rows_as(Dataset(folder, record.fingerprint), out, cast(Format, format_))
     console().print(Text(f"{number(count)} rows of {record.step} as {format_}: {out}"))
 
 
 def clean(
     run: RunDir,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what the latest launch does not refer to, after showing it and asking.
+    """Delete what the latest launch does not use, after showing it and asking.
 
     Example: woolgather clean runs/isheep-smollm2-135m-demo --dry-run
     """
     if as_json and not (yes or dry_run):
-        raise MistakeError("--json cannot ask; say --dry-run, or --yes to delete.")
+        raise MistakeError("--json cannot ask a question: add --dry-run, or --yes to delete.")
     read_run(run)
     if dry_run:
         _show_leftovers(run, find_leftovers(run), as_json)
@@ -285,7 +295,7 @@ def _row_lines(row: Row) -> Iterator[Text]:
             score = "unreadable" if verdict.score is None else f"{verdict.score:g}"
             head.append(f"  {harmless(name)} {score}", style="not bold green")
         if row.finish_reason not in (None, "stop"):
-            head.append(f"  ended by {harmless(str(row.finish_reason))}", style="not bold dim")
+            head.append(f"  ended by: {harmless(str(row.finish_reason))}", style="not bold dim")
     yield head
     texts = {"system": row.system, "instruction": row.instruction}
     if isinstance(row, PreferencePair):

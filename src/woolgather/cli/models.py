@@ -1,4 +1,4 @@
-"""Commands that ask a model directly: `eval` measures, `chat` talks. Neither needs a run."""
+"""Commands that ask a model directly: `eval` measures it, `chat` talks with it. Neither needs a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.api.show_progress import PLAIN_EVERY
-from woolgather.cli.asking import KeyEnv, Serve, Urls
+from woolgather.cli.asking import EngineName, KeyEnv, Serve, Urls, engine_options
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
@@ -29,29 +29,36 @@ if TYPE_CHECKING:
     from woolgather.core.artifacts import Metrics
     from woolgather.engines.base import Engine, Sampling
 
-MODEL_HELP = "A model's folder, a hub name, a run's directory (its result), or `embedded`."
-EngineName = Annotated[
-    str, typer.Option("--engine", help="How models are asked: transformers, openai, fake.")
+MODEL_HELP = "A model: a folder, a hub name, a run's directory (its result), or `embedded`."
+Dtype = Annotated[
+    str, typer.Option(metavar="NAME", help="Precision: auto, bfloat16, float16 or float32.")
 ]
-Dtype = Annotated[str, typer.Option(help="Precision: auto, bfloat16, float16, float32.")]
 Form = Annotated[
     str,
     typer.Option(
         "--prompt-format",
-        help="chat, raw (text to complete), or auto: the one that makes references likelier.",
+        metavar="NAME",
+        help="How the model is prompted: chat (its chat template), raw (a text to complete), or auto: "
+        "the format under which reference answers are more likely.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Another number draws other probes.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the probes.")]
 
 
 def eval_(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP)],
     tasks: Annotated[
-        Path | None, typer.Option(help="File of held-out tasks; ours (80) if not given.")
+        Path | None,
+        typer.Option(
+            help="File of held-out tasks. Default: the 80 tasks that come with woolgather."
+        ),
     ] = None,
-    probes: Annotated[int, typer.Option(min=0, help="Generated probes, 0 for none.")] = 300,
+    probes: Annotated[
+        int,
+        typer.Option(min=0, help="Number of probes: generated test prompts with machine checks."),
+    ] = 300,
     seed: Seed = 2,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
     engine: EngineName = "transformers",
     url: Urls = None,
     serve: Serve = None,
@@ -60,24 +67,17 @@ def eval_(
     prompt_format: Form = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure models on held-out tasks and probes, with intervals and the best null answer.
+    """Measure models on held-out tasks and probes, with bootstrap intervals and the best null answer.
 
-    Several models are compared with the first, item by item.
+    Each further model is compared with the first, item by item.
 
     Example: woolgather eval embedded runs/isheep-smollm2-135m-demo --probes 100
     """
     from woolgather.api.named_models import paired_gains, resolve_models
     from woolgather.data import builtin_heldout, read_examples
-    from woolgather.engines.base import EngineOptions
     from woolgather.ops.measure.evaluate import evaluate
 
-    options = EngineOptions(
-        engine,
-        urls=tuple(url or ()),
-        serve=tuple(serve or ()),
-        api_key_env=api_key_env,
-        dtype=dtype,
-    )
+    options = engine_options(engine, url, serve, api_key_env, dtype)
     rows = list(read_examples(tasks or builtin_heldout(), needs_response=False))
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):
@@ -100,15 +100,23 @@ def eval_(
 def chat(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     against: Annotated[
-        str | None, typer.Option("--against", help="Another model that answers the same.")
+        str | None,
+        typer.Option("--against", metavar="MODEL", help="A second model that answers the same."),
     ] = None,
-    system: Annotated[str, typer.Option(help="System turn; none if not given.")] = "",
-    temperature: Annotated[float, typer.Option(min=0, help="0 always takes the likeliest.")] = 0.7,
+    system: Annotated[str, typer.Option(help="System message. Default: none.")] = "",
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")
+    ] = 0.7,
     top_p: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Share of probability that is drawn from.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Nucleus sampling: draw from the likeliest tokens that together have this probability.",
+        ),
     ] = 0.95,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 512,
-    seed: Annotated[int, typer.Option(help="Another number draws other answers.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 512,
+    seed: Annotated[int, typer.Option(help="Random seed of the answers.")] = 0,
     engine: EngineName = "transformers",
     url: Urls = None,
     serve: Serve = None,
@@ -116,22 +124,16 @@ def chat(
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
 ) -> None:
-    """Talk with a model, or with two side by side. /reset begins anew, /exit ends.
+    """Talk with a model, or with two side by side. /reset starts a new conversation, /exit ends.
 
     Example: woolgather chat runs/isheep-smollm2-135m-demo --against embedded
     """
     from woolgather.api.named_models import resolve_models
     from woolgather.data import builtin_seeds, read_examples
     from woolgather.engines import open_engine
-    from woolgather.engines.base import EngineOptions, Sampling
+    from woolgather.engines.base import Sampling
 
-    options = EngineOptions(
-        engine,
-        urls=tuple(url or ()),
-        serve=tuple(serve or ()),
-        api_key_env=api_key_env,
-        dtype=dtype,
-    )
+    options = engine_options(engine, url, serve, api_key_env, dtype)
     out = console()
     names = [model] + ([against] if against is not None else [])
     rows = list(read_examples(builtin_seeds()))
@@ -250,7 +252,10 @@ def _reply(engine: Engine, past: list[Example], line: str, system: str, sampling
     except StopIteration:
         raise WoolgatherError(f"{engine.model.path} gave no answer; try again.") from None
     if completion.finish_reason == "too_long":
-        return Text("(longer than the model's context: /reset begins anew)", style="dim")
+        return Text(
+            "(the conversation is longer than the model's context; /reset starts a new one)",
+            style="dim",
+        )
     if completion.finish_reason == "error":
         return Text("(the engine gave no answer; try again)", style="dim")
     past.append(replace(row, response=completion.text))

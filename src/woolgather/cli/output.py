@@ -21,12 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.core.views import View
-from woolgather.report import text, view_data
+from woolgather.report import text
 from woolgather.report.text import harmless
+from woolgather.report.view_data import TableData
 
 NAME = 20
 """Characters up to which the first column of a table, which names its rows, is not broken."""
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def console(markup: bool = False) -> Console:
@@ -83,7 +84,7 @@ def print_rows(
 def print_view(view: View) -> None:
     """Print a table or an alarm that an op chose to show; drawings are left to the report."""
     if view.kind == "table":
-        data = view_data.Table.model_validate(view.data)
+        data = TableData.model_validate(view.data)
         columns = [
             text.column(title, data.column(i), clean=harmless)
             for i, title in enumerate(data.columns)

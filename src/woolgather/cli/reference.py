@@ -25,7 +25,7 @@ Settings of a recipe are `key=value` (dotted) over YAML files over a preset over
 defaults; `woolgather recipes NAME` lists them. Errors say what to do next.
 
 Exit codes: 0 done; 2 a mistake in what was asked; 1 a failure of the work, with everything finished
-kept; 75 stopped by Ctrl-C, SIGTERM or `--max-hours`: the same command continues.
+kept; 75 stopped by Ctrl-C, SIGTERM or `--max-hours`: the same command resumes the run.
 """
 
 

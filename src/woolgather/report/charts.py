@@ -13,7 +13,6 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from woolgather.core.views import View
-from woolgather.report import view_data
 from woolgather.report.frame import Axis, Frame, Point, value_range
 from woolgather.report.text import (
     cell,
@@ -24,6 +23,15 @@ from woolgather.report.text import (
     parts_of,
     visible,
     words,
+)
+from woolgather.report.view_data import (
+    AlarmData,
+    Coordinates,
+    CurveData,
+    FunnelData,
+    HistogramData,
+    ScatterData,
+    TableData,
 )
 
 T = TypeVar("T")
@@ -50,7 +58,7 @@ def draw(view: View) -> Markup:
 
 def funnel(view: View) -> Markup:
     """Returns a bar per stage, and below them a bar per reason to set rows aside."""
-    data = view_data.Funnel.model_validate(view.data)
+    data = FunnelData.model_validate(view.data)
     reasons = sorted(data.reasons.items(), key=lambda r: (-r[1], r[0]))
     shown = [(words(name), count) for name, count in reasons[:REASONS]]
     if rest := reasons[REASONS:]:
@@ -72,7 +80,7 @@ def funnel(view: View) -> Markup:
 def histogram(view: View) -> Markup:
     """Returns bars, or an area per series where there are several; as shares of each series where
     their sizes differ much."""
-    data = view_data.Histogram.model_validate(view.data)
+    data = HistogramData.model_validate(view.data)
     edges, series = data.edges, data.series
     if len(edges) < 2 or not series:
         return _nothing()
@@ -112,7 +120,7 @@ def histogram(view: View) -> Markup:
 
 def curve(view: View) -> Markup:
     """Returns a line per series, with its points where they are few."""
-    data = view_data.Curve.model_validate(view.data)
+    data = CurveData.model_validate(view.data)
     series = {name: _points(points) for name, points in data.series.items()}
     every = [p for points in series.values() for p in points]
     if not every:
@@ -135,7 +143,7 @@ def curve(view: View) -> Markup:
 
 def scatter(view: View) -> Markup:
     """Returns a point for each item, its text at the pointer; the largest groups lie lowest."""
-    data = view_data.Scatter.model_validate(view.data)
+    data = ScatterData.model_validate(view.data)
     groups = {name: _thin(points) for name, points in data.groups.items()}
     every = [p for points in groups.values() for p in _points(points)]
     if not every:
@@ -159,7 +167,7 @@ def scatter(view: View) -> Markup:
 
 def table(view: View) -> Markup:
     """Returns the first rows of a table, and how many more there are."""
-    data = view_data.Table.model_validate(view.data)
+    data = TableData.model_validate(view.data)
     html = grid(data.columns, data.rows[:TABLE_ROWS])
     if (more := len(data.rows) - TABLE_ROWS) > 0:
         html += Markup("<p class=minor>… and {} more in the step's record</p>").format(number(more))
@@ -168,7 +176,7 @@ def table(view: View) -> Markup:
 
 def alarm(view: View) -> Markup:
     """Returns a paragraph that the style sheet colours by its level."""
-    data = view_data.Alarm.model_validate(view.data)
+    data = AlarmData.model_validate(view.data)
     level = data.level if data.level in ("note", "warning", "error") else "warning"
     return Markup('<p class="alarm {}"><b>{}</b> {}</p>').format(
         level, visible(view.title, 120) or level.capitalize(), visible(data.text, 2000)
@@ -188,7 +196,7 @@ DRAWERS: Mapping[str, Callable[[View], Markup]] = {
 def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
     """Returns an HTML table; numbers stand to the right, and a drawn interval beside every number that
     has one."""
-    data = view_data.Table(columns=columns, rows=rows)
+    data = TableData(columns=columns, rows=rows)
     sides = [data.column(i) for i in range(len(columns))]
     written = [column(str(title), side) for title, side in zip(columns, sides, strict=True)]
     drawn = [any(is_estimate(v) for v in side) for side in sides]
@@ -318,7 +326,7 @@ def _nothing() -> Markup:
     return Markup("<p class=minor>Nothing to draw: no values.</p>")
 
 
-def _points(raw: Iterable[view_data.Coordinates]) -> list[Point]:
+def _points(raw: Iterable[Coordinates]) -> list[Point]:
     """The points whose numbers are known and finite."""
     return [(x, y) for x, y, *_ in raw if is_number(x) and is_number(y)]
 

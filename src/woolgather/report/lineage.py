@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from woolgather.core.errors import InputError
-from woolgather.report.text import row_count
+from woolgather.report.text import outcome
 from woolgather.runs.record import (
     INPUTS,
     RECORD,
@@ -182,10 +182,8 @@ def _is_print(value: object) -> bool:
 def _outcome(record: StepRecord) -> str:
     if record.kind == "dataset":
         aside = sum(record.set_aside.values())
-        return f"{row_count(record)} rows" + (f", {aside} set aside" if aside else "")
-    if record.kind == "choice":
-        return f"{record.result.get('value')}"
-    return record.kind
+        return outcome(record) + (f", {aside} set aside" if aside else "")
+    return outcome(record)
 
 
 def _read_given_name(folder: Path) -> str:

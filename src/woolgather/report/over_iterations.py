@@ -13,7 +13,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.views import View
 from woolgather.report.collect import RunReport, Step
 from woolgather.report.text import flatten, is_estimate, is_number, values_of, words
-from woolgather.report.view_data import Curve, Histogram
+from woolgather.report.view_data import CurveData, HistogramData
 
 FAMILY = 6
 """A value with more parts than this is a table of its own, not a group of series."""
@@ -77,15 +77,15 @@ def _overlay(title: str, step: str, parts: Sequence[tuple[str, View]]) -> View |
     note = f"Step {words(step)}, each iteration"
     try:
         if parts[0][1].kind == "curve":
-            curves = {name: Curve.model_validate(view.data) for name, view in parts}
+            curves = {name: CurveData.model_validate(view.data) for name, view in parts}
             return _overlay_curves(title, note, curves)
-        bars = {name: Histogram.model_validate(view.data) for name, view in parts}
+        bars = {name: HistogramData.model_validate(view.data) for name, view in parts}
         return _overlay_histograms(title, note, bars)
     except (ValueError, ZeroDivisionError):
         return None
 
 
-def _overlay_curves(title: str, note: str, curves: Mapping[str, Curve]) -> View:
+def _overlay_curves(title: str, note: str, curves: Mapping[str, CurveData]) -> View:
     """All lines where they are few, otherwise the first of each iteration."""
     first = next(iter(curves.values()))
     lines = {
@@ -101,7 +101,7 @@ def _overlay_curves(title: str, note: str, curves: Mapping[str, Curve]) -> View:
     return View("curve", title, data, f"{note}.")
 
 
-def _overlay_histograms(title: str, note: str, bars: Mapping[str, Histogram]) -> View:
+def _overlay_histograms(title: str, note: str, bars: Mapping[str, HistogramData]) -> View:
     """The first series of each iteration, in common bins."""
     first = next(iter(bars.values()))
     if any(len(drawn.series) > 1 for drawn in bars.values()):

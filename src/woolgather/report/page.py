@@ -20,7 +20,7 @@ from markupsafe import Markup
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
-from woolgather.report.view_data import Table
+from woolgather.report.view_data import TableData
 from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
@@ -108,16 +108,16 @@ def _status(run: RunReport) -> tuple[str, str]:
     """A word for the state of the run, and what to say when there is no verdict."""
     if run.last is None:
         return "not started", "Nothing has run yet."
-    steps = f"{len(run.steps)} step{'' if len(run.steps) == 1 else 's'} done"
+    steps = f"{len(run.steps)} step{' is' if len(run.steps) == 1 else 's are'} done"
     last = run.last
     said = {
-        "finished": "It ended without a step that says what came of it.",
-        "running": "It is still running, or was killed; the same command continues it.",
-        "stopped": "It was stopped; the same command continues it.",
-        "failed": "It failed; what is finished is kept, and the same command continues it.",
+        "finished": "The run ended without a step that sums up its result.",
+        "running": "The run is still going on, or was killed; the same command resumes it.",
+        "stopped": "The run was stopped; the same command resumes it.",
+        "failed": "The run failed; what is finished is kept, and the same command resumes it.",
     }[last.status]
     message = f" {text.visible(last.message, 600)}" if last.message else ""
-    return last.status, f"{said} {steps[0].upper()}{steps[1:]}.{message}"
+    return last.status, f"{said} {steps}.{message}"
 
 
 def _glance(run: RunReport) -> dict[str, object]:
@@ -191,7 +191,7 @@ def _wide(view: View) -> bool:
     if view.kind != "table":
         return False
     try:
-        data = Table.model_validate(view.data)
+        data = TableData.model_validate(view.data)
     except ValueError:
         return False
     longest = max((len(text.cell(c)) for row in data.rows[:20] for c in row), default=0)

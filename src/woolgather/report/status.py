@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from woolgather.report.lineage import inputs_of
-from woolgather.report.text import duration, is_number, number, outcome, row_count, speed
+from woolgather.report.text import duration, is_number, number, outcome, row_count, speed, when
 from woolgather.runs.lock import STALE, RunLock
 from woolgather.runs.record import (
     INPUTS,
@@ -158,15 +158,16 @@ def _state(run_dir: Path, latest: RunRecord | None, owner: Mapping[str, object] 
     if latest is None:
         return "no launch yet"
     if owner:
+        since = str(owner.get("since") or "")
         who = f"process {owner.get('pid')} on {owner.get('host')}"
-        return f"launch {latest.launch} is running since {owner.get('since')} ({who})"
+        return f"launch {latest.launch} has been running since {when(since)} ({who})"
     if latest.status == "finished":
         result = f"; model: {run_dir / latest.result}" if latest.result else ""
-        return f"finished {latest.finished}{result}"
+        return f"finished {when(latest.finished)}{result}"
     if latest.status == "running":
-        return f"launch {latest.launch} was killed; the same command continues"
+        return f"launch {latest.launch} was killed; the same command resumes it"
     why = f": {latest.message}" if latest.message else ""
-    return f"{latest.status} {latest.finished}{why}; the same command continues"
+    return f"{latest.status} {when(latest.finished)}{why}; the same command resumes it"
 
 
 def _running(run_dir: Path) -> RunningStep | None:

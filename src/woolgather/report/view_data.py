@@ -14,14 +14,14 @@ Coordinates = Sequence[float | None]
 """x and y of a point; None where one of them is not known."""
 
 
-class Funnel(BaseModel):
+class FunnelData(BaseModel):
     """Rows after each stage, and why rows were set aside."""
 
     stages: Sequence[tuple[str, float]]
     reasons: Mapping[str, float] = {}
 
 
-class Histogram(BaseModel):
+class HistogramData(BaseModel):
     """Counts of several series in the same bins."""
 
     edges: Sequence[float]
@@ -30,7 +30,7 @@ class Histogram(BaseModel):
     x: str = ""
 
 
-class Curve(BaseModel):
+class CurveData(BaseModel):
     """Lines through points."""
 
     series: Mapping[str, Sequence[Coordinates]]
@@ -38,7 +38,7 @@ class Curve(BaseModel):
     y: str = ""
 
 
-class Scatter(BaseModel):
+class ScatterData(BaseModel):
     """Groups of points, with a text for each point where there are labels."""
 
     groups: Mapping[str, Sequence[Coordinates]]
@@ -47,7 +47,7 @@ class Scatter(BaseModel):
     y: str = ""
 
 
-class Table(BaseModel):
+class TableData(BaseModel):
     """Named columns, and rows of cells as `core.views` describes them."""
 
     columns: Sequence[str]
@@ -58,7 +58,7 @@ class Table(BaseModel):
         return [row[i] if i < len(row) else "" for row in self.rows]
 
 
-class Alarm(BaseModel):
+class AlarmData(BaseModel):
     """What a reader should know."""
 
     text: str
