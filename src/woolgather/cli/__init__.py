@@ -40,7 +40,7 @@ def main() -> None:
     """Run the command line. A user's mistake becomes one message, never a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app()()
+        app()(prog_name="woolgather")
     except WoolgatherError as error:
         _say(error)
     except BrokenPipeError:

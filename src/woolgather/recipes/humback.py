@@ -68,7 +68,7 @@ class Backward(Options):
     template: str = "backtranslate"
     """One of our templates, or the path of a .md file: trained and asked with."""
     min_pairs: int = Field(default=16, ge=1)
-    """Seed pairs under which no backward model is trained."""
+    """Fewest seed pairs from which a backward model is trained."""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
     rules: InstructionRules = InstructionRules()
     """Rules for the instructions that come out."""
@@ -114,7 +114,7 @@ class Tags(Options):
     """System lines by kind of row: one in training, both together afterwards."""
 
     use: bool = True
-    """false trains and asks without any."""
+    """Whether system lines are trained and asked with."""
     seed: str = "Reply the way a helpful AI assistant would."
     """System line of the seeds, and of the first curator."""
     augmented: str = "Reply with what a search of the web would bring to light."

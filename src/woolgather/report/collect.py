@@ -220,7 +220,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("Seeds", _name(config.get("seeds"))),
         ("Started", when(run.launches[0].started) if run.launches else None),
         ("Time", duration(worked) + (launches if known_time else " in steps") if worked else None),
-        ("Tokens written", number(tokens) if tokens else None),
+        ("Tokens generated", number(tokens) if tokens else None),
         ("Machine", _machine(known.get("hardware"))),
         ("Version", _version(known)),
         ("Replicate", number(n) if is_number(n := run.head.get("replicate")) and n else None),

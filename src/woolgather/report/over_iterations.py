@@ -43,8 +43,8 @@ def series(run: RunReport) -> list[tuple[str, tuple[float, float] | None, list[L
         elif all(step.record.kind == "metrics" for step in steps):
             found = _measures(steps)
             if found:
-                groups.append((words(name), None, found))
-    return [*groups, *([("share of rows kept", (0.0, 1.0), shares)] if shares else [])]
+                groups.append((f"step {words(name)}", None, found))
+    return [*groups, *([("share of rows kept, by step", (0.0, 1.0), shares)] if shares else [])]
 
 
 LINES = 6

@@ -171,9 +171,9 @@ def _shows(step: Step) -> bool:
 
 
 def _summary(steps: Sequence[Step]) -> str:
-    data = [step for step in steps if step.record.kind == "dataset"]
-    parts = [f"{text.number(data[0].used + data[0].lost)} rows written"] if data else []
-    parts += [f"{text.number(data[-1].used)} left at the end"] if len(data) > 1 else []
+    rows = [step.used for step in steps if step.record.kind == "dataset"]
+    parts = [f"{len(steps)} step{'' if len(steps) == 1 else 's'}"]
+    parts += [f"{text.number(rows[-1])} rows at the end"] if rows else []
     return ", ".join([*parts, text.duration(sum(step.record.seconds for step in steps))])
 
 
@@ -234,6 +234,7 @@ def _environment() -> Environment:
         "duration": text.duration,
         "when": text.when,
         "words": text.words,
+        "measure": text.measure_name,
         "label": collect.label_of,
         "draw": charts.draw,
         "grid": lambda lines, columns: charts.grid(columns, lines),

@@ -67,6 +67,11 @@ def words(name: str) -> str:
     return visible(name.replace("_", " "), 80)
 
 
+def measure_name(key: str) -> str:
+    """Returns a dotted key of a measure as words: "null.rate" -> "null rate"."""
+    return words(key.replace(".", " "))
+
+
 # Numbers
 
 

@@ -22,9 +22,9 @@ class Topics(Options):
     """v1: topics of each kind of question."""
 
     rounds: int = Field(default=5, ge=1)
-    """Each round is shown some topics of those before."""
+    """Rounds of questions to the model; each shows it some topics of the rounds before."""
     calls: int = Field(default=1, ge=1)
-    """Prompts for each kind in a round."""
+    """Prompts per kind of question and round."""
     per_call: int = Field(default=10, ge=1)
     max_words: int = Field(default=3, ge=1)
     """Topics with more words are set aside."""
@@ -78,7 +78,7 @@ class Identity(Options):
     """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
     `name` is given."""
     repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
+    """How often each row is among the training rows; 0 leaves these rows out."""
 
 
 class Verbose(Options):
