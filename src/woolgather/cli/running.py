@@ -28,7 +28,7 @@ from woolgather.report.text import duration, number, size
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE...", help="Settings, e.g. sft.learning_rate=1e-4."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. sft.learning_rate=1e-4."),
 ]
 Preset = Annotated[
     str,
