@@ -36,6 +36,7 @@ class Sampling(Options):
     repetition_penalty: float = 1.0
     """Divides the scores of tokens seen before; 1 is off."""
     seed: int = 0
+    """Random seed."""
 
 
 @dataclass(frozen=True, slots=True)

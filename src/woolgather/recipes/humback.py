@@ -82,7 +82,7 @@ class Tags(Options):
     """System lines by kind of row: one in training, both together afterwards."""
 
     use: bool = True
-    """false trains and asks without any."""
+    """Whether system lines are trained and asked with."""
     seed: str = "Reply the way a helpful AI assistant would."
     """System line of the seeds, and of the first curator."""
     augmented: str = "Reply with what a search of the web would bring to light."

@@ -48,11 +48,12 @@ class Config(Common):
 
     iterations: int = Field(default=3, ge=1)
     per_iteration: int | tuple[int, ...] = 10_000
-    """Accepted instructions in each iteration; a list gives one number an iteration."""
+    """Accepted instructions in each iteration; a list gives one number per iteration."""
     judge_model: str = "self"
     """self: the current model rates; base: the base does; else the name of another model."""
     init_from: Literal["base", "last"] = "base"
-    """Weights that training starts from: One_base and Total_base, or One_last."""
+    """Weights that each iteration trains: the base's (the paper's One_base and Total_base), or those of
+    the last model (One_last)."""
     history: Literal["all", "none"] = "all"
     """Rows that training sees: those of all iterations so far (Total), or of this one (One)."""
     synthesis: Synthesis = Synthesis()

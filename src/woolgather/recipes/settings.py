@@ -19,7 +19,7 @@ from woolgather.ops.judge.rubrics import RubricOptions
 
 
 class Hiring(Options):
-    """Who rates, and how it is found out."""
+    """Which assessor rates, and how the audition chooses it."""
 
     assessor: Literal[
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
@@ -32,17 +32,17 @@ class Hiring(Options):
         "mutual_information",
         "channel",
     )
-    """Who may apply."""
+    """Assessors that take part in the audition."""
     pairs: int = Field(default=160, ge=8)
     """Pairs in an audition, over all kinds."""
     probes: int = Field(default=60, ge=0)
     """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
     on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
-    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
+    """Where no assessor beats the controls: end the run, take the best all the same, or rate nothing."""
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
     """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
-    """Least share of readable verdicts; below it the run ends with advice."""
+    """Least share of verdicts that can be read; below it the run ends and says what to try."""
 
 
 class Judging(Hiring):
@@ -57,15 +57,18 @@ class Measuring(Options):
     probes: int = Field(default=300, ge=0)
     """Generated test prompts with machine checks, for each of the two probe seeds."""
     select_seed: int = 1
-    """Probes that decide; the report's are of another seed."""
+    """Random seed of the probes that select the result; the report uses other probes."""
     report_seed: int = 2
+    """Random seed of the probes in the report."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     max_tokens: int = Field(default=128, ge=8)
+    """Tokens of an answer, at most."""
     map_points: int = Field(default=400, ge=3)
     """Rows of each set that are drawn in the map of what was kept, at most."""
     likelihood: bool = True
-    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+    """Measure how likely the held-out references are, at one fitted temperature, where the engine gives
+    log-probabilities."""
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
@@ -81,14 +84,14 @@ class Common(Options):
     held_out: str = ""
     """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
-    """How the base is prompted; auto takes the format under which the seeds' responses cost less."""
+    """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
     measure: Measuring = Measuring()
     controls: bool = True
-    """Train on what the same effort buys without the method, beside the result."""
+    """Also train controls: models that the same effort gives without the method."""
     select_by: Literal["probes", "heldout", "last"] = "probes"
-    """What the result must be better than the base in; last takes the last model."""
+    """The measure in which the result must beat the base; last takes the last model without comparing."""
     patience: int | None = Field(default=2, ge=1)
-    """Stop after this many iterations without a better one; None never stops early."""
+    """Stop after this many iterations without a better model; None never stops early."""
 
     @property
     def base_name(self) -> str:

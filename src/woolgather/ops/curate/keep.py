@@ -59,7 +59,7 @@ class KeepRule(Options):
     """best_of_n: where most responses to a prompt have at most this many words, the commonest one
     wins and the score decides only between equals; 0 never votes."""
     perplexity: float = Field(default=50, gt=1)
-    """perplexity: of the response, and of instruction and response, must be below this."""
+    """perplexity: the response's, and that of instruction and response, must be below this."""
     clusters: int = Field(default=3000, ge=1)
     """density: clusters of embeddings, one row from each."""
     limit: int | None = Field(default=None, ge=1)

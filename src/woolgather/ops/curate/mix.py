@@ -33,9 +33,9 @@ class MixOptions(Options):
     """What goes into training besides the rows just kept."""
 
     seeds: bool = True
-    """The seeds stay in."""
+    """Whether the seeds are among the rows."""
     seed_repeats: int = Field(default=1, ge=1)
-    """Times each seed is there."""
+    """How often each seed is among the rows."""
     one_per_prompt: bool = True
     """Keep only the best of several rows with the same instruction and input: the highest sum of
     verdicts where both have the same ones, otherwise the latest."""

@@ -51,9 +51,9 @@ class Topics(OpenPrompt):
     """One of our templates, or the path of a .md file."""
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=96)
     rounds: int = Field(default=5, ge=1)
-    """Each round is shown some topics of those before."""
+    """Rounds of questions to the model; each shows it some topics of the rounds before."""
     calls: int = Field(default=1, ge=1)
-    """Prompts for each kind in a round."""
+    """Prompts per kind of question and round."""
     per_call: int = Field(default=10, ge=1)
     """Topics asked for in a prompt."""
     max_words: int = Field(default=3, ge=1)

@@ -64,7 +64,7 @@ class RubricOptions(Options):
     """How rows are rated by rubric."""
 
     style: Style = "full"
-    """full: quality and following by detailed criteria, two calls a row; simple: the same two by
+    """full: quality and following by detailed criteria, two calls per row; simple: the same two by
     one phrase each; icl: three worked examples and one score, named "overall"."""
     templates: Mapping[str, str] = Field(default_factory=dict)
     """Replaces the template of a rubric: name of the rubric to the path of a .md file."""

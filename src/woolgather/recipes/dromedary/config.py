@@ -40,7 +40,7 @@ class Identity(Options):
     """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
     `name` is given."""
     repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
+    """How often each row is among the training rows; 0 leaves these rows out."""
 
 
 class Verbose(Options):
