@@ -68,7 +68,7 @@ def eval_(
     Example: woolgather eval embedded runs/isheep-smollm2-135m-demo --probes 100
     """
     from woolgather import data as formats
-    from woolgather.ops.measure.evaluate import evaluate
+    from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
     each = _options(models, engine, url, serve, api_key_env, dtype)
     rows = list(formats.read_examples(tasks or formats.builtin_heldout(), needs_response=False))
@@ -76,12 +76,11 @@ def eval_(
         _model(name, options, prompt_format, rows)
         for name, options in zip(models, each, strict=True)
     ]
+    how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
     measured: list[Metrics] = []
     for name, (model, options) in zip(models, asked, strict=True):
         with _watch(model, options, name) as watched:
-            measured.append(
-                evaluate(rows, watched, probes=probes, probe_seeds=(seed,), max_tokens=max_tokens)
-            )
+            measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
     found = [
         _result(name, metrics, measured[0] if i else None)
         for i, (name, metrics) in enumerate(zip(models, measured, strict=True))

@@ -82,9 +82,42 @@ _OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")
 """How an op of ours was named by its place. Those functions had the names that ops have now."""
 
 
-_GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+_ASKED = {"rubrics": "rubrics", "questions": "questions", "sampling": "sampling"}
+_GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "audition": {
+        "how": {
+            "candidates": "candidates",
+            "pairs": "pairs",
+            "probes": "probes",
+            "on_unfit": "on_unfit",
+        },
+        "asked": _ASKED,
+        "sampled": {"samples": "samples", "sampling": "answers"},
+    },
+    "evaluate": {
+        "how": {"probes": "probes", "max_tokens": "max_tokens", "likelihood": "likelihood"}
+    },
+    "judge": {"asked": _ASKED},
+    "mix": {"limits": {"max_length": "max_length", "max_rows": "max_rows"}},
+    "pool": {
+        "how": {"min_tokens": "min_tokens", "max_tokens": "max_tokens", "limit": "limit"},
+    },
+    "real_rows": {
+        "limits": {"answer": "budget", "row": "max_length", "prompt": "max_prompt_length"}
+    },
+    "win_rate": {"asked": _ASKED},
+}
 """By op, and by the name of an argument that is a group of settings now: the group's fields, and the
 arguments that they were before."""
+_JOINED: Mapping[str, tuple[str, str]] = {
+    "mix": ("history", "kept"),
+    "dpo": ("earlier", "pairs"),
+}
+"""By op: what held the rows of earlier iterations, and what held the newest and holds them all now."""
+_ZIPPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "summarize": {"rounds": ("rated", "kept", "portraits")}
+}
+"""By op, and by the name of an argument with an entry per iteration: the lists that it was before."""
 
 
 def modern(payload: JSON) -> JSON:
@@ -95,7 +128,9 @@ def modern(payload: JSON) -> JSON:
     name = placed.group(1) if placed else payload["op"]
     found = {**_settings(payload), "op": name}
     if isinstance(found.get("args"), dict):
-        found["args"] = _group(found["args"], _GROUPED.get(name, {}))
+        args = _join(found["args"], *_JOINED.get(name, ("", "")))
+        args = _zip(args, _ZIPPED.get(name, {}))
+        found["args"] = _group(args, _GROUPED.get(name, {}))
     return found
 
 
@@ -106,6 +141,24 @@ def _group(args: dict[str, JSON], groups: Mapping[str, Mapping[str, str]]) -> di
             inside = {field: args[argument] for field, argument in fields.items()}
             rest = {key: value for key, value in args.items() if key not in fields.values()}
             args = {**rest, group: inside}
+    return args
+
+
+def _join(args: dict[str, JSON], earlier: str, newest: str) -> dict[str, JSON]:
+    """The arguments of an op, the rows of all iterations in one; a plain empty list held none."""
+    if earlier not in args:
+        return args
+    rest = {key: value for key, value in args.items() if key != earlier}
+    return {**rest, newest: [*args[earlier], *([args[newest]] if args[newest] != [] else [])]}
+
+
+def _zip(args: dict[str, JSON], zipped: Mapping[str, tuple[str, ...]]) -> dict[str, JSON]:
+    """The arguments of an op, lists with an entry per iteration made one list of entries."""
+    for name, lists in zipped.items():
+        if all(each in args for each in lists):
+            rest = {key: value for key, value in args.items() if key not in lists}
+            entries = zip(*(args[each] for each in lists), strict=False)
+            args = {**rest, name: [list(entry) for entry in entries]}
     return args
 
 

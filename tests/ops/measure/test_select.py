@@ -100,7 +100,7 @@ def test_the_rival_is_chosen_on_the_selecting_seed() -> None:
 
 def test_iterations_are_drawn_side_by_side() -> None:
     facts = {"median words": 40, "distinct-2": 0.5, "one-word %": 10.0, "duplicates %": None}
-    portraits = [
+    maps = [
         Metrics({"generated": facts}),
         Metrics({"generated": {**facts, "distinct-2": None}}),
     ]
@@ -108,9 +108,7 @@ def test_iterations_are_drawn_side_by_side() -> None:
         [measured(0.5), measured(0.5), measured(0.5)],
         chosen=Choice(0),
         controls={},
-        rated=[range(40), range(50)],
-        kept=[range(10), range(5)],
-        portraits=portraits,
+        rounds=[(range(40), range(10), maps[0]), (range(50), range(5), maps[1])],
     )
     drawn = {view.title: view.data["series"] for view in out.views if view.kind == "curve"}
     assert drawn["Share of high-quality data, by iteration"] == {"kept": [[0, 25], [1, 10]]}

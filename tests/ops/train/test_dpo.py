@@ -45,10 +45,11 @@ class Leaves:
 
 
 def tuned(rows: Any, out: Path, **more: Any) -> Model:
-    names = ("trainer", "start", "reference", "earlier", "seed", "min_rows")
+    names = ("trainer", "start", "reference", "seed", "min_rows")
     given = {k: more.pop(k) for k in names if k in more}
     how = {"trainer": FakeTrainer(), "start": FAKE, "reference": FAKE, **given}
-    return dpo(rows, config=DpoOptions(**more), out=out, **how)
+    window = [*more.pop("earlier", ()), rows]
+    return dpo(window, config=DpoOptions(**more), out=out, **how)
 
 
 def stored(out: Path, name: str) -> list[dict[str, list[int]]]:
@@ -156,5 +157,5 @@ def test_a_fake_training_is_the_same_byte_for_byte(tmp_path: Path) -> None:
 def test_the_plan_counts_the_window() -> None:
     config = DpoOptions(batch_size=8)
     how = {"start": FAKE, "reference": FAKE, "config": config}
-    expected = dpo.expects(pairs(20), earlier=[pairs(20)], **how)
+    expected = dpo.expects([pairs(20), pairs(20)], **how)
     assert (expected.updates, expected.train_tokens) == (5, 5 * 8 * 2 * 160)

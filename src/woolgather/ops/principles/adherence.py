@@ -22,7 +22,7 @@ from woolgather.core.op import op
 from woolgather.core.rows import Example, question
 from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.judge.assessors import JUDGING, Assessor, assessor_of, rate
+from woolgather.ops.judge.assessors import JUDGING, Assessor, Questionnaire, assessor_of, rate
 from woolgather.ops.judge.rubrics import FIELDS, Rubric
 from woolgather.ops.principles.files import Principle
 from woolgather.prompting.templates import Template, fill, load
@@ -134,9 +134,7 @@ def _judge_principle(
         rows,
         engine,
         assessor,
-        rubrics=[rubric],
-        questions={"yes_no": filled},
-        sampling=sampling,
+        Questionnaire(rubrics=(rubric,), questions={"yes_no": filled}, sampling=sampling),
         seed=seed,
     )
     out: list[float | None] = []

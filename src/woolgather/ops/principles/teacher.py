@@ -17,7 +17,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
-from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.principles.prompt import Guide, replies, work
 from woolgather.ops.principles.replies import cut_at_repeat
 from woolgather.prompting.messages import Prompt
@@ -87,9 +87,8 @@ def evaluate_teacher(
     found = evaluate(
         tasks,
         Prompted(engine, guide, greedy, nudge),
-        probes=probes,
+        how=EvaluationOptions(probes=probes, likelihood=False),
         probe_seeds=probe_seeds,
-        likelihood=False,
         seed=seed,
     )
     how = f"{engine.model.prompt_format}, {len(guide.principles)} principles"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.ops.curate.response_rules import apply_rules
 from woolgather.ops.generate.respond import fixed_shots, respond
-from woolgather.ops.measure.side_by_side import side_by_side
+from woolgather.ops.measure.summary import side_by_side
 from woolgather.prompting.templates import fill, load
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.dromedary.stages import (
@@ -28,7 +28,7 @@ from woolgather.recipes.dromedary.stages import (
     training_rows,
 )
 from woolgather.recipes.scope import Scope
-from woolgather.recipes.stages import Candidates, open_inputs, train
+from woolgather.recipes.stages import Candidates, Tuning, open_inputs, train
 
 __all__ = ["Config", "recipe"]
 
@@ -50,7 +50,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     answered = align_tasks(it, "align", asked, base, guide, cfg)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
-    engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
+    engraved = train(it, "train", base, rows, Tuning(cfg.sft, cfg.lora_scale))
     found.add(it, engraved, name="engraved")
 
     if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
@@ -67,7 +67,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
         long_rows = training_rows(it, clean_long, identity, base, config)
-        found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
+        cloned = train(it, "train", base, long_rows, Tuning(config, cfg.lora_scale))
+        found.add(it, cloned, name="cloned")
         short, verbose = found.measures[1:]
         title = "What verbosity costs"
         run.step("verbose-tax", side_by_side, short, verbose, names=found.names, title=title)
@@ -79,5 +80,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         controls = control(found, run.scope("control"), asked, rows, guide, seeds, shots, cfg)
-    facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}
-    return found.hand_over(chosen, controls, method=METHOD[cfg.variant], facts=facts, seeds=seeds)
+    facts = {
+        "method": METHOD[cfg.variant],
+        "variant": cfg.variant,
+        "principles": len(guide.principles),
+        "seeds": len(seeds),
+    }
+    return found.hand_over(chosen, controls, facts=facts, seeds=seeds)

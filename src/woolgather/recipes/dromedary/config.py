@@ -10,6 +10,7 @@ from pydantic import Field
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
 from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.pool import Pooling
 from woolgather.ops.curate.response_rules import ResponseRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.principles.align import ReplyRules
@@ -43,17 +44,6 @@ class Questions(Options):
     novelty: NoveltyOptions = NoveltyOptions()
     template: str = "questions"
     """One of our templates, or the path of a .md file."""
-
-
-class Pooling(Options):
-    """Which prompts are answered."""
-
-    min_tokens: int = Field(default=2, ge=0)
-    """Shorter prompts are set aside."""
-    max_tokens: int | None = Field(default=256, ge=1)
-    """Longer prompts are set aside; None keeps all."""
-    limit: int | None = Field(default=None, ge=1)
-    """A random choice of this many when there are more; None answers all."""
 
 
 class Aligning(Options):

@@ -15,7 +15,6 @@ from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.pool import pool
 from woolgather.ops.generate.respond import respond
 from woolgather.ops.generate.topics import QUESTION_FIELDS, TOPIC_FIELDS, ask_about, brainstorm
-from woolgather.ops.judge.rubrics import rubrics_of
 from woolgather.ops.principles.adherence import adherence, adherence_templates
 from woolgather.ops.principles.align import align, identity_rows, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_kinds, read_principles
@@ -25,7 +24,14 @@ from woolgather.ops.principles.teacher import evaluate_teacher
 from woolgather.prompting.templates import load
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.scope import Rows, Scope
-from woolgather.recipes.stages import Candidates, draw_rows, hire, mix_rows, write_instructions
+from woolgather.recipes.stages import (
+    Candidates,
+    Tuning,
+    choose_assessor,
+    draw_rows,
+    mix_rows,
+    write_instructions,
+)
 from woolgather.training.job import SftOptions
 
 EACH = MixOptions(one_per_prompt=False)
@@ -84,17 +90,7 @@ def prompts(
             "No file of prompts was given (prompts=FILE), so the instructions of the seeds are "
             "answered: few, and not what people ask."
         )
-    return scope.step(
-        "pool",
-        pool,
-        sources,
-        base=base,
-        avoid=held_out,
-        note=note,
-        min_tokens=cfg.pool.min_tokens,
-        max_tokens=cfg.pool.max_tokens,
-        limit=cfg.pool.limit,
-    )
+    return scope.step("pool", pool, sources, base=base, how=cfg.pool, avoid=held_out, note=note)
 
 
 def invent_tasks(
@@ -156,7 +152,7 @@ def training_rows(
 ) -> Rows[Example]:
     """Questions and answers alone, with the identity rows: nothing of the prompt is left."""
     bare = scope.step("prune", prune, answered)
-    return mix_rows(scope, bare, identity, base, config, EACH)
+    return mix_rows(scope, [bare], identity, base, config, EACH)
 
 
 def judge_adherence(
@@ -170,8 +166,8 @@ def judge_adherence(
     """Adherence of the base, the prompted teacher and the students, on one sample of held-out tasks."""
     base = found.base
     other = scope.model("judge_model", cfg.judge_model) if cfg.judge_model != "base" else base
-    rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
-    assessor = hire(scope, seeds, scope.engine(other), cfg.judge, rubrics)
+    asked = cfg.judge.questionnaire()
+    assessor = choose_assessor(scope, seeds, scope.engine(other), cfg.judge, asked)
     sample = draw_rows(scope, "sample", found.held_out, range(cfg.adherence.sample))
     teacher = align_tasks(scope, "teacher", sample, base, guide, cfg, must_keep=False)
     answers = {
@@ -206,8 +202,8 @@ def control(
     plain = answer_plainly(scope, "plain", asked, base, shots, cfg)
     like = draw_rows(scope, "draw", plain, rows)
     mixes = {
-        "seeds alone": mix_rows(scope, (), seeds, base, cfg.sft, name="seeds-mix"),
-        "plain answers": mix_rows(scope, like, (), base, cfg.sft, EACH, name="plain-mix"),
+        "seeds alone": mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mix_rows(scope, [like], (), base, cfg.sft, EACH, name="plain-mix"),
     }
     teacher = scope.step(
         "teacher-measure",
@@ -220,8 +216,8 @@ def control(
         probe_seeds=(m.select_seed, m.report_seed),
         probes=cfg.teacher.probes or m.probes,
     )
-    trained = cfg.sft.like(len(rows))
-    others = found.controls(scope, mixes, trained, shots, scale=cfg.lora_scale)
+    alike = Tuning(cfg.sft.like(len(rows)), cfg.lora_scale)
+    others = found.controls(scope, mixes, alike, shots)
     return {"prompted teacher": teacher, **others}
 
 
