@@ -171,7 +171,7 @@ def with_updates(config: SftOptions, updates: int | None) -> SftOptions:
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The method; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     text = cfg.text
     source = open_texts(

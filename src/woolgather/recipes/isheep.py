@@ -67,11 +67,11 @@ class Config(Common):
 
     def seen(self, rows: list[Rows[Example]]) -> list[Rows[Example]]:
         """Returns those rows, one entry per iteration, that training sees after the last of them."""
-        return rows if self.history == "all" else rows[-1:]
+        return rows[:] if self.history == "all" else rows[-1:]
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The loop; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     other = (
         run.model("judge_model", cfg.judge_model)
@@ -125,7 +125,8 @@ def control(
     shots: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
-    """Beside the result: the seeds alone, and as many rows at random as each iteration kept."""
+    """Returns measures of what stands beside the result: models trained on the seeds alone, and on as
+    many rows at random as each iteration kept."""
     base, scope = found.base, found.run.scope("control")
     chance = [draw_rows(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
     mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")

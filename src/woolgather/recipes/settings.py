@@ -17,7 +17,7 @@ from woolgather.engines.base import Sampling
 from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.generate.demos import DemoOptions
-from woolgather.ops.judge.assessors import Questionnaire
+from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
@@ -62,7 +62,7 @@ class Hiring(AuditionOptions):
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
     ] = "audition"
     """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
-    sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
+    sampling: Sampling = JUDGING
     """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
     """Least share of readable verdicts; below it the run ends with advice."""

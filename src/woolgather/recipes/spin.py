@@ -95,7 +95,7 @@ class Config(Common):
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The loop; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     longest = cfg.dpo.max_length
     limits = TokenLimits(
@@ -146,8 +146,8 @@ def answer_prompts(
 def play(
     scope: Scope, opponent: Model, window: list[Rows[PreferencePair]], config: DpoOptions
 ) -> Model:
-    """The policy starts as the opponent, learns to be told apart from it, and is merged: the next
-    opponent, the next start and what generates are then one and the same."""
+    """Returns the policy, which starts as the opponent, learns to be told apart from it, and is merged:
+    the next opponent, the next start and what generates are then one and the same."""
     tuned = scope.step(
         "train",
         dpo,
@@ -169,7 +169,7 @@ def control(
     real: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
-    """Beside the result: SFT on the real answers, with as many updates."""
+    """Returns measures of what stands beside the result: SFT on the real answers, as many updates."""
     rows = scope.step("real", real_sides, [window[-1] for window in windows])
     updates = sum(
         cfg.dpo.at(cfg.start_iteration + i).updates(sum(map(len, window)))

@@ -225,10 +225,12 @@ class Candidates:
 
     @property
     def base(self) -> Model:
+        """Returns the model that all began with."""
         return self.models[0]
 
     @property
     def last(self) -> Model:
+        """Returns the model that was added last; the base before any was."""
         return self.models[-1]
 
     def add(self, scope: Scope, model: Model, found: Metrics | None = None, name: str = "") -> None:

@@ -81,7 +81,6 @@ def _records(run_dir: Path) -> Iterable[StepRecord]:
 _OURS = re.compile(r"woolgather\.ops\.\w+:(\w+)")
 """How an op of ours was named by its place. Those functions had the names that ops have now."""
 
-
 _ASKED = {"rubrics": "rubrics", "questions": "questions", "sampling": "sampling"}
 _GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "audition": {
@@ -109,11 +108,12 @@ _GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 }
 """By op, and by the name of an argument that is a group of settings now: the group's fields, and the
 arguments that they were before."""
-_JOINED: Mapping[str, tuple[str, str]] = {
-    "mix": ("history", "kept"),
-    "dpo": ("earlier", "pairs"),
+_JOINED: Mapping[str, Mapping[str, str]] = {
+    "dpo": {"pairs": "earlier"},
+    "mix": {"kept": "history"},
 }
-"""By op: what held the rows of earlier iterations, and what held the newest and holds them all now."""
+"""By op, and by the name of an argument that holds the rows of all iterations now: the argument that
+held those of the earlier ones, when the first held the newest alone."""
 _ZIPPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "summarize": {"rounds": ("rated", "kept", "portraits")}
 }
@@ -128,7 +128,7 @@ def modern(payload: JSON) -> JSON:
     name = placed.group(1) if placed else payload["op"]
     found = {**_settings(payload), "op": name}
     if isinstance(found.get("args"), dict):
-        args = _join(found["args"], *_JOINED.get(name, ("", "")))
+        args = _join(found["args"], _JOINED.get(name, {}))
         args = _zip(args, _ZIPPED.get(name, {}))
         found["args"] = _group(args, _GROUPED.get(name, {}))
     return found
@@ -144,12 +144,14 @@ def _group(args: dict[str, JSON], groups: Mapping[str, Mapping[str, str]]) -> di
     return args
 
 
-def _join(args: dict[str, JSON], earlier: str, newest: str) -> dict[str, JSON]:
+def _join(args: dict[str, JSON], joined: Mapping[str, str]) -> dict[str, JSON]:
     """The arguments of an op, the rows of all iterations in one; a plain empty list held none."""
-    if earlier not in args:
-        return args
-    rest = {key: value for key, value in args.items() if key != earlier}
-    return {**rest, newest: [*args[earlier], *([args[newest]] if args[newest] != [] else [])]}
+    for name, earlier in joined.items():
+        if earlier in args:
+            newest = [args[name]] if args[name] != [] else []
+            rest = {key: value for key, value in args.items() if key != earlier}
+            args = {**rest, name: [*args[earlier], *newest]}
+    return args
 
 
 def _zip(args: dict[str, JSON], zipped: Mapping[str, tuple[str, ...]]) -> dict[str, JSON]:

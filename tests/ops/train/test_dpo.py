@@ -134,7 +134,7 @@ def test_falling_real_answers_are_an_alarm(
     found = [v for v in model.views if v.kind == "alarm"]
     assert [v.title for v in found] == alarms
     for view in found:
-        assert "by 3.00 nats an answer. nll_weight adds an anchor" in view.data["text"]
+        assert "by 3.00 nats per answer. nll_weight adds an anchor" in view.data["text"]
 
 
 def test_a_start_that_is_not_its_opponent_is_an_alarm(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def foreign_script(row: Example, rules: InstructionRules, scripts: Scripts) -> b
 
 
 def foreign(text: str, home: frozenset[str]) -> float:
-    """Share of letters in other scripts than `home`."""
+    """Returns the share of letters in other scripts than `home`."""
     return sum(part for script, part in script_shares(text).items() if script not in home)
 
 

@@ -67,7 +67,7 @@ class KeepRule(Options):
 
     @property
     def asks_model(self) -> bool:
-        """Whether `keep` needs an engine for this rule."""
+        """Returns whether `keep` needs an engine for this rule."""
         return self.by in ("perplexity", "density", "density_perplexity")
 
 

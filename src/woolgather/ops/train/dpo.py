@@ -37,7 +37,7 @@ COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 PairTokens = tuple[list[int], list[int], list[int]]
 """Ids of the prompt, and of the chosen and the rejected answer with the end token of each."""
 FALL = 0.1
-"""Nats an answer, over the last quarter of updates, that real answers may lose without an alarm."""
+"""Nats per answer, over the last quarter of updates, that real answers may lose without an alarm."""
 APART = 1.0
 """Nats between policy and opponent before the first update that cannot be rounding."""
 
@@ -159,13 +159,13 @@ def _views(
                 "Log-probability of answers",
                 points,
                 {"real": "real_logp", "generated": "generated_logp"},
-                "nats an answer",
+                "nats per answer",
             ),
             line(
                 "Gain over the opponent",
                 points,
                 {"real": "real_gain", "generated": "generated_gain"},
-                "nats an answer",
+                "nats per answer",
                 "By how much the policy finds an answer likelier than the opponent does.",
             ),
             line(
@@ -203,7 +203,7 @@ def _falling(points: Sequence[dict[str, JSON]]) -> list[View]:
         return []
     text = (
         f"At the end the model finds the real answers less likely than its opponent did, by "
-        f"{-mean:.2f} nats an answer. nll_weight adds an anchor on them; a smaller learning_rate or "
+        f"{-mean:.2f} nats per answer. nll_weight adds an anchor on them; a smaller learning_rate or "
         "a larger beta keeps nearer to the opponent."
     )
     return [alarm("Real answers became less likely", text)]
