@@ -231,7 +231,7 @@ def test_a_group_has_the_fields_that_older_arguments_are_put_into() -> None:
         made = known[name]
         for argument, fields in groups.items():
             annotation = made.signature.parameters[argument].annotation
-            group = eval(annotation, made.function.__globals__)  # type: ignore[attr-defined]
+            group = eval(annotation, vars(importlib.import_module(made.function.__module__)))
             identity = group.model_fields.keys() - group.execution
             assert set(fields) == identity, (name, argument)
 
