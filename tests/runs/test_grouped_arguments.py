@@ -18,7 +18,7 @@ from woolgather.ops.principles.adherence import Adherence, adherence
 from woolgather.ops.principles.align import Aligning, align
 from woolgather.ops.principles.prompt import Replying
 from woolgather.ops.principles.teacher import evaluate_teacher
-from woolgather.runs.earlier_versions import modern
+from woolgather.runs.earlier.payloads import modern
 
 GROUPED: list[tuple[Op[..., Any], Any, set[str], dict[str, str]]] = [
     (

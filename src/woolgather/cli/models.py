@@ -75,16 +75,15 @@ def eval_(
     """
     from woolgather.api.named_models import paired_gains, resolve_models
     from woolgather.data import builtin_heldout, read_examples
-    from woolgather.ops.measure.evaluate import evaluate
+    from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
     options = engine_options(engine, url, serve, api_key_env, dtype)
     rows = list(read_examples(tasks or builtin_heldout(), needs_response=False))
+    how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):
         with _watch(named) as watched:
-            measured.append(
-                evaluate(rows, watched, probes=probes, probe_seeds=(seed,), max_tokens=max_tokens)
-            )
+            measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
     gains = [paired_gains(metrics, measured[0]) if i else {} for i, metrics in enumerate(measured)]
     if not as_json:
         _print_measures(models, measured, gains)
