@@ -17,8 +17,6 @@ from woolgather.runs.call import EngineHandle, engines_in
 from woolgather.runs.run import Run
 
 from .asking import (
-    NoTrainer,
-    by_name,
     name_of,
     opened,
     planned,
@@ -239,10 +237,4 @@ def test_other_engines_ask_every_model_and_take_no_servers(tmp_path: Path) -> No
     assert engine["name"] == "transformers"
     assert not {"served", "urls", "serve"} & set(engine)
     with pytest.raises(ConfigError, match="--engine transformers asks none"):
-        Run(
-            tmp_path / "none",
-            "asking",
-            open_engine=lambda model, options, log: by_name(model),
-            trainer=NoTrainer(),
-            engine_options=EngineOptions(urls=(URL,)),
-        )
+        opened(tmp_path / "none", urls=(URL,))

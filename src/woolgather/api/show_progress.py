@@ -125,7 +125,7 @@ class Shown(Progress):
         """Seconds, or None while unknown."""
         done, of = self._calls.requests, self._expected.calls
         if self._training:
-            done, of = (int(self._training.get(k) or 0) for k in ("update", "updates"))
+            done, of = (_whole(self._training.get(k)) for k in ("update", "updates"))
         elif self._expected.rows and self._used and not of:
             done, of = self._used, self._expected.rows
         rest = self._bound - (time.monotonic() - self._began)
@@ -175,3 +175,7 @@ class Shown(Progress):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         except OSError:
             pass
+
+
+def _whole(value: JSON) -> int:
+    return int(value) if isinstance(value, int | float) else 0

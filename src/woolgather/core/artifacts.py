@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from woolgather.core.rows import JSON, Example, PreferencePair
+from woolgather.core.rows import JSON, Row
 from woolgather.core.views import View
 
 PromptFormat = Literal["raw", "chat"]
@@ -29,20 +29,14 @@ class Dataset:
     kind: Literal["example", "pair"] = "example"
     views: tuple[View, ...] = ()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Row]:
         return (row for row in self.rows() if row.set_aside is None)
 
-    def rows(self) -> Iterator[Any]:
-        """Every row, those set aside included, in order of writing."""
+    def rows(self) -> Iterator[Row]:
+        """Yields every row, those set aside included, in order of writing."""
         from woolgather.core.storage import read_rows
 
         return read_rows(self.path)
-
-    def examples(self) -> Iterator[Example]:
-        yield from self
-
-    def pairs(self) -> Iterator[PreferencePair]:
-        yield from self
 
     def __len__(self) -> int:
         return self.count

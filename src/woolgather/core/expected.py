@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from woolgather.core.rows import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +21,5 @@ class Expected:
     """Optimizer steps."""
     train_tokens: int = 0
     disk_bytes: int = 0
-    value: Any = None
+    value: JSON = None
     """For a Choice: the answer that walks the longest path."""

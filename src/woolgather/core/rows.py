@@ -9,12 +9,33 @@ not see it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 JSON = Any
 """A value that `json.dumps` takes."""
+
+
+def as_mapping(value: JSON) -> Mapping[str, JSON]:
+    """Returns `value` where it must be an object: one of ours, read back. Raises TypeError."""
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(f"expected a JSON object, found {value!r}")
+
+
+def as_list(value: JSON) -> Sequence[JSON]:
+    """Returns `value` where it must be a list. Raises TypeError."""
+    if isinstance(value, list | tuple):
+        return value
+    raise TypeError(f"expected a JSON list, found {value!r}")
+
+
+def as_number(value: JSON) -> float:
+    """Returns `value` where it must be a number. Raises TypeError."""
+    if isinstance(value, int | float):
+        return value
+    raise TypeError(f"expected a number, found {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +90,10 @@ R = TypeVar("R", Example, PreferencePair)
 
 
 def question(row: Example) -> str:
-    """The instruction and its input as one text: the only place where the two are joined."""
+    """Returns the instruction and its input as one text: the only place where the two are joined."""
     return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
 
 
 def set_aside(row: R, reason: str) -> R:
-    """The row with a reason; a row already set aside keeps its first reason."""
+    """Returns the row with a reason; a row already set aside keeps its first reason."""
     return row if row.set_aside else replace(row, set_aside=reason)

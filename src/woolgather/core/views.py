@@ -30,12 +30,15 @@ ViewKind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
 Unit = Literal["percent", "points", "score", "change"]
 """What a quantity is: a share of 1 (percent), a difference of shares (points, with their sign), another
 measure between 0 and 1 such as an AUC (score), another difference (change, with its sign)."""
+Level = Literal["note", "warning", "error"]
 MAX_POINTS = 2000
 """Points kept of one series; longer ones are thinned evenly, first and last kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
+    """One drawing or table, under a title."""
+
     kind: ViewKind
     title: str
     data: Mapping[str, JSON]
@@ -122,7 +125,7 @@ def table(
     return View("table", title, {"columns": list(columns), "rows": [list(r) for r in rows]}, note)
 
 
-def alarm(title: str, text: str, level: Literal["note", "warning", "error"] = "warning") -> View:
+def alarm(title: str, text: str, level: Level = "warning") -> View:
     return View("alarm", title, {"text": text, "level": level})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ def fingerprints(payload: JSON) -> set[str]:
     return {payload} if isinstance(payload, str) and len(payload) == 64 else set()
 
 
-def inputs_of(run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> list[Path]:
+def inputs_of(run_dir: Path, steps: Sequence[tuple[Mapping[str, Any], StepRecord]]) -> list[Path]:
     """Directories of what `steps` were given from outside, e.g. `inputs/seeds-<12 hex>`."""
     used = {print_[:12] for _, r in steps for print_ in fingerprints(r.payload) | set(r.inputs)}
     found = sorted(p for p in (run_dir / INPUTS).glob("*") if p.is_dir())
@@ -122,7 +122,7 @@ def inputs_of(run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) 
 
 def _step_tree(
     run_dir: Path,
-    steps: list[tuple[Mapping[str, Any], StepRecord]],
+    steps: Sequence[tuple[Mapping[str, Any], StepRecord]],
     name: str,
     depth: int | None,
 ) -> Node:
@@ -184,7 +184,7 @@ def _read_given_name(folder: Path) -> str:
 class _Rows:
     """Ids, parents and reasons of all rows of a run, by where they lie, in order of making."""
 
-    def __init__(self, run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> None:
+    def __init__(self, run_dir: Path, steps: Sequence[tuple[Mapping[str, Any], StepRecord]]) -> None:
         outside = inputs_of(run_dir, steps)
         texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _read_given_name(p)}
         places = [(f"{INPUTS}/{p.name}", p) for p in outside if p not in texts.values()]

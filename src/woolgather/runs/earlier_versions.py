@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import JSON
@@ -39,16 +38,16 @@ class Past:
 
 
 def past_of(run_dir: Path) -> Past:
-    """From the launches and, where one does not tell, the records of steps. Raises RunDirError for
-    a launch that cannot be read."""
+    """Returns what the launches tell and, where one does not, the records of steps. Raises RunDirError
+    for a launch that cannot be read."""
     launches = read_launches(run_dir)
     unsure = frozenset(launch.launch for launch in launches if not launch.journal)
     return Past(_is_doubted(run_dir, launches), unsure)
 
 
-def engine_of(record: StepRecord) -> dict[str, Any]:
-    """The engine that a step used, as its record has it; empty where no model was asked."""
-    return dict(record.execution.get("engine") or {})
+def engine_of(record: StepRecord) -> Mapping[str, JSON]:
+    """Returns the engine that a step used, as its record has it; empty where no model was asked."""
+    return record.execution.get("engine") or {}
 
 
 def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
@@ -59,7 +58,7 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
         if launch.journal:  # whatever was before has been looked at then
             since = launch.launch
     later = [launch for launch in launches if launch.launch > since]
-    if any(_used_server(launch.provenance.get("argv") or ()) for launch in later):
+    if any(_used_server(launch.provenance.get("argv")) for launch in later):
         return True
     return bool(later) and any(
         engine_of(record).get("name") == "openai" and "served" not in engine_of(record)
@@ -67,8 +66,8 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     )
 
 
-def _used_server(words: Iterable[Any]) -> bool:
-    told = list(map(str, words))
+def _used_server(argv: JSON) -> bool:
+    told = list(map(str, argv)) if isinstance(argv, list) else []
     return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
 
 
@@ -88,14 +87,16 @@ arguments that they were before."""
 
 
 def modern(payload: JSON) -> JSON:
-    """A step's payload as this version writes it; one of this version comes back as it is."""
-    if not (isinstance(payload, dict) and isinstance(payload.get("op"), str)):
+    """Returns a step's payload as this version writes it; one of this version comes back as it is."""
+    op = payload.get("op") if isinstance(payload, dict) else None
+    if not isinstance(payload, dict) or not isinstance(op, str):
         return _settings(payload)
-    placed = _OURS.fullmatch(payload["op"])
-    name = placed.group(1) if placed else payload["op"]
-    found = {**_settings(payload), "op": name}
-    if isinstance(found.get("args"), dict):
-        found["args"] = _group(found["args"], _GROUPED.get(name, {}))
+    placed = _OURS.fullmatch(op)
+    name = placed.group(1) if placed else op
+    found = {key: _settings(inner) for key, inner in payload.items()} | {"op": name}
+    args = found.get("args")
+    if isinstance(args, dict):
+        found["args"] = _group(args, _GROUPED.get(name, {}))
     return found
 
 

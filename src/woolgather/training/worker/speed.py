@@ -11,7 +11,7 @@ import trl
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 
-def faster_on_cpu(model: Any, low: bool, recompute: bool) -> None:
+def faster_on_cpu(model: torch.nn.Module, low: bool, recompute: bool) -> None:
     """Equal computations at less cost.
 
     The loss head scores only positions that have a label, as TRL does on a GPU (elsewhere it scores
@@ -20,7 +20,7 @@ def faster_on_cpu(model: Any, low: bool, recompute: bool) -> None:
     instead of a float32 copy that autocast would round back at once.
     """
     if hasattr(trl.trainer.utils, "_use_triton"):
-        labelled_only: Callable[[Any], bool] = lambda device: True  # noqa: E731
+        labelled_only: Callable[[object], bool] = lambda device: True  # noqa: E731
         trl.trainer.utils._use_triton = labelled_only
     for module in model.modules() if not recompute else ():
         if isinstance(module, BaseTunerLayer):
