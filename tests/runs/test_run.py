@@ -258,7 +258,7 @@ def test_second_process_and_other_recipe_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RunDirError, match=r"in use by process \d+"):
             open_run(tmp_path / "r").__enter__()
     other = open_run(tmp_path / "r")
-    other.recipe = "another"
+    other.recipe = AskedRecipe("another")
     with pytest.raises(RunDirError, match="a run of 'test', not of 'another'"):
         other.__enter__()
 

@@ -140,8 +140,9 @@ class Launch:
         return Run(self.dir, recipe, backends, self.choices, plan=plan, progress=progress)
 
     def measure_machine(self) -> None:
-        """Before a new run: what this machine computes fast decides its precision and the times of
-        its plan. Once per machine; where torch is missing it is said later, by what needs it."""
+        """Measure, before a new run, what this machine computes fast: it decides the run's
+        precision and the times of its plan. Once per machine; where torch is missing it is said
+        later, by what needs it."""
         if self.options.name != "fake" and not (self.dir / "run.json").is_file():
             with suppress(ConfigError, EngineError):
                 self._trainer().precision()

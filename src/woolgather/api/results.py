@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepRows:
-    """The rows of one step: iterated, those that are set aside are left out."""
+    """The rows of one step. Iterating yields the rows in use, the length is their number, and `all()`
+    yields those set aside, too."""
 
     folder: Path
     """Where its Parquet shards are."""

@@ -27,7 +27,8 @@ PLAIN_EVERY = 10.0
 
 
 class Shown(Progress):
-    """A line per finished step; the running one is drawn below them."""
+    """Prints a line per finished step, and draws the running one below them; also writes
+    `events.jsonl`."""
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class Shown(Progress):
         return round((time.monotonic() - self._began) / done * (of - done), 1)
 
     def line(self) -> str:
-        """What the running step says of itself."""
+        """Returns what the running step says of itself."""
         parts = []
         if self._training:
             t = self._training

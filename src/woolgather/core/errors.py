@@ -30,7 +30,7 @@ _FULL_TEXT = ("No space left on device", "os error 28", "inline_container.cc")
 
 
 class WoolgatherError(Exception):
-    """Root of the tree. `exit_code` is what the command line returns."""
+    """Root of all errors that are meant for the user. `exit_code` is what the command line returns."""
 
     exit_code = 1
 

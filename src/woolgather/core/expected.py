@@ -9,7 +9,7 @@ from woolgather.core.rows import JSON
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The size of a step, at most."""
+    """The size of a step, as an upper bound."""
 
     rows: int = 0
     """Rows in use that come out."""

@@ -31,13 +31,6 @@ def as_list(value: JSON) -> Sequence[JSON]:
     raise TypeError(f"expected a JSON list, found {value!r}")
 
 
-def as_number(value: JSON) -> float:
-    """Returns `value` where it must be a number. Raises TypeError."""
-    if isinstance(value, int | float):
-        return value
-    raise TypeError(f"expected a number, found {value!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an assessor said of a row."""
@@ -50,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An instruction with, once answered, its response."""
+    """An instruction with, once it is answered, its response: the row that most steps pass on."""
 
     instruction: str
     input: str = ""
@@ -73,7 +66,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePair:
-    """Two responses to one instruction, the first preferred (SPIN: real and generated)."""
+    """Two responses to one instruction, of which `chosen` is preferred to `rejected` (in SPIN the
+    real one to the generated one)."""
 
     instruction: str
     chosen: str

@@ -88,9 +88,10 @@ def from_record(record: Mapping[str, Any]) -> Row:
 
 
 def write_rows(rows: Iterable[Row], folder: Path, kind: str) -> Iterator[Row]:
-    """Write rows to shards in `folder` as they come, passing each on; whole shards only.
+    """Write rows of a kind ("example" or "pair") to shards in `folder` as they come; yields each of them.
 
-    The caller must exhaust the iterator: the last shard gets its name at the end.
+    Only whole shards are left behind. The caller must exhaust the iterator: the last shard gets its name
+    at the end.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -21,8 +21,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Rows(Protocol[R_co]):
-    """The rows a step made: iterated, those set aside are left out; its length is their number. In a
-    plan the length is the expected one, and there is nothing to iterate."""
+    """The rows that a step made. Iterating yields those in use, and the length is their number. In a plan
+    the length is the expected one, and there is nothing to iterate."""
 
     def __iter__(self) -> Iterator[R_co]: ...
     def __len__(self) -> int: ...

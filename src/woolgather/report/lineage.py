@@ -184,7 +184,9 @@ def _read_given_name(folder: Path) -> str:
 class _Rows:
     """Ids, parents and reasons of all rows of a run, by where they lie, in order of making."""
 
-    def __init__(self, run_dir: Path, steps: Sequence[tuple[Mapping[str, Any], StepRecord]]) -> None:
+    def __init__(
+        self, run_dir: Path, steps: Sequence[tuple[Mapping[str, Any], StepRecord]]
+    ) -> None:
         outside = inputs_of(run_dir, steps)
         texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _read_given_name(p)}
         places = [(f"{INPUTS}/{p.name}", p) for p in outside if p not in texts.values()]

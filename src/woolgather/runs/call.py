@@ -54,7 +54,7 @@ class StepChoices:
 
 
 class EngineHandle:
-    """`run.engine(model)`: stands for the model until a step asks it."""
+    """What `run.engine(model)` returns: stands for the engine until a step asks it."""
 
     def __init__(self, model: Model, options: EngineOptions) -> None:
         self.model = model
@@ -82,6 +82,7 @@ class Call:
 
     @property
     def kind(self) -> ResultKind:
+        """What the op makes."""
         return self.op.kind
 
     @property
@@ -90,7 +91,7 @@ class Call:
         return self.op.expects(**self.bound)
 
     def known_as(self, identity: str, run_dir: Path) -> Call:
-        """With a result whose fingerprint is not the call's."""
+        """Returns the call with a result whose fingerprint is not the call's own."""
         return replace(self, identity=identity, folder=run_dir / step_dir(self.name, identity))
 
 

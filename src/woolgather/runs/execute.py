@@ -30,7 +30,7 @@ from woolgather.runs.results import publish
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """What a step works with, and no part of what it is."""
+    """What a step works with, and what is no part of its identity."""
 
     journal: Journal
     open_engine: Callable[[Model], Engine]

@@ -70,11 +70,13 @@ class RunFolder:
 
     @property
     def journal(self) -> Journal:
+        """The remembered answers of models; only of a run that is owned."""
         assert self._journal is not None, "only a run that is owned asks"
         return self._journal
 
     @property
     def launch(self) -> int:
+        """The number of this launch, from 1; only of a run that is owned."""
         assert self._launch is not None, "only a run that is owned has a launch"
         return self._launch.launch
 
@@ -104,7 +106,7 @@ class RunFolder:
             write_run(self.path, {**head, "precision": precision})
 
     def borrow_inputs(self) -> None:
-        """For a plan of a run that is not there yet: things from outside are put elsewhere."""
+        """Put things from outside elsewhere, for a plan of a run that is not there yet."""
         if not self._exists:
             self.inputs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
 
@@ -135,7 +137,7 @@ class RunFolder:
         self._save("running", "")
 
     def enter(self, step: str, identity: str, folder: Path, state: StepState, why: str) -> None:
-        """A step is done: the launch lists it."""
+        """List a step that is done in the launch's record."""
         path = folder.relative_to(self.path).as_posix()
         self._entries.append(
             {"step": step, "fingerprint": identity, "path": path, "state": state, "why": why}
@@ -143,7 +145,8 @@ class RunFolder:
         self._save("running", "")
 
     def finish(self, kind: type | None, message: str) -> None:
-        """The launch has ended, by an error of `kind` or well; then the result is put in place."""
+        """Note that the launch has ended, by an error of `kind` (None: it ended well, and the
+        result is put in place)."""
         if self._launch is None:
             return
         stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
@@ -152,6 +155,7 @@ class RunFolder:
             link(self.path / self._launch.result, self.path / "result")
 
     def close(self) -> None:
+        """Unlock it and close its files."""
         self._stack.close()
 
     def _save(self, status: Status, message: str) -> None:

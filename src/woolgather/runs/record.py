@@ -140,6 +140,7 @@ class StepRecord:
     warnings: Sequence[str] = ()
 
     def to_json(self) -> dict[str, JSON]:
+        """Returns the record as it is stored."""
         return asdict(self)
 
     @classmethod
@@ -202,6 +203,7 @@ class RunRecord:
     earlier launch asked one server for all of them; empty in a launch of a version that did so."""
 
     def to_json(self) -> dict[str, JSON]:
+        """Returns the record as it is stored."""
         return asdict(self)
 
     @classmethod

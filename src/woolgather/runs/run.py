@@ -92,8 +92,7 @@ class Run:
         self.plan = plan
         self.planned: list[Planned] = []
         self.progress = progress or Progress()
-        self._open_engine = backends.open_engine
-        self._trainer = backends.trainer
+        self._backends = backends
         self._options = backends.engine
         self._index: dict[str, tuple[str, str]] = {}
         self._names: set[str] = set()
@@ -177,25 +176,25 @@ class Run:
 
     def trainer(self) -> Trainer:
         """Returns what trains in this run."""
-        return self._trainer
+        return self._backends.trainer
 
     def training_precision(self) -> Precision | None:
         """Returns what `precision: auto` is in this run: what it became at the first launch, on whatever
         machine that was. None in the plan of a run that is not there on a machine that was not
         measured. Raises ConfigError or EngineError where it has to be measured and torch is not
         there."""
-        found = self._folder.precision or self._trainer.precision(measure=not self.plan)
-        dry = self._trainer.__canonical__() is not None  # says nothing of this machine
+        found = self._folder.precision or self._backends.trainer.precision(measure=not self.plan)
+        dry = self._backends.trainer.__canonical__() is not None  # says nothing of this machine
         if found and not dry and self._folder.precision is None:
             self._folder.pin(found)
         return found
 
     def check_servers(self) -> None:
-        """After a plan: raises ConfigError unless there is a server for each model that is asked."""
+        """Raises ConfigError, after a plan, unless there is a server for each model that is asked."""
         self._models.check()
 
     def close_engines(self, keep: Model | None = None) -> None:
-        """Free what the open engines hold, but for the one of `keep`."""
+        """Close the open engines, but for the one of `keep`, and free what they hold."""
         for key, engine in list(self._engines.items()):
             if keep is None or key != (keep.path, keep.prompt_format):
                 del self._engines[key]
@@ -254,7 +253,7 @@ class Run:
         folder, found = self._folder, dataclasses.asdict(self._options)
         options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
         return Tools(
-            folder.journal, self._opened, self.progress, folder.launch, options, self._models
+            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models
         )
 
     def _note_texts(self, call: Call) -> None:
@@ -298,7 +297,7 @@ class Run:
         if self._told_precision or began not in used:
             return
         self._told_precision = True
-        here = self._trainer.precision()
+        here = self._backends.trainer.precision()
         if began and here and here != began:
             speed = speed_of(read_speeds(), "auto")
             rates = speed.product if speed else {}
@@ -310,7 +309,7 @@ class Run:
                 "the training's precision (sft.precision, say): that makes it anew."
             )
 
-    def _opened(self, model: Model) -> Engine:
+    def _open_engine(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)
         if key not in self._engines:
             self.close_engines()
@@ -318,7 +317,7 @@ class Run:
             at = ", ".join(str(read_endpoint(url)) for url in options.urls)
             name = self._models.name_of(model)
             self.progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
-            self._engines[key] = self._open_engine(model, options, self.dir / "engine.log")
+            self._engines[key] = self._backends.open_engine(model, options, self.dir / "engine.log")
         return self._engines[key]
 
     def _enter(
@@ -344,24 +343,31 @@ class RunScope:
     prefix: str
 
     def step(self, name: str, op: Callable[..., object], *args: object, **kwargs: object) -> Any:
+        """As `Run.step`, under the prefix."""
         return self.run._step(self.prefix + name, op, args, kwargs)
 
     def scope(self, name: str) -> RunScope:
+        """Returns a part of this scope."""
         return RunScope(self.run, f"{self.prefix}{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
+        """As `Run.model`, under the prefix."""
         return self.run.model(self.prefix + name, source)
 
     def rows(
         self, name: str, source: str | Path | Dataset, *, needs_response: bool = True
     ) -> Dataset:
+        """As `Run.rows`, under the prefix."""
         return self.run.rows(self.prefix + name, source, needs_response=needs_response)
 
     def given(self, name: str) -> bool:
+        """As `Run.given`, under the prefix."""
         return self.run.given(self.prefix + name)
 
     def engine(self, model: Model) -> Engine:
+        """As `Run.engine`."""
         return self.run.engine(model)
 
     def trainer(self) -> Trainer:
+        """As `Run.trainer`."""
         return self.run.trainer()

@@ -21,14 +21,15 @@ MEMORY_SHARE = 0.6
 
 
 class ByUpdate:
-    """Sampler: a new order each epoch, cut into updates, and the rows of an update longest first,
-    so that memory runs out at once or never."""
+    """Sampler that gives a new order each epoch, cut into updates, and the rows of an update
+    longest first, so that memory runs out at once or never."""
 
     def __init__(self, lengths: Sequence[int], rows_per_update: int, seed: int) -> None:
         self.lengths, self.rows_per_update = lengths, rows_per_update
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer: the next order is that of this epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -53,8 +54,8 @@ class Shape:
     bytes_per_value: int = 2
 
     def row(self, tokens: int) -> int:
-        """Bytes kept for the backward pass of a row. Rough on purpose: a guess that is too high
-        costs little, one that is too low is halved when memory runs out."""
+        """Returns the bytes kept for the backward pass of a row. Rough on purpose: a guess that is
+        too high costs little, one that is too low is halved when memory runs out."""
         values = 20 * self.hidden + 6 * self.inner + self.heads * tokens * 2
         return self.layers * self.bytes_per_value * tokens * values
 

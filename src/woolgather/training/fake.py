@@ -29,16 +29,17 @@ from woolgather.training.job import (
 
 
 class FakeTrainer:
-    """A Trainer in no time. Losses are made up, falling, and follow from the job."""
+    """A Trainer that takes no time. Its losses are made up: they fall, and follow from the job."""
 
     def __canonical__(self) -> str:
         return "fake"
 
     def precision(self, *, measure: bool = True) -> Precision:
-        """bfloat16 on every machine, so that a dry run is the same everywhere."""
+        """Returns bfloat16 on every machine, so that a dry run is the same everywhere."""
         return "bfloat16"
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
+        """Write what a trainer would leave to `out`; returns a model that only has a name."""
         folder = out / MODEL / "fake"
         folder.mkdir(parents=True, exist_ok=True)
         stamp: dict[str, JSON] = {

@@ -146,7 +146,7 @@ class LoraOptions(Options):
 
 
 class TrainingOptions(Options):
-    """What all kinds of training have."""
+    """Settings that all kinds of training have."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"micro_batch_size", "gradient_checkpointing"})
     kind: ClassVar[JobKind]
@@ -194,13 +194,13 @@ class TrainingOptions(Options):
         return fields
 
     def updates(self, rows: int) -> int:
-        """Optimizer steps of a training on `rows` rows, validation held back."""
+        """Returns the optimizer steps of a training on `rows` rows, validation held back."""
         if self.max_updates is not None:
             return self.max_updates
         return self.updates_of(rows - held_back(rows, self.validation))
 
     def updates_of(self, trained: int) -> int:
-        """The same for the number of rows that are left when validation is held back."""
+        """Returns the same for the number of rows that are left when validation is held back."""
         return max(1, math.ceil(math.ceil(trained / self.batch_size) * self.epochs))
 
 
@@ -213,7 +213,7 @@ class SftOptions(TrainingOptions):
     learning_rate: float = Field(default=5e-5, gt=0)
 
     def like(self, rows: int) -> SftOptions:
-        """The same training with as many updates as one on `rows` rows has."""
+        """Returns the same training with as many updates as one on `rows` rows has."""
         return self.model_copy(update={"max_updates": self.updates(rows)})
 
 
@@ -281,7 +281,7 @@ JobOptions = SftOptions | DpoOptions | MergeOptions
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What is to be made, and of what. Its kind is that of its options."""
+    """What a trainer is to make, and of what."""
 
     options: JobOptions
     start: Model
@@ -321,18 +321,18 @@ class Trainer(Protocol):
 
 
 def is_fake(model: Model) -> bool:
-    """Whether the model is only a name for dry runs, or was made by a fake trainer."""
+    """Returns whether the model is only a name for dry runs, or was made by a fake trainer."""
     return model.path.startswith("fake") or (Path(model.path) / STAMP).is_file()
 
 
 def held_back(rows: int, share: float) -> int:
-    """How many of `rows` rows are for validation: at least one stays to train on."""
+    """Returns how many of `rows` rows are for validation: at least one stays to train on."""
     return min(round(rows * share), max(0, rows - 1))
 
 
 @cache
 def known_args(config: TrlConfig = "SFTConfig") -> frozenset[str]:
-    """Fields of the installed TRL's config, read from its source so that nothing heavy is
+    """Returns the fields of the installed TRL's config, read from its source so that nothing heavy is
     imported; empty when TRL is not installed."""
     names: set[str] = set()
     for package, file in (

@@ -51,7 +51,7 @@ class Weights(BaseModel):
 
     @classmethod
     def of(cls, model: Model) -> Weights:
-        """The weights of an artifact."""
+        """Returns where the weights of an artifact are."""
         return cls(path=model.path, digest=model.digest)
 
 

@@ -74,11 +74,15 @@ class LocalTrainer:
         """None: how a job is carried out is not what it is."""
 
     def precision(self, *, measure: bool = True) -> Precision | None:
-        """The faster one on the device that jobs run on, see machine_speed.py."""
+        """Returns the faster one on the device that jobs run on, see machine_speed.py; None where
+        that would have to be measured and `measure` is False. Raises ConfigError without torch,
+        EngineError where it cannot be used."""
         return auto_precision("cpu" if self.cpu else "auto", "training", measure=measure)
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
-        """Raises TrainingError when the process fails, with the last lines of out/train.log."""
+        """Carry the job out in `out`; returns the model. Raises TrainingError when the process
+        fails, with the last lines of out/train.log, DiskError on a full disk, ConfigError for what
+        the job must not ask."""
         if is_fake(job.start):
             raise ConfigError(
                 f"{job.start.path} is a name for dry runs, not a model: give a real one as base, "

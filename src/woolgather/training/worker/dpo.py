@@ -142,7 +142,8 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
-        """As it is: prompts and both answers are token ids, each answer with its one end token."""
+        """Returns it as it is: prompts and both answers are token ids, each answer with its one end
+        token."""
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
@@ -152,7 +153,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
     def _get_num_items_in_batch(
         self, batch_samples: list[Batch], device: torch.device
     ) -> torch.Tensor:
-        """Pairs in an update, over all devices."""
+        """Returns the pairs in an update, over all devices."""
         pairs: torch.Tensor = torch.tensor(
             sum(_pairs(batch) for batch in batch_samples), device=device
         )
@@ -167,7 +168,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
-        """The mean over the pairs of an update, of which these are some."""
+        """Returns the share of these pairs in the mean over the pairs of their update."""
         heard = _Heard(model)
         loss: torch.Tensor = super().compute_loss(heard, inputs)
         if self._nll_weight:
@@ -177,7 +178,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         return (loss, heard.output) if return_outputs else loss
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
-        """None: a checkpoint is not a model to publish."""
+        """Writes nothing: a checkpoint is not a model to publish."""
 
 
 class _Heard:

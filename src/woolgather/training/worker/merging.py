@@ -19,8 +19,8 @@ from woolgather.training.worker.weights import place_of, read_stored_dtype
 
 
 def merge(job: WorkerJob) -> dict[str, JSON]:
-    """Base plus `scale` times the adapter, summed in float32 and stored in the base's dtype; returns
-    what result.json says."""
+    """Write base plus `scale` times the adapter, summed in float32 and stored in the base's dtype;
+    returns what result.json says."""
     began = time.monotonic()
     options, folder = job.options, job.out / MODEL
     assert isinstance(options, MergeOptions)

@@ -68,4 +68,4 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
         return ByUpdate(lengths_of(rows), self._rows_per_update, self.args.seed)
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
-        """None: a checkpoint is not a model to publish."""
+        """Writes nothing: a checkpoint is not a model to publish."""

@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 
 def faster_on_cpu(model: torch.nn.Module, low: bool, recompute: bool) -> None:
-    """Equal computations at less cost.
+    """Make a model compute the same at less cost.
 
     The loss head scores only positions that have a label, as TRL does on a GPU (elsewhere it scores
     all). Where nothing is recomputed, the dropout of adapters draws its masks in bulk (drawn one by

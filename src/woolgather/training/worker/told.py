@@ -20,8 +20,8 @@ class StopRequested(Exception):
 
 
 class Told(TrainerCallback):  # type: ignore[misc]
-    """Seeds each update, writes progress.jsonl, asks for a checkpoint every so many seconds (0: every
-    update) and when told to stop, and marks each one complete."""
+    """Callback that seeds each update, writes progress.jsonl, asks for a checkpoint every so many
+    seconds (0: every update) and when told to stop, and marks each one complete."""
 
     def __init__(self, out: Path, seconds: float, digest: str) -> None:
         self.out, self.seconds, self.digest = out, seconds, digest
@@ -38,6 +38,7 @@ class Told(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        """Tell what there is to do, and from where on."""
         self._saved = self._clock = time.monotonic()
         self.resumed_from = state.global_step or None
         self.tell(event="training", update=state.global_step, updates=state.max_steps)
@@ -45,6 +46,7 @@ class Told(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        """Seed the update."""
         # An update's dropout follows from the seed and its number alone. The generators' saved state
         # would not do: at the end of an epoch it is taken before validation draws from it.
         torch.manual_seed((args.seed << 32) + (state.global_step << 8) + rank())
@@ -57,6 +59,7 @@ class Told(TrainerCallback):  # type: ignore[misc]
         logs: Mapping[str, float],
         **_: object,
     ) -> None:
+        """Tell the losses of an update, or of a validation."""
         now = time.monotonic()
         event = {"update": state.global_step, "updates": state.max_steps, "epoch": state.epoch}
         if "loss" in logs:
@@ -77,6 +80,7 @@ class Told(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        """Ask for a checkpoint where one is due."""
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
         # At the last update there is nothing to go on with: resumed there, one more would be made.
         wanted = (self.out / STOP).exists() and state.global_step < state.max_steps
@@ -86,6 +90,7 @@ class Told(TrainerCallback):  # type: ignore[misc]
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        """Mark the checkpoint complete. Raises StopRequested when it was the last one wanted."""
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             complete(folder, state.global_step, self.digest)
