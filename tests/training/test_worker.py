@@ -256,3 +256,26 @@ def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path
     told = json.loads((tmp_path / "a" / RESULT).read_text())["execution"]
     assert "GPUs" in told["not_in_four_bits"]
     assert any(v.title == "Base not in 4 bits" for v in _views(tmp_path / "a", OPTIONS, 0, {}))
+
+
+@pytest.mark.parametrize(
+    ("installed", "cpu", "because"),
+    [
+        (True, False, ""),
+        (False, False, "bitsandbytes is not installed"),
+        (True, True, "4 bits are"),
+    ],
+)
+def test_where_a_base_can_be_in_four_bits(monkeypatch, installed, cpu, because):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: installed or None)
+    asked = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True), "precision": "bfloat16"})
+    machine = setup._find_machine(Execution(cpu=cpu), asked)
+    assert machine.quantized is (because == "")
+    assert machine.not_quantized_because.startswith(because)
+    plain = setup._find_machine(
+        Execution(cpu=cpu), OPTIONS.model_copy(update={"precision": "float32"})
+    )
+    assert (plain.quantized, plain.not_quantized_because) == (False, "")
+    assert plain.device == ("cpu" if cpu else "a GPU")
