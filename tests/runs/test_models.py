@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def asked_of(folder: Path, **more: Any) -> tuple[list[tuple[str, ...]], Run]:
         return Served(model, options)
 
     run = opened(folder, engine="openai", **more)
-    run._open_engine = open_engine
+    run._backends = replace(run._backends, open_engine=open_engine)
     with run:
         outside(run)
     return found, run
