@@ -37,6 +37,13 @@ def base_end_token(tokenizer: Tokenizer) -> str:
     )
 
 
+def set_end_token(tokenizer: Tokenizer, token: str) -> None:
+    """Makes `token` the tokenizer's own end-of-text token, and its padding where it has none."""
+    tokenizer.eos_token = token
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = token
+
+
 def find_reply_end(tokenizer: Tokenizer, behind_reply: Iterable[int], eos_id: int) -> int:
     """Returns the id of the token that ends a reply: the first special token among `behind_reply`,
     the ids that the chat template writes right behind one; `eos_id` when none of them is special."""

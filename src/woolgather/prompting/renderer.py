@@ -38,6 +38,7 @@ from woolgather.prompting.end_tokens import (
     find_reply_end,
     find_stop_ids,
     save_end_tokens,
+    set_end_token,
 )
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.tokenizer import Tokenizer, load_tokenizer
@@ -162,9 +163,7 @@ class Renderer:
         `system` are lines for every conversation without a system turn; empty keeps those there are.
         Sampling defaults of the model at `self.path` are kept.
         """
-        self.tokenizer.eos_token = self.eos_token
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.eos_token
+        set_end_token(self.tokenizer, self.eos_token)
         lines = system or self.system
         template = with_default_system(self.template, lines, folds=self.folds_system)
         save_chat_template(self.tokenizer, template, path)

@@ -19,11 +19,15 @@ FIELD = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 @dataclass(frozen=True, slots=True)
 class Template:
+    """A text with fields to fill in."""
+
     name: str
+    """What it was loaded by, for messages."""
     text: str
 
     @property
     def fields(self) -> frozenset[str]:
+        """Returns the names of the fields in the text."""
         return frozenset(FIELD.findall(self.text))
 
     def __canonical__(self) -> str:
@@ -33,10 +37,10 @@ class Template:
 def load(
     name: str, needs: frozenset[str] = frozenset(), must: frozenset[str] = frozenset()
 ) -> Template:
-    """A template by the name of one of ours (`synthesize`) or by a path ending in .md.
+    """Returns the template of that name among ours (`synthesize`), or at that path (ending in .md).
 
-    Raises InputError when it is not there, asks for a field outside `needs` (when given), or lacks
-    one of those it `must` have.
+    Raises InputError when it is not there, is not UTF-8, asks for a field outside `needs` (when
+    given), or lacks one of those it `must` have.
     """
     if name.endswith(".md"):
         path = Path(name)
@@ -71,13 +75,13 @@ def load(
 
 
 def available() -> list[str]:
-    """Names of the templates that ship with woolgather."""
+    """Returns the names of the templates that ship with woolgather, sorted."""
     folder = resources.files("woolgather") / "templates"
     return sorted(f.name[:-3] for f in folder.iterdir() if f.name.endswith(".md"))
 
 
 def fill(template: Template, **values: str) -> str:
-    """The text with every field replaced. Raises InputError for a field without a value."""
+    """Returns the text with every field replaced. Raises InputError for a field without a value."""
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
