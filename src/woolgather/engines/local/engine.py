@@ -102,6 +102,12 @@ class TransformersEngine(Engine):
     def option_logprobs(
         self, prompts: Sequence[Prompt], options: Sequence[str]
     ) -> list[list[float]]:
+        """Returns the natural log-probability of each option after each prompt, [prompts][options];
+        options of one token each cost one pass per prompt together.
+
+        Raises InputError for an option without text, and CapabilityError for a prompt that is too
+        long for the model's context together with an option.
+        """
         tokens = [self.renderer.continuation_ids(option) for option in options]
         if not all(tokens):
             raise InputError("an option without text has no log-probability")
@@ -116,6 +122,10 @@ class TransformersEngine(Engine):
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
+        """Returns one LogProb per pair; that of an empty continuation is 0.
+
+        Raises CapabilityError for a pair that is too long for the model's context.
+        """
         tokens = [self.renderer.continuation_ids(text) for text in continuations]
         some = [i for i, ids in enumerate(tokens) if ids]
         pairs = [
@@ -129,6 +139,8 @@ class TransformersEngine(Engine):
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Returns one vector per text, [texts][hidden size]: the mean of the last hidden states of its
+        tokens. A text longer than the model's context is cut there."""
         ids = [
             self.renderer.prompt_ids(text)[: self.context] or [self.renderer.eos_id]
             for text in texts
@@ -149,6 +161,7 @@ class TransformersEngine(Engine):
         return found
 
     def close(self) -> None:
+        """Lets go of the model. The engine is of no use afterwards."""
         self._net = None
 
     @torch.inference_mode()

@@ -100,6 +100,8 @@ class OpenAIEngine(Engine):
         return self._servers.served
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        """Yields one (index, Completion) per request, as the servers answer; at most `concurrency`
+        requests are pulled ahead. Raises what Servers.post raises, after what was in flight."""
         return self._stream(self._complete(request) for request in requests)
 
     def sequence_logprobs(

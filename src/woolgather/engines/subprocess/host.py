@@ -25,7 +25,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, WoolgatherError
 from woolgather.engines.base import Completion, EngineOptions, LogProb, Request, Sampling
 from woolgather.engines.subprocess.messages import (
-    Call,
+    MethodCall,
     Question,
     Start,
     ToChild,
@@ -97,7 +97,7 @@ class _Host:
                     self._engine.interrupt()
             self._messages.put(message)
 
-    def _answer(self, call: Call) -> None:
+    def _answer(self, call: MethodCall) -> None:
         number = self._current = call["call"]
         asks = call["asks"]
         try:

@@ -36,16 +36,22 @@ class Start(TypedDict):
 
 
 class Complete(TypedDict):
+    """`Engine.complete` is called; its requests follow as messages of their own."""
+
     method: Literal["complete"]
 
 
 class OptionLogprobs(TypedDict):
+    """`Engine.option_logprobs` is called with these arguments."""
+
     method: Literal["option_logprobs"]
     prompts: list[PackedPrompt]
     options: list[str]
 
 
 class SequenceLogprobs(TypedDict):
+    """`Engine.sequence_logprobs` is called with these arguments."""
+
     method: Literal["sequence_logprobs"]
     prompts: list[PackedPrompt]
     continuations: list[str]
@@ -53,6 +59,8 @@ class SequenceLogprobs(TypedDict):
 
 
 class Embed(TypedDict):
+    """`Engine.embed` is called with these arguments."""
+
     method: Literal["embed"]
     texts: list[str]
 
@@ -61,8 +69,8 @@ Question = OptionLogprobs | SequenceLogprobs | Embed
 """A call that is asked and answered with one message each."""
 
 
-class Call(TypedDict):
-    """A method of the engine is called. The requests of `complete` follow one by one."""
+class MethodCall(TypedDict):
+    """A method of the engine is called."""
 
     kind: Literal["call"]
     call: int
@@ -70,6 +78,8 @@ class Call(TypedDict):
 
 
 class OneRequest(TypedDict):
+    """A request of the `complete` under way."""
+
     kind: Literal["request"]
     call: int
     index: int
@@ -92,10 +102,12 @@ class Cancel(TypedDict):
     call: int
 
 
-ToChild = Start | Call | OneRequest | End | Cancel
+ToChild = Start | MethodCall | OneRequest | End | Cancel
 
 
 class Completed(TypedDict):
+    """The completion of one request."""
+
     kind: Literal["completed"]
     call: int
     index: int
