@@ -28,7 +28,7 @@ Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .
 Settings = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, dotted: sft.learning_rate=1e-4.")
 ]
-Preset = Annotated[str, typer.Option("--preset", help="demo, paper, default, ...")]
+Preset = Annotated[str, typer.Option("--preset", help="demo, paper, code, default, ...")]
 Files = Annotated[
     list[Path] | None, typer.Option("--config", "-c", help="YAML file of settings; repeatable.")
 ]
