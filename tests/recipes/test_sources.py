@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from woolgather.cli.preset_tables import Cell, Table, read_tables, update_page
+from woolgather.cli.preset_tables import (
+    SourcedValue,
+    SourceTable,
+    make_table,
+    read_tables,
+    update_page,
+)
 from woolgather.core.errors import ConfigError
 from woolgather.recipes import config
 
@@ -74,7 +80,7 @@ def test_every_value_of_a_preset_has_a_row(recipe: str, preset: str) -> None:
 
 
 @pytest.mark.parametrize(("recipe", "preset", "option", "cell"), CELLS)
-def test_row_is_true(recipe: str, preset: str, option: str, cell: Cell) -> None:
+def test_row_is_true(recipe: str, preset: str, option: str, cell: SourcedValue) -> None:
     if cell.is_possible:
         assert with_value(recipe, preset, option, cell.value) == built(recipe, preset)
     else:
@@ -83,7 +89,7 @@ def test_row_is_true(recipe: str, preset: str, option: str, cell: Cell) -> None:
 
 
 @pytest.mark.parametrize(("recipe", "table"), TABLES)
-def test_rows_are_one_for_each_option_and_name_their_test(recipe: str, table: Table) -> None:
+def test_rows_are_one_for_each_option_and_name_their_test(recipe: str, table: SourceTable) -> None:
     options = [row.option for row in table.rows]
     assert len(options) == len(set(options))
     for row in table.rows:
@@ -127,13 +133,13 @@ WRONG = {
 @pytest.mark.parametrize("cell", WRONG.values(), ids=WRONG.keys())
 def test_a_row_needs(cell: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Cell.model_validate(cell)
+        SourcedValue.model_validate(cell)
 
 
 def test_a_value_under_no_preset_of_the_table_is_refused() -> None:
     row = {"option": "x", "about": "x", "test": "x", "papre": {"from": "code", "where": "x.py"}}
-    with pytest.raises(ValidationError, match="papre is no preset here"):
-        Table.model_validate({"presets": ["paper"], "code": "a/b@c", "rows": [row]})
+    with pytest.raises(ValueError, match="papre is no preset here"):
+        make_table({"presets": ["paper"], "code": "a/b@c", "rows": [row]})
 
 
 @pytest.mark.parametrize("recipe", config.RECIPES)

@@ -19,6 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from woolgather.core.errors import ConfigError
+from woolgather.core.rows import JSON
 from woolgather.recipes import config
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -27,7 +28,7 @@ _BLOCK = "<!-- presets: {} -->"
 _END = "<!-- end of presets -->"
 
 
-class Cell(BaseModel):
+class SourcedValue(BaseModel):
     """One value of a preset, and who says so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +50,7 @@ class Cell(BaseModel):
         return "value" in self.model_fields_set
 
     @model_validator(mode="after")
-    def _check(self) -> Cell:
+    def _check(self) -> SourcedValue:
         differs = self.says is not None
         if self.source == "ours" and differs:
             raise ValueError("what is ours has no source that says otherwise")
@@ -76,7 +77,7 @@ class Cell(BaseModel):
         return f"{told}: {write_value(self.says)}; {here}: {self.ours_because}"
 
 
-class Row(BaseModel):
+class SourcedOption(BaseModel):
     """One option, and its cell for each preset that has one."""
 
     option: str
@@ -84,50 +85,55 @@ class Row(BaseModel):
     """What it is in the source."""
     test: str
     """The file below tests/ that holds it."""
-    cells: dict[str, Cell]
+    cells: dict[str, SourcedValue]
 
 
-class Table(BaseModel):
+class SourceTable(BaseModel):
     """Presets that stand side by side, and their sources."""
 
     presets: list[str]
     paper: str = ""
-    """Of which paper the rows speak; empty where there is none."""
+    """The paper that rows speak of; empty where there is none."""
     code: str
     """Repository and commit, `owner/name@commit`."""
-    rows: list[Row]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, data: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        """Cells stand under the preset's name, or under `all` for the presets of the table."""
-        rows = []
-        for row in data["rows"]:
-            named = {p: row.pop(p) for p in data["presets"] if p in row}
-            shared = row.pop("all", None)
-            cells = {p: named.get(p, shared) for p in data["presets"]}
-            row["cells"] = {p: cell for p, cell in cells.items() if cell is not None}
-            if extra := row.keys() - Row.model_fields.keys():
-                raise ValueError(f"{row['option']}: {', '.join(sorted(extra))} is no preset here")
-            rows.append(row)
-        return {**data, "rows": rows}
+    rows: list[SourcedOption]
 
 
-def read_tables(recipe: str) -> list[Table]:
-    """Returns the tables of a recipe's sources. Raises pydantic's ValidationError for a fault in them."""
+def read_tables(recipe: str) -> list[SourceTable]:
+    """Returns the tables of a recipe's sources, none where it has none. Raises ValueError for a fault in
+    them."""
     import yaml
 
     file = resources.files("woolgather") / "presets" / recipe / config.SOURCES
+    if not file.is_file():
+        return []
     loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return [Table.model_validate(table) for table in loaded["tables"]]
+    return [make_table(table) for table in loaded["tables"]]
 
 
-def format_table(recipe: str, table: Table) -> str:
+def make_table(loaded: Mapping[str, JSON]) -> SourceTable:
+    """Returns a table as the file has it, where cells stand beside a row's other fields, under their
+    preset's name or under `all`. Raises ValueError for a fault in it."""
+    rows = [_gather_cells(row, loaded["presets"]) for row in loaded["rows"]]
+    return SourceTable.model_validate({**loaded, "rows": rows})
+
+
+def _gather_cells(row: Mapping[str, JSON], presets: Sequence[str]) -> dict[str, JSON]:
+    fields = {name: value for name, value in row.items() if name in SourcedOption.model_fields}
+    cells = {name: cell for name, cell in row.items() if name not in fields}
+    if unknown := sorted(cells.keys() - {*presets, "all"}):
+        raise ValueError(f"{row['option']}: {', '.join(unknown)} is no preset here.")
+    shared = dict.fromkeys(presets, cells.pop("all")) if "all" in cells else {}
+    return {**fields, "cells": {**shared, **cells}}
+
+
+def format_table(recipe: str, table: SourceTable) -> str:
     """Returns a table of sources as Markdown."""
     owner, _, commit = table.code.partition("@")
     link = f"[{owner}](https://github.com/{owner}/tree/{commit}) at {commit}"
-    named = [f"*paper* is {table.paper}"] if table.paper else []
-    told = f"{', '.join([*named, f'*code* is {link}'])}; *ours* is what these leave open, or what is done here in its own way."
+    paper = f"*paper* is {table.paper}, " if table.paper else ""
+    ours = "*ours* is what these leave open, or what is done here in its own way."
+    told = f"{paper}*code* is {link}; {ours}"
     columns = ["in the source", "option", "default", *table.presets, "from", "test"]
     lines = [told, "", _line(columns), _line(["---"] * len(columns))]
     for row in table.rows:
@@ -152,11 +158,11 @@ def update_page(text: str, recipe: str) -> str:
     """Returns a page with its tables made anew. Raises ConfigError when a mark is missing."""
     for table in read_tables(recipe):
         begin = _BLOCK.format(", ".join(table.presets))
-        block = re.compile(f"{re.escape(begin)}.*?{re.escape(_END)}", re.S)
-        if not block.search(text):
+        block = re.search(f"{re.escape(begin)}.*?{re.escape(_END)}", text, re.S)
+        if block is None:
             raise ConfigError(f"docs/{recipe}.md: it needs the lines {begin} and {_END}.")
         made = f"{begin}\n{format_table(recipe, table)}\n\n{_END}"
-        text = block.sub(lambda _, made=made: made, text, count=1)
+        text = text.replace(block.group(), made)
     return text
 
 
@@ -164,11 +170,11 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _preset_value(cell: Cell | None) -> str:
+def _preset_value(cell: SourcedValue | None) -> str:
     return write_value(cell.value) if cell and cell.is_possible else ""
 
 
-def _told(row: Row) -> str:
+def _told(row: SourcedOption) -> str:
     """The sources of a row, once where its presets share one. A preset of another name than its source
     is named."""
     told: dict[str, list[str]] = {}
@@ -178,7 +184,7 @@ def _told(row: Row) -> str:
     return texts[0] if len(texts) == 1 else "; ".join(told[text][0] + text for text in texts)
 
 
-def _default(recipe: str, row: Row) -> str:
+def _default(recipe: str, row: SourcedOption) -> str:
     """The recipe's own value of an option; "" where there is none."""
     if not all(cell.is_possible for cell in row.cells.values()):
         return ""
