@@ -2,11 +2,12 @@
 best of them, round after round.
 
 Defaults are ours; presets `paper` and `code` are the paper's and its scripts'. Departures in all:
-prompts are in our own words (each a file you may replace); instructions are compared with every earlier one, where the released
-scripts compared with none; a stop text cannot cut an answer; a verdict that cannot be read is never
-kept. In `default` only: a raw base answers few-shot, unfinished answers are set aside, the assessor
-is hired by audition, the seeds stay in the mix, data accumulate, a control is trained beside the
-result, and the result is the best candidate, the base included. docs/isheep.md maps every parameter.
+prompts are in our own words (each a file you may replace); instructions are compared with every
+earlier one, where the released scripts compared with none; a stop text cannot cut an answer; a verdict
+that cannot be read is never kept. In `default` only: a raw base answers few-shot, unfinished answers
+are set aside, the assessor is hired by audition, the seeds stay in the mix, data accumulate, a control
+is trained beside the result, and the result is the best candidate, the base included. docs/isheep.md
+maps every parameter.
 """
 
 from __future__ import annotations
