@@ -131,10 +131,7 @@ def make_text(prompt: str, sampling: Sampling) -> str:
     """Returns a few words that follow from the request alone, in the form that the prompt asks for."""
     rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
     if number := _OPEN_ITEM.search(prompt):
-        # A list of short items is gone on with as one.
-        first = int(number[1])
-        pairs = [f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}" for _ in range(rng.randint(4, 10))]
-        return "\n".join([pairs[0], *(f"{first + i}. {p}" for i, p in enumerate(pairs) if i)])
+        return _continue_list(rng, int(number[1]))
     text = _some_words(rng)
     if _OPEN_SCORE.search(prompt):
         scale = _SCALE.search(prompt)
@@ -144,16 +141,20 @@ def make_text(prompt: str, sampling: Sampling) -> str:
         scores = [int(number) for number in re.findall(r"\d+", line[2])]
         return f"{text}.\n{line[1]}: {_choose_score(rng, scores)}"
     if labels := _labels_to_come(prompt):
-        names = _NAMED.findall(_HEADING.split(prompt, maxsplit=1)[0])
-        told = (
-            f". Principles: {', '.join(rng.sample(names, min(2, len(names))))}." if names else "."
-        )
-        return f"{text}{told}" + "".join(f"\n\n{x}\n{_some_words(rng, 24, 40)}" for x in labels)
+        # Long enough for floors of some hundred characters.
+        parts = [f"\n\n{label}\n{_some_words(rng, 24, 40)}" for label in labels]
+        return "".join([text, _name_principles(rng, prompt), *parts])
     return text
 
 
 def _some_words(rng: random.Random, least: int = 4, most: int = 24) -> str:
     return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(least, most)))
+
+
+def _continue_list(rng: random.Random, first: int) -> str:
+    """A few short items, the first of which has its number in the prompt."""
+    pairs = [f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}" for _ in range(rng.randint(4, 10))]
+    return "\n".join([pairs[0], *(f"{first + i}. {p}" for i, p in enumerate(pairs) if i)])
 
 
 def _choose_score(rng: random.Random, scores: Sequence[int]) -> int:
@@ -165,14 +166,17 @@ def _labels_to_come(prompt: str) -> list[str]:
     """Returns the headings that follow the open one in a worked example, up to its end; none where
     the prompt does not end in a heading that an example has."""
     headings = _HEADING.findall(prompt)
-    if (
-        not headings
-        or not prompt.rstrip().endswith(headings[-1])
-        or headings[-1] not in headings[:-1]
-    ):
+    if not headings or not prompt.rstrip().endswith(headings[-1]):
         return []
-    later = headings[headings.index(headings[-1]) + 1 :]
+    *examples, is_open = headings
+    later = examples[examples.index(is_open) + 1 :] if is_open in examples else []
     return list(takewhile(lambda heading: heading != headings[0], later))
+
+
+def _name_principles(rng: random.Random, prompt: str) -> str:
+    """The end of a thought: two of the names that are listed before the first heading."""
+    names = _NAMED.findall(_HEADING.split(prompt, maxsplit=1)[0])
+    return f". Principles: {', '.join(rng.sample(names, min(2, len(names))))}." if names else "."
 
 
 def _option_logprob(prompt: str, option: str) -> float:
