@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
@@ -34,6 +33,8 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """A text from outside, and where it stands there."""
+
     text: str
     source: str
     """Where it came from: file, line or row, without the folder of this machine."""
@@ -83,7 +84,7 @@ class Texts:
 
 
 def find_files(source: Path) -> list[tuple[str, Path]]:
-    """The files of documents that `source` is or has in it, by name within it, in order of name.
+    """Returns the files of documents that `source` is or holds: (name within it, path), by name.
 
     Hidden files are passed over, and JSON beside Parquet, which describes it. Raises InputError
     when there is none.
@@ -106,8 +107,11 @@ def find_files(source: Path) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
-def stream_hub(repo: str, commit: str, subset: str, split: str) -> Iterator[Mapping[str, Any]]:
-    """Records of a data set on the hub, a few at a time. Raises InputError when it cannot be had."""
+def stream_hub(repo: str, commit: str, subset: str, split: str) -> Iterator[Mapping[str, object]]:
+    """Yields the records of a data set on the hub, a few at a time.
+
+    Raises InputError when the hub does not give it.
+    """
     try:
         from datasets import load_dataset
     except ImportError:
@@ -148,7 +152,7 @@ def _of_records(name: str, path: Path, column: str) -> Iterator[Document]:
         yield Document(_text_of(record, column, place), f"{name}, {place.unit} {place.number}")
 
 
-def _text_of(record: Any, column: str, place: Place) -> str:
+def _text_of(record: object, column: str, place: Place) -> str:
     if isinstance(record, Mapping):
         if column not in record:
             there = ", ".join(map(str, record)) or "none"

@@ -23,7 +23,7 @@ _OWN = GOOD["own"]
 
 
 def read_examples(path: Path | str, *, needs_response: bool = True) -> Iterator[Example]:
-    """Rows of a file or directory; rows set aside in it are passed over.
+    """Yields the rows of a file or directory; rows set aside in it are passed over.
 
     `id` is the file's own, else `<stem>-<line>`; `meta` has origin "seed" unless the file says
     otherwise, and category and check where it has them. Raises InputError, also for no rows.
@@ -43,7 +43,7 @@ def read_examples(path: Path | str, *, needs_response: bool = True) -> Iterator[
 
 
 def read_pairs(path: Path | str) -> Iterator[PreferencePair]:
-    """Preference pairs of a file or directory; rows set aside in it are passed over.
+    """Yields the preference pairs of a file or directory; rows set aside in it are passed over.
 
     A pair with an empty side, or with the same text on both, comes set aside. Raises InputError
     when most are like that, for a side that is missing, and for no rows.

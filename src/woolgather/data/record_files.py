@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import InputError
 from woolgather.core.storage import ROW_GROUP, schema
@@ -33,6 +32,8 @@ file."""
 
 @dataclass(frozen=True, slots=True)
 class Place:
+    """Where a record stands."""
+
     path: Path
     number: int
     """Number of the line that a record begins on, or of the row in Parquet. From 1."""
@@ -42,12 +43,12 @@ class Place:
         return f"{self.path}, {self.unit} {self.number}"
 
     def wrong(self, what: str, good: str = "") -> InputError:
-        """An error for what is here, with a good line beside it."""
+        """Returns an error for what is here, with a good line beside it."""
         return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
 
 
-def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, Any]]:
-    """JSON values of a file, or of the files of a directory in order of name; CSV cells are text.
+def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
+    """Yields the JSON values of a file, or of a directory's files by name; CSV cells are text.
 
     Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
     there, not text, or malformed.
@@ -57,7 +58,7 @@ def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Plac
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet. Raises InputError when it is neither that nor text."""
+    """Returns whether a file is Parquet. Raises InputError when it is neither that nor text."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -74,8 +75,8 @@ def is_parquet(path: Path) -> bool:
     return False
 
 
-def kind_of(value: Any) -> str:
-    """A JSON value's kind, in words."""
+def kind_of(value: object) -> str:
+    """Returns a JSON value's kind, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -89,8 +90,8 @@ def kind_of(value: Any) -> str:
     return "an object"
 
 
-def write_json_records(records: Iterable[Mapping[str, Any]], path: Path, *, array: bool) -> int:
-    """An array, or a line a record; returns the number of records."""
+def write_json_records(records: Iterable[Mapping[str, object]], path: Path, *, array: bool) -> int:
+    """Writes an array, or one line per record; returns the number of records."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for record in records:
@@ -102,8 +103,8 @@ def write_json_records(records: Iterable[Mapping[str, Any]], path: Path, *, arra
     return count
 
 
-def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
-    """Stored rows, all of one kind, in one file of their fixed schema; returns their number."""
+def write_parquet(records: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Writes stored rows, all of one kind, to one file of their schema; returns their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -119,8 +120,8 @@ def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
     return count
 
 
-def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
-    """`real` and `generated` lists of messages, with ids, as one Parquet file; returns their number."""
+def write_talk_pairs(records: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Writes lists of messages `real` and `generated`, with ids; returns the number of records."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -161,7 +162,7 @@ def _nearest(path: Path) -> str:
     return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
-def _open(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+def _open(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object]]:
     if is_parquet(path):
         return _parquet(path, columns)
     with path.open("rb") as file:
@@ -178,8 +179,10 @@ def _open(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file with their numbers, line ends included. Raises InputError for a byte
-    that is not UTF-8 and for a line over `LONGEST` bytes."""
+    """Yields the lines of a UTF-8 file with their numbers, line ends included.
+
+    Raises InputError for a byte that is not UTF-8 and for a line over `LONGEST` bytes.
+    """
     with path.open("rb") as file:
         for number, raw in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
             if len(raw) > LONGEST:
@@ -195,7 +198,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, Any]]:
+def _lines(path: Path) -> Iterator[tuple[Place, object]]:
     for number, text in text_lines(path):
         if text.strip():
             place = Place(path, number)
@@ -206,8 +209,11 @@ def _lines(path: Path) -> Iterator[tuple[Place, Any]]:
             yield place, record
 
 
-def _json(path: Path) -> Iterator[tuple[Place, Any]]:
-    """The objects of an array, or one after another, decoded as the text comes in."""
+def _json(path: Path) -> Iterator[tuple[Place, object]]:
+    """Yields the objects of an array, or one after another, decoded as the text comes in.
+
+    By hand, since `ijson` gives no line numbers, refuses NaN and swallows half characters.
+    """
     decode = json.JSONDecoder().raw_decode
     text, at, line, opened, closed, any_record = "", 0, 1, False, False, False
     error: Exception | None = None
@@ -254,7 +260,7 @@ def _json(path: Path) -> Iterator[tuple[Place, Any]]:
         raise Place(path, line).wrong("the array has no end: a closing ] is missing.")
 
 
-def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]:
+def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, object]]:
     csv.field_size_limit(LONGEST)
     reader = csv.reader((text for _, text in text_lines(path)), delimiter=delimiter, strict=True)
     before = 0
@@ -278,7 +284,7 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]
         raise Place(path, before + 1).wrong(f"not a table: {error}.") from None
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

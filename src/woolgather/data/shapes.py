@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example, PreferencePair, Row
 from woolgather.core.storage import from_record
 from woolgather.data.record_files import Place, kind_of
-from woolgather.probes.checks import validate
+from woolgather.probes.checks import Check, validate
 
-Record = Mapping[str, Any]
+Record = Mapping[str, object]
 
 GOOD = {
     "self-instruct": '{"instruction": "...", "instances": [{"input": "", "output": "..."}]}',
@@ -43,7 +43,7 @@ _NO_INPUT = ("<noinput>", "<no input>")
 
 
 def detect_shape(record: Record) -> str:
-    """A shape's name, by the record's fields. Raises InputError when they are those of none."""
+    """Returns a shape's name, by the record's fields. Raises InputError when they are of none."""
     has = record.keys()
     if {"real", "generated"} <= has:
         return "spin"
@@ -65,7 +65,7 @@ def detect_shape(record: Record) -> str:
 
 
 def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
-    """The rows of a record; several where it has several instances. Raises InputError."""
+    """Yields the rows of a record; several where it has several instances. Raises InputError."""
     if "verdicts" in record and "parents" in record:
         yield cast(Example, _parse_stored(record, shape, place))
         return
@@ -86,24 +86,28 @@ def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
                 instruction=instruction,
                 input=_input(instance, shape, place),
                 response=_text(instance, "output", shape, place, may_lack=True),
-                **{**common, "id": common["id"] + (f"-{i + 1}" if i else "")},
+                id=common.id + (f"-{i + 1}" if i else ""),
+                system=common.system,
+                meta=common.meta,
             )
-    elif shape == "prompt-completion" and isinstance(record.get("prompt"), list):
+    elif shape == "prompt-completion" and isinstance(asked := record.get("prompt"), list):
         answer = record.get("completion") or []
         if not isinstance(answer, list):
             raise place.wrong("'prompt' is a list of messages, 'completion' is not.", GOOD[shape])
-        yield _parse_turns([*record["prompt"], *answer], shape, place, common)
+        yield _parse_turns([*asked, *answer], shape, place, common)
     else:
         yield Example(
             instruction=_text(record, _fields(record, shape)[0], shape, place),
             input=_input(record, shape, place),
             response=_text(record, _fields(record, shape)[1], shape, place, may_lack=True),
-            **common,
+            id=common.id,
+            system=common.system,
+            meta=common.meta,
         )
 
 
 def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
-    """The pair that a record is. Raises InputError."""
+    """Returns the pair that a record is. Raises InputError."""
     if {"parents", "set_aside"} <= record.keys():
         return cast(PreferencePair, _parse_stored(record, shape, place))
     good, bad = sides(record, shape)
@@ -114,23 +118,30 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
         if one.instruction != two.instruction:
             raise place.wrong(f"{good!r} and {bad!r} answer different questions.", GOOD[shape])
         asked, chosen, rejected = one.instruction, one.response, two.response
-        common["system"] = one.system
+        common = replace(common, system=one.system)
     else:
         field = "instruction" if "instruction" in record else "prompt"
         asked = _text(record, field, shape, place)
         for side in (good, bad):
             _require(record, side, shape, place)
         chosen, rejected = (_text(record, f, shape, place, may_lack=True) for f in (good, bad))
-    return PreferencePair(instruction=asked, chosen=chosen, rejected=rejected, **common)
+    return PreferencePair(
+        instruction=asked,
+        chosen=chosen,
+        rejected=rejected,
+        id=common.id,
+        system=common.system,
+        meta=common.meta,
+    )
 
 
 def sides(record: Record, shape: str) -> tuple[str, str]:
-    """Names of the fields of the better and the worse answer."""
+    """Returns the names of the fields of the better and the worse answer."""
     return ("real", "generated") if shape == "spin" else ("chosen", "rejected")
 
 
 def _parse_stored(record: Record, shape: str, place: Place) -> Row:
-    """A row that woolgather stored or exported."""
+    """Returns a row that woolgather stored or exported."""
     _text(record, "instruction", shape, place)
     meta = record.get("meta")
     whole = {
@@ -148,34 +159,45 @@ def _parse_stored(record: Record, shape: str, place: Place) -> Row:
     return replace(row, id=row.id or _id(place), meta={"origin": "seed", **row.meta})
 
 
-def _common(record: Record, shape: str, place: Place) -> dict[str, Any]:
-    """What a record of any shape may have: id, system, and what goes into meta."""
-    meta: dict[str, Any] = {"origin": "seed"} | _value(record, "meta", shape, place, default={})
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What a record of any shape may have."""
+
+    id: str
+    system: str
+    meta: Mapping[str, object]
+
+
+def _common(record: Record, shape: str, place: Place) -> _Common:
+    given_meta = _value(record, "meta", shape, place)
+    if not isinstance(given_meta, Mapping | None):
+        raise place.wrong(f"field 'meta' is {kind_of(given_meta)}, not an object.", GOOD[shape])
+    meta: dict[str, object] = {"origin": "seed", **(given_meta or {})}
     if category := _text(record, "category", shape, place, may_lack=True):
         meta["category"] = category
     elif record.get("is_classification") is True:
         meta["category"] = "classification"
-    check = _value(record, "check", shape, place, default=None)
+    check = _value(record, "check", shape, place)
     if check is not None:
         try:
-            validate(check)
+            validate(cast(Check, check))  # says itself what is wrong with it
         except InputError as error:
             raise place.wrong(f"field 'check': {error}", GOOD[shape]) from None
         meta["check"] = check
     given = record.get("id")
-    return {
-        "id": _id(place) if given in (None, "") else str(given),
-        "system": _text(record, "system", shape, place, may_lack=True),
-        "meta": meta,
-    }
+    return _Common(
+        id=_id(place) if given in (None, "") else str(given),
+        system=_text(record, "system", shape, place, may_lack=True),
+        meta=meta,
+    )
 
 
-def _parse_turns(turns: Any, shape: str, place: Place, common: dict[str, Any]) -> Example:
-    """The first question, its answer ("" when there is none), and the system text before it."""
+def _parse_turns(turns: object, shape: str, place: Place, common: _Common) -> Example:
+    """Returns the first question with its answer ("" when there is none) and system text."""
     if not isinstance(turns, list) or not turns:
         raise place.wrong(f"{kind_of(turns)}, where a list of messages belongs.", GOOD[shape])
     role_key, text_key = ("from", "value") if shape == "sharegpt" else ("role", "content")
-    system, asked, answer = common["system"], None, ""
+    system, asked, answer = common.system, None, ""
     for i, turn in enumerate(turns):
         if not isinstance(turn, Mapping):
             raise place.wrong(f"message {i + 1} is {kind_of(turn)}, not an object.", GOOD[shape])
@@ -204,11 +226,13 @@ def _parse_turns(turns: Any, shape: str, place: Place, common: dict[str, Any]) -
             "no message of the user." if asked is None else "the user's message is empty.",
             GOOD[shape],
         )
-    return Example(instruction=asked, response=answer, **{**common, "system": system})
+    return Example(
+        instruction=asked, response=answer, id=common.id, system=system, meta=common.meta
+    )
 
 
 def _fields(record: Record, shape: str) -> tuple[str, str]:
-    """Names of the question's and the answer's field, those of a related shape included."""
+    """Returns the fields of question and answer, those of a related shape included."""
     asked = "prompt" if shape == "prompt-completion" else "instruction"
     usual = {"prompt-completion": "completion", "alpaca": "output"}.get(shape, "response")
     names = [usual, "response", "output", "completion"]
@@ -216,7 +240,7 @@ def _fields(record: Record, shape: str) -> tuple[str, str]:
 
 
 def explain_missing_answer(record: Record, shape: str) -> str:
-    """What is wrong with a record that has no answer, in the words of its shape."""
+    """Returns what is wrong with a record that has no answer, in the words of its shape."""
     if shape in ("messages", "sharegpt") or isinstance(record.get("prompt"), list):
         return "no answer follows the user's first message."
     if shape == "self-instruct":
@@ -256,32 +280,28 @@ def _whole(text: str, where: str, shape: str, place: Place) -> str:
     return text
 
 
-def _require(record: Record, field: str, shape: str, place: Place) -> Any:
+def _require(record: Record, field: str, shape: str, place: Place) -> object:
     if field not in record:
         raise place.wrong(f"field {field!r} is missing.", GOOD[shape])
     return record[field]
 
 
-def _list(record: Record, field: str, shape: str, place: Place) -> list[Any]:
+def _list(record: Record, field: str, shape: str, place: Place) -> list[object]:
     value = _require(record, field, shape, place)
     if not isinstance(value, list) or not value:
         raise place.wrong(f"field {field!r} is not a list with something in it.", GOOD[shape])
     return value
 
 
-def _value(record: Record, field: str, shape: str, place: Place, *, default: Any) -> Any:
-    """A field that is JSON; in a table it is JSON in a cell."""
+def _value(record: Record, field: str, shape: str, place: Place) -> object:
+    """Returns a field that is JSON, None where it is empty; in a table it is JSON in a cell."""
     value = record.get(field)
-    if value in (None, ""):
-        return default
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise place.wrong(f"field {field!r} is not JSON: {error.msg}.", GOOD[shape]) from None
-    if isinstance(default, dict) and not isinstance(value, Mapping):
-        raise place.wrong(f"field {field!r} is {kind_of(value)}, not an object.", GOOD[shape])
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value else None
+    except json.JSONDecodeError as error:
+        raise place.wrong(f"field {field!r} is not JSON: {error.msg}.", GOOD[shape]) from None
 
 
 def _id(place: Place) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.rows import PreferencePair, Row, question
@@ -47,8 +47,8 @@ def write_rows_as(rows: Iterable[Row], path: Path, format: Format) -> int:  # no
     return count
 
 
-def _to_record(row: Row, shape: str) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": row.id} if row.id else {}
+def _to_record(row: Row, shape: str) -> dict[str, object]:
+    record: dict[str, object] = {"id": row.id} if row.id else {}
     if shape == "jsonl":
         return {**to_record(row), "meta": dict(row.meta)}
     if isinstance(row, PreferencePair) != (shape == "spin"):

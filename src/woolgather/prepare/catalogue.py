@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
 from woolgather.core.storage import publish
 from woolgather.data import write_rows_as
 from woolgather.data.record_files import write_json_records
@@ -18,13 +19,15 @@ from woolgather.prepare.reading import Wanted
 from woolgather.prepare.sets import Document, oasst1, refinedweb, ultrachat
 from woolgather.prepare.sources import PublishedSource
 
+Prepared = Iterator[Example] | Iterator[Document]
+
 
 @dataclass(frozen=True)
 class Preparation:
     """How one data set is prepared; its docstring says what for."""
 
-    make: Callable[[Mapping[str, PublishedSource], Wanted, FilterCounts], Iterator[Any]]
-    """Rows, from sources by name."""
+    make: Callable[[Mapping[str, PublishedSource], Wanted, FilterCounts], Prepared]
+    """Rows or documents, from sources by name."""
     sources: Mapping[str, PublishedSource]
     """By name, where they are on the hub."""
 
@@ -52,16 +55,19 @@ SETS: Mapping[str, Preparation] = {
 }
 
 
-def write(rows: Iterable[Any], path: Path, name: str) -> int:
-    """`path` (.jsonl or .parquet), whole or not there; the number of rows. Documents get the columns
-    `id`, `text` and `url`, any other preparation rows as formats reads them."""
+def write(rows: Iterable[Example] | Iterable[Document], path: Path, name: str) -> int:
+    """Writes what the preparation `name` made to `path` (.jsonl or .parquet), whole or not at all;
+    returns the number of rows. Documents get the columns `id`, `text` and `url`; rows are written
+    so that `data` reads them again. Raises InputError for text that no file can hold."""
     parquet = path.suffix == ".parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.tmp")
     try:
         if name != "refinedweb":
-            return write_rows_as(rows, path, "parquet" if parquet else "jsonl")
-        count = _columns(rows, temp) if parquet else write_json_records(rows, temp, array=False)
+            examples = cast(Iterable[Example], rows)
+            return write_rows_as(examples, path, "parquet" if parquet else "jsonl")
+        texts = cast(Iterable[Document], rows)
+        count = _columns(texts, temp) if parquet else write_json_records(texts, temp, array=False)
         publish(temp, path)
     except UnicodeEncodeError as error:
         raise InputError(

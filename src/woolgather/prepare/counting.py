@@ -39,17 +39,18 @@ class FilterCounts:
         self.source = ""
 
     def line(self, name: str, why: str, paper: int | None = None) -> Counted:
+        """Adds a line, and returns it to be filled."""
         self.lines.append(Counted(self.source, name, why, paper=paper))
         return self.lines[-1]
 
     def sift(self, rows: Iterable[T], *filters: Callable[[T], bool]) -> Iterator[T]:
-        """The rows that pass every filter."""
+        """Yields the rows that pass every filter."""
         for keep in filters:
             rows = _sift(rows, keep, self.line(name_of(keep), reason(keep)))
         return iter(rows)
 
     def first(self, rows: Iterable[T], number: int, paper: int) -> Iterator[T]:
-        """The first `number` rows; no more than these are read."""
+        """Yields the first `number` rows; no more than these are read."""
         line = self.line(f"first {number:,}", "the number asked for", paper)
         if number == 0:
             return
@@ -61,7 +62,7 @@ class FilterCounts:
                 return
 
     def draw(self, rows: Iterable[T], number: int, seed: int, paper: int) -> Iterator[T]:
-        """`number` rows at random, in their order. Memory: these rows."""
+        """Yields `number` rows at random, in their order. Memory: these rows."""
         line = self.line(f"{number:,} at random", f"drawn with seed {seed}", paper)
         rng = random.Random(seed)
         keyed = ((rng.random(), -i, row) for i, row in enumerate(_count_seen(rows, line)))
@@ -70,7 +71,7 @@ class FilterCounts:
     def best(
         self, rows: Iterable[T], number: int, score: Callable[[T], float], paper: int
     ) -> Iterator[T]:
-        """The `number` rows of the highest score, best first. Memory: these rows."""
+        """Yields the `number` rows of the highest score, best first. Memory: these rows."""
         line = self.line(f"best {number:,}", reason(score), paper)
         for row in heapq.nlargest(number, _count_seen(rows, line), key=score):
             line.after += 1
@@ -83,11 +84,12 @@ class FilterCounts:
 
 
 def name_of(function: Callable[..., object]) -> str:
+    """Returns a function's name in words."""
     return function.__name__.strip("_").replace("_", " ")
 
 
 def reason(function: Callable[..., object]) -> str:
-    """The first paragraph of a docstring, on one line."""
+    """Returns the first paragraph of a docstring, on one line."""
     text = (inspect.getdoc(function) or "").partition("\n\n")[0]
     return " ".join(text.split()).rstrip(".")
 

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from woolgather.core.rows import Example, question
 from woolgather.data.record_files import Place
@@ -30,7 +29,7 @@ TOKENS = (2, 256)
 def dromedary2_prompts(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """First turns of people, without their answers: prompts for Dromedary-2.
+    """Yields first turns of people, without their answers: prompts for Dromedary-2.
 
     The numbers are drawn from what is left after cleaning. Memory: the rows drawn from one source,
     and 16 bytes (about 80 in a set) for each different prompt of it."""
@@ -97,7 +96,7 @@ _MANY = re.compile(r"\n{3,}")
 
 
 def _clean(row: Example) -> Example:
-    """Without characters that nobody sees, and without space around it."""
+    """Returns the row without characters that nobody sees, and without space around it."""
 
     def clean(text: str) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -106,33 +105,35 @@ def _clean(row: Example) -> Example:
     return replace(row, instruction=clean(row.instruction), input=clean(row.input))
 
 
-def _of_sharegpt(place: Place, record: Any) -> Iterator[Example]:
+def _of_sharegpt(place: Place, record: object) -> Iterator[Example]:
     """Long conversations are cut into parts `<id>_0`, `<id>_7`, ...: only part 0 is a beginning."""
     good = '{"id": "abc_0", "conversations": [{"from": "human", "value": "..."}, ...]}'
-    turns = record.get("conversations") if isinstance(record, Mapping) else None
+    fields = record if isinstance(record, Mapping) else {}
+    turns = fields.get("conversations")
     if turns == []:
         yield _prompt("", "sharegpt")
         return
     _, asked, _ = opening(turns, "from", "value", "human", place, good)
-    part = re.search(r"_(\d+)$", str(record.get("id") or ""))
+    part = re.search(r"_(\d+)$", str(fields.get("id") or ""))
     yield _prompt("" if part and int(part[1]) else asked, "sharegpt")
 
 
-def _of_dolly(place: Place, record: Any) -> Iterator[Example]:
+def _of_dolly(place: Place, record: object) -> Iterator[Example]:
     good = '{"instruction": "...", "context": "", "response": "...", "category": "..."}'
-    asked, context = field_of(place, record, "instruction", good), record.get("context") or ""
-    yield replace(_prompt(asked, "dolly"), input=str(context))
+    asked = field_of(place, record, "instruction", good)
+    context = record.get("context") if isinstance(record, Mapping) else None
+    yield replace(_prompt(asked, "dolly"), input=str(context or ""))
 
 
-def _of_openassistant(place: Place, record: Any) -> Iterator[Example]:
-    """Questions in every language, each once; the other messages are no prompts at all."""
+def _of_openassistant(place: Place, record: object) -> Iterator[Example]:
+    """Yields questions in every language, each once; other messages are no prompts at all."""
     for message in messages(place, record):
         if first_question(message):
-            yield _prompt(str(message["text"]), "openassistant")
+            yield _prompt(message.text, "openassistant")
 
 
-def _of_openorca(place: Place, record: Any) -> Iterator[Example]:
-    """The question alone: its system prompt asks another model for a style."""
+def _of_openorca(place: Place, record: object) -> Iterator[Example]:
+    """Yields the question alone: its system prompt asks another model for a style."""
     good = '{"id": "...", "system_prompt": "...", "question": "...", "response": "..."}'
     yield _prompt(field_of(place, record, "question", good), "openorca")
 

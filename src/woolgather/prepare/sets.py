@@ -7,12 +7,11 @@ named filters in its order. Rows are the data sets' own texts, unchanged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from woolgather.core.rows import Example
 from woolgather.data.record_files import Place
 from woolgather.prepare.counting import FilterCounts
-from woolgather.prepare.reading import Wanted, first_question, messages, opening
+from woolgather.prepare.reading import OasstMessage, Wanted, first_question, messages, opening
 from woolgather.prepare.sources import PublishedSource
 
 Document = Mapping[str, str]
@@ -29,30 +28,29 @@ WORDS = 5
 def oasst1(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """Answered questions of people, the best first: seeds for Humback.
+    """Yields answered questions of people, the best first: seeds for Humback.
 
     Reads twice: the first questions, then the replies to them. Memory: those questions and one reply
     each."""
     source = sources["oasst1"]
     everything = (m for pair in source for m in messages(*pair))
-    questions = {str(m["message_id"]): m for m in tally.sift(everything, english, first_question)}
+    questions = {m.id: m for m in tally.sift(everything, english, first_question)}
     line = tally.line("first reply by rank", "of several replies the one that people put first")
     line.before = len(questions)
-    replies: dict[str, Mapping[str, Any]] = {}
+    replies: dict[str, OasstMessage] = {}
     for pair in source:
         for m in messages(*pair):
-            asked = str(m.get("parent_id") or "")
-            if asked in questions and english(m) and _rank(m) < _rank(replies.get(asked)):
-                replies[asked] = m
+            if m.parent in questions and english(m) and _rank(m) < _rank(replies.get(m.parent)):
+                replies[m.parent] = m
     line.after = len(replies)
     rows = (_pair_reply(questions[asked], reply) for asked, reply in replies.items())
     good = tally.sift(rows, both_of_quality, both_long_enough)
     yield from tally.best(good, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
 
 
-def english(message: Mapping[str, Any]) -> bool:
+def english(message: OasstMessage) -> bool:
     """The seeds of the paper are English."""
-    return bool(message["lang"] == "en")
+    return message.lang == "en"
 
 
 def both_of_quality(row: Example) -> bool:
@@ -70,30 +68,19 @@ def summed_quality(row: Example) -> float:
     return sum(q or 0.0 for q in row.meta["quality"])
 
 
-def _rank(message: Mapping[str, Any] | None) -> float:
+def _rank(message: OasstMessage | None) -> float:
     """0 is people's first choice; replies that were not ranked come after those that were."""
     if message is None:
         return float("inf")
-    rank = message.get("rank")
-    return float(rank) if isinstance(rank, int | float) and rank == rank else 1e9
+    return 1e9 if message.rank is None else message.rank
 
 
-def _quality(message: Mapping[str, Any]) -> float | None:
-    labels = message.get("labels") or {}
-    names = labels.get("name")
-    if isinstance(names, list):  # parallel lists, as in the table
-        values = dict(zip(names, labels.get("value") or [], strict=False))
-        return float(values["quality"]) if values.get("quality") is not None else None
-    label = labels.get("quality")  # an object by name, as in the trees
-    return float(label["value"]) if isinstance(label, Mapping) else None
-
-
-def _pair_reply(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> Example:
+def _pair_reply(asked: OasstMessage, reply: OasstMessage) -> Example:
     return Example(
-        id=str(reply["message_id"]),
-        instruction=str(asked["text"]),
-        response=str(reply["text"]),
-        meta={"origin": "seed", "source": "oasst1", "quality": [_quality(asked), _quality(reply)]},
+        id=reply.id,
+        instruction=asked.text,
+        response=reply.text,
+        meta={"origin": "seed", "source": "oasst1", "quality": [asked.quality, reply.quality]},
     )
 
 
@@ -107,7 +94,7 @@ LINE = 5
 def refinedweb(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Document]:
-    """Web pages that may be answers: texts for Humback.
+    """Yields web pages that may be answers: texts for Humback.
 
     Ends as soon as there are enough. Memory: none that grows."""
     documents = (_document(*pair) for pair in sources["refinedweb"])
@@ -127,13 +114,14 @@ def whole_lines(document: Document) -> bool:
     return all(len(line) >= LINE for line in lines if line)
 
 
-def _document(place: Place, record: Any) -> Document:
+def _document(place: Place, record: object) -> Document:
     good = '{"content": "...", "url": "..."}'
-    text = record.get("content", record.get("text")) if isinstance(record, Mapping) else None
+    fields = record if isinstance(record, Mapping) else {}
+    text = fields.get("content", fields.get("text"))
     if not isinstance(text, str):
         raise place.wrong("no field 'content' (or 'text') with a text.", good)
     name = f"{place.path.stem}-{place.number}"
-    return {"id": name, "text": text, "url": str(record.get("url") or "")}
+    return {"id": name, "text": text, "url": str(fields.get("url") or "")}
 
 
 # -- ultrachat: pairs for SPIN ---------------------------------------------------------------------
@@ -144,7 +132,7 @@ ULTRACHAT_ROWS = 50_000
 def ultrachat(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """First turns of conversations: pairs for SPIN.
+    """Yields first turns of conversations: pairs for SPIN.
 
     Memory: the rows drawn (about 3 KB each)."""
     rows = (_first_turns(*pair) for pair in sources["ultrachat"])
@@ -157,10 +145,10 @@ def asked_and_answered(row: Example) -> bool:
     return bool(row.instruction.strip() and row.response.strip())
 
 
-def _first_turns(place: Place, record: Any) -> Example:
+def _first_turns(place: Place, record: object) -> Example:
     good = '{"prompt_id": "...", "messages": [{"role": "user", "content": "..."}, ...]}'
-    turns = record.get("messages") if isinstance(record, Mapping) else None
-    system, asked, answer = opening(turns, "role", "content", "user", place, good)
-    name = str(record.get("prompt_id") or f"{place.path.stem}-{place.number}")
+    fields = record if isinstance(record, Mapping) else {}
+    system, asked, answer = opening(fields.get("messages"), "role", "content", "user", place, good)
+    name = str(fields.get("prompt_id") or f"{place.path.stem}-{place.number}")
     meta = {"origin": "seed", "source": "ultrachat_200k"}
     return Example(id=name, instruction=asked, response=answer, system=system, meta=meta)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import InputError
 from woolgather.data.hub_errors import why_not
@@ -23,6 +22,8 @@ EVERY = 100_000
 
 @dataclass(frozen=True)
 class PublishedSource:
+    """A public data set, as a local copy or on the hub."""
+
     name: str
     """A file, a folder, or `owner/name[@revision]` on the hub."""
     split: str = "train"
@@ -32,8 +33,8 @@ class PublishedSource:
     """What to say again with a local copy when the hub cannot be reached."""
     note: Callable[[str], None] = lambda text: None
 
-    def __iter__(self) -> Iterator[tuple[Place, Any]]:
-        """(place, record) pairs. Raises InputError for what is not there or not readable."""
+    def __iter__(self) -> Iterator[tuple[Place, object]]:
+        """Yields (place, record) pairs. Raises InputError for what is not there or not readable."""
         path = Path(self.name).expanduser()
         pairs = self._stream() if self._on_hub(path) else _local(path, self.split)
         for number, pair in enumerate(pairs, start=1):
@@ -45,7 +46,7 @@ class PublishedSource:
         like_a_path = self.name.startswith((".", "/", "~")) or path.suffix in SUFFIXES
         return not path.exists() and not like_a_path and self.name.count("/") == 1
 
-    def _stream(self) -> Iterator[tuple[Place, Any]]:
+    def _stream(self) -> Iterator[tuple[Place, object]]:
         try:
             import datasets
         except ImportError as error:
@@ -78,7 +79,7 @@ class PublishedSource:
         )
 
 
-def _local(path: Path, split: str) -> Iterator[tuple[Place, Any]]:
+def _local(path: Path, split: str) -> Iterator[tuple[Place, object]]:
     if not path.is_dir():
         yield from read_records(path)
         return
