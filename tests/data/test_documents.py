@@ -158,9 +158,9 @@ def test_a_data_set_of_the_hub_is_streamed_by_its_commit(
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     real, asked = datasets.load_dataset, []
 
-    def here(repo: str, subset: Any, **how: Any) -> Any:
-        asked.append((repo, subset, how.pop("revision")))
-        return real(str(tmp_path), subset, **how)
+    def here(repo: str, name: Any = None, **how: Any) -> Any:
+        asked.append((repo, name, how.pop("revision")))
+        return real(str(tmp_path), name, **how)
 
     monkeypatch.setattr(datasets, "load_dataset", here)
     commit = "0123456789abcdef0123456789abcdef01234567"

@@ -71,7 +71,8 @@ def eval_(
     from woolgather.ops.measure.evaluate import evaluate
 
     each = _options(models, engine, url, serve, api_key_env, dtype)
-    rows = list(formats.read_examples(tasks or formats.builtin_heldout(), needs_response=False))
+    tasked = formats.read_examples(tasks or formats.builtin_heldout(), needs_response=False)
+    rows = [row for row in tasked if row.set_aside is None]
     asked = [
         _model(name, options, prompt_format, rows)
         for name, options in zip(models, each, strict=True)

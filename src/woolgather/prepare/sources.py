@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.data.hub_errors import why_not
-from woolgather.data.record_files import SUFFIXES, Place, read_records
+from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.hub import HubRows, stream_hub
+from woolgather.data.record_files import Place, read_records
 
 EVERY = 100_000
 """Records between two notes of progress."""
@@ -43,31 +44,15 @@ class PublishedSource:
                 self.note(f"{self.name}: {number:,} records read")
 
     def _on_hub(self, path: Path) -> bool:
-        like_a_path = self.name.startswith((".", "/", "~")) or path.suffix in SUFFIXES
+        like_a_path = self.name.startswith((".", "/", "~")) or suffix_of(path) in SUFFIXES
         return not path.exists() and not like_a_path and self.name.count("/") == 1
 
     def _stream(self) -> Iterator[tuple[Place, object]]:
-        try:
-            import datasets
-        except ImportError as error:
-            raise InputError(
-                f"{self.name}: reading from the hub needs the package `datasets` ({error}). "
-                f"Install it with: pip install 'woolgather[local]'; or {self._by_hand()}"
-            ) from error
         repo, _, revision = self.name.partition("@")
-        more = {"data_files": list(self.files)} if self.files else {}
-        try:
-            rows = datasets.load_dataset(
-                repo, split=self.split, revision=revision or None, streaming=True, **more
-            )
-            for number, record in enumerate(rows, start=1):
-                yield Place(Path(self.name), number, "row"), record
-        except Exception as error:  # the libraries below have no error in common
-            why = why_not(error, self.name, "data set")
-            raise InputError(
-                f"{self.name}: neither a file here nor to be had from the hub: {why} Or "
-                f"{self._by_hand()}"
-            ) from error
+        said = f"{self.name}: neither a file here nor to be had from the hub: "
+        remedy = f"Or {self._by_hand()}"
+        rows = HubRows(repo, revision, self.split, files=self.files, said=said, remedy=remedy)
+        return stream_hub(rows)
 
     def _by_hand(self) -> str:
         repo = self.name.partition("@")[0]
@@ -87,7 +72,7 @@ def _local(path: Path, split: str) -> Iterator[tuple[Place, object]]:
         f
         for f in path.rglob("*")
         if f.is_file()
-        and f.suffix in SUFFIXES
+        and suffix_of(f) in SUFFIXES
         and not any(part.startswith(".") for part in f.relative_to(path).parts)
     )
     # JSON beside Parquet shards describes them.

@@ -20,30 +20,33 @@ from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import Row
 from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
+from woolgather.data.folders import SUFFIXES
 from woolgather.data.hub_errors import why_not
-from woolgather.data.record_files import SUFFIXES
 from woolgather.models.digests import files_digest, read_digests, remember_digests
 from woolgather.runs.record import read_input, write_input
 
 
 def open_dataset(
-    source: str | Path | Dataset,
+    source: data.Source | Dataset,
     store: Path,
     name: str,
     *,
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
+    part: data.Part = "seeds",
+    tell: data.Tell = lambda text: None,
 ) -> Dataset:
-    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
+    """Rows of files, folders or a data set of the hub, in any shape that `data` reads, as a Dataset
+    under `store`. `part` is what they are for; `tell` takes what was read otherwise or left out.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
         return source
     rows: list[Row] = []
     if kind == "pair":
-        rows += data.read_pairs(Path(source))
+        rows += data.read_pairs(source, tell=tell)
     else:
-        rows += data.read_examples(Path(source), needs_response=needs_response)
+        rows += data.read_examples(source, needs_response=needs_response, part=part, tell=tell)
     used = sum(row.set_aside is None for row in rows)
     if not used:
         raise InputError(f"{source} holds no rows. Give at least a handful of examples.")

@@ -143,7 +143,8 @@ class Run:
 
     def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
         """Rows from outside as a Dataset of this run (see open.py)."""
-        found = inputs.open_dataset(source, self._folder.inputs, name.replace("/", "-"), **how)
+        label, tell = name.replace("/", "-"), self.progress.note
+        found = inputs.open_dataset(source, self._folder.inputs, label, tell=tell, **how)
         if not isinstance(source, Dataset):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -265,6 +266,8 @@ class Run:
                 name.replace("/", "-"),
                 needs_response=False,
                 kind=call.op.rows,
+                part="made",
+                tell=self.progress.note,
             )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
