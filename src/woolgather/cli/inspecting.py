@@ -167,7 +167,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="messages, alpaca, sharegpt, spin, prompt-completion, parquet or jsonl.",
+            help="messages, alpaca, sharegpt, spin, preference, prompt-completion, alpaca-eval, "
+            "parquet or jsonl.",
         ),
     ] = "messages",
     out: Annotated[
@@ -186,12 +187,13 @@ def export(
     if record.kind != "dataset":
         raise InputError(f"{record.step} made a {record.kind}; only steps that make rows export.")
     if out is None:
-        ending = "parquet" if format_ == "parquet" else "jsonl"
+        ending = {"parquet": "parquet", "alpaca-eval": "json"}.get(format_, "jsonl")
         name = record.step.replace("/", "-")
         out = Path(f"{run.resolve().name}-{name}-{format_}.{ending}")
         if out.exists():
             raise MistakeError(f"{out} is there already; name the file to write with --out.")
-    count = write_rows_as(Dataset(folder, record.fingerprint), out, cast(Format, format_))
+    rows, name = Dataset(folder, record.fingerprint), run.resolve().name
+    count = write_rows_as(rows, out, cast(Format, format_), name)
     console().print(Text(f"{number(count)} rows of {record.step} as {format_}: {out}"))
 
 

@@ -100,7 +100,8 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
     good, bad = sides(record, shape)
     fields = Fields(record, place, GOOD[shape])
     if isinstance(record.get(good), list) or shape == "spin":
-        row, other = fields.talk(fields.require(good)), fields.talk(fields.require(bad))
+        before = record.get("prompt")
+        row, other = (fields.talk(_joined(before, fields.require(side))) for side in (good, bad))
         if row.instruction != other.instruction:
             raise fields.wrong(f"{good!r} and {bad!r} answer different questions.")
         rejected = other.response
@@ -118,6 +119,14 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
         system=row.system,
         meta=row.meta,
     )
+
+
+def _joined(before: object, turns: object) -> object:
+    """Returns a side's messages after those of the prompt, where the prompt is messages too."""
+    if isinstance(before, list) and isinstance(turns, list):
+        asked = [turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "user"]
+        return turns if asked else [*before, *turns]
+    return turns
 
 
 def sides(record: Record, shape: str) -> tuple[str, str]:
