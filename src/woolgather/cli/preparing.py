@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -44,6 +44,14 @@ def prepare(
         str,
         typer.Option(help="Model whose tokens bound the prompts; words are counted without one."),
     ] = "",
+    rule: Annotated[
+        Literal["paper", "unofficial"],
+        typer.Option(help="oasst1: first turns, as the paper; all turns, as its unofficial code."),
+    ] = "paper",
+    blank_lines: Annotated[
+        Literal["drop", "keep"],
+        typer.Option(help="refinedweb: drop or keep pages with a blank line; the code drops them."),
+    ] = "drop",
     as_json: Json = False,
 ) -> None:
     """The rows a paper trained on, from a public data set, with counts beside the paper's.
@@ -59,13 +67,15 @@ def prepare(
     out = out or Path(f"{data}.jsonl")
     if out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
-    wanted = Wanted(rows, seed, _counter(tokenizer) if tokenizer else None)
+    counter = _counter(tokenizer) if tokenizer else None
+    wanted = Wanted(rows, seed, counter, rule, blank_lines)
     found = _sources(data, sources or [], SETS[data].sources)
     tally = FilterCounts()
     count = write(SETS[data].make(found, wanted, tally), out, data)
     lines = [asdict(line) for line in tally.lines]
     if as_json:
-        print_json({"data": data, "out": str(out), "rows": count, "filters": lines})
+        told = {"data": data, "out": str(out), "rows": count, "filters": lines}
+        print_json({**told, "lengths": [asdict(found) for found in tally.lengths]})
         return
     print_rows(
         lines,
@@ -79,6 +89,9 @@ def prepare(
         ],
         f"{data} from {', '.join(s.name for s in found.values())}",
     )
+    for one in tally.lengths:
+        paper = f"; published: {one.paper[0]:.0f} ± {one.paper[1]:.0f}" if one.paper else ""
+        console().print(Text(f"{one.what}: {one.mean:.0f} ± {one.deviation:.0f} characters{paper}"))
     console().print(Text(f"{number(count)} rows: {out}"))
 
 
@@ -106,6 +119,7 @@ def _sources(
             usual[name],
             name=named.get(name, usual[name].name),
             files=() if name in named else usual[name].files,
+            also=() if name in named else usual[name].also,
             command=f"woolgather prepare {data} {sign.format(name)}...",
             note=lambda text: typer.echo(text, err=True),
         )

@@ -33,7 +33,9 @@ class Preparation:
 
 
 SETS: Mapping[str, Preparation] = {
-    "oasst1": Preparation(oasst1, {"oasst1": PublishedSource("OpenAssistant/oasst1")}),
+    "oasst1": Preparation(
+        oasst1, {"oasst1": PublishedSource("OpenAssistant/oasst1", "train+validation")}
+    ),
     "refinedweb": Preparation(
         refinedweb, {"refinedweb": PublishedSource("tiiuae/falcon-refinedweb")}
     ),
@@ -44,12 +46,19 @@ SETS: Mapping[str, Preparation] = {
         dromedary2_prompts,
         {
             "sharegpt": PublishedSource(
-                "anon8231489123/ShareGPT_Vicuna_unfiltered",
-                files=("ShareGPT_V3_unfiltered_cleaned_split.json",),
+                "zetavg/ShareGPT-Processed",
+                also=(
+                    PublishedSource(
+                        "anon8231489123/ShareGPT_Vicuna_unfiltered",
+                        files=tuple(
+                            f"HTML_cleaned_raw_dataset/sg_90k_part{part}.json" for part in (1, 2)
+                        ),
+                    ),
+                ),
             ),
             "dolly": PublishedSource("databricks/databricks-dolly-15k"),
             "openassistant": PublishedSource("OpenAssistant/oasst1"),
-            "openorca": PublishedSource("Open-Orca/OpenOrca"),
+            "openorca": PublishedSource("Open-Orca/OpenOrca", files=("1M-GPT4-Augmented.parquet",)),
         },
     ),
 }

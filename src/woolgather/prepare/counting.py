@@ -10,11 +10,23 @@ from __future__ import annotations
 import heapq
 import inspect
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Characters of one side of the rows that were chosen."""
+
+    what: str
+    mean: float
+    deviation: float
+    paper: tuple[float, float] | None = None
+    """Mean and deviation that were published."""
 
 
 @dataclass
@@ -36,6 +48,7 @@ class FilterCounts:
 
     def __init__(self) -> None:
         self.lines: list[Counted] = []
+        self.lengths: list[Lengths] = []
         self.source = ""
 
     def line(self, name: str, why: str, paper: int | None = None) -> Counted:
@@ -76,6 +89,51 @@ class FilterCounts:
         for row in heapq.nlargest(number, _count_seen(rows, line), key=score):
             line.after += 1
             yield row
+
+    def draw_each(
+        self,
+        rows: Iterable[T],
+        kind: Callable[[T], str],
+        kinds: Sequence[str],
+        number: int,
+        seed: int,
+        paper: int,
+    ) -> Iterator[T]:
+        """Yields `number` rows of each kind at random, in their order. Memory: these rows."""
+        lines = {
+            k: self.line(f"{number:,} of {k} at random", f"drawn with seed {seed}", paper)
+            for k in kinds
+        }
+        rng = random.Random(seed)
+        drawn: dict[str, list[tuple[float, int, T]]] = {k: [] for k in kinds}
+        for i, row in enumerate(rows):
+            heap = drawn[kind(row)]
+            lines[kind(row)].before += 1
+            # The largest key goes first, so keys are negative: those of the lowest numbers stay.
+            entry = (-rng.random(), -i, row)
+            if len(heap) < number:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heappushpop(heap, entry)
+        chosen = [entry for heap in drawn.values() for entry in heap]
+        for _, _, row in sorted(chosen, key=lambda entry: -entry[1]):
+            lines[kind(row)].after += 1
+            yield row
+
+    def measure(
+        self, rows: Iterable[T], what: Mapping[str, tuple[Callable[[T], str], tuple[float, float]]]
+    ) -> Iterator[T]:
+        """Yields all rows, and then knows the lengths of their texts: by name the text, and the mean
+        and deviation that were published."""
+        found: dict[str, list[int]] = {name: [] for name in what}
+        for row in rows:
+            for name, (text, _) in what.items():
+                found[name].append(len(text(row)))
+            yield row
+        for name, (_, paper) in what.items():
+            if counts := found[name]:
+                spread = stdev(counts) if len(counts) > 1 else 0.0
+                self.lengths.append(Lengths(name, fmean(counts), spread, paper))
 
     def _choose(self, keyed: list[tuple[float, int, T]], line: Counted) -> Iterator[T]:
         for _, _, row in sorted(keyed, key=lambda k: -k[1]):

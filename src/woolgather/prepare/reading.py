@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from woolgather.data.record_files import Place, kind_of
 
 SEED = 42
+Rule = Literal["paper", "unofficial"]
+BlankLines = Literal["drop", "keep"]
 GOOD_MESSAGE = (
     '{"message_id": "...", "parent_id": null, "role": "prompter", "lang": "en", "text": ...}'
 )
@@ -26,6 +29,10 @@ class Wanted:
     seed: int = SEED
     tokens: Callable[[str], int] | None = None
     """Counts a prompt's tokens; None counts words."""
+    rule: Rule = "paper"
+    """oasst1: whose choice of pairs."""
+    blank_lines: BlankLines = "drop"
+    """refinedweb: whether a page with a blank line in it is dropped, as a line that is too short."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ Document = Mapping[str, str]
 # -- oasst1: seeds for Humback ---------------------------------------------------------------------
 
 OASST1_ROWS = 3_200
+UNOFFICIAL_PAIRS = 3_286
+"""Pairs that the unofficial implementation (Spico197/Humback, README.md) chose the best from."""
+LENGTHS = {"instruction": (149.0, 266.0), "response": (1184.0, 799.0)}
+"""Characters of its seeds, mean and deviation."""
 QUALITY = 0.6
 WORDS = 5
 
@@ -30,27 +34,43 @@ def oasst1(
 ) -> Iterator[Example]:
     """Yields answered questions of people, the best first: seeds for Humback.
 
-    Reads twice: the first questions, then the replies to them. Memory: those questions and one reply
-    each."""
+    By rule `paper` the first turns of conversations with the reply that people ranked first, both in
+    English; of more than are wanted, those of the best quality. By rule `unofficial` the same of all
+    turns, if both sides are of quality and long enough. Reads twice: the questions, then the
+    replies to them. Memory: those questions and one reply each."""
     source = sources["oasst1"]
     everything = (m for pair in source for m in messages(*pair))
-    questions = {m.id: m for m in tally.sift(everything, english, first_question)}
-    line = tally.line("first reply by rank", "of several replies the one that people put first")
-    line.before = len(questions)
-    replies: dict[str, OasstMessage] = {}
-    for pair in source:
-        for m in messages(*pair):
-            if m.parent in questions and english(m) and _rank(m) < _rank(replies.get(m.parent)):
-                replies[m.parent] = m
-    line.after = len(replies)
-    rows = (_pair_reply(questions[asked], reply) for asked, reply in replies.items())
-    good = tally.sift(rows, both_of_quality, both_long_enough)
-    yield from tally.best(good, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
+    filters = (english, first_question) if wanted.rule == "paper" else (english,)
+    questions = {m.id: m for m in tally.sift(everything, *filters)}
+    replies = (m for pair in source for m in messages(*pair) if m.parent in questions)
+    ranked = tally.sift(replies, english_replies, ranked_first)
+    rows: Iterator[Example] = (_pair_reply(questions[m.parent], m) for m in ranked)
+    if wanted.rule == "unofficial":
+        rows = tally.sift(rows, both_of_quality, both_long_enough)
+        tally.lines[-1].paper = UNOFFICIAL_PAIRS
+    best = tally.best(rows, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
+    yield from tally.measure(
+        best,
+        {
+            "instruction": (lambda row: row.instruction, LENGTHS["instruction"]),
+            "response": (lambda row: row.response, LENGTHS["response"]),
+        },
+    )
 
 
 def english(message: OasstMessage) -> bool:
     """The seeds of the paper are English."""
     return message.lang == "en"
+
+
+def english_replies(message: OasstMessage) -> bool:
+    """The reply is in English, too."""
+    return english(message)
+
+
+def ranked_first(message: OasstMessage) -> bool:
+    """Of the replies, the one that people put first."""
+    return message.rank == 0
 
 
 def both_of_quality(row: Example) -> bool:
@@ -66,13 +86,6 @@ def both_long_enough(row: Example) -> bool:
 def summed_quality(row: Example) -> float:
     """By the summed quality of question and reply."""
     return sum(q or 0.0 for q in row.meta["quality"])
-
-
-def _rank(message: OasstMessage | None) -> float:
-    """0 is people's first choice; replies that were not ranked come after those that were."""
-    if message is None:
-        return float("inf")
-    return 1e9 if message.rank is None else message.rank
 
 
 def _pair_reply(asked: OasstMessage, reply: OasstMessage) -> Example:
@@ -98,7 +111,8 @@ def refinedweb(
 
     Ends as soon as there are enough. Memory: none that grows."""
     documents = (_document(*pair) for pair in sources["refinedweb"])
-    good = tally.sift(documents, length_of_an_answer, whole_lines)
+    whole = whole_lines if wanted.blank_lines == "drop" else whole_lines_or_blank
+    good = tally.sift(documents, length_of_an_answer, whole)
     yield from tally.first(good, wanted.rows or REFINEDWEB_ROWS, REFINEDWEB_ROWS)
 
 
@@ -108,8 +122,13 @@ def length_of_an_answer(document: Document) -> bool:
 
 
 def whole_lines(document: Document) -> bool:
-    """Every line has at least 5 characters: menus and tables have shorter ones (empty lines part
-    paragraphs and do not count)."""
+    """Every line has at least 5 characters: menus and tables have shorter ones. A blank line is one,
+    as in the unofficial implementation."""
+    return all(len(line) >= LINE for line in document["text"].split("\n"))
+
+
+def whole_lines_or_blank(document: Document) -> bool:
+    """Every line has at least 5 characters, but for blank ones, which part paragraphs."""
     lines = (line.strip() for line in document["text"].splitlines())
     return all(len(line) >= LINE for line in lines if line)
 

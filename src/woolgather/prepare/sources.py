@@ -8,12 +8,13 @@ the files' names). Anything else with a `/` in the middle is a data set of the h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.folders import SUFFIXES, split_sources, suffix_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import Place, read_records
 
@@ -26,36 +27,42 @@ class PublishedSource:
     """A public data set, as a local copy or on the hub."""
 
     name: str
-    """A file, a folder, or `owner/name[@revision]` on the hub."""
+    """A file, a folder, or `owner/name[@revision]` on the hub; several with commas between them."""
     split: str = "train"
+    """Several with + between them are read one after the other."""
     files: tuple[str, ...] = ()
     """The only files to read of a data set on the hub; empty reads those of the split."""
+    also: tuple[PublishedSource, ...] = ()
+    """Others that belong to it, read after it."""
     command: str = "woolgather prepare ..."
     """What to say again with a local copy when the hub cannot be reached."""
     note: Callable[[str], None] = lambda text: None
 
     def __iter__(self) -> Iterator[tuple[Place, object]]:
         """Yields (place, record) pairs. Raises InputError for what is not there or not readable."""
-        path = Path(self.name).expanduser()
-        pairs = self._stream() if self._on_hub(path) else _local(path, self.split)
+        pairs = itertools.chain.from_iterable(map(self._read, split_sources(self.name)))
         for number, pair in enumerate(pairs, start=1):
             yield pair
             if number % EVERY == 0:
                 self.note(f"{self.name}: {number:,} records read")
+        for other in self.also:
+            yield from replace(other, command=self.command, note=self.note)
 
-    def _on_hub(self, path: Path) -> bool:
-        like_a_path = self.name.startswith((".", "/", "~")) or suffix_of(path) in SUFFIXES
-        return not path.exists() and not like_a_path and self.name.count("/") == 1
+    def _read(self, source: str | Path) -> Iterator[tuple[Place, object]]:
+        name, path = str(source), Path(source).expanduser()
+        like_a_path = name.startswith((".", "/", "~")) or suffix_of(path) in SUFFIXES
+        splits = self.split.split("+")
+        if path.exists() or like_a_path or name.count("/") != 1:
+            yield from _local(path, tuple(splits))
+            return
+        repo, _, revision = name.partition("@")
+        said = f"{name}: neither a file here nor to be had from the hub: "
+        remedy = f"Or {self._by_hand(repo)}"
+        for split in splits:
+            rows = HubRows(repo, revision, split, files=self.files, said=said, remedy=remedy)
+            yield from stream_hub(rows)
 
-    def _stream(self) -> Iterator[tuple[Place, object]]:
-        repo, _, revision = self.name.partition("@")
-        said = f"{self.name}: neither a file here nor to be had from the hub: "
-        remedy = f"Or {self._by_hand()}"
-        rows = HubRows(repo, revision, self.split, files=self.files, said=said, remedy=remedy)
-        return stream_hub(rows)
-
-    def _by_hand(self) -> str:
-        repo = self.name.partition("@")[0]
+    def _by_hand(self, repo: str) -> str:
         folder = repo.rpartition("/")[2]
         return (
             "download it where there is a network and give the folder: "
@@ -64,7 +71,7 @@ class PublishedSource:
         )
 
 
-def _local(path: Path, split: str) -> Iterator[tuple[Place, object]]:
+def _local(path: Path, splits: tuple[str, ...]) -> Iterator[tuple[Place, object]]:
     if not path.is_dir():
         yield from read_records(path)
         return
@@ -77,7 +84,7 @@ def _local(path: Path, split: str) -> Iterator[tuple[Place, object]]:
     )
     # JSON beside Parquet shards describes them.
     files = [f for f in files if f.suffix == ".parquet"] or files
-    files = [f for f in files if f.stem.startswith(split)] or files
+    files = [f for f in files if f.stem.startswith(splits)] or files
     if not files:
         raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
     for file in files:
