@@ -90,6 +90,8 @@ def test_a_tokenizer_counts_the_prompts(told: Call, tmp_path: Path, tiny_model: 
     [
         (["oast1"], "Did you mean oasst1?"),
         (["zzz"], "Known: oasst1, refinedweb"),
+        (["oasst1", "--rule", "papers"], "--rule papers: has to be paper or unofficial"),
+        (["refinedweb", "--blank-lines", "no"], "--blank-lines no: has to be drop or keep"),
         (["oasst1", "x.jsonl", "--out", "seeds.csv"], r"--out seeds.csv: .*\.jsonl or \.parquet"),
         (["dromedary2-prompts", "folder"], "write NAME=PATH, the name one of sharegpt, dolly"),
         (["oasst1", "a.jsonl", "b.jsonl"], "oasst1 is named twice"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,15 @@ def test_a_json_array_and_a_table_of_commas(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text('id,text\n1,"three, and\nmore"\n')
     assert [text for _, text in read(tmp_path / "a.json")] == ["one", "two"]
     assert [text for _, text in read(tmp_path / "b.csv")] == ["three, and\nmore"]
+
+
+def test_packed_texts_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"three\n"))
+    assert [text for _, text in read(tmp_path)] == ["one", "two", "three\n"]
+    whole = (tmp_path / "a.jsonl.gz").read_bytes()
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[:20])
+    assert "is not a complete gzip file" in fault(tmp_path / "a.jsonl.gz")
 
 
 def test_a_long_text_file_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,3 +416,18 @@ def test_a_name_that_the_hub_does_not_know_is_one_message(monkeypatch: pytest.Mo
     assert str(caught.value).startswith(
         "UCLA-AGI/SPIN_iterO: no file or folder here, and the hub has no data set of this name"
     )
+
+
+def test_what_may_be_a_path_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets, "load_dataset", None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    file(tmp_path / "data", "seeds.jsonl", [seed(0)])
+    with pytest.raises(InputError, match=r"data/seed: no such file\. Did you mean data/seeds\.jsonl"):
+        list(read_examples("data/seed"))
+    with pytest.raises(InputError, match=r"other/seeds\.jsonl: no such file"):
+        list(read_examples("other/seeds.jsonl"))

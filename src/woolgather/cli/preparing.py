@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.text import Text
@@ -17,7 +17,7 @@ from woolgather.report.text import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from woolgather.prepare import PublishedSource
+    from woolgather.prepare import BlankLines, PublishedSource, Rule
 
 
 def prepare(
@@ -45,12 +45,12 @@ def prepare(
         typer.Option(help="Model whose tokens bound the prompts; words are counted without one."),
     ] = "",
     rule: Annotated[
-        Literal["paper", "unofficial"],
-        typer.Option(help="oasst1: first turns, as the paper; all turns, as its unofficial code."),
+        str,
+        typer.Option(help="oasst1: paper (first turns) or unofficial (all turns, as its code)."),
     ] = "paper",
     blank_lines: Annotated[
-        Literal["drop", "keep"],
-        typer.Option(help="refinedweb: drop or keep pages with a blank line; the code drops them."),
+        str,
+        typer.Option(help="refinedweb: drop pages with a blank line, as the code, or keep them."),
     ] = "drop",
     as_json: Json = False,
 ) -> None:
@@ -68,7 +68,7 @@ def prepare(
     if out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
     counter = _counter(tokenizer) if tokenizer else None
-    wanted = Wanted(rows, seed, counter, rule, blank_lines)
+    wanted = Wanted(rows, seed, counter, cast("Rule", rule), cast("BlankLines", blank_lines))
     found = _sources(data, sources or [], SETS[data].sources)
     tally = FilterCounts()
     count = write(SETS[data].make(found, wanted, tally), out, data)

@@ -66,11 +66,13 @@ def split_sources(source: Source) -> list[str | Path]:
 
 
 def is_hub_name(source: str | Path) -> bool:
-    """Returns whether it can only be `owner/name[@revision]` on the hub: no such file is here."""
+    """Returns whether it can only be `owner/name[@revision]` on the hub: no such file is here, nor
+    the folder that it would be in."""
     name = str(source).partition("@")[0]
     return (
         isinstance(source, str)
-        and not Path(source).expanduser().exists()
+        and not Path(source).exists()
+        and not Path(source).parent.is_dir()
         and _HUB.fullmatch(name) is not None
         and suffix_of(Path(name)) not in SUFFIXES
     )

@@ -8,16 +8,18 @@ is in memory as a whole but what each preparation says (sets.py, prompts.py).
 
 from woolgather.prepare.catalogue import SETS, Preparation, write
 from woolgather.prepare.counting import Counted, FilterCounts, Lengths
-from woolgather.prepare.reading import Wanted
+from woolgather.prepare.reading import BlankLines, Rule, Wanted
 from woolgather.prepare.sources import PublishedSource
 
 __all__ = [
     "SETS",
+    "BlankLines",
     "Counted",
     "FilterCounts",
     "Lengths",
     "Preparation",
     "PublishedSource",
+    "Rule",
     "Wanted",
     "write",
 ]

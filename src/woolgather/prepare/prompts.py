@@ -142,16 +142,20 @@ def _kind(prompt: Prompt) -> str:
 
 
 def _clean(prompts: Iterator[Prompt], tally: FilterCounts) -> Iterator[Prompt]:
-    """Yields all prompts, without what nobody wrote; its line says how many were changed."""
+    """Returns all prompts, without what nobody wrote; its line says how many were changed."""
     line = tally.line("cleaned", "")
-    changed = 0
-    for prompt in prompts:
-        text, had_residue = strip_residue(prompt.text)
-        changed += had_residue
-        line.before += 1
-        line.after += 1
-        line.why = f"buttons and marks of the page were taken out of {changed:,}"
-        yield replace(prompt, text=text)
+
+    def clean() -> Iterator[Prompt]:
+        changed = 0
+        for prompt in prompts:
+            text, had_residue = strip_residue(prompt.text)
+            changed += had_residue
+            line.before += 1
+            line.after += 1
+            line.why = f"buttons and marks of the page were taken out of {changed:,}"
+            yield replace(prompt, text=text)
+
+    return clean()
 
 
 # -- sources ---------------------------------------------------------------------------------------

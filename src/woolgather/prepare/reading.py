@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from woolgather.core.errors import ConfigError
 from woolgather.data.record_files import Place, kind_of
 
 SEED = 42
@@ -33,6 +34,13 @@ class Wanted:
     """oasst1: whose choice of pairs."""
     blank_lines: BlankLines = "drop"
     """refinedweb: whether a page with a blank line in it is dropped, as a line that is too short."""
+
+    def __post_init__(self) -> None:
+        known = {"rule": get_args(Rule), "blank_lines": get_args(BlankLines)}
+        for name, values in known.items():
+            if (value := getattr(self, name)) not in values:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {value}: has to be {' or '.join(values)}.")
 
 
 @dataclass(frozen=True, slots=True)

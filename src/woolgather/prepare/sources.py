@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.data.folders import SUFFIXES, split_sources, suffix_of
+from woolgather.data.folders import SUFFIXES, is_hub_name, split_sources, suffix_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import Place, read_records
 
@@ -49,12 +49,11 @@ class PublishedSource:
             yield from replace(other, command=self.command, note=self.note)
 
     def _read(self, source: str | Path) -> Iterator[tuple[Place, object]]:
-        name, path = str(source), Path(source).expanduser()
-        like_a_path = name.startswith((".", "/", "~")) or suffix_of(path) in SUFFIXES
         splits = self.split.split("+")
-        if path.exists() or like_a_path or name.count("/") != 1:
-            yield from _local(path, tuple(splits))
+        if not is_hub_name(source):
+            yield from _local(Path(source).expanduser(), tuple(splits))
             return
+        name = str(source)
         repo, _, revision = name.partition("@")
         said = f"{name}: neither a file here nor to be had from the hub: "
         remedy = f"Or {self._by_hand(repo)}"

@@ -8,7 +8,6 @@ a stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,7 @@ from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import Row
 from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
-from woolgather.data.folders import SUFFIXES
+from woolgather.data.folders import is_hub_name, split_sources, suffix_of
 from woolgather.data.hub_errors import why_not
 from woolgather.models.digests import files_digest, read_digests, remember_digests
 from woolgather.runs.record import read_input, write_input
@@ -59,7 +58,7 @@ def open_dataset(
 
 
 def open_texts(
-    source: str | Path | Iterable[str | Path],
+    source: data.Source,
     *,
     column: str = "text",
     split: str = "train",
@@ -67,7 +66,7 @@ def open_texts(
 ) -> Texts:
     """Documents of a file, a folder, several of them, or a data set `owner/name[@revision]` on the
     hub, known by their content. Raises InputError when there are none."""
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    sources = split_sources(source)
     if len(sources) == 1 and _on_hub(sources[0]):
         return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
@@ -115,14 +114,8 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
 
 
 def _on_hub(source: str | Path) -> bool:
-    text = str(source)
-    name = text.partition("@")[0]
-    return (
-        isinstance(source, str)
-        and not Path(text).exists()
-        and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
-        and Path(name).suffix.lower() not in (*TEXT_SUFFIXES, *SUFFIXES)
-    )
+    name = Path(str(source).partition("@")[0])
+    return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
 def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:
