@@ -169,8 +169,11 @@ def test_humbacks_scores_become_verdicts(tmp_path):
         InputError, match=r"m\.jsonl, line 2: field 'score' is missing\. A good one"
     ):
         made(file(tmp_path, "m.jsonl", [curated(0), {"instruction": "Q", "response": "A"}]))
-    with pytest.raises(InputError, match="line 1: field 'score' is no number"):
-        made(file(tmp_path, "n.jsonl", [{**curated(0), "score": "5"}]))
+    for score, said in (("five", "'five'"), (True, "true"), ([5], "a list")):
+        with pytest.raises(InputError, match=f"line 1: field 'score' is {said}, no number"):
+            made(file(tmp_path, "n.jsonl", [{**curated(0), "score": score}]))
+    rows, _, _ = made(file(tmp_path, "t.csv", "instruction,response,score\nQ,A,4\nR,B,\n"))
+    assert [row.verdicts["curation"].score for row in rows] == [4.0, None]
 
 
 def test_m1_is_split_by_kind_and_holds_no_seed_twice(tmp_path):
@@ -427,7 +430,9 @@ def test_what_may_be_a_path_is_not_looked_for_on_the_hub(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     file(tmp_path / "data", "seeds.jsonl", [seed(0)])
-    with pytest.raises(InputError, match=r"data/seed: no such file\. Did you mean data/seeds\.jsonl"):
+    with pytest.raises(
+        InputError, match=r"data/seed: no such file\. Did you mean data/seeds\.jsonl"
+    ):
         list(read_examples("data/seed"))
     with pytest.raises(InputError, match=r"other/seeds\.jsonl: no such file"):
         list(read_examples("other/seeds.jsonl"))

@@ -69,7 +69,7 @@ def english_replies(message: OasstMessage) -> bool:
 
 
 def ranked_first(message: OasstMessage) -> bool:
-    """Of the replies, the one that people put first."""
+    """People put it first among the replies."""
     return message.rank == 0
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from woolgather.core.rows import Example, Verdict
 from woolgather.data.fields import Fields, Record
+from woolgather.data.record_files import kind_of
 
 Part = Literal["seeds", "made", "identity"]
 """What rows are wanted for: as tasks that people wrote, as the result of a step, or to say who the
@@ -35,12 +36,20 @@ class Layout:
 
 
 def number(fields: Fields, name: str) -> float | None:
-    """Returns a number, None for null. Raises InputError for anything else, or where it is missing."""
+    """Returns a number, in a table also as text, and None for null or an empty cell.
+
+    Raises InputError for anything else, or where it is missing.
+    """
     value = fields.require(name)
+    if isinstance(value, str):
+        try:
+            value = float(value) if value.strip() else None
+        except ValueError:
+            raise fields.wrong(f"field {name!r} is {value!r}, no number.") from None
     if value is None or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise fields.wrong(f"field {name!r} is no number.")
+        raise fields.wrong(f"field {name!r} is {kind_of(value)}, no number.")
     return float(value)
 
 
