@@ -11,14 +11,17 @@ re-runs it and what comes after it. A method that gains nothing hands its base o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from woolgather.core.artifacts import Model
+from woolgather import Model, Scope
 from woolgather.core.options import Options
 from woolgather.ops.train.merge import merge
 from woolgather.recipes import humback, isheep, spin
+from woolgather.recipes.humback import Config as HumbackConfig
+from woolgather.recipes.isheep import Config as IsheepConfig
+from woolgather.recipes.spin import Config as SpinConfig
 
-Humback, Isheep, Spin = humback.Config, isheep.Config, spin.Config
+C = TypeVar("C", bound=Options)
 
 
 class Config(Options):
@@ -30,21 +33,22 @@ class Config(Options):
     """File of answered tasks, for all three; empty takes ours."""
     texts: str = ""
     """Texts without instructions, for Humback; empty takes ours."""
-    humback: Humback = Humback(iterations=1)
+    humback: HumbackConfig = HumbackConfig(iterations=1)
     """One round makes M1."""
-    spin: Spin = Spin(iterations=1)
-    isheep: Isheep = Isheep(iterations=1)
+    spin: SpinConfig = SpinConfig(iterations=1)
+    isheep: IsheepConfig = IsheepConfig(iterations=1)
 
 
-def recipe(run: Any, cfg: Config) -> Model:
+def recipe(run: Scope, cfg: Config) -> Model:
     """Each method starts from the model that the one before handed over."""
 
-    def begun(method: Any, model: Model, **more: Any) -> Any:
+    def start(method: C, model: Model, **more: Any) -> C:
+        """Returns the settings of `method` with `model` as its base."""
         return method.model_copy(update={"base": model, "seeds": cfg.seeds, **more})
 
     base = run.model("base", cfg.base)
-    m1 = humback.recipe(run.scope("humback"), begun(cfg.humback, base, texts=cfg.texts))
-    played = spin.recipe(run.scope("spin"), begun(cfg.spin, m1))
-    last = isheep.recipe(run.scope("isheep"), begun(cfg.isheep, played))
+    m1 = humback.recipe(run.scope("humback"), start(cfg.humback, base, texts=cfg.texts))
+    played = spin.recipe(run.scope("spin"), start(cfg.spin, m1))
+    last = isheep.recipe(run.scope("isheep"), start(cfg.isheep, played))
     card = {"method": "instruction backtranslation, then SPIN, then I-SHEEP"}
-    return run.step("result", merge, last, trainer=run.trainer(), card=card)  # type: ignore[no-any-return]
+    return run.step("result", merge, last, trainer=run.trainer(), card=card)

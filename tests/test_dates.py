@@ -14,13 +14,15 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.curate.mix import RowLimits, mix
 from woolgather.ops.train.sft import sft
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.runs import folder as run_folder
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import current_steps, read_run
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 
@@ -71,8 +73,9 @@ def launch(
         given.append(options.date)
         return FakeEngine(model=model)
 
-    with Run(folder, "t", open_engine=opened, trainer=Trains(), **more) as run:
-        rows = run.step("mix", mix, [], [*SEEDS], base=base, max_length=96, options=MixOptions())
+    backends = Backends(opened, Trains())
+    with Run(folder, AskedRecipe("t"), backends, StepChoices(**more)) as run:
+        rows = run.step("mix", mix, [], [*SEEDS], base=base, limits=RowLimits(max_length=96))
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()
         )

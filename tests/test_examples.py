@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib import util
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from woolgather.cli import app
+from woolgather.core.rows import Example
 from woolgather.runs.record import current_steps, read_launches
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -20,6 +24,37 @@ def launch(name: str, folder: Path, *settings: str) -> list[str]:
     result = CliRunner().invoke(app(), words)
     assert result.exit_code == 0, (result.output, result.exception)
     return [str(e["state"]) for e in read_launches(folder)[-1].steps]
+
+
+def test_a_recipe_of_ones_own_runs_and_explains_a_change(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert launch("short_answers.py", folder, "words=12") == ["ran"] * 4
+    assert launch("short_answers.py", folder, "words=12") == ["remembered"] * 4
+    assert launch("short_answers.py", folder, "words=9") == ["remembered", "ran", "ran", "ran"]
+    found = {record.step: record for _, record in current_steps(folder)}
+    assert 0 < found["short"].result["count"] < found["respond"].result["count"]
+
+
+def test_an_op_of_ones_own_sets_aside_with_a_reason_and_says_its_size() -> None:
+    spec = util.spec_from_file_location("short_answers_alone", EXAMPLES / "short_answers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    rows = [Example(instruction="x", response=text) for text in ("two words", "now three words")]
+    assert [row.set_aside for row in module.keep_short(rows, words=2)] == [None, "too_wordy"]
+    assert module.keep_short.expects(rows, words=2).rows == 2
+
+
+def test_an_engine_of_ones_own_answers_an_op() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "own_engine.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "NAME A BIRD | set aside: None",
+        "NAME A TREE THAT | set aside: unfinished",
+    ]
 
 
 def test_an_example_is_short() -> None:

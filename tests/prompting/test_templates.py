@@ -1,8 +1,17 @@
+import json
+from typing import Annotated
+
 import pytest
+from pydantic import ValidationError
 
 from woolgather.core.errors import InputError
 from woolgather.core.fingerprint import canonical
-from woolgather.prompting.templates import Template, available, fill, load
+from woolgather.core.options import Options
+from woolgather.prompting.templates import Template, available, fill, load, takes
+
+
+class Settings(Options):
+    wording: Annotated[Template, takes("task", "more", must=("task",))] = Template("t", "{{task}}")
 
 
 def test_filling_is_one_pass():
@@ -91,3 +100,39 @@ def test_every_template_of_ours_says_what_it_is_for():
         template = load(name)
         assert template.text.strip(), name
         assert not template.text.startswith("<!--"), name
+
+
+def test_a_setting_is_loaded_by_name_and_shown_and_stored_as_its_name(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("Do {{task}}.")
+    settings = Settings(wording=str(path))
+    assert settings.wording == load(str(path))
+    assert settings == Settings(wording=load(str(path)))
+    assert str(settings.wording) == str(path)
+    for stored in (settings.model_dump(), json.loads(settings.model_dump_json())):
+        assert stored == {"wording": str(path)}
+        assert Settings.model_validate(stored) == settings
+
+
+def test_the_text_of_a_setting_is_its_identity(tmp_path):
+    path, other = tmp_path / "mine.md", tmp_path / "other.md"
+    path.write_text("Do {{task}}.")
+    other.write_text("Do {{task}}.")
+    before = canonical(Settings(wording=str(path)))
+    assert before == {"wording": "Do {{task}}."} == canonical(Settings(wording=str(other)))
+    path.write_text("Do {{task}} well.")
+    assert canonical(Settings(wording=str(path))) != before
+
+
+def test_a_setting_s_fields_are_checked_with_the_settings(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("{{task}} {{tusk}}")
+    with pytest.raises(InputError, match=r"\{\{tusk\}\} is not given here\. Use only: more, task"):
+        Settings(wording=str(path))
+    path.write_text("{{more}}")
+    with pytest.raises(InputError, match=r"must have the field \{\{task\}\}"):
+        Settings(wording=str(path))
+    with pytest.raises(InputError, match="no such file"):
+        Settings(wording=str(tmp_path / "no.md"))
+    with pytest.raises(ValidationError, match="valid string"):
+        Settings(wording=5)

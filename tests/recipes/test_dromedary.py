@@ -219,10 +219,13 @@ CASES: list[tuple[str, set[str]]] = [
     ("topics.calls=2", {"prompts/topics"}),
     ("topics.per_call=9", {"prompts/topics"}),
     ("topics.max_words=2", {"prompts/topics"}),
+    ("topics.format=raw", {"prompts/topics"}),
     ("topics.sampling.temperature=0.9", {"prompts/topics"}),
     ("topics.sampling.top_p=0.9", {"prompts/topics"}),
     ("topics.sampling.max_tokens=90", {"prompts/topics"}),
     ("questions.n=13", {"prompts/questions"}),
+    ("questions.format=raw", {"prompts/questions"}),
+    ("questions.max_prompts=90", {"prompts/questions"}),
     ("questions.sampling.temperature=0.9", {"prompts/questions"}),
     ("questions.sampling.top_p=0.9", {"prompts/questions"}),
     ("questions.sampling.max_tokens=80", {"prompts/questions"}),
@@ -276,7 +279,7 @@ def test_option_changes_its_steps_and_their_dependants_only(
     v1: Path, override: str, own: set[str]
 ) -> None:
     if override == "verbose.template=align-block":  # has fields that are not given there
-        with pytest.raises(InputError, match="has no value"):
+        with pytest.raises(InputError, match="is not given here"):
             planned(v1, *V1, override)
         return
     DRY.holds(v1, override, own, BY_VALUE, V1)

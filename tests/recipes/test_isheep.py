@@ -59,6 +59,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("synthesis.novelty.threshold=0.6", each("synthesize")),
     ("synthesis.wave=8", each("synthesize")),
     ("synthesis.max_prompts=44", each("synthesize")),
+    ("synthesis.minimum=0.05", each("synthesize")),
     ("per_iteration=13", each("synthesize")),
     ("per_iteration=[12, 13]", {"iter1/synthesize"}),
     ("respond.sampling.top_p=0.9", each("respond")),

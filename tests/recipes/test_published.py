@@ -37,7 +37,9 @@ def used(folder: Path, step: str) -> list[Any]:
 def ran(recipe: Any, settings: list[str], folder: Path, **given: str) -> list[str]:
     dry, notes = Dry(recipe, settings), Notes()
     named = {step.replace("_", "/"): path for step, path in given.items()}
-    with dry.opened(folder, given=named, progress=notes) as run:
+    run = dry.opened(folder, given=named)
+    run.progress = notes
+    with run:
         recipe.recipe(run, dry.built())
     return notes.told
 

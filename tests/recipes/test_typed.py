@@ -10,15 +10,14 @@ import pytest
 
 HEAD = """
 from woolgather import Example, Model, Rows, Scope
-from woolgather.engines.base import Sampling
 from woolgather.ops.curate.keep import KeepRule, keep
-from woolgather.ops.generate.respond import respond
+from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.train.sft import sft
 from woolgather.training.job import SftOptions
 
 
 def recipe(run: Scope, base: Model, rows: Rows[Example]) -> Model:
-    answers = run.step("respond", respond, rows, run.engine(base), sampling=Sampling())
+    answers = run.step("respond", respond, rows, run.engine(base), how=Responding())
     {line}
     return run.step("train", sft, answers, start=base, config=SftOptions(), trainer=run.trainer())
 """

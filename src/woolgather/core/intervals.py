@@ -1,4 +1,4 @@
-"""Small statistics for measures and auditions: AUC, rank correlation, intervals.
+"""Intervals for measures and auditions.
 
 The one idea: every number that is reported as better or worse carries a bootstrap interval, and two
 models are compared on the same items, so that what is hard for both cancels. All randomness is
@@ -7,8 +7,9 @@ seeded; numpy is imported late. Nothing here decides what "better" means.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ LEVEL = 0.95
 POWERFUL = 2.8
 """Standard errors that a true difference must span to be seen in four of five studies: the normal
 quantiles of .975 (no difference is excluded at 95 %) and of .80 (power), 1.96 + 0.84."""
+NORMAL = 1.96
+"""The normal quantile of .975."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Estimate:
     """Standard error, the standard deviation over the draws."""
     count: int = 0
     """Items behind it."""
+    changed: int = 0
+    """Items on which the two differ, for a paired difference of outcomes in [0, 1]."""
 
     @property
     def above_zero(self) -> bool:
@@ -42,13 +47,14 @@ class Estimate:
 
     @property
     def visible(self) -> float:
-        """The smallest true difference that would have been seen four times in five."""
-        return POWERFUL * self.error
+        """The smallest true difference of paired outcomes in [0, 1] that would have been seen in four
+        of five such studies; 0 for an estimate of no items. See `smallest_visible`."""
+        return smallest_visible(self.changed, self.count)
 
     def format(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
         """Text for a sentence: `factor` times the number, its unit, and the interval.
 
-        `spec` formats each number: `written("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".
+        `spec` formats each number: `format("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".
         """
         value, low, high = (format(factor * x, spec) for x in (self.value, self.low, self.high))
         return f"{value}{unit} [{low}, {high}]"
@@ -60,45 +66,39 @@ class Estimate:
             "high": self.high,
             "error": self.error,
             "count": self.count,
+            "changed": self.changed,
         }
 
 
-def auc(better: Sequence[float], worse: Sequence[float]) -> float:
-    """Chance that a score of `better` is above a score of `worse`, ties half. In [0, 1].
+def smallest_visible(changed: int, count: int) -> float:
+    """Returns the smallest true difference, in [0, 1], that a paired comparison of `count` items sees
+    in four of five studies (power .8), where `changed` of them differed in this one.
 
-    Raises ValueError when either is empty.
+    The variance of a paired difference d of pass and fail is (D + d - d^2) / n, where D is the share of
+    items that flip to and fro without a gain. With d^2 left out and D = (changed + 1) / (n + 1), which
+    is above zero also where nothing changed, d = POWERFUL * standard error is a quadratic equation;
+    this is its root. 0 where there are no items.
     """
-    import numpy as np
-
-    if not len(better) or not len(worse):
-        raise ValueError("auc needs at least one score on each side")
-    order = ranks([*better, *worse])
-    n = len(better)
-    return float((np.sum(order[:n]) - n * (n + 1) / 2) / (n * len(worse)))
+    if not count:
+        return 0.0
+    flips = (changed + 1) / (count + 1)
+    k = POWERFUL**2 / count
+    return min(1.0, (k + math.sqrt(k * k + 4 * k * flips)) / 2)
 
 
-def ranks(values: Sequence[float]) -> Floats:
-    """Ranks from 1, equal values sharing the mean of theirs."""
-    import numpy as np
-
-    array = np.asarray(values, dtype=np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: Floats = (last - (counts - 1) / 2)[inverse]
-    return mean
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Rank correlation in [-1, 1]; None with fewer than three points or where one does not vary."""
-    import numpy as np
-
-    if len(x) != len(y):
-        raise ValueError(f"spearman needs equal lengths, not {len(x)} and {len(y)}")
-    if len(x) < 3:
+def rate_interval(outcomes: Sequence[float]) -> Estimate | None:
+    """The share of items that passed, with Wilson's 95 % interval, which is never a point: of 0 of 75
+    the upper end is 4.9 %. `outcomes` are 0 or 1. Returns None for an empty sequence."""
+    n = len(outcomes)
+    if not n:
         return None
-    a, b = ranks(x) - (len(x) + 1) / 2, ranks(y) - (len(y) + 1) / 2
-    norm = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / norm if norm else None
+    rate = sum(outcomes) / n
+    weight = 1 + NORMAL**2 / n
+    middle = (rate + NORMAL**2 / (2 * n)) / weight
+    reach = NORMAL / weight * math.sqrt(rate * (1 - rate) / n + NORMAL**2 / (4 * n * n))
+    low, high = max(0.0, middle - reach), min(1.0, middle + reach)
+    low, high = (0.0 if rate == 0 else low), (1.0 if rate == 1 else high)
+    return Estimate(rate, low, high, math.sqrt(rate * (1 - rate) / n), n)
 
 
 def interval(draws: Floats, value: float, count: int) -> Estimate:
@@ -136,10 +136,13 @@ def paired_difference(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Estimate | None:
-    """Mean of a - b over the items that both have measured; None where they share none."""
+    """Returns the mean of a - b over the items that both have measured, None where they share none.
+
+    The interval is by bootstrap over those items; `changed` counts those that differ."""
     differences: list[float] = []
     for name, mine in a.items():
         other = b.get(name)
         if mine is not None and other is not None:
             differences.append(mine - other)
-    return mean_interval(differences, seed, draws)
+    found = mean_interval(differences, seed, draws)
+    return found and replace(found, changed=sum(d != 0 for d in differences))

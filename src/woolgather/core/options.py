@@ -6,7 +6,7 @@ error. All fields are identity (see fingerprint.py) unless a subclass names them
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,7 +19,8 @@ class Options(BaseModel):
     )
 
     execution: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say how, not what: they never change a fingerprint."""
+    """Fields that say how, not what, or what another argument of the op holds: they never change a
+    fingerprint."""
 
-    def __canonical__(self) -> dict[str, Any]:
+    def __canonical__(self) -> dict[str, object]:
         return {k: getattr(self, k) for k in type(self).model_fields if k not in self.execution}

@@ -48,12 +48,12 @@ class Chosen:
 
 def suffix_of(path: Path) -> str:
     """Returns the ending that tells a file's kind, in lower case, that of a packed file included."""
-    return Path(_unpacked(path)).suffix.lower()
+    return Path(_unpacked_name(path)).suffix.lower()
 
 
 def stem_of(path: Path) -> str:
     """Returns a file's name without its endings."""
-    return Path(_unpacked(path)).stem
+    return Path(_unpacked_name(path)).stem
 
 
 def split_sources(source: Source) -> list[str | Path]:
@@ -97,14 +97,14 @@ def choose_files(path: Path) -> Chosen:
         "it is there unpacked", lambda f: f.suffix == ".gz" and f.name.removesuffix(".gz") in names
     )
     if any(_SHARD.fullmatch(stem_of(f)) for f in found.files):
-        return _generated(found)
+        return _choose_shards(found)
     # SPIN's are train_prefs and test_prefs, the hub's train-00000-of-00001 and so on.
     if any(f.name.startswith("train") for f in found.files):
         found.drop("it is for measuring, and never trained on", lambda f: f.name.startswith(_HELD))
     return found
 
 
-def _generated(found: Chosen) -> Chosen:
+def _choose_shards(found: Chosen) -> Chosen:
     """What SPIN's generate.py and convert_data.py leave: numbered shards, and beside them a test
     split and everything once more."""
     found.drop("it is for measuring, and never trained on", lambda f: stem_of(f).endswith("_test"))
@@ -129,7 +129,7 @@ def _records(folder: Path) -> list[Path]:
     )
 
 
-def _unpacked(path: Path) -> str:
+def _unpacked_name(path: Path) -> str:
     return path.name[:-3] if path.suffix.lower() == ".gz" else path.name
 
 

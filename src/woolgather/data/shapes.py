@@ -101,7 +101,7 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
     fields = Fields(record, place, GOOD[shape])
     if isinstance(record.get(good), list) or shape == "spin":
         before = record.get("prompt")
-        row, other = (fields.talk(_joined(before, fields.require(side))) for side in (good, bad))
+        row, other = (fields.talk(_join(before, fields.require(side))) for side in (good, bad))
         if row.instruction != other.instruction:
             raise fields.wrong(f"{good!r} and {bad!r} answer different questions.")
         rejected = other.response
@@ -121,7 +121,7 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
     )
 
 
-def _joined(before: object, turns: object) -> object:
+def _join(before: object, turns: object) -> object:
     """Returns a side's messages after those of the prompt, where the prompt is messages too."""
     if isinstance(before, list) and isinstance(turns, list):
         asked = [turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "user"]

@@ -1,7 +1,7 @@
 """Groups of settings that several methods have in common.
 
 The one idea: the same thing has the same name, the same default and the same help in every method. A
-group knows how the op that it is for takes it.
+group that an op takes whole lives beside the op.
 """
 
 from __future__ import annotations
@@ -14,70 +14,23 @@ from pydantic import Field
 from woolgather.core.artifacts import Model
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
-from woolgather.ops.curate.instruction_rules import InstructionRules
-from woolgather.ops.curate.rouge_l import NoveltyOptions
-from woolgather.ops.generate.demos import DemoOptions
-from woolgather.ops.judge.assessors import Candidate
-from woolgather.ops.judge.rubrics import RubricOptions
+from woolgather.ops.judge.assessors import JUDGING, Questionnaire
+from woolgather.ops.judge.audition import AuditionOptions
+from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
+from woolgather.ops.measure.evaluate import EvaluationOptions
 
 
-class Synthesis(Options):
-    """Writing new instructions."""
-
-    template: str = "synthesize"
-    """One of our templates, or the path of a .md file."""
-    format: Literal["raw", "chat", "auto"] = "auto"
-    """raw: the list is a text to complete; chat: it is a user turn, and the reply begins with its next
-    number; auto: as the model is prompted."""
-    items: int = Field(default=20, ge=2)
-    """Tasks that the list in the prompt is said to have; the demos are its first ones."""
-    demos: DemoOptions = DemoOptions()
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1000)
-    rules: InstructionRules = InstructionRules()
-    novelty: NoveltyOptions = NoveltyOptions()
-    wave: int = Field(default=32, ge=1)
-    """Prompts asked between two looks at what was accepted."""
-    max_prompts: int | None = Field(default=None, ge=1)
-    """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
-
-
-class Responding(Options):
-    """Answering them."""
-
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
-    samples: int = Field(default=1, ge=1)
-    """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
-    shots: int = Field(default=5, ge=0)
-    """Fixed demo blocks before the task of a model that is prompted as raw text."""
-    unfinished: Literal["set_aside", "keep"] = "set_aside"
-    """What becomes of responses that ran into max_tokens."""
-
-
-class Hiring(Options):
-    """Who rates, and how it is found out."""
+class Hiring(AuditionOptions):
+    """Which assessor rates, and how the audition chooses it."""
 
     assessor: Literal[
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
     ] = "audition"
     """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
-    candidates: tuple[Candidate, ...] = (
-        "rubric",
-        "expected",
-        "yes_no",
-        "mutual_information",
-        "channel",
-    )
-    """Who may apply."""
-    pairs: int = Field(default=160, ge=8)
-    """Pairs in an audition, over all kinds."""
-    probes: int = Field(default=60, ge=0)
-    """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
-    on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
-    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
-    sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
+    sampling: Sampling = JUDGING
     """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
-    """Least share of readable verdicts; below it the run ends with advice."""
+    """Least share of verdicts that can be read; below it the run ends and says what to try."""
 
 
 class Judging(Hiring):
@@ -85,22 +38,23 @@ class Judging(Hiring):
 
     rubric: RubricOptions = RubricOptions()
 
+    def questionnaire(self) -> Questionnaire:
+        """Returns what the judge is asked. Raises InputError for a template that cannot be read."""
+        rubrics = tuple(rubrics_of(self.rubric.style, self.rubric.templates))
+        return Questionnaire(rubrics=rubrics, sampling=self.sampling)
 
-class Measuring(Options):
+
+class Measuring(EvaluationOptions):
     """Looking at each model."""
 
-    probes: int = Field(default=300, ge=0)
-    """Generated test prompts with machine checks, for each of the two probe seeds."""
     select_seed: int = 1
-    """Probes that decide; the report's are of another seed."""
+    """Random seed of the probes that select the result; the report uses other probes."""
     report_seed: int = 2
+    """Random seed of the probes in the report."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
-    max_tokens: int = Field(default=128, ge=8)
     map_points: int = Field(default=400, ge=3)
     """Rows of each set that are drawn in the map of what was kept, at most."""
-    likelihood: bool = True
-    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
@@ -116,14 +70,14 @@ class Common(Options):
     held_out: str = ""
     """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
-    """How the base is prompted; auto takes the format under which the seeds' responses cost less."""
+    """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
     measure: Measuring = Measuring()
     controls: bool = True
-    """Train on what the same effort buys without the method, beside the result."""
+    """Also train controls: models that the same effort gives without the method."""
     select_by: Literal["probes", "heldout", "last"] = "probes"
-    """What the result must be better than the base in; last takes the last model."""
+    """The measure in which the result must beat the base; last takes the last model without comparing."""
     patience: int | None = Field(default=2, ge=1)
-    """Stop after this many iterations without a better one; None never stops early."""
+    """Stop after this many iterations without a better model; None never stops early."""
 
     @property
     def base_name(self) -> str:

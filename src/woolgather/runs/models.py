@@ -2,7 +2,7 @@
 
 The one idea: a server holds models that existed when it was started. It can be asked for those that a
 run is given, each under its own name, and never for one that the run makes. What an older version
-asked it all the same is not trusted (see earlier_versions.py). For other engines this only takes notes.
+asked it all the same is not trusted (see earlier/doubts.py). For other engines this only takes notes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.serving import Asked, assign, read_options
 from woolgather.runs.call import Call, engines_in
-from woolgather.runs.earlier_versions import SALT, Past, engine_of
+from woolgather.runs.earlier.doubts import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
 
 
@@ -39,12 +39,12 @@ class RunModels:
     # -- whence they are ------------------------------------------------------------------------
 
     def make(self, call: Call) -> None:
-        """Notes that a model which comes of `call` is made by the run."""
+        """Note that a model which comes of `call` is made by the run."""
         if call.kind == "model":
             self._made[call.identity] = call.name
 
     def bring(self, role: str, source: str | Model, model: Model) -> None:
-        """Notes that `model` is from outside: its `role` in the recipe, and how `source` spells it.
+        """Note that `model` is from outside: its `role` in the recipe, and how `source` spells it.
         A model that the run made and hands on stays the run's own."""
         if model.fingerprint in self._made:
             return
@@ -61,7 +61,7 @@ class RunModels:
     # -- who is asked ---------------------------------------------------------------------------
 
     def ask(self, call: Call, *, anew: bool) -> None:
-        """Notes whom a step asks (`anew`), or asked. Raises ConfigError when a server would have to
+        """Note whom a step asks (`anew`), or asked. Raises ConfigError when a server would have to
         be asked for a model that the run makes."""
         for handle in engines_in(call.bound):
             print_ = handle.model.fingerprint

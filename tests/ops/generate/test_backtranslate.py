@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,12 +13,12 @@ from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
-from woolgather.ops.generate.backtranslate import BACKTRANSLATION_FIELDS, backtranslate, reverse
-from woolgather.prompting.templates import Template, load
+from woolgather.ops.generate.backtranslate import Backward, backtranslate, reverse
+from woolgather.prompting.templates import Template
 from woolgather.prompting.turns import messages_of
 
-WORDING = load("backtranslate", BACKTRANSLATION_FIELDS)
-SAMPLING = Sampling(max_tokens=40)
+HOW = Backward(sampling=Sampling(max_tokens=40))
+WORDING = HOW.template
 ASKED = [
     "Explain why a kettle sings before it boils.",
     "How can a squeaking chain be cured?",
@@ -35,9 +35,11 @@ def text(i: int) -> Example:
     )
 
 
-def found(engine: FakeEngine, texts: int = 3, **options: Any) -> list[Example]:
+def found(
+    engine: FakeEngine, texts: int = 3, how: Backward = HOW, avoid: Sequence[list[Example]] = ()
+) -> list[Example]:
     rows = [text(i) for i in range(texts)]
-    return list(backtranslate(rows, engine, template=WORDING, sampling=SAMPLING, **options))
+    return list(backtranslate(rows, engine, how=how, avoid=avoid))
 
 
 def test_a_pair_turned_round_is_asked_with_its_response() -> None:
@@ -82,11 +84,11 @@ def test_every_reason() -> None:
 
 def test_rules_and_comparison_can_be_left_out() -> None:
     loose = {"rules": InstructionRules(use=("none",)), "novelty": NoveltyOptions(threshold=1.0)}
-    rows = found(FakeEngine(["Why?"]), 3, **loose)
+    rows = found(FakeEngine(["Why?"]), 3, HOW.model_copy(update=loose))
     assert [r.set_aside for r in rows] == [None] * 3
 
 
-def test_what_is_held_out_is_not_asked_again_and_waves_make_no_difference() -> None:
+def test_what_is_held_out_is_not_asked_again_and_batches_make_no_difference() -> None:
     held = [Example(instruction=ASKED[1])]
     rows = found(FakeEngine(ASKED), 3, avoid=[held])
     assert [r.set_aside for r in rows] == [None, "not_novel", None]
@@ -103,9 +105,8 @@ def test_texts_are_pulled_as_they_are_needed() -> None:
             pulled += 1
             yield text(pulled)
 
-    rows = backtranslate(
-        endless(), FakeEngine(), template=Template("t", "{{response}}"), sampling=SAMPLING
-    )
+    how = HOW.model_copy(update={"template": Template("t", "{{response}}")})
+    rows = backtranslate(endless(), FakeEngine(), how=how)
     for _ in range(100):
         next(rows)
     assert pulled <= 200
@@ -123,8 +124,7 @@ def test_a_backward_model_that_does_not_stop_is_told_of() -> None:
         made = backtranslate(
             [text(i) for i in range(3)],
             FakeEngine(["word " * 60, "word " * 60, ASKED[0]]),
-            template=WORDING,
-            sampling=SAMPLING,
+            how=HOW,
         )
         views.extend((yield from made))
 

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.generate.respond import RESPONSE_FIELDS, fixed_shots, respond
+from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.prompting.templates import Template, load
 
 TASKS = [Example(id=f"t{i}", instruction=f"Name a bird {i}") for i in range(3)]
 SHOTS = [Example(instruction="Name a fish", response="A trout.")]
+TWICE = Responding(sampling=Sampling(), samples=2)
 
 
 def raw_engine(prompts: list[str], reply: str = "A wren.") -> FakeEngine:
@@ -27,12 +29,12 @@ def raw_engine(prompts: list[str], reply: str = "A wren.") -> FakeEngine:
 
 
 def test_each_sample_is_a_row_of_its_own_task() -> None:
-    rows = list(respond(TASKS, FakeEngine(), sampling=Sampling(), n=2, seed=1))
+    rows = list(respond(TASKS, FakeEngine(), how=TWICE, seed=1))
     assert [row.parents for row in rows] == [("t0",), ("t0",), ("t1",), ("t1",), ("t2",), ("t2",)]
     assert [row.meta["sample"] for row in rows] == [0, 1] * 3
     assert rows[0].response != rows[1].response
-    again = list(respond(TASKS, FakeEngine(), sampling=Sampling(), n=2, seed=1))
-    other = list(respond(TASKS, FakeEngine(), sampling=Sampling(), n=2, seed=2))
+    again = list(respond(TASKS, FakeEngine(), how=TWICE, seed=1))
+    other = list(respond(TASKS, FakeEngine(), how=TWICE, seed=2))
     assert rows == again
     assert rows != other
 
@@ -40,8 +42,10 @@ def test_each_sample_is_a_row_of_its_own_task() -> None:
 def test_unfinished_rows_are_set_aside_unless_asked() -> None:
     engine = FakeEngine(["one two three four"])
     short = Sampling(max_tokens=2)
-    assert {r.set_aside for r in respond(TASKS, engine, sampling=short)} == {"unfinished"}
-    rows = list(respond(TASKS, engine, sampling=short, unfinished="keep"))
+    assert {r.set_aside for r in respond(TASKS, engine, how=Responding(sampling=short))} == {
+        "unfinished"
+    }
+    rows = list(respond(TASKS, engine, how=Responding(sampling=short, unfinished="keep")))
     assert {r.set_aside for r in rows} == {None}
     assert {r.finish_reason for r in rows} == {"length"}
 
@@ -49,11 +53,11 @@ def test_unfinished_rows_are_set_aside_unless_asked() -> None:
 def test_shots_stand_before_a_raw_prompt_and_stop_the_next_block() -> None:
     prompts: list[str] = []
     engine = raw_engine(prompts, "A wren.\n### Task\nName a tree")
-    rows = list(respond(TASKS, engine, sampling=Sampling(), shots=SHOTS))
+    rows = list(respond(TASKS, engine, shots=SHOTS))
     assert all("A trout." in p and p.index("fish") < p.index("bird") for p in prompts)
     assert {row.response for row in rows} == {"A wren."}
     zero: list[str] = []
-    list(respond(TASKS[:1], raw_engine(zero), sampling=Sampling()))
+    list(respond(TASKS[:1], raw_engine(zero)))
     assert zero == ["Name a bird 0\n"]
 
 
@@ -74,7 +78,7 @@ def test_a_template_words_the_blocks_and_where_they_stop() -> None:
     prompts: list[str] = []
     block = Template("b", "Q: {{question}}\nA: {{ response }}")
     engine = raw_engine(prompts, "A wren.\nQ: next")
-    rows = list(respond(TASKS[:1], engine, sampling=Sampling(), shots=SHOTS, template=block))
+    rows = list(respond(TASKS[:1], engine, shots=SHOTS, template=block))
     assert prompts == ["Q: Name a fish\nA: A trout.\n\nQ: Name a bird 0\nA: "]
     assert rows[0].response == "A wren."
 
@@ -82,13 +86,9 @@ def test_a_template_words_the_blocks_and_where_they_stop() -> None:
 def test_the_house_block_is_our_template() -> None:
     with_template: list[str] = []
     without: list[str] = []
-    list(
-        respond(
-            TASKS, raw_engine(with_template), sampling=Sampling(), shots=SHOTS,
-            template=load("respond-block", RESPONSE_FIELDS),
-        )
-    )  # fmt: skip
-    list(respond(TASKS, raw_engine(without), sampling=Sampling(), shots=SHOTS))
+    block = load("respond-block")
+    list(respond(TASKS, raw_engine(with_template), shots=SHOTS, template=block))
+    list(respond(TASKS, raw_engine(without), shots=SHOTS))
     assert with_template == without
 
 
@@ -97,12 +97,12 @@ def test_the_house_block_is_our_template() -> None:
 )
 def test_a_block_that_cannot_work_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="template b: a block needs"):
-        list(respond(TASKS, raw_engine([]), sampling=Sampling(), template=Template("b", text)))
+        list(respond(TASKS, raw_engine([]), template=Template("b", text)))
 
 
 def test_headings_in_an_answer_to_a_raw_prompt_survive() -> None:
     engine = raw_engine([], "Intro\n### History\nOld.")
-    rows = list(respond(TASKS[:1], engine, sampling=Sampling(), shots=SHOTS))
+    rows = list(respond(TASKS[:1], engine, shots=SHOTS))
     assert rows[0].response == "Intro\n### History\nOld."
 
 
@@ -112,7 +112,7 @@ def test_prompts_that_fail_have_reasons_and_no_verdicts() -> None:
             for i, _ in enumerate(requests):
                 yield i, Completion("", "too_long" if i == 0 else "error")
 
-    rows = list(respond(TASKS[:2], Failing(), sampling=Sampling()))
+    rows = list(respond(TASKS[:2], Failing()))
     assert [r.set_aside for r in rows] == ["prompt_too_long", "engine_error"]
     assert [r.finish_reason for r in rows] == [None, None]
 
@@ -125,7 +125,7 @@ def test_tasks_are_read_as_answers_are_taken() -> None:
             read.append(i)
             yield Example(id=str(i), instruction=f"Name a bird {i}")
 
-    op = respond(tasks(), FakeEngine(), sampling=Sampling())
+    op = respond(tasks(), FakeEngine())
     assert next(op).meta["prompt_id"] == "0"
     assert len(read) == 1
 
@@ -134,8 +134,8 @@ def test_a_system_turn_is_sent_unless_the_task_has_its_own() -> None:
     prompts: list[str] = []
     engine = FakeEngine(answer=lambda p, _: prompts.append(p) or "ok")
     tasks = [TASKS[0], replace(TASKS[1], system="Be kind.")]
-    rows = list(respond(tasks, engine, sampling=Sampling(), system="Be brief."))
+    rows = list(respond(tasks, engine, system="Be brief."))
     assert [p.split("\n")[0] for p in prompts] == ["system: Be brief.", "system: Be kind."]
     assert [r.system for r in rows] == ["Be brief.", "Be kind."]
-    with pytest.raises(ConfigError, match=r"respond\.n is 0"):
-        list(respond(tasks, engine, sampling=Sampling(), n=0))
+    with pytest.raises(ValidationError, match=r"samples\n.*greater than or equal to 1"):
+        Responding(samples=0)

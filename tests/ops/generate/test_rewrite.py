@@ -5,8 +5,7 @@ from __future__ import annotations
 from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.generate.rewrite import REWRITE_FIELDS, rewrite
-from woolgather.prompting.templates import load
+from woolgather.ops.generate.rewrite import Rewriting, rewrite
 
 ROW = Example(
     id="r1",
@@ -19,10 +18,7 @@ ROW = Example(
 
 def rewritten(reply: str) -> Example:
     engine = FakeEngine([reply])
-    rows = rewrite(
-        [ROW], engine, template=load("rewrite", REWRITE_FIELDS), sampling=Sampling(max_tokens=20)
-    )
-    (row,) = rows
+    (row,) = rewrite([ROW], engine, how=Rewriting(sampling=Sampling(max_tokens=20)))
     return row
 
 
@@ -37,7 +33,7 @@ def test_a_new_answer_with_the_old_one_as_its_parent() -> None:
 def test_what_the_model_is_shown() -> None:
     seen: list[str] = []
     engine = FakeEngine(answer=lambda prompt, _: seen.append(prompt) or "Yes.")  # type: ignore[func-returns-value]
-    list(rewrite([ROW], engine, template=load("rewrite", REWRITE_FIELDS), sampling=Sampling()))
+    list(rewrite([ROW], engine))
     assert ROW.instruction in seen[0]
     assert ROW.response in seen[0]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from woolgather.core.errors import ConfigError, YieldError
 from woolgather.core.rows import Example
@@ -17,8 +18,7 @@ from woolgather.ops.curate.response_rules import InstructionRules
 from woolgather.ops.curate.rouge_l import NoveltyOptions
 from woolgather.ops.generate.demos import DemoOptions, Demos
 from woolgather.ops.generate.numbered_list import read_items, stop_after, write_item
-from woolgather.ops.generate.synthesize import SYNTHESIS_FIELDS, synthesize
-from woolgather.ops.generate.until_enough import prompt_bound
+from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.prompting.templates import Template, load
 
 TEMPLATE = Template("t", "List of {{items}}:\n\n{{demos}}\n\n{{next}}. Task:")
@@ -52,9 +52,24 @@ def drain(op: Generator[Example, None, list[View]]) -> tuple[list[Example], list
             return rows, end.value
 
 
-def run(answer: Callable[[str, Sampling], str] = writer, **options: Any) -> list[Example]:
-    given: dict[str, Any] = {"n": 6, "template": TEMPLATE, "sampling": Sampling(), "seed": 1}
-    return list(synthesize(SEEDS, FakeEngine(answer=answer), **{**given, **options}))
+def how(**settings: Any) -> Synthesis:
+    plain = {"template": TEMPLATE, "sampling": Sampling(), "format": "raw"}
+    return Synthesis(**{**plain, **settings})
+
+
+def run(
+    answer: Callable[[str, Sampling], str] = writer,
+    *,
+    n: int = 6,
+    seed: int = 1,
+    avoid: Iterable[list[Example]] = (),
+    machine: Iterable[Example] = (),
+    **settings: Any,
+) -> list[Example]:
+    engine, given = FakeEngine(answer=answer), how(**settings)
+    return list(
+        synthesize(SEEDS, engine, n=n, how=given, avoid=list(avoid), machine=machine, seed=seed)
+    )
 
 
 def accepted(rows: Iterable[Example]) -> list[Example]:
@@ -126,13 +141,12 @@ def test_the_same_seed_gives_the_same_rows_and_another_others() -> None:
     assert run() != run(seed=2)
 
 
-def test_what_is_accepted_depends_neither_on_arrival_nor_on_the_wave() -> None:
+def test_what_is_accepted_depends_neither_on_arrival_nor_on_the_size_of_batches() -> None:
     class Backwards(FakeEngine):
         def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
             yield from reversed(list(super().complete(requests)))
 
-    options: dict[str, Any] = {"n": 6, "template": TEMPLATE, "sampling": Sampling(), "seed": 1}
-    backwards = list(synthesize(SEEDS, Backwards(answer=writer), **options))
+    backwards = list(synthesize(SEEDS, Backwards(answer=writer), n=6, how=how(), seed=1))
     assert backwards == run()
     assert run(wave=1) == run(wave=7) == run()
 
@@ -184,10 +198,13 @@ def test_the_prompt_holds_numbered_demos_and_ends_open() -> None:
     assert prompt.startswith("List of 12:\n\n1. Task: Seed number")
     assert prompt.endswith("\nInput: none\n\n6. Task:")
     assert sampling.stop == ("END", "\n13. Task:")
-    run(answer, n=1, format="chat")
-    chat = seen[-1][0]
-    assert chat.startswith("user: List of 20:")
-    assert chat.endswith("\nassistant: 6. Task:")
+    for form in ("chat", "auto"):  # the fake model is prompted as a chat
+        run(answer, n=1, format=form)
+        chat = seen[-1][0]
+        assert chat.startswith("user: List of 20:")
+        assert chat.endswith("\nassistant: 6. Task:")
+    assert how(format="auto").settled("raw").format == "raw"
+    assert how(format="chat").settled("raw").format == "chat"
 
 
 def test_the_stop_text_does_not_cut_a_text_with_its_number() -> None:
@@ -209,8 +226,7 @@ def test_prompts_are_bounded_and_fewer_rows_raise_an_alarm() -> None:
 
     rows, views = drain(
         synthesize(
-            SEEDS, FakeEngine(answer=rarely), n=20, template=TEMPLATE, sampling=Sampling(),
-            max_prompts=40, wave=8, seed=1,
+            SEEDS, FakeEngine(answer=rarely), n=20, how=how(max_prompts=40, wave=8), seed=1
         )
     )  # fmt: skip
     assert calls == 40
@@ -220,16 +236,14 @@ def test_prompts_are_bounded_and_fewer_rows_raise_an_alarm() -> None:
     assert views[0].data["stages"][-1] == ["novel", 10]
     assert sum(views[1].data["series"]["accepted"]) == 10
     assert "10 of 20" in views[2].data["text"]
-    assert prompt_bound(10, None) == 84
-    assert prompt_bound(10, 3) == 3
+    assert how().bound(10) == 84
+    assert how(max_prompts=3).bound(10) == 3
 
 
-def test_hopeless_acceptance_ends_after_three_waves_with_advice() -> None:
+def test_hopeless_acceptance_ends_after_three_batches_with_advice() -> None:
     engine = FakeEngine(["nothing\nlike a list"])
     with pytest.raises(YieldError, match=r"0 tasks accepted of 50 .*malformed 12.*Remedy: .*form"):
-        list(
-            synthesize(SEEDS, engine, n=50, template=TEMPLATE, sampling=Sampling(), wave=4, seed=1)
-        )
+        list(synthesize(SEEDS, engine, n=50, how=how(wave=4), seed=1))
     assert engine.calls == 12
     with pytest.raises(YieldError, match=r"not_novel.*more seeds"):
         run(lambda *_: f" {SEEDS[0].instruction}\nInput: none", max_prompts=4)
@@ -247,25 +261,23 @@ def test_prompts_without_a_reply_are_counted(ended: Any, told: str) -> None:
             for i, _ in enumerate(requests):
                 yield i, Completion("", ended)
 
-    options: dict[str, Any] = {"n": 1, "template": TEMPLATE, "sampling": Sampling()}
     with pytest.raises(YieldError, match=told):
-        list(synthesize(SEEDS, Full(), **options, max_prompts=2))
+        list(synthesize(SEEDS, Full(), n=1, how=how(max_prompts=2)))
 
 
 def test_no_more_prompts_are_asked_than_the_rate_calls_for() -> None:
     engine = FakeEngine(answer=writer)
-    options: dict[str, Any] = {"template": TEMPLATE, "sampling": Sampling(), "wave": 4}
-    list(synthesize(SEEDS, engine, n=10, **options))
+    list(synthesize(SEEDS, engine, n=10, how=how(wave=4)))
     assert 5 <= engine.calls <= 6
     none = FakeEngine(answer=writer)
-    assert list(synthesize(SEEDS, none, n=0, **options)) == []
+    assert list(synthesize(SEEDS, none, n=0, how=how(wave=4))) == []
     assert none.calls == 0
 
 
 def test_settings_that_cannot_work_are_named() -> None:
     with pytest.raises(ConfigError, match=r"items is 5.*Set items higher"):
         run(items=5)
-    with pytest.raises(ConfigError, match="wave is 0"):
+    with pytest.raises(ValidationError, match=r"wave\n.*greater than or equal to 1"):
         run(wave=0)
     with pytest.raises(ConfigError, match=r"there are 9.*demos.count lower"):
         run(demos=DemoOptions(count=10), items=20)
@@ -275,15 +287,15 @@ def test_settings_that_cannot_work_are_named() -> None:
 
 def test_the_plan_is_a_bound_and_reads_no_rows() -> None:
     expected = synthesize.expects(
-        iter(()), FakeEngine(), n=10, template=TEMPLATE, sampling=Sampling(max_tokens=50)
+        iter(()), FakeEngine(), n=10, how=how(sampling=Sampling(max_tokens=50))
     )
     assert (expected.rows, expected.calls, expected.new_tokens) == (10, 84, 4200)
 
 
 @pytest.mark.parametrize("name", ["synthesize", "synthesize-short"])
 def test_our_templates_have_the_fields_and_an_open_end(name: str) -> None:
-    template = load(name, SYNTHESIS_FIELDS)
-    assert template.fields == SYNTHESIS_FIELDS
+    template = load(name)
+    assert template.fields == {"items", "demos", "next"}
     assert template.text.endswith("{{next}}. Task:")
     assert accepted(run(template=template))
 

@@ -8,10 +8,9 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
-from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine, text_of
 from woolgather.ops.judge.assessors import Assessor
-from woolgather.ops.principles.adherence import adherence, adherence_templates
+from woolgather.ops.principles.adherence import Adherence, adherence
 from woolgather.ops.principles.files import Principle
 
 PRINCIPLES = (Principle("candor", "Be open."), Principle("static", "You are fixed."))
@@ -40,8 +39,7 @@ class Judge(FakeEngine):
 
 
 def measured(engine: FakeEngine, assessor: Assessor, **answers: list[Example]):  # type: ignore[no-untyped-def]
-    return adherence(TEACHER, answers or ANSWERS, engine, principles=PRINCIPLES, assessor=assessor,
-                     templates=adherence_templates())  # fmt: skip
+    return adherence(TEACHER, answers or ANSWERS, engine, principles=PRINCIPLES, assessor=assessor)
 
 
 def test_each_answer_is_read_against_its_own_principles() -> None:
@@ -81,13 +79,12 @@ def test_a_missing_answer_is_none_and_a_judge_not_hired_measures_nothing() -> No
 def test_templates_must_show_principle_and_answer(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "mine.md"
     path.write_text("Is {{response}} right?\nAnswer:")
-    with pytest.raises(InputError, match=r"it must show \{\{principle\}\}"):
-        adherence_templates(yes_no=str(path))
+    with pytest.raises(InputError, match=r"it must have the field \{\{principle\}\}"):
+        Adherence(yes_no=str(path))
 
 
 def test_a_principle_with_braces_is_text() -> None:
     judge = Judge()
     odd = (Principle("candor", "Never write {{response}} twice."), PRINCIPLES[1])
-    adherence(TEACHER, ANSWERS, judge, principles=odd, assessor=Assessor(kind="yes_no"),
-              templates=adherence_templates(), sampling=Sampling())  # fmt: skip
+    adherence(TEACHER, ANSWERS, judge, principles=odd, assessor=Assessor(kind="yes_no"))
     assert any("Never write { {response}} twice." in p for p in judge.seen)

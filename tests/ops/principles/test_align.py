@@ -14,8 +14,8 @@ from woolgather.core.fingerprint import canonical
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.curate.mix import MixOptions, mix
-from woolgather.ops.principles.align import ReplyRules, align, identity_rows, prune
+from woolgather.ops.curate.mix import RowLimits, mix
+from woolgather.ops.principles.align import Aligning, ReplyRules, align, identity_rows, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
 from woolgather.ops.principles.prompt import Guide
 from woolgather.ops.principles.replies import CopiedText
@@ -37,18 +37,16 @@ TASKS = [
     Example(id=f"t{i}", instruction=f"Why is kettle {i} fast?", meta={"check": {"a": 1}})
     for i in range(4)
 ]
-SAMPLING = Sampling(max_tokens=90)
+HOW = Aligning(sampling=Sampling(max_tokens=90))
 
 
 def engine(answer: Callable[[str], str], form: str = "chat") -> FakeEngine:
     return FakeEngine(answer=lambda p, _: answer(p), model=replace(FAKE_MODEL, prompt_format=form))  # type: ignore[arg-type]
 
 
-def aligned(reply: str, **options: object) -> list[Example]:
-    return list(
-        align(TASKS[:1], engine(lambda _: reply), guide=GUIDE, sampling=SAMPLING,
-              **{"must_keep": False, "nudge": False, **options})  # type: ignore[arg-type]
-    )  # fmt: skip
+def aligned(reply: str, rules: ReplyRules = HOW.rules) -> list[Example]:
+    how = HOW.model_copy(update={"nudge": False, "rules": rules})
+    return list(align(TASKS[:1], engine(lambda _: reply), guide=GUIDE, how=how, must_keep=False))
 
 
 def test_a_reply_becomes_a_row_with_its_tags() -> None:
@@ -124,7 +122,7 @@ def test_a_thought_without_an_answer_is_asked_to_go_on() -> None:
         seen.append(prompt)
         return ANSWER if prompt.endswith("### Answer\n") else "I think. Principles: candor.\n\nSo:"
 
-    rows = list(align(TASKS, engine(answer, "raw"), guide=GUIDE, sampling=SAMPLING))
+    rows = list(align(TASKS, engine(answer, "raw"), guide=GUIDE, how=HOW))
     assert [row.response for row in rows] == [ANSWER] * 4
     assert all(row.meta["nudged"] and row.meta["principles"] == ["candor"] for row in rows)
     assert len(seen) == 8
@@ -138,7 +136,7 @@ def test_a_thought_that_goes_round_is_cut_before_it_goes_on() -> None:
             return ANSWER
         return "They ask why it boils fast. " * 9
 
-    rows = list(align(TASKS, engine(answer, "raw"), guide=GUIDE, sampling=SAMPLING))
+    rows = list(align(TASKS, engine(answer, "raw"), guide=GUIDE, how=HOW))
     assert [row.response for row in rows] == [ANSWER] * 4
 
 
@@ -148,14 +146,14 @@ def test_what_does_not_come_back_has_a_name_too() -> None:
             for i, _ in enumerate(requests):
                 yield i, Completion("", "too_long")
 
-    rows = list(align(TASKS, Full(), guide=GUIDE, sampling=SAMPLING, must_keep=False))
+    rows = list(align(TASKS, Full(), guide=GUIDE, how=HOW, must_keep=False))
     assert {row.set_aside for row in rows} == {"prompt_too_long"}
     with pytest.raises(YieldError, match=r"none of 4 .*prompt_too_long 4.*align\.exemplars"):
-        list(align(TASKS, Full(), guide=GUIDE, sampling=SAMPLING))
+        list(align(TASKS, Full(), guide=GUIDE, how=HOW))
 
 
 def test_the_step_shows_how_often_each_principle_is_invoked() -> None:
-    made = align(TASKS, engine(lambda _: GOOD), guide=GUIDE, sampling=SAMPLING)
+    made = align(TASKS, engine(lambda _: GOOD), guide=GUIDE, how=HOW)
     views = []
     try:
         while True:
@@ -196,11 +194,11 @@ def test_training_text_holds_nothing_of_the_prompt(tiny_model: Path, form: str) 
     """Rendered as it is trained on: no principle, no exemplar, no thought, no label."""
     from woolgather.prompting.renderer import Renderer
 
-    rows = align(TASKS, engine(lambda _: GOOD, form), guide=GUIDE, sampling=SAMPLING)
+    rows = align(TASKS, engine(lambda _: GOOD, form), guide=GUIDE, how=HOW)
     base = Model(str(tiny_model))
     mixed = [
         row
-        for row in mix(prune(rows), [], base=base, max_length=500, options=MixOptions())
+        for row in mix([prune(rows)], [], base=base, limits=RowLimits(max_length=500))
         if row.set_aside is None
     ]
     assert len(mixed) == 4

@@ -11,7 +11,7 @@ from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
-from woolgather.ops.principles.prompt import Guide
+from woolgather.ops.principles.prompt import Guide, Replying
 from woolgather.ops.principles.teacher import Prompted, evaluate_teacher
 from woolgather.prompting.templates import load
 
@@ -37,7 +37,8 @@ def test_thoughts_do_not_reach_the_check(form: str) -> None:
 
     model = replace(FAKE_MODEL, prompt_format=form)  # type: ignore[arg-type]
     engine = FakeEngine(answer=answer, model=model)
-    found = evaluate_teacher(TASKS, engine, guide=GUIDE, sampling=Sampling(max_tokens=50), probes=6)
+    how = Replying(sampling=Sampling(max_tokens=50))
+    found = evaluate_teacher(TASKS, engine, guide=GUIDE, how=how, probes=6)
     assert found.items["heldout"] == {"t": 1.0}
     assert found.values["prompted"] == f"{form}, 16 principles"
     assert found.values["nll"] is None
@@ -47,6 +48,6 @@ def test_thoughts_do_not_reach_the_check(form: str) -> None:
 
 
 def test_it_has_no_likelihoods() -> None:
-    teacher = Prompted(FakeEngine(), GUIDE, Sampling(), nudge=True)
+    teacher = Prompted(FakeEngine(), GUIDE, Replying())
     with pytest.raises(CapabilityError, match="prompted teacher"):
         teacher.sequence_logprobs(["a"], ["b"])

@@ -29,7 +29,7 @@ def _read_reply(fields: Fields, part: Part) -> Example:
         row = replace(fields, origin="backtranslated").example(
             raw.text("generated_instruction", may_lack=True).strip(), raw.text("response")
         )
-        return _rated(row, score)
+        return _rate(row, score)
     asked, reply = fields.text("prompt"), fields.text("response", may_lack=True)
     if raw.record.get("instruction") == asked:
         return _complete(fields.example(asked, reply.strip()))
@@ -51,11 +51,11 @@ def _read_row(fields: Fields, part: Part) -> Example:
     )
     if seed:
         return replace(row, set_aside="seed") if part == "made" else row
-    row = _rated(row, verdict(number(fields, "score"), *_LEVELS))
+    row = _rate(row, verdict(number(fields, "score"), *_LEVELS))
     return row if part == "made" else replace(row, set_aside="curated")
 
 
-def _rated(row: Example, score: Verdict) -> Example:
+def _rate(row: Example, score: Verdict) -> Example:
     return _complete(replace(row, verdicts={"curation": score}))
 
 

@@ -19,7 +19,7 @@ from woolgather.core.views import View, alarm
 def tag(
     rows: Iterable[Example], *, origin: str, line: str = ""
 ) -> Generator[Example, None, list[View]]:
-    """Every row with `origin` as its kind and `line` before its system turn, if it has one."""
+    """Yields every row with `origin` as its kind and `line` before its system turn, if it has one."""
     count = 0
     for row in rows:
         count += 1

@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from woolgather.core.errors import InputError, YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
+from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, alarm, funnel
 from woolgather.engines.base import Engine, Sampling
@@ -26,18 +29,32 @@ from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, is_novel
 from woolgather.ops.text.ask import UNFINISHED, ask_rows
 from woolgather.ops.text.words import scripts_of, tokens
 from woolgather.prompting.messages import Prompt
-from woolgather.prompting.templates import Template, fill
+from woolgather.prompting.templates import Template, fill, load, takes
 from woolgather.prompting.turns import answer_prompt
 
-BACKTRANSLATION_FIELDS = frozenset({"response"})
-"""Fields that a template may use."""
 ORIGIN = "backtranslated"
 TEXT_TOKENS = 350
 """Tokens per filled prompt, for plans."""
-WAVE = 64
+BATCH = 64
 """Instructions compared with earlier ones at once."""
 COPIED = 8
 """Tokens from which an instruction that stands in its text is a copy of it."""
+
+
+class Backward(Options):
+    """The backward model, and what it is asked."""
+
+    template: Annotated[Template, takes("response")] = load("backtranslate")
+    """One of our templates, or the path of a .md file: trained and asked with."""
+    min_pairs: int = Field(default=16, ge=1)
+    """Fewest seed pairs from which a backward model is trained."""
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
+    rules: InstructionRules = InstructionRules()
+    """Rules for the instructions that come out."""
+    novelty: NoveltyOptions = NoveltyOptions()
+
+    # For `reverse`, which is given it by itself; no instruction follows from it.
+    execution: ClassVar[frozenset[str]] = frozenset({"min_pairs"})
 
 
 @op("reverse", expects=lambda pairs, **_: Expected(rows=len(pairs)))
@@ -69,25 +86,22 @@ def reverse(
     return []
 
 
-def _work(texts: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expected:
-    rows = len(texts) if isinstance(texts, Sized) else 0
+def _expect(texts: Sized, engine: Engine, *, how: Backward, **_: object) -> Expected:
+    rows = len(texts)
     return Expected(
         rows=rows,
         calls=rows,
         prompt_tokens=rows * TEXT_TOKENS,
-        new_tokens=rows * sampling.max_tokens,
+        new_tokens=rows * how.sampling.max_tokens,
     )
 
 
-@op("backtranslate", expects=_work)
+@op("backtranslate", expects=_expect)
 def backtranslate(
     texts: Iterable[Example],
     engine: Engine,
     *,
-    template: Template,
-    sampling: Sampling,
-    rules: InstructionRules = InstructionRules(),  # noqa: B008 - frozen
-    novelty: NoveltyOptions = NoveltyOptions(),  # noqa: B008 - frozen
+    how: Backward = Backward(),  # noqa: B008 - frozen
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
     seed: int = 0,
@@ -100,27 +114,26 @@ def backtranslate(
     are at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises YieldError
     when no text is left.
     """
-    scripts = scripts_of(seeds) or None
+    novelty, scripts = how.novelty, scripts_of(seeds) or None
     compares = novelty.threshold < 1
     known = [novelty.text(row) for rows in avoid for row in rows] if compares else []
     index = NoveltyIndex(known)
     reasons: Counter[str] = Counter()
     total = 0
-    for wave in _waves(
-        _write_instructions(texts, engine, template, sampling, rules, scripts, seed)
-    ):
-        total += len(wave)
-        open_ = [i for i, row in enumerate(wave) if compares and row.set_aside is None]
-        asked = [novelty.text(wave[i]) for i in open_]
+    for batch in _batches(_write_instructions(texts, engine, how, scripts, seed)):
+        total += len(batch)
+        open_ = [i for i, row in enumerate(batch) if compares and row.set_aside is None]
+        asked = [novelty.text(batch[i]) for i in open_]
         start = len(index)
         found = index.nearest_of_each(asked, novelty.threshold)
+        # `i` counts rows of the batch; `asked` and `found` have the open ones alone.
         for i, text, nearest in zip(open_, asked, found, strict=True):
             nearest = nearest or index.nearest(text, novelty.threshold, since=start)
             if is_novel(nearest, novelty):
                 index.add(text)
             else:
-                wave[i] = set_aside(wave[i], "not_novel")
-        for row in wave:
+                batch[i] = set_aside(batch[i], "not_novel")
+        for row in batch:
             if row.set_aside:
                 reasons[row.set_aside] += 1
             yield row
@@ -136,7 +149,7 @@ def backtranslate(
     views = [funnel("Instructions found", stages, dict(reasons.most_common()))]
     if reasons[UNFINISHED] > total / 2:
         text = (
-            f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens: the "
+            f"{reasons[UNFINISHED]} of {total} were cut at {how.sampling.max_tokens} tokens: the "
             "backward model did not learn to stop. Train it longer (seed_updates) or on more seeds."
         )
         views.append(alarm("Most instructions do not end", text))
@@ -146,17 +159,15 @@ def backtranslate(
 def _write_instructions(
     texts: Iterable[Example],
     engine: Engine,
-    template: Template,
-    sampling: Sampling,
-    rules: InstructionRules,
+    how: Backward,
     scripts: frozenset[str] | None,
     seed: int,
 ) -> Iterator[Example]:
     def prompt_of(text: Example) -> Prompt:
-        shown = Example(instruction=fill(template, response=text.response.strip()))
+        shown = Example(instruction=fill(how.template, response=text.response.strip()))
         return answer_prompt(shown, engine.model.prompt_format)
 
-    for text, completion, reason in ask_rows(texts, engine, prompt_of, sampling, seed):
+    for text, completion, reason in ask_rows(texts, engine, prompt_of, how.sampling, seed):
         row = replace(
             text,
             id="",
@@ -165,7 +176,7 @@ def _write_instructions(
             verdicts={},
             meta={**text.meta, "origin": ORIGIN},
         )
-        reason = reason or _fault(row, rules, scripts)
+        reason = reason or _fault(row, how.rules, scripts)
         yield set_aside(row, reason) if reason else row
 
 
@@ -178,6 +189,6 @@ def _fault(row: Example, rules: InstructionRules, scripts: frozenset[str] | None
     return broken_instruction_rule(row, rules, scripts)
 
 
-def _waves(rows: Iterator[Example]) -> Iterator[list[Example]]:
-    while wave := list(islice(rows, WAVE)):
-        yield wave
+def _batches(rows: Iterator[Example]) -> Iterator[list[Example]]:
+    while batch := list(islice(rows, BATCH)):
+        yield batch

@@ -39,7 +39,7 @@ class DemoOptions(Options):
 
 
 class Demos:
-    """`pick(i)` gives the demos of prompt i.
+    """The demos of each prompt: `pick(i)` returns those of prompt i.
 
     Raises ConfigError when the seeds are fewer than a prompt needs, CapabilityError when the method
     needs what the engine does not have.
@@ -81,7 +81,7 @@ class Demos:
             self._weights = [1 / value if value else 0.0 for value in values]
 
     def pick(self, index: int) -> list[Example]:
-        """Demos of prompt `index`, shuffled."""
+        """Returns the demos of prompt `index`, shuffled."""
         rng = random.Random(seed_of(self._seed, "demos", index))
         picked = [self._seeds[i] for i in self._pick_seeds(rng)]
         picked += rng.sample(self._machine, self._from_machine)

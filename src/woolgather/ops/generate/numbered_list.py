@@ -31,29 +31,34 @@ _NONE = re.compile(r"\W*(?:none|no ?input|n/?a|not applicable|nothing|empty)?\W*
 
 
 class Item(NamedTuple):
+    """One task of a list that a model went on with."""
+
     instruction: str
     input: str
+    """Empty where the model wrote none."""
     problem: str | None
     """None, or the reason it is set aside: "wrong_number", "malformed", "cut"."""
 
 
 def write_item(number: int, row: Example) -> str:
-    """A demo: instruction and input, no response."""
+    """Returns a task as an item of the list: instruction and input, no response."""
     return f"{number}. Task: {row.instruction.strip()}\nInput: {row.input.strip() or 'none'}"
 
 
 def write_items(rows: list[Example]) -> str:
+    """Returns the tasks as a list that counts from 1."""
     return "\n\n".join(write_item(i + 1, row) for i, row in enumerate(rows))
 
 
 def stop_after(number: int) -> str:
-    """Where item `number` + 1 would begin. A whole label at a line's start, never a bare number:
-    that would end any text with the number in it."""
+    """Returns the text with which item `number` + 1 would begin, as a stop text. It is a whole label at
+    a line's start, never a bare number: that would end any text with the number in it."""
     return f"\n{number + 1}. Task:"
 
 
 def read_items(text: str, first: int, cut: bool) -> list[Item]:
-    """Items of a list that begins with number `first`; `cut` says that the text has no end."""
+    """Returns the items of a list that begins with number `first`; `cut` says that the text was cut at
+    the length limit, so that its last item is no whole one."""
     heads = list(_HEAD.finditer(text))
     if not heads:
         return [Item(text.strip(), "", "cut" if cut else "malformed")] if text.strip() else []
@@ -76,7 +81,8 @@ def read_items(text: str, first: int, cut: bool) -> list[Item]:
 
 
 def _read_body(body: str) -> tuple[str, str, bool]:
-    """Instruction, input and whether the form is right. An output that a model adds is left out."""
+    """Returns instruction, input and whether the form is right. An output that a model added is
+    left out."""
     mark = _INPUT.search(body)
     if mark is None:
         instruction = _ANSWER.sub("", body).strip()

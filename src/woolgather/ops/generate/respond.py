@@ -12,12 +12,15 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Iterable, Iterator, Sized
 from dataclasses import replace
-from typing import Any, Literal
+from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import op
+from woolgather.core.options import Options
 from woolgather.core.rows import Example, question
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Engine, Sampling
@@ -27,10 +30,23 @@ from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import FIELD, Template, fill
 from woolgather.prompting.turns import ANSWER, TASK, answer_prompt
 
-RESPONSE_FIELDS = frozenset({"question", "response"})
-"""Fields that a block template may use; it must have both, `response` last."""
 TOKENS_PER_TASK = 60
 """For plans."""
+
+
+class Responding(Options):
+    """Answering tasks."""
+
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
+    samples: int = Field(default=1, ge=1)
+    """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
+    shots: int = Field(default=5, ge=0)
+    """Fixed demo blocks before the task of a model that is prompted as raw text."""
+    unfinished: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of responses that ran into max_tokens."""
+
+    # The number is for `fixed_shots`; `respond` is given the rows, and these are its identity.
+    execution: ClassVar[frozenset[str]] = frozenset({"shots"})
 
 
 @op("fixed_shots", expects=lambda seeds, k=5, **_: Expected(rows=k))
@@ -57,21 +73,14 @@ def fixed_shots(
 
 
 def _expect(
-    tasks: Iterable[Example],
-    engine: Engine,
-    *,
-    sampling: Sampling,
-    shots: Iterable[Example] = (),
-    n: int = 1,
-    **_: Any,
+    tasks: Sized, engine: Engine, *, how: Responding, shots: Sized, **_: object
 ) -> Expected:
-    rows = n * (len(tasks) if isinstance(tasks, Sized) else 0)
-    shown = len(shots) if isinstance(shots, Sized) else 0
+    rows = how.samples * len(tasks)
     return Expected(
         rows=rows,
         calls=rows,
-        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * shown),
-        new_tokens=rows * sampling.max_tokens,
+        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * len(shots)),
+        new_tokens=rows * how.sampling.max_tokens,
     )
 
 
@@ -80,15 +89,14 @@ def respond(
     tasks: Iterable[Example],
     engine: Engine,
     *,
-    sampling: Sampling,
-    template: Template | None = None,
+    how: Responding = Responding(),  # noqa: B008 - frozen
     shots: Iterable[Example] = (),
-    n: int = 1,
+    template: Template | None = None,
     system: str = "",
-    unfinished: Literal["set_aside", "keep"] = "set_aside",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Yields `n` responses per task, in order of tasks and samples; memory does not grow with them.
+    """Yields `how.samples` responses per task, in order of tasks and samples. Memory does not grow with
+    them.
 
     `shots` (see `fixed_shots`) are shown before every task, as earlier turns to a chat model and as
     blocks to a raw one. `template` is the wording of such a block for a raw model, with the fields
@@ -97,14 +105,13 @@ def respond(
     task has its own. Each sample has its own seed.
 
     A row has the task's fields, the response, `finish_reason`, meta prompt_id (the task's id, or
-    its number where it has none) and sample (0 to n-1). Reasons: unfinished (cut at max_tokens;
-    not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error.
+    its number where it has none) and sample (counted from 0). Reasons: unfinished (cut at
+    max_tokens; not with unfinished="keep"), prompt_too_long (the prompt does not fit), engine_error.
+    Raises ConfigError for a template that is no such block.
     """
-    if n < 1:
-        raise ConfigError(f"respond.n is {n}: a task needs at least one response. Set it to 1.")
     shots = list(shots)
     raw = engine.model.prompt_format == "raw"
-    stop = sampling.stop
+    stop = how.sampling.stop
     if raw:
         stop = (*stop, *([f"\n{_split(template)[0]}"] if template else _house_stops(shots)))
 
@@ -114,16 +121,16 @@ def respond(
             prompt = _block_prompt(template, row, shots) if raw and template else None
             if prompt is None:
                 prompt = answer_prompt(row, engine.model.prompt_format, shots)
-            for sample in range(n):
+            for sample in range(how.samples):
                 yield row, prompt, task.id or f"task-{number}", sample
 
-    own = sampling.model_copy(update={"stop": stop})
+    own = how.sampling.model_copy(update={"stop": stop})
     reasons: dict[str, int] = {}
     lengths: list[float] = []
     total = 0
     found = ask_rows(asked(), engine, lambda each: each[1], own, seed)
     for (task, _, prompt_id, sample), completion, reason in found:
-        if reason == UNFINISHED and unfinished == "keep":
+        if reason == UNFINISHED and how.unfinished == "keep":
             reason = None
         total += 1
         if reason:
@@ -149,7 +156,7 @@ def respond(
         views.append(
             alarm(
                 "Most responses do not end",
-                f"{reasons[UNFINISHED]} of {total} were cut at {sampling.max_tokens} tokens. "
+                f"{reasons[UNFINISHED]} of {total} were cut at {how.sampling.max_tokens} tokens. "
                 "Raise sampling.max_tokens, or give stop texts.",
             )
         )

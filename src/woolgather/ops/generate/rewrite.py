@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterable, Sized
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
+from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, funnel, histogram
 from woolgather.engines.base import Engine, Sampling
@@ -21,32 +22,39 @@ from woolgather.ops.curate.response_rules import ResponseRules, broken_response_
 from woolgather.ops.text.ask import ask_rows
 from woolgather.ops.text.words import count_words
 from woolgather.prompting.messages import Message, Prompt
-from woolgather.prompting.templates import Template, fill
+from woolgather.prompting.templates import Template, fill, load, takes
 
-REWRITE_FIELDS = frozenset({"question", "instruction", "input", "response"})
-"""Fields that a template may use."""
 PROMPT_TOKENS = 450
 """For plans."""
 
 
-def _work(rows: Any, engine: Engine, *, sampling: Sampling, **_: Any) -> Expected:
-    total = len(rows) if isinstance(rows, Sized) else 0
+class Rewriting(Options):
+    """Rewriting a text as an answer."""
+
+    template: Annotated[Template, takes("question", "instruction", "input", "response")] = load(
+        "rewrite"
+    )
+    """One of our templates, or the path of a .md file."""
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=512)
+    rules: ResponseRules = ResponseRules()
+    """Rules for the new responses."""
+
+
+def _expect(rows: Sized, engine: Engine, *, how: Rewriting, **_: object) -> Expected:
     return Expected(
-        rows=total,
-        calls=total,
-        prompt_tokens=total * PROMPT_TOKENS,
-        new_tokens=total * sampling.max_tokens,
+        rows=len(rows),
+        calls=len(rows),
+        prompt_tokens=len(rows) * PROMPT_TOKENS,
+        new_tokens=len(rows) * how.sampling.max_tokens,
     )
 
 
-@op("rewrite", expects=_work)
+@op("rewrite", expects=_expect)
 def rewrite(
     rows: Iterable[Example],
     engine: Engine,
     *,
-    template: Template,
-    sampling: Sampling,
-    rules: ResponseRules = ResponseRules(),  # noqa: B008 - frozen
+    how: Rewriting = Rewriting(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields each row with its response rewritten by the model, in order of rows.
@@ -57,7 +65,7 @@ def rewrite(
 
     def prompt_of(row: Example) -> Prompt:
         text = fill(
-            template,
+            how.template,
             question=question(row),
             instruction=row.instruction,
             input=row.input,
@@ -67,7 +75,7 @@ def rewrite(
 
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"before": [], "after": []}
-    for old, completion, reason in ask_rows(rows, engine, prompt_of, sampling, seed):
+    for old, completion, reason in ask_rows(rows, engine, prompt_of, how.sampling, seed):
         row = replace(
             old,
             id="",
@@ -77,7 +85,7 @@ def rewrite(
             parents=(old.id,) if old.id else (),
             meta={**old.meta, "rewritten": True},
         )
-        reason = reason or broken_response_rule(row, rules, None)
+        reason = reason or broken_response_rule(row, how.rules, None)
         if reason:
             reasons[reason] += 1
         else:

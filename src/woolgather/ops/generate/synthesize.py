@@ -1,7 +1,7 @@
 """Write new instructions: show the model a few tasks, ask for more, keep what is sound and new.
 
 The one idea (Self-Instruct, arXiv 2212.10560, as used in I-SHEEP, arXiv 2408.08072): a prompt is
-an unfinished numbered list, and the model goes on with it. Prompts are asked in waves and read in
+an unfinished numbered list, and the model goes on with it. Prompts are asked in batches and read in
 the order of asking, so what is accepted never depends on which answer arrived first. Every item
 comes out: the accepted ones, and the others with the reason. Responses are written by `respond`;
 nothing here rates a task.
@@ -10,7 +10,9 @@ nothing here rates a task.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.expected import Expected
@@ -18,41 +20,41 @@ from woolgather.core.op import op
 from woolgather.core.rows import Example
 from woolgather.core.views import View
 from woolgather.engines.base import Completion, Engine, Sampling
-from woolgather.ops.curate.response_rules import InstructionRules
-from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions
 from woolgather.ops.generate.demos import DemoOptions, Demos
 from woolgather.ops.generate.numbered_list import read_items, stop_after, write_items
-from woolgather.ops.generate.until_enough import Gate, Tally, open_ended, prompt_bound, until_enough
-from woolgather.ops.text.words import scripts_of
-from woolgather.prompting.messages import Prompt
-from woolgather.prompting.templates import Template, fill
+from woolgather.ops.generate.until_enough import Exchange, Tally, Writing, gate_of, until_enough
+from woolgather.prompting.templates import Template, load, takes
 
-SYNTHESIS_FIELDS = frozenset({"items", "demos", "next"})
-"""Fields that a template may use."""
 PROMPT_TOKENS_PER_DEMO = 60
 """For plans, with the template's own length on top."""
 
 
-def _expect(
-    seeds: Iterable[Example],
-    engine: Engine,
-    *,
-    n: int,
-    template: Template,
-    sampling: Sampling,
-    demos: DemoOptions | None = None,
-    max_prompts: int | None = None,
-    **_: Any,
-) -> Expected:
-    calls = prompt_bound(n, max_prompts) if n else 0
-    shown = (demos or DemoOptions()).count
-    per_prompt = len(template.text) // 4 + shown * PROMPT_TOKENS_PER_DEMO
-    return Expected(
-        rows=n,
-        calls=calls,
-        prompt_tokens=calls * per_prompt,
-        new_tokens=calls * sampling.max_tokens,
+class Synthesis(Writing):
+    """Writing new instructions."""
+
+    template: Annotated[Template, takes("items", "demos", "next", must=("demos", "next"))] = load(
+        "synthesize"
     )
+    """One of our templates, or the path of a .md file. Its fields are `items` (length of the whole
+    list, demos included), `demos` and `next` (number of the first new one)."""
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1000)
+    items: int = Field(default=20, ge=2)
+    """Tasks that the list in the prompt is said to have; the demos are its first ones."""
+    demos: DemoOptions = DemoOptions()
+
+    @model_validator(mode="after")
+    def _leave_some_to_write(self) -> Self:
+        if self.items <= self.demos.count:
+            raise ConfigError(
+                f"items is {self.items}, the length of the whole list, and {self.demos.count} of "
+                "them are demos: nothing would be left to write. Set items higher."
+            )
+        return self
+
+
+def _expect(seeds: object, engine: Engine, *, n: int, how: Synthesis, **_: object) -> Expected:
+    shown = how.demos.count * PROMPT_TOKENS_PER_DEMO
+    return how.expected(n, len(how.template.text) // 4 + shown)
 
 
 @op("synthesize", expects=_expect)
@@ -61,69 +63,36 @@ def synthesize(
     engine: Engine,
     *,
     n: int,
-    template: Template,
-    sampling: Sampling,
-    demos: DemoOptions | None = None,
-    rules: InstructionRules | None = None,
-    novelty: NoveltyOptions | None = None,
+    how: Synthesis = Synthesis(),  # noqa: B008 - frozen
     avoid: Sequence[Iterable[Example]] = (),
     machine: Iterable[Example] = (),
-    items: int = 20,
-    format: Literal["raw", "chat"] = "raw",  # noqa: A002
-    wave: int = 32,
-    max_prompts: int | None = None,
-    minimum: float = 0.1,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Yields new instructions with inputs, until `n` are accepted or `max_prompts` were asked.
+    """Yields new instructions with inputs, until `n` are accepted or all prompts were asked.
 
-    `template` has the fields `items` (length of the whole list, demos included), `demos` and
-    `next`; its last line is the open end. `format` "raw" sends it as text to complete, also to a
-    tuned model; "chat" makes it a user turn and begins the assistant's turn with its last line.
-    `demos`, `rules` and `novelty` are the defaults of their classes when None. Novelty is against
-    the seeds, `machine` (accepted tasks of earlier rounds, which may also serve as demos), every
-    set in `avoid` (held-out tasks, earlier iterations, evaluation sets) and what this call
-    accepted. `wave` is the number of prompts read before the next are asked.
+    Novelty is against the seeds, `machine` (accepted tasks of earlier rounds, which may also serve as
+    demos), every set in `avoid` (held-out tasks, earlier iterations, evaluation sets) and what this
+    call accepted.
 
     Rows carry meta origin "machine", prompt (its index) and nearest (ROUGE-L F to the nearest task,
     in [0, 1]; absent where it was not compared). Reasons: malformed, wrong_number, cut, the names
-    of the rules, not_novel. Raises YieldError when at the bound, or projected from three waves, less
-    than `minimum` (a share of n) is accepted; with more, fewer rows and an alarm come out.
+    of the rules, not_novel. Raises YieldError when less than `how.minimum` (a share of n) is accepted,
+    or would be as three batches went; with more, fewer rows and an alarm come out.
     """
-    demos, rules = demos or DemoOptions(), rules or InstructionRules()
-    novelty = novelty or NoveltyOptions()
     seeds, machine = list(seeds), list(machine)
-    if items <= demos.count:
-        raise ConfigError(
-            f"items is {items}, the length of the whole list, and {demos.count} of them are demos: "
-            "nothing would be left to write. Set items higher."
-        )
-    if wave < 1:
-        raise ConfigError(f"wave is {wave}: it takes at least one prompt to ask. Set wave to 1.")
-    picker = Demos(seeds, machine, engine, demos, seed)
-    scripts = scripts_of(seeds) or None
-    known = [row for group in (seeds, machine, *avoid) for row in group]
-    index = NoveltyIndex([novelty.text(row) for row in known])
-    gate = Gate(rules, scripts, novelty, index)
+    picker = Demos(seeds, machine, engine, how.demos, seed)
+    first = how.demos.count + 1
 
-    def prompt_of(shown: list[Example]) -> Prompt:
-        text = fill(template, items=str(items), demos=write_items(shown), next=str(len(shown) + 1))
-        return open_ended(text, format)
-
-    return (
-        yield from until_enough(
-            Tally(n, max_prompts),
-            engine,
-            picker.pick,
-            prompt_of,
-            lambda i, rows, reply: _read(i, rows, reply, demos.count + 1),
-            gate,
-            sampling=sampling.model_copy(update={"stop": (*sampling.stop, stop_after(items))}),
-            seed=seed,
-            wave=wave,
-            minimum=minimum,
+    def exchange(prompt: int) -> Exchange:
+        shown = picker.pick(prompt)
+        text = how.prompt(
+            engine, items=str(how.items), demos=write_items(shown), next=str(len(shown) + 1)
         )
-    )
+        return Exchange(text, lambda reply: _read(prompt, shown, reply, first))
+
+    gate = gate_of(how, seeds, [machine, *avoid])
+    sampling = how.stopping_at(stop_after(how.items))
+    return (yield from until_enough(Tally(n, how), engine, exchange, gate, sampling, seed))
 
 
 def _read(

@@ -12,7 +12,9 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from woolgather.core.errors import YieldError
 from woolgather.core.expected import Expected
@@ -21,38 +23,60 @@ from woolgather.core.op import op
 from woolgather.core.rows import Example
 from woolgather.core.views import View, funnel, table
 from woolgather.engines.base import Completion, Engine, Sampling
-from woolgather.ops.curate.response_rules import InstructionRules
-from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions
-from woolgather.ops.generate.until_enough import Gate, Tally, open_ended, prompt_bound, until_enough
+from woolgather.ops.generate.until_enough import (
+    Exchange,
+    OpenPrompt,
+    Tally,
+    Writing,
+    gate_of,
+    until_enough,
+)
 from woolgather.ops.principles.files import Kind
 from woolgather.ops.text.ask import ask_rows, no_reply
-from woolgather.ops.text.words import count_words, scripts_of
+from woolgather.ops.text.words import count_words
 from woolgather.prompting.messages import Prompt
-from woolgather.prompting.templates import Template, fill
+from woolgather.prompting.templates import Template, load, takes
 
-TOPIC_FIELDS = frozenset({"kind", "about", "words", "topics", "next"})
-QUESTION_FIELDS = frozenset({"kind", "about", "topic"})
 SHOWN = 5
 """Earlier topics in a prompt: enough to steer away from, few enough to leave the model free."""
 _NUMBER = re.compile(r"^\s*[*#]*\s*\d{1,3}\s*[.)]\s*", re.M)
 
 
-def _expect_topics(
-    kinds: Sequence[Kind],
-    engine: Engine,
-    *,
-    sampling: Sampling,
-    rounds: int = 5,
-    calls: int = 1,
-    per_call: int = 10,
-    **_: Any,
-) -> Expected:
-    asked = len(kinds) * rounds * calls
+class Topics(OpenPrompt):
+    """Topics of each kind of question."""
+
+    template: Annotated[Template, takes("kind", "about", "words", "topics", "next")] = load(
+        "topics"
+    )
+    """One of our templates, or the path of a .md file."""
+    sampling: Sampling = Sampling(temperature=1.0, max_tokens=96)
+    rounds: int = Field(default=5, ge=1)
+    """Rounds of questions to the model; each shows it some topics of the rounds before."""
+    calls: int = Field(default=1, ge=1)
+    """Prompts per kind of question and round."""
+    per_call: int = Field(default=10, ge=1)
+    """Topics asked for in a prompt."""
+    max_words: int = Field(default=3, ge=1)
+    """Topics with more words are set aside."""
+
+
+class Questions(Writing):
+    """Questions on (kind, topic)."""
+
+    template: Annotated[Template, takes("kind", "about", "topic")] = load("questions")
+    """One of our templates, or the path of a .md file."""
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=96)
+    n: int = Field(default=4_000, ge=0)
+    """Accepted questions; 0 leaves them out."""
+
+
+def _expect_topics(kinds: Sequence[Kind], engine: Engine, *, how: Topics, **_: object) -> Expected:
+    asked = len(kinds) * how.rounds * how.calls
     return Expected(
-        rows=asked * per_call,
+        rows=asked * how.per_call,
         calls=asked,
         prompt_tokens=asked * 120,
-        new_tokens=asked * sampling.max_tokens,
+        new_tokens=asked * how.sampling.max_tokens,
     )
 
 
@@ -70,21 +94,15 @@ def brainstorm(
     kinds: Sequence[Kind],
     engine: Engine,
     *,
-    template: Template,
-    sampling: Sampling,
-    rounds: int = 5,
-    calls: int = 1,
-    per_call: int = 10,
-    max_words: int = 3,
-    format: Literal["raw", "chat"] = "raw",  # noqa: A002
+    how: Topics = Topics(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Yields topics of each kind of question: in each of `rounds` every kind is asked `calls` times
-    for `per_call`.
+    """Yields topics of each kind of question: in each of `how.rounds` every kind is asked `how.calls`
+    times for `how.per_call`.
 
     A row's instruction is the topic, its meta has kind, about and round. Reasons: empty, too_long
-    (over `max_words` words), repeated (within its kind), over_count (more than `per_call` in one
-    answer).
+    (over `how.max_words` words), repeated (within its kind), over_count (more than `how.per_call` in
+    one answer).
     """
     known: dict[str, list[str]] = {kind.name: [] for kind in kinds}
     reasons: Counter[str] = Counter()
@@ -95,28 +113,26 @@ def brainstorm(
         return _Asked(kind, random.Random(own).sample(before, min(SHOWN, len(before))), own)
 
     def prompt_of(row: _Asked) -> Prompt:
-        text = fill(
-            template,
+        return how.prompt(
+            engine,
             kind=row.kind.name,
             about=row.kind.text.rstrip("."),
-            words=str(max_words),
+            words=str(how.max_words),
             topics="\n".join(f"{i}. {topic}" for i, topic in enumerate(row.shown, start=1)),
             next=str(len(row.shown) + 1),
         )
-        return open_ended(text, format)
 
     def sampling_of(row: _Asked) -> Sampling:
-        stop = f"\n{len(row.shown) + per_call + 1}."
-        return sampling.model_copy(update={"stop": (*sampling.stop, stop)})
+        return how.stopping_at(f"\n{len(row.shown) + how.per_call + 1}.")
 
-    for number in range(rounds):
+    for number in range(how.rounds):
         # Whole before the first answer: topics of this round are shown in the next.
-        due = [asked(kind, number, call) for call in range(calls) for kind in kinds]
+        due = [asked(kind, number, call) for call in range(how.calls) for kind in kinds]
         replies = ask_rows(due, engine, prompt_of, sampling_of, lambda row: row.seed)
         for (kind, _, _), reply, _ in replies:
             for place, topic in enumerate(read_topics(reply)):
-                reason = _topic_fault(topic, known[kind.name], max_words)
-                reason = "over_count" if place >= per_call else reason
+                reason = _topic_fault(topic, known[kind.name], how.max_words)
+                reason = "over_count" if place >= how.per_call else reason
                 total += 1
                 if reason:
                     reasons[reason] += 1
@@ -161,23 +177,8 @@ def _topic_fault(topic: str, known: Sequence[str], max_words: int) -> str | None
     return "repeated" if topic.lower() in (t.lower() for t in known) else None
 
 
-def _expect_questions(
-    topics: Any,
-    engine: Engine,
-    *,
-    n: int,
-    template: Template,
-    sampling: Sampling,
-    max_prompts: int | None = None,
-    **_: Any,
-) -> Expected:
-    calls = prompt_bound(n, max_prompts) if n else 0
-    return Expected(
-        rows=n,
-        calls=calls,
-        prompt_tokens=calls * (len(template.text) // 4 + 20),
-        new_tokens=calls * sampling.max_tokens,
-    )
+def _expect_questions(topics: object, engine: Engine, *, how: Questions, **_: object) -> Expected:
+    return how.expected(how.n, len(how.template.text) // 4 + 20)
 
 
 @op("ask_about", expects=_expect_questions)
@@ -185,60 +186,37 @@ def ask_about(
     topics: Iterable[Example],
     engine: Engine,
     *,
-    n: int,
-    template: Template,
-    sampling: Sampling,
-    rules: InstructionRules | None = None,
-    novelty: NoveltyOptions | None = None,
+    how: Questions = Questions(),  # noqa: B008 - frozen
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
-    format: Literal["raw", "chat"] = "raw",  # noqa: A002
-    wave: int = 32,
-    max_prompts: int | None = None,
-    minimum: float = 0.1,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
-    """Yields questions on (kind, topic), one per prompt, until `n` are accepted or `max_prompts` asked.
+    """Yields questions on (kind, topic), one per prompt, until `how.n` are accepted or all prompts
+    were asked.
 
     Kinds take turns, and so do the topics of a kind, in an order that follows from the seed. A row's
     meta has kind, topic, prompt and nearest; reasons are those of `synthesize`. Raises YieldError
-    when less than `minimum` (a share of n) is accepted.
+    when less than `how.minimum` (a share of n) is accepted, or there are no topics.
     """
-    rules, novelty = rules or InstructionRules(), novelty or NoveltyOptions()
-    given = list(seeds)
     hints = _Hints(topics, seed)
-    if n and not hints:
+    if how.n and not hints:
         raise YieldError(
             "questions: there are no topics to ask about. Look at what the step topics set aside, "
             "raise topics.sampling.max_tokens or topics.max_words, or give n=0 questions."
         )
-    known = [row for group in (given, *avoid) for row in group]
-    index = NoveltyIndex([novelty.text(row) for row in known])
-    scripts = scripts_of(given) or None
 
-    def prompt_of(hint: Example) -> Prompt:
-        text = fill(
-            template,
+    def exchange(prompt: int) -> Exchange:
+        hint = hints.pick(prompt)
+        text = how.prompt(
+            engine,
             kind=str(hint.meta["kind"]),
             about=str(hint.meta["about"]).rstrip("."),
             topic=hint.instruction,
         )
-        return open_ended(text, format)
+        return Exchange(text, lambda reply: [_question(hint, reply, prompt)])
 
-    return (
-        yield from until_enough(
-            Tally(n, max_prompts, "Questions by topic"),
-            engine,
-            hints.pick,
-            prompt_of,
-            lambda i, hint, reply: [_question(hint, reply, i)],
-            Gate(rules, scripts, novelty, index),
-            sampling=sampling.model_copy(update={"stop": (*sampling.stop, "\n")}),
-            seed=seed,
-            wave=wave,
-            minimum=minimum,
-        )
-    )
+    tally, gate = Tally(how.n, how, "Questions by topic"), gate_of(how, seeds, avoid)
+    return (yield from until_enough(tally, engine, exchange, gate, how.stopping_at("\n"), seed))
 
 
 def _question(hint: Example, reply: Completion, prompt: int) -> Example:
@@ -258,7 +236,7 @@ def _question(hint: Example, reply: Completion, prompt: int) -> Example:
 
 
 class _Hints:
-    """`pick(i)` gives the topic of prompt i: kinds in turn, each kind's topics in turn."""
+    """The topic of each prompt: kinds in turn, each kind's topics in turn."""
 
     def __init__(self, topics: Iterable[Example], seed: int) -> None:
         groups: dict[str, list[Example]] = defaultdict(list)
@@ -272,6 +250,7 @@ class _Hints:
         return bool(self._groups)
 
     def pick(self, index: int) -> Example:
+        """Returns the topic of prompt `index`."""
         turn, place = divmod(index, len(self._groups))
         group = self._groups[place]
         return group[turn % len(group)]

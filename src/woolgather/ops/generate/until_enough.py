@@ -1,7 +1,7 @@
-"""Ask in waves until enough new tasks are accepted, or until it is plain that they will not be.
+"""Ask for new tasks until enough are accepted, or until it is plain that they will not be.
 
-The one idea: what is accepted never depends on which answer arrived first, so prompts are asked by
-the wave and read in the order of asking, and each task is held against all before it. A wave is no
+The one idea: what is accepted never depends on which answer arrived first, so prompts are asked in
+batches and read in the order of asking, and each task is compared with all before it. A batch is no
 larger than the rate so far says is needed. What is asked, and how a reply is read, is the op's.
 """
 
@@ -11,27 +11,89 @@ import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, Self
 
+from pydantic import Field
+
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import YieldError
+from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
+from woolgather.core.options import Options
 from woolgather.core.rows import Example
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.curate.response_rules import InstructionRules, broken_instruction_rule
 from woolgather.ops.curate.rouge_l import NOTHING, NoveltyIndex, NoveltyOptions, is_novel
 from woolgather.ops.text.ask import ask_rows, no_reply
+from woolgather.ops.text.words import scripts_of
 from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.templates import Template, fill
 
-TRIAL_WAVES = 3
-"""Waves after which a hopeless acceptance rate ends the work."""
-
-G = TypeVar("G")
+TRIAL_BATCHES = 3
+"""Batches after which a hopeless acceptance rate ends the work."""
 
 
-def prompt_bound(n: int, max_prompts: int | None) -> int:
-    """Returns the most prompts to ask: `max_prompts`, or two per task wanted and 64 to begin with."""
-    return 2 * n + 64 if max_prompts is None else max_prompts
+class OpenPrompt(Options):
+    """A prompt whose last line is left open, and how the model goes on with it."""
+
+    template: Template
+    """One of our templates, or the path of a .md file."""
+    format: Literal["raw", "chat", "auto"] = "auto"
+    """raw: the prompt is a text to complete, also for a tuned model; chat: it is a user turn, and the
+    reply begins with the prompt's last line; auto: as the model is prompted."""
+    sampling: Sampling
+
+    def settled(self, prompt_format: PromptFormat) -> Self:
+        """Returns the same settings with `prompt_format` in place of auto: they say what is sent."""
+        return self.model_copy(update={"format": prompt_format}) if self.format == "auto" else self
+
+    def stopping_at(self, text: str) -> Sampling:
+        """Returns the sampling with one more text at which a completion ends."""
+        return self.sampling.model_copy(update={"stop": (*self.sampling.stop, text)})
+
+    def prompt(self, engine: Engine, **values: str) -> Prompt:
+        """Returns the filled template as `engine` is to be asked. Raises InputError for a field of the
+        template without a value."""
+        form = engine.model.prompt_format if self.format == "auto" else self.format
+        return open_ended(fill(self.template, **values), form)
+
+
+class Writing(OpenPrompt):
+    """Asking until enough tasks are accepted."""
+
+    rules: InstructionRules = InstructionRules()
+    """Rules that a new task must keep."""
+    novelty: NoveltyOptions = NoveltyOptions()
+    """How unlike all others a new task must be."""
+    wave: int = Field(default=32, ge=1)
+    """Prompts asked at once, a batch; no more are asked when enough of its tasks are accepted."""
+    max_prompts: int | None = Field(default=None, ge=1)
+    """Prompts asked at most; None: two for each task wanted and 64 to begin with."""
+    minimum: float = Field(default=0.1, ge=0, le=1)
+    """Least share of the tasks wanted that must be accepted; below it the run ends with advice."""
+
+    def bound(self, wanted: int) -> int:
+        """Returns the most prompts to ask for `wanted` tasks."""
+        return 2 * wanted + 64 if self.max_prompts is None else self.max_prompts
+
+    def expected(self, wanted: int, prompt_tokens: int) -> Expected:
+        """Returns the cost of `wanted` tasks, at most, for prompts of that many tokens."""
+        calls = self.bound(wanted) if wanted else 0
+        return Expected(
+            rows=wanted,
+            calls=calls,
+            prompt_tokens=calls * prompt_tokens,
+            new_tokens=calls * self.sampling.max_tokens,
+        )
+
+
+class Exchange(NamedTuple):
+    """One prompt, and how the reply to it is read."""
+
+    prompt: Prompt
+    read: Callable[[Completion], Iterable[Example]]
+    """The tasks of a reply, those out of form already set aside."""
 
 
 @dataclass(frozen=True)
@@ -40,53 +102,57 @@ class Gate:
 
     rules: InstructionRules
     scripts: frozenset[str] | None
+    """Scripts that a task may be written in; None allows all."""
     novelty: NoveltyOptions
     index: NoveltyIndex
     """All that it must be unlike; what is accepted goes in."""
 
 
+def gate_of(how: Writing, seeds: Iterable[Example], others: Iterable[Iterable[Example]]) -> Gate:
+    """Returns the gate for tasks in the scripts of the seeds, unlike these and unlike all `others`."""
+    seeds = list(seeds)
+    known = [row for group in (seeds, *others) for row in group]
+    index = NoveltyIndex([how.novelty.text(row) for row in known])
+    return Gate(how.rules, scripts_of(seeds) or None, how.novelty, index)
+
+
 def until_enough(
     tally: Tally,
     engine: Engine,
-    pick: Callable[[int], G],
-    prompt_of: Callable[[G], Prompt],
-    read: Callable[[int, G, Completion], Iterable[Example]],
+    exchange: Callable[[int], Exchange],
     gate: Gate,
-    *,
     sampling: Sampling,
     seed: int,
-    wave: int,
-    minimum: float,
 ) -> Generator[Example, None, list[View]]:
     """Yields tasks as they are decided, until `tally` has all it wants or is at its bound.
 
-    `pick` gives what prompt i is made of, `read` the tasks of the reply to it. Raises YieldError, with
-    advice, when at the bound, or projected from three waves, less than `minimum` (a share of what is
-    wanted) is accepted.
+    `exchange` returns prompt number i with the way to read its reply. Raises YieldError, with advice,
+    when at the bound, or as projected from three batches, fewer tasks are accepted than `tally.least`.
     """
+    how = tally.how
     while tally.accepted < tally.wanted and tally.prompts < tally.bound:
-        numbers = range(tally.prompts, tally.prompts + tally.next_wave(wave))
+        numbers = range(tally.prompts, tally.prompts + tally.next_batch())
         replies = ask_rows(
-            ((i, pick(i)) for i in numbers),
+            ((i, exchange(i)) for i in numbers),
             engine,
-            lambda each: prompt_of(each[1]),
+            lambda each: each[1].prompt,
             sampling,
             lambda each: seed_of(seed, each[0]),
         )
-        for (number, given), reply, _ in replies:
+        for (_, asked), reply, _ in replies:
             tally.prompts += 1
             if missing := no_reply(reply):
                 tally.reasons[missing] += 1
                 continue
-            for row in decide(read(number, given, reply), gate):
+            for row in decide(asked.read(reply), gate):
                 tally.count(row)
                 yield row
                 if tally.accepted == tally.wanted:
                     return tally.views()
-        if tally.prompts >= TRIAL_WAVES * wave and tally.projected() < minimum * tally.wanted:
+        if tally.prompts >= TRIAL_BATCHES * how.wave and tally.projected() < tally.least:
             break
-    if tally.accepted < max(1 if tally.wanted else 0, minimum * tally.wanted):
-        raise YieldError(tally.advice(gate.novelty.threshold, sampling))
+    if tally.accepted < max(1 if tally.wanted else 0, tally.least):
+        raise YieldError(tally.advice())
     return tally.views()
 
 
@@ -113,7 +179,7 @@ def decide(rows: Iterable[Example], gate: Gate) -> Iterator[Example]:
         yield row
 
 
-def open_ended(text: str, prompt_format: Literal["raw", "chat"]) -> Prompt:
+def open_ended(text: str, prompt_format: PromptFormat) -> Prompt:
     """Returns a filled template whose last line is left open: as text, or as a user's turn and the
     beginning of the reply."""
     if prompt_format == "raw":
@@ -123,15 +189,21 @@ def open_ended(text: str, prompt_format: Literal["raw", "chat"]) -> Prompt:
 
 
 class Tally:
-    """Counts what came out so far, and says what that means for the rest."""
+    """Counts what came out so far, and says what that means for the rest. `wanted` tasks are asked for
+    as `how` says; `title` is the view's."""
 
-    def __init__(self, wanted: int, max_prompts: int | None, title: str = "Synthesis") -> None:
-        self.wanted, self.bound, self.title = wanted, prompt_bound(wanted, max_prompts), title
+    def __init__(self, wanted: int, how: Writing, title: str = "Synthesis") -> None:
+        self.wanted, self.how, self.title = wanted, how, title
+        self.bound = how.bound(wanted)
+        """Prompts asked at most."""
+        self.least = how.minimum * wanted
+        """Fewer accepted tasks than this are a failure."""
         self.prompts = self.accepted = self.items = 0
         self.reasons: Counter[str] = Counter()
         self.nearest: dict[str, list[float]] = {"accepted": [], "not novel": []}
 
     def count(self, row: Example) -> None:
+        """Count one decided task."""
         self.items += 1
         if row.set_aside is None:
             self.accepted += 1
@@ -141,19 +213,20 @@ class Tally:
             kind = "not novel" if row.set_aside else "accepted"
             self.nearest[kind].append(row.meta["nearest"])
 
-    def next_wave(self, wave: int) -> int:
+    def next_batch(self) -> int:
         """Returns how many prompts to ask next: as many as the rate so far says, and a quarter more."""
-        left = self.bound - self.prompts
+        size = self.how.wave
         if self.accepted:
             needed = (self.wanted - self.accepted) * self.prompts / self.accepted * 1.25
-            wave = min(wave, math.ceil(needed))
-        return min(wave, left)
+            size = min(size, math.ceil(needed))
+        return min(size, self.bound - self.prompts)
 
     def projected(self) -> float:
         """Returns how many are accepted at the bound, if it goes on like this."""
         return self.accepted * self.bound / self.prompts
 
     def views(self) -> list[View]:
+        """Returns the funnel, how new the tasks are, and an alarm when there are too few."""
         formed = self.items - sum(self.reasons[r] for r in ("malformed", "wrong_number", "cut"))
         stages = [
             ("prompts", self.prompts),
@@ -181,14 +254,15 @@ class Tally:
             )
         return out
 
-    def advice(self, threshold: float, sampling: Sampling) -> str:
+    def advice(self) -> str:
+        """Returns what to change, by the reason that most were set aside for."""
         remedies = {
             "malformed": "the model does not keep to the form: show shorter demos "
             "(demos.max_words), or lower sampling.temperature",
-            "cut": f"answers end at {sampling.max_tokens} tokens: raise sampling.max_tokens or "
+            "cut": f"answers end at {self.how.sampling.max_tokens} tokens: raise sampling.max_tokens or "
             "lower items",
             "not_novel": f"the model repeats what there is: give more seeds, raise "
-            f"sampling.temperature, or raise novelty.threshold ({threshold})",
+            f"sampling.temperature, or raise novelty.threshold ({self.how.novelty.threshold})",
             "prompt_too_long": "prompts do not fit the model's context: fewer or shorter demos",
             "engine_error": "the engine failed on requests: see its log",
         }

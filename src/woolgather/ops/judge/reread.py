@@ -25,7 +25,7 @@ def read_again(
     strict: bool = False,
     window: tuple[int, int] = (10, 800),
 ) -> Generator[Example, None, list[View]]:
-    """Every row, its verdict of `rubric` read again from the reply.
+    """Yields every row, its verdict of `rubric` read again from the reply.
 
     Lenient: the score is anywhere on the reply's last line. `strict`: it is the very end of the
     reply, and the instruction has `window[0]` to `window[1]` characters, otherwise the row is set

@@ -8,25 +8,26 @@ of zero; the best of these is the result, otherwise the base. One probe seed dec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, paired_difference
 from woolgather.core.op import op
+from woolgather.core.rows import JSON
 from woolgather.core.views import table, table_cell
 
 By = Literal["probes", "heldout", "last"]
 
 
 def label(index: int, names: Sequence[str] = ()) -> str:
-    """Name of measure `index`: the base, then `names`, or the iterations where there are no names."""
+    """Returns the name of measure `index`: the base, then `names`, or iterations without names."""
     return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
 
 
 def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
-    """The name in `measure.items` that `by` speaks of; for probes that of the selecting seed
-    (`which` 0) or of the reporting one (1). None where it was not measured."""
+    """Returns the name in `measure.items` that `by` speaks of; for probes that of the selecting seed
+    (`which` 0) or of the reporting one (1); None where it was not measured."""
     if by == "heldout":
         return "heldout" if measure.items.get("heldout") else None
     seeds = measure.values.get("probe_seeds")
@@ -39,7 +40,7 @@ def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
 
 
 def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | None:
-    """Paired difference a - b on the measure `by`; None where either lacks it."""
+    """Returns the paired difference a - b on the measure `by`; None where either lacks it."""
     key = item_key(a, by, which)
     if key is None or key not in b.items:
         return None
@@ -47,13 +48,13 @@ def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | No
 
 
 def mean(measure: Metrics, by: str, which: int = 0) -> float | None:
-    """Mean outcome; None where it was not measured."""
+    """Returns the mean outcome; None where it was not measured."""
     key = item_key(measure, by, which)
     values = [v for v in measure.items[key].values() if v is not None] if key else []
     return sum(values) / len(values) if values else None
 
 
-def _go_on(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _go_on(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=False)
 
 
@@ -65,9 +66,9 @@ def should_stop(
     by: By = "probes",
     names: Sequence[str] = (),
 ) -> Choice:
-    """True when the last `patience` iterations (or stages, by their `names`) brought no better one.
+    """Returns True when the last `patience` iterations (or stages, if `names` are given) gained nothing.
 
-    `measures[0]` is the base's. None, or `by="last"`, never stops.
+    `measures[0]` is the base's. `patience` None, or `by="last"`, never stops.
     """
     if patience is None or by == "last":
         return Choice(False, "runs all iterations")
@@ -83,7 +84,7 @@ def should_stop(
     return Choice(since >= patience, why)
 
 
-def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _longest(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=len(measures) - 1)
 
 
@@ -91,15 +92,15 @@ def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
 def select_model(
     measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
 ) -> Choice:
-    """Index of the result among the measured models; 0 is the base. `names` are those of the others,
-    iterations where not given.
+    """Returns the index of the result among the measured models; 0 is the base. `names` are those of
+    the others, iterations where not given.
 
     By "probes" or "heldout" the best of those whose paired interval against the base is above
     zero, the earlier of equal ones; by "last" the last, whatever it is worth.
     """
     if by == "last":
         return Choice(len(measures) - 1, "the last model, as asked")
-    rows: list[list[Any]] = []
+    rows: list[list[JSON]] = []
     qualified: list[tuple[float, int]] = []
     for index, measure in enumerate(measures):
         score = mean(measure, by)
@@ -116,15 +117,15 @@ def select_model(
     return Choice(chosen, why, views=views)
 
 
-def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _any(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=0)
 
 
 @op("best_of", expects=_any)
 def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
-    """Index of the measure with the highest mean, the first of equal ones; by "last" the last.
+    """Returns the index of the measure with the highest mean, the first of equals; by "last" the last.
 
-    For variants of one training, which differ in a setting: none is the base."""
+    For variants of one training, which differ in a setting; the base is not among them."""
     if by == "last":
         return Choice(len(measures) - 1, "the last one, as asked")
     scores = [mean(measure, by) for measure in measures]

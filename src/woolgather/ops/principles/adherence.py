@@ -2,7 +2,7 @@
 
 The one idea: the thought of the prompted teacher says which principles a question calls for; every
 model's answer to it is then read against these and no others, one verdict per principle. So all models
-answer to the same demands, and none chooses its own. The judge is the one that the audition hired,
+answer to the same demands, and none chooses its own. The judge is the one that the audition chosen,
 as far as it can be asked such a question: by rubric, by its expected score, or by yes and no.
 
 A verdict that cannot be read is None and counts in no mean; so does a question without a tag.
@@ -12,44 +12,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from woolgather.core.artifacts import Choice, Metrics
-from woolgather.core.errors import InputError
+from pydantic import Field
+
+from woolgather.core.artifacts import Choice, Dataset, Metrics
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import Estimate, mean_interval, paired_difference
+from woolgather.core.intervals import mean_interval, paired_difference
 from woolgather.core.op import op
-from woolgather.core.rows import Example, question
+from woolgather.core.options import Options
+from woolgather.core.rows import JSON, Example, question
 from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.judge.assessors import JUDGING, Assessor, assessor_of, rate
+from woolgather.ops.judge.assessors import JUDGING, Assessor, Questionnaire, assessor_of, rate
 from woolgather.ops.judge.rubrics import FIELDS, Rubric
 from woolgather.ops.principles.files import Principle
-from woolgather.prompting.templates import Template, fill, load
+from woolgather.prompting.templates import Template, fill, load, takes
 
 PROMPT_TOKENS = 350
+"""Tokens of a question to the judge, about; for plans."""
 TAGS = 2
 """Principles named in a thought, about; for plans."""
+_Asked = Annotated[Template, takes("principle", *FIELDS, must=("principle", "response"))]
+_Kind = Literal["rubric", "expected", "yes_no"]
 
 
-def adherence_templates(
-    rubric: str = "adherence-rubric", yes_no: str = "adherence-yes-no"
-) -> dict[str, Template]:
-    """The questions to the judge; names of ours or .md paths. Raises InputError without fields."""
-    found = {}
-    for kind, name in (("rubric", rubric), ("yes_no", yes_no)):
-        found[kind] = load(name, FIELDS | {"principle"})
-        for field in ("principle", "response"):
-            if field not in found[kind].fields:
-                raise InputError(f"template {name}: it must show {{{{{field}}}}}. Add the field.")
-    return found
+class Adherence(Options):
+    """Judging whether answers keep to the principles."""
+
+    sample: int = Field(default=40, ge=0)
+    """Held-out tasks that base, prompted teacher and students answer for it; 0 leaves it out."""
+    rubric: _Asked = load("adherence-rubric")
+    """One of our templates, or the path of a .md file; for judges that score."""
+    yes_no: _Asked = load("adherence-yes-no")
+    """The same for judges whose Yes and No are compared."""
+
+    # What the answers are to; `adherence` is given the answers, and these are its identity.
+    execution: ClassVar[frozenset[str]] = frozenset({"sample"})
 
 
 def _expect(
-    teacher: Any, answers: Mapping[str, Any], engine: Engine, *, assessor: Any, **_: Any
+    teacher: Sized,
+    answers: Mapping[str, Sized],
+    engine: Engine,
+    *,
+    assessor: Assessor | Choice,
+    **_: object,
 ) -> Expected:
-    count = len(teacher) if isinstance(teacher, Sized) else 0
-    calls = count * len(answers) * TAGS if assessor_of(assessor).kind != "none" else 0
+    calls = len(teacher) * len(answers) * TAGS if assessor_of(assessor).kind != "none" else 0
     return Expected(calls=calls, prompt_tokens=calls * PROMPT_TOKENS)
 
 
@@ -61,7 +72,7 @@ def adherence(
     *,
     principles: Sequence[Principle],
     assessor: Assessor | Choice,
-    templates: Mapping[str, Template],
+    how: Adherence = Adherence(),  # noqa: B008 - frozen
     sampling: Sampling = JUDGING,
     seed: int = 0,
 ) -> Metrics:
@@ -73,84 +84,96 @@ def adherence(
     probability of Yes, or the score on its scale. Values: `adherence` by model (estimates),
     `against <first>` by model (paired), `judge`, `fit`. Items: `adherence:<model>` by question.
     """
-    hired = assessor_of(assessor)
-    rows = teacher.rows() if hasattr(teacher, "rows") else teacher
-    tags = {question(row): list(row.meta.get("principles") or ()) for row in rows}
-    by_name = {p.name: p for p in principles}
-    if hired.kind == "none":
-        why = "nobody was hired to judge"
+    chosen = assessor_of(assessor)
+    if chosen.kind == "none":
+        why = "no judge was chosen"
         said = f"not measured: {why}"
         return Metrics({"adherence": None, "why": why}, views=(_note(why),), headline=said)
-    kind = hired.kind if hired.kind in ("rubric", "expected") else "yes_no"
-    given = {
+    kind: _Kind = "yes_no"
+    if chosen.kind == "rubric" or chosen.kind == "expected":
+        kind = chosen.kind
+    rows = teacher.rows() if isinstance(teacher, Dataset) else teacher
+    tags = {
+        question(row): list(row.meta.get("principles") or ())
+        for row in rows
+        if isinstance(row, Example)
+    }
+    answered = {
         model: {question(r): r for r in found if r.response.strip() and question(r) in tags}
         for model, found in answers.items()
     }
     scores: dict[tuple[str, str, str], float | None] = {}
-    for name, principle in by_name.items():
+    for principle in principles:
         due = [
             (model, asked, row)
-            for model, found in given.items()
+            for model, found in answered.items()
             for asked, row in found.items()
-            if name in tags[asked]
+            if principle.name in tags[asked]
         ]
-        read = _judge_principle(
-            [row for _, _, row in due], engine, kind, principle, templates, sampling, seed
+        rubric = _rubric_for(principle, how.yes_no if kind == "yes_no" else how.rubric)
+        read = rate(
+            [row for _, _, row in due],
+            engine,
+            Assessor(kind=kind),
+            Questionnaire(
+                rubrics=(rubric,), questions={"yes_no": rubric.template}, sampling=sampling
+            ),
+            seed=seed,
         )
-        scores.update({(m, asked, name): s for (m, asked, _), s in zip(due, read, strict=True)})
-    items = {
-        f"adherence:{model}": {
-            asked: _mean([scores.get((model, asked, name)) for name in names])
-            for asked, names in tags.items()
+        for (model, asked, _), verdicts in zip(due, read, strict=True):
+            score = next(iter(verdicts.values())).score
+            scores[model, asked, principle.name] = _scale(score, kind, rubric)
+    found = _Found(tuple(answers), tuple(p.name for p in principles), tags, scores)
+    return _metrics(found, kind, chosen.fit, seed)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the judge read."""
+
+    models: Sequence[str]
+    """The first is the one that others are compared with."""
+    principles: Sequence[str]
+    tags: Mapping[str, Sequence[str]]
+    """Names of the principles of each question."""
+    scores: Mapping[tuple[str, str, str], float | None]
+    """By model, question and principle, in [0, 1]; None where a verdict cannot be read."""
+
+    def of_model(self, model: str) -> dict[str, float | None]:
+        """Returns a model's adherence by question, of those that have a tag."""
+        return {
+            asked: _mean([self.scores.get((model, asked, name)) for name in names])
+            for asked, names in self.tags.items()
             if names
         }
-        for model in answers
-    }
-    return _metrics(items, scores, list(answers), list(by_name), tags, hired, kind, seed)
+
+    def to_principle(self, model: str, principle: str) -> float | None:
+        """Returns a model's mean over the questions that have this tag, to two places."""
+        value = _mean(
+            [s for (m, _, name), s in self.scores.items() if m == model and name == principle]
+        )
+        return None if value is None else round(value, 2)
 
 
-def _judge_principle(
-    rows: Sequence[Example],
-    engine: Engine,
-    kind: str,
-    principle: Principle,
-    templates: Mapping[str, Template],
-    sampling: Sampling,
-    seed: int,
-) -> list[float | None]:
-    """Adherence of each row to one principle, None where it cannot be read."""
-    template = templates["yes_no" if kind == "yes_no" else "rubric"]
+def _rubric_for(principle: Principle, asked: Template) -> Rubric:
+    """Returns the question to the judge about one principle, a row's own fields still to be filled."""
     # One pass fills in the principle and leaves the row's own fields as they are; the principle
     # itself has none.
     own = fill(
-        template,
+        asked,
         principle=f"{principle.name}: {principle.text}".replace("{{", "{ {"),
         **{field: f"{{{{{field}}}}}" for field in FIELDS},
     )
-    filled = Template(template.name, own)
-    rubric = Rubric(name="adherence", template=filled)
-    assessor = Assessor.model_validate({"kind": kind})
-    found = rate(
-        rows,
-        engine,
-        assessor,
-        rubrics=[rubric],
-        questions={"yes_no": filled},
-        sampling=sampling,
-        seed=seed,
-    )
-    out: list[float | None] = []
-    for verdicts in found:
-        score = next(iter(verdicts.values())).score
-        if score is not None:
-            low, high = rubric.low, rubric.high
-            score = _share(score) if kind == "yes_no" else (score - low) / (high - low)
-        out.append(score)
-    return out
+    return Rubric(name="adherence", template=Template(asked.name, own))
 
 
-def _share(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-max(-500.0, min(500.0, log_odds))))
+def _scale(score: float | None, kind: _Kind, rubric: Rubric) -> float | None:
+    """Returns a verdict in [0, 1]; None where it cannot be read."""
+    if score is None:
+        return None
+    if kind == "yes_no":
+        return 1 / (1 + math.exp(-max(-500.0, min(500.0, score))))
+    return (score - rubric.low) / (rubric.high - rubric.low)
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:
@@ -158,73 +181,54 @@ def _mean(scores: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _metrics(
-    items: Mapping[str, Mapping[str, float | None]],
-    scores: Mapping[tuple[str, str, str], float | None],
-    models: Sequence[str],
-    names: Sequence[str],
-    tags: Mapping[str, Sequence[str]],
-    hired: Assessor,
-    kind: str,
-    seed: int,
-) -> Metrics:
-    found: dict[str, Estimate | None] = {}
-    gains: dict[str, Estimate | None] = {}
-    rows = []
-    for model in models:
-        own = items[f"adherence:{model}"]
-        known = [v for v in own.values() if v is not None]
-        found[model] = mean_interval(known, seed)
-        gains[model] = (
-            paired_difference(own, items[f"adherence:{models[0]}"], seed)
-            if model != models[0]
-            else None
-        )
-        rows.append(
-            [
-                model,
-                table_cell(found[model], "score"),
-                table_cell(gains[model], "change") if model != models[0] else "",
-                len(known),
-                len(own) - len(known),
-            ]
-        )
-    tagged = sum(bool(t) for t in tags.values())
+def _metrics(found: _Found, kind: _Kind, fit: bool | None, seed: int) -> Metrics:
+    first, *others = found.models
+    items = {model: found.of_model(model) for model in found.models}
+    known = {m: [v for v in own.values() if v is not None] for m, own in items.items()}
+    means = {m: mean_interval(values, seed) for m, values in known.items()}
+    gains = {m: paired_difference(items[m], items[first], seed) for m in others}
+    rows = [
+        [
+            model,
+            table_cell(means[model], "score"),
+            table_cell(gains[model], "change") if model in gains else "",
+            len(known[model]),
+            len(items[model]) - len(known[model]),
+        ]
+        for model in found.models
+    ]
+    tagged = sum(bool(names) for names in found.tags.values())
     views: list[View] = [
         table(
             "Adherence",
-            ["model", "adherence", f"against {models[0]}", "answers read", "not read"],
+            ["model", "adherence", f"against {first}", "answers read", "not read"],
             rows,
-            f"{tagged} of {len(tags)} questions have principles named for them; judged by {kind}.",
+            f"{tagged} of {len(found.tags)} questions have principles named for them; judged by {kind}.",
         ),
         table(
             "Adherence by principle",
-            ["principle", "questions", *models],
+            ["principle", "questions", *found.models],
             [
-                [name, count, *(_by(scores, model, name) for model in models)]
-                for name in names
-                if (count := sum(name in t for t in tags.values()))
+                [name, count, *(found.to_principle(model, name) for model in found.models)]
+                for name in found.principles
+                if (count := sum(name in names for names in found.tags.values()))
             ],
         ),
     ]
-    if hired.fit is False:
+    if fit is False:
         text = "The judge did not pass its audition, so these numbers may order nothing."
         views.append(alarm("Adherence by a judge that is not fit", text))
     if not tagged:
         views.append(_note("no principle was named for any question"))
-    values: dict[str, Any] = {
-        "adherence": {m: table_cell(e) for m, e in found.items()},
-        f"against {models[0]}": {m: table_cell(e) for m, e in gains.items() if m != models[0]},
+    values: dict[str, JSON] = {
+        "adherence": {m: table_cell(e) for m, e in means.items()},
+        f"against {first}": {m: table_cell(e) for m, e in gains.items()},
         "judge": kind,
-        "fit": hired.fit,
+        "fit": fit,
     }
-    said = ", ".join(f"{m} {e.value:.2f}" for m, e in found.items() if e) or "not measured"
-    return Metrics(values, items, views=tuple(views), headline=said)
-
-
-def _by(scores: Mapping[tuple[str, str, str], float | None], model: str, name: str) -> float | None:
-    value = _mean([s for (m, _, n), s in scores.items() if m == model and n == name])
-    return None if value is None else round(value, 2)
+    said = ", ".join(f"{m} {e.value:.2f}" for m, e in means.items() if e) or "not measured"
+    by_question = {f"adherence:{model}": own for model, own in items.items()}
+    return Metrics(values, by_question, views=tuple(views), headline=said)
 
 
 def _note(why: str) -> View:

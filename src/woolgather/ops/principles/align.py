@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,8 +22,15 @@ from woolgather.core.options import Options
 from woolgather.core.rows import Example, question
 from woolgather.core.views import View, alarm, funnel, histogram, table
 from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.principles.prompt import Guide, Reply, replies, work
+from woolgather.ops.principles.prompt import (
+    Guide,
+    Reply,
+    Replying,
+    expect_replies,
+    replies,
+)
 from woolgather.ops.principles.replies import (
+    BLOCK_FIELDS,
     CopiedText,
     bare_refusal,
     cut_at_repeat,
@@ -31,7 +38,7 @@ from woolgather.ops.principles.replies import (
 )
 from woolgather.ops.text.ask import UNFINISHED, no_reply
 from woolgather.ops.text.words import copied_share, count_words, tokens
-from woolgather.prompting.templates import Template, fill
+from woolgather.prompting.templates import Template, fill, load, takes
 
 
 class ReplyRules(Options):
@@ -49,11 +56,23 @@ class ReplyRules(Options):
     """What becomes of answers that ran into max_tokens."""
 
 
-def _expect(
-    tasks: Any, engine: Engine, *, guide: Guide, sampling: Sampling, nudge: bool = True, **_: Any
-) -> Expected:
-    rows = len(tasks) if isinstance(tasks, Sized) else 0
-    return replace(work(guide, sampling, rows, nudge=nudge), rows=rows)
+class Aligning(Replying):
+    """Answering under the principles."""
+
+    template: Annotated[Template, takes("name", "principles")] = load("align")
+    """Who the assistant is: one of our templates, or the path of a .md file."""
+    block: Annotated[Template, takes(*BLOCK_FIELDS)] = load("align-block")
+    """How a worked question is laid out: one of our templates, or the path of a .md file."""
+    exemplars: int | None = Field(default=None, ge=0)
+    """Exemplars shown, the first of the file; None shows all. Fewer make a shorter prompt."""
+    rules: ReplyRules = ReplyRules()
+
+    # What the guide is made of; `align` is given the guide, and this is its identity.
+    execution: ClassVar[frozenset[str]] = frozenset({"template", "block", "exemplars"})
+
+
+def _expect(tasks: Sized, engine: Engine, *, guide: Guide, how: Aligning, **_: object) -> Expected:
+    return replace(expect_replies(guide, how, len(tasks)), rows=len(tasks))
 
 
 @op("align", expects=_expect)
@@ -62,9 +81,7 @@ def align(
     engine: Engine,
     *,
     guide: Guide,
-    sampling: Sampling,
-    rules: ReplyRules = ReplyRules(),  # noqa: B008 - frozen
-    nudge: bool = True,
+    how: Aligning = Aligning(),  # noqa: B008 - frozen
     must_keep: bool = True,
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
@@ -80,18 +97,18 @@ def align(
     tally = _Tally(guide)
     shown = CopiedText(t for e in guide.exemplars for t in (e.thinking, e.answer))
     ruled = CopiedText(f"{p.name}: {p.text}" for p in guide.principles)
-    found = replies(tasks, engine, guide, question, sampling=sampling, nudge=nudge, seed=seed)
+    found = replies(tasks, engine, guide, question, how, seed)
     for number, (task, reply) in enumerate(found):
         row = _row(task, reply, number, guide.names)
         cut = cut_at_repeat(row.response)
         if cut != row.response:
             row = replace(row, response=cut, finish_reason="stop")
-        reason = _fault(row, reply, rules, shown, ruled)
+        reason = _fault(row, reply, how.rules, shown, ruled)
         tally.count(row, reply, reason)
         yield replace(row, set_aside=reason)
     if tally.asked and not tally.kept and must_keep:
-        raise YieldError(tally.advice(sampling))
-    return tally.views(sampling)
+        raise YieldError(tally.advice(how.sampling))
+    return tally.views(how.sampling)
 
 
 def _row(task: Example, reply: Reply, number: int, names: Sequence[str]) -> Example:
@@ -140,7 +157,7 @@ def _fault(
 
 
 class _Tally:
-    """Counts what came back so far."""
+    """Counts what came back so far, and says what that means."""
 
     def __init__(self, guide: Guide) -> None:
         self.names = guide.names
@@ -259,7 +276,7 @@ def prune(rows: Iterable[Example]) -> Iterator[Example]:
         )
 
 
-def _identities(rows: Any, *, repeats: int = 1, **_: Any) -> Expected:
+def _identities(rows: Sized, *, repeats: int, **_: object) -> Expected:
     return Expected(rows=len(rows) * repeats)
 
 

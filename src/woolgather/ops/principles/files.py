@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.data.record_files import Place, kind_of, read_records
@@ -42,7 +42,9 @@ class Kind:
     """A kind of question that new ones are asked for."""
 
     name: str
+    """Lower case."""
     text: str
+    """What such questions are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +58,33 @@ class Exemplar:
 
     @property
     def thinking(self) -> str:
-        """The thought as the model is to write it, the principles named at its end."""
+        """The thought as the model is to write it, with the principles named at its end."""
         return f"{self.thought.strip()} Principles: {', '.join(self.principles)}."
 
 
 def builtin(name: str, variant: Variant | None = None) -> Path:
-    """A file of ours: `principles` and `exemplars` by variant, `kinds`, `identity`."""
+    """Returns the path of a file of ours: `principles` or `exemplars` of a variant, `kinds`, or
+    `identity`."""
     stem = f"{name}-{variant}" if variant else name
     folder = Path(str(resources.files("woolgather") / "seeds" / "dromedary"))
     return next(p for p in sorted(folder.iterdir()) if p.stem == stem)
 
 
 def read_principles(path: Path | str) -> tuple[Principle, ...]:
-    """The principles of a file, in its order. Raises InputError with file, line and remedy."""
+    """Returns the principles of a file, in its order. Raises InputError with file, line and remedy."""
     return tuple(Principle(name, text) for name, text in _items(Path(path), "principle"))
 
 
 def read_kinds(path: Path | str) -> tuple[Kind, ...]:
-    """The kinds of question of a file. Raises InputError with file, line and remedy."""
+    """Returns the kinds of question of a file, in its order. Raises InputError with file, line
+    and remedy."""
     return tuple(Kind(name, text) for name, text in _items(Path(path), "kind of question"))
 
 
 def read_exemplars(
     path: Path | str, principles: Sequence[Principle], count: int | None = None
 ) -> tuple[Exemplar, ...]:
-    """The first `count` exemplars of a file, all when None; every one of the file is checked.
+    """Returns the first `count` exemplars of a file, all when None; each one in the file is checked.
 
     Raises InputError with file, line and remedy, ConfigError when the file has fewer than `count`.
     """
@@ -162,7 +166,7 @@ def _lines(path: Path) -> list[str]:
     return _COMMENT.sub(lambda m: "\n" * m.group().count("\n"), text).splitlines()
 
 
-def _exemplar(place: Place, record: Any, names: Sequence[str]) -> Exemplar:
+def _exemplar(place: Place, record: object, names: Sequence[str]) -> Exemplar:
     if not isinstance(record, dict):
         raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", GOOD_EXEMPLAR)
     texts = {}

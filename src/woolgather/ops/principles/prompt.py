@@ -17,6 +17,7 @@ from typing import TypeVar
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
+from woolgather.core.options import Options
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.principles.files import Exemplar, Principle
 from woolgather.ops.principles.replies import (
@@ -32,12 +33,18 @@ from woolgather.prompting.templates import Template, fill
 
 T = TypeVar("T")
 
-FIELDS = frozenset({"name", "principles"})
-"""Fields of the template that says who the assistant is."""
-WAVE = 512
+BATCH = 512
 """Questions asked before the answers of those that need a second call are asked for."""
 QUESTION_TOKENS = 60
 """For plans."""
+
+
+class Replying(Options):
+    """How replies are asked for."""
+
+    sampling: Sampling = Sampling(temperature=0.7, max_tokens=512)
+    nudge: bool = True
+    """A reply with a thought and no answer is given the answer's label and asked to go on."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,18 @@ class Guide:
     """Everything that a principle-driven prompt is made of."""
 
     template: Template
+    """Says who the assistant is, with the fields `name` and `principles`."""
     block: Template
+    """How a worked question is laid out; see `form_of`."""
     principles: tuple[Principle, ...]
     exemplars: tuple[Exemplar, ...]
+    """Questions worked through, in the order in which they are shown."""
     name: str = "an assistant"
+    """What the assistant is called."""
 
     @cached_property
     def form(self) -> Form:
+        """The labels of the block. Raises ConfigError when the block has none to read replies by."""
         return form_of(self.block)
 
     @cached_property
@@ -64,6 +76,7 @@ class Guide:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the principles, in their order."""
         return tuple(p.name for p in self.principles)
 
     def prompt(self, asked: str, prompt_format: PromptFormat, thought: str = "") -> Prompt:
@@ -86,13 +99,13 @@ class Guide:
         return sum(map(len, texts)) // 4
 
 
-def work(guide: Guide, sampling: Sampling, questions: int, *, nudge: bool) -> Expected:
-    """Returns the cost of that many questions, for plans: with `nudge` each may need a second call."""
-    calls = 2 * questions if nudge else questions
+def expect_replies(guide: Guide, how: Replying, questions: int) -> Expected:
+    """Returns the cost of that many questions, for plans: a nudge is a second call."""
+    calls = 2 * questions if how.nudge else questions
     return Expected(
         calls=calls,
         prompt_tokens=calls * (guide.prompt_tokens + QUESTION_TOKENS),
-        new_tokens=questions * sampling.max_tokens,
+        new_tokens=questions * how.sampling.max_tokens,
     )
 
 
@@ -114,51 +127,43 @@ def replies(
     engine: Engine,
     guide: Guide,
     question_of: Callable[[T], str],
-    *,
-    sampling: Sampling,
-    nudge: bool = True,
+    how: Replying,
     seed: int = 0,
 ) -> Iterator[tuple[T, Reply]]:
-    """Yields each row with the reply to its question, in order. With `nudge`, a reply with a thought
+    """Yields each row with the reply to its question, in order. With `how.nudge`, a reply with a thought
     and no answer is given the answer's label and asked to go on: one more call."""
     source = enumerate(rows)
-    while wave := list(islice(source, WAVE)):
-        questions = [(i, question_of(row)) for i, row in wave]
-        first = _complete(questions, engine, guide, sampling, seed, {})
-        found = [_read_reply(completion, guide.form) for completion in first]
+
+    def complete(
+        questions: Sequence[tuple[int, str]], thoughts: Mapping[int, str]
+    ) -> list[Completion]:
+        """Completes the numbered questions: their thoughts, or, given `thoughts`, the answers."""
+        form = engine.model.prompt_format
+        asked = ask_rows(
+            questions,
+            engine,
+            lambda each: guide.prompt(each[1], form, thoughts.get(each[0], "")),
+            how.sampling.model_copy(update={"stop": (*how.sampling.stop, *guide.form.stops)}),
+            lambda each: seed_of(seed, each[0], "answer") if thoughts else seed_of(seed, each[0]),
+        )
+        return [completion for _, completion, _ in asked]
+
+    while batch := list(islice(source, BATCH)):
+        questions = [(i, question_of(row)) for i, row in batch]
+        found = [_read_reply(completion, guide.form) for completion in complete(questions, {})]
         open_ = {
             i: reply.thought
-            for (i, _), reply in zip(wave, found, strict=True)
-            if nudge and not reply.answer and reply.thought and not no_reply(reply.completion)
+            for (i, _), reply in zip(batch, found, strict=True)
+            if how.nudge and not reply.answer and reply.thought and not no_reply(reply.completion)
         }
-        again = [(i, asked) for i, asked in questions if i in open_]
-        second = iter(_complete(again, engine, guide, sampling, seed, open_))
-        for (i, row), reply in zip(wave, found, strict=True):
+        # Numbers count all rows, not those of the batch: seeds follow from them.
+        second = iter(complete([(i, asked) for i, asked in questions if i in open_], open_))
+        for (i, row), reply in zip(batch, found, strict=True):
             if i in open_:
                 done = next(second)
                 answer = split_reply(guide.form.answer.lstrip() + done.text, guide.form)[1]
                 reply = Reply(reply.thought, None if no_reply(done) else answer, done, nudged=True)
             yield row, reply
-
-
-def _complete(
-    questions: Sequence[tuple[int, str]],
-    engine: Engine,
-    guide: Guide,
-    sampling: Sampling,
-    seed: int,
-    thoughts: Mapping[int, str],
-) -> list[Completion]:
-    """Completes the numbered questions: their thoughts, or, given `thoughts`, the answers to them."""
-    form = engine.model.prompt_format
-    asked = ask_rows(
-        questions,
-        engine,
-        lambda each: guide.prompt(each[1], form, thoughts.get(each[0], "")),
-        sampling.model_copy(update={"stop": (*sampling.stop, *guide.form.stops)}),
-        lambda each: seed_of(seed, each[0], "answer") if thoughts else seed_of(seed, each[0]),
-    )
-    return [completion for _, completion, _ in asked]
 
 
 def _read_reply(completion: Completion, form: Form) -> Reply:

@@ -18,6 +18,7 @@ from woolgather.ops.text.words import ngrams, tokens
 from woolgather.prompting.templates import FIELD, Template, fill
 
 BLOCK_FIELDS = ("question", "thought", "answer")
+"""Fields of a block template, in the order in which they must stand."""
 GRAM = 5
 """Words of a run by which copying is seen: two people rarely hit on the same five."""
 _SAME = 5
@@ -37,21 +38,24 @@ _REFUSAL_WORDS = 20
 
 @dataclass(frozen=True)
 class Form:
-    """The block template, taken apart."""
+    """A block template, taken apart at its labels."""
 
     block: Template
     question: str
     """Label before the question; where it comes again, the model has begun a question of its own."""
     thought: str
+    """Label before the thought."""
     answer: str
+    """Label before the answer."""
 
     @property
     def stops(self) -> tuple[str, ...]:
+        """Texts at which a reply ends: where the model begins a question of its own."""
         return (f"\n{self.question.strip()}",)
 
 
 def form_of(block: Template) -> Form:
-    """Labels of a block template. Raises ConfigError when fields or labels are missing."""
+    """Returns a block template taken apart. Raises ConfigError when fields or labels are missing."""
     found = {m.group(1): m for m in FIELD.finditer(block.text)}
     if [name for name in found if name in BLOCK_FIELDS] != list(BLOCK_FIELDS):
         raise ConfigError(
@@ -71,13 +75,13 @@ def form_of(block: Template) -> Form:
 
 
 def format_exemplar(form: Form, question: str, exemplar: Exemplar) -> str:
-    """An exemplar as a block."""
+    """Returns an exemplar laid out as a block, after `question`."""
     return fill(form.block, question=question, thought=exemplar.thinking, answer=exemplar.answer)
 
 
 def split_reply(text: str, form: Form) -> tuple[str, str | None]:
-    """(thought, answer) of a reply that goes on after the thought's label; None where no label
-    begins an answer.
+    """Returns thought and answer of a reply that goes on after the thought's label; the answer is None
+    where no label begins one.
 
     The label of the answer is known by its word at a line's start, however marked up. Without it
     the thought ends where it has named its principles.
@@ -105,9 +109,10 @@ def _label(label: str) -> re.Pattern[str]:
 
 
 def find_principles(thought: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(principles that the thought names, in its order; names in its list that are none).
+    """Returns the principles that the thought names, in its order, and the names in its list that are
+    no principles.
 
-    Only where it lists them ("Principles: ..."): "helpful" elsewhere is a word like others.
+    It names them only where it lists them ("Principles: ..."): "helpful" elsewhere is a word like others.
     """
     known: list[str] = []
     unknown: list[str] = []
@@ -122,10 +127,10 @@ def find_principles(thought: str, names: Sequence[str]) -> tuple[list[str], list
 
 
 def cut_at_repeat(text: str) -> str:
-    """The text up to the first clause of five words or more that it has said before.
+    """Returns the text up to the first clause of five words or more that it has said before.
 
     Clauses end at a full stop, a question or exclamation mark, a semicolon or a line end. Code
-    between fences is looked over: its lines recur for good reasons.
+    between fences is passed over: its lines recur for good reasons.
     """
     hidden = _FENCE.sub(lambda m: " " * len(m.group()), text)
     seen: set[tuple[str, ...]] = set()
@@ -139,20 +144,20 @@ def cut_at_repeat(text: str) -> str:
 
 
 class CopiedText:
-    """Runs of words of a text that answers must not be copied from."""
+    """Five-word runs of the texts that answers must not be copied from."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._grams = {gram for text in texts for gram in ngrams(tokens(text), GRAM)}
 
     def share(self, answer: str) -> float:
-        """Share of the answer's five-word runs that stand in the source, in [0, 1]."""
+        """Returns the share of the answer's five-word runs that stand in those texts, in [0, 1]."""
         grams = list(ngrams(tokens(answer), GRAM))
         return sum(g in self._grams for g in grams) / len(grams) if grams else 0.0
 
 
 def bare_refusal(answer: str) -> bool:
-    """Whether all that is said is that nothing will be: a short answer of which every sentence
-    apologises or declines. Knows English; other languages pass."""
+    """Returns whether an answer does nothing but refuse: it has at most 20 words, and every sentence
+    apologises or declines. It knows English alone; refusals in other languages pass."""
     sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", answer) if len(tokens(s)) > 1]
     return (
         bool(sentences)

@@ -7,38 +7,37 @@ in one table. A reply without an answer is an empty answer: the teacher then fai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from typing import Any
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
-from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
-from woolgather.ops.measure.evaluate import evaluate
-from woolgather.ops.principles.prompt import Guide, replies, work
+from woolgather.engines.base import Completion, Engine, LogProb, Request
+from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
+from woolgather.ops.principles.prompt import Guide, Replying, expect_replies, replies
 from woolgather.ops.principles.replies import cut_at_repeat
 from woolgather.prompting.messages import Prompt
 
 
 class Prompted(Engine):
     """An engine whose model answers by a guide. Only completions; a prompt's last user turn, or its
-    text, is the question."""
+    text, is the question, and `how` says how it is asked, whatever a request wants."""
 
-    def __init__(self, engine: Engine, guide: Guide, sampling: Sampling, nudge: bool) -> None:
+    def __init__(self, engine: Engine, guide: Guide, how: Replying) -> None:
         super().__init__(engine.model)
-        self._engine, self._guide, self._sampling, self._nudge = engine, guide, sampling, nudge
+        self._engine, self._guide, self._how = engine, guide, how
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        """Yields each request's place and its answer, without the thought, in order."""
         found = replies(
             requests,
             self._engine,
             self._guide,
             lambda request: _question(request.prompt),
-            sampling=self._sampling,
-            nudge=self._nudge,
+            self._how,
         )
         for index, (_, reply) in enumerate(found):
             yield index, replace(reply.completion, text=cut_at_repeat(reply.answer or ""))
@@ -46,6 +45,7 @@ class Prompted(Engine):
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
+        """Raises CapabilityError."""
         raise CapabilityError("a prompted teacher has likelihoods of thoughts, not of answers")
 
 
@@ -55,18 +55,16 @@ def _question(prompt: Prompt) -> str:
 
 
 def _expect(
-    tasks: Any,
+    tasks: Sized,
     engine: Engine,
     *,
     guide: Guide,
-    sampling: Sampling,
-    nudge: bool = True,
-    probes: int = 300,
-    probe_seeds: Sequence[int] = (1, 2),
-    **_: Any,
+    how: Replying,
+    probes: int,
+    probe_seeds: Sequence[int],
+    **_: object,
 ) -> Expected:
-    asked = probes * len(set(probe_seeds)) + len(tasks)
-    return work(guide, sampling, asked, nudge=nudge)
+    return expect_replies(guide, how, probes * len(set(probe_seeds)) + len(tasks))
 
 
 @op("evaluate_teacher", expects=_expect)
@@ -75,22 +73,23 @@ def evaluate_teacher(
     engine: Engine,
     *,
     guide: Guide,
-    sampling: Sampling,
-    nudge: bool = True,
+    how: Replying = Replying(),  # noqa: B008 - frozen
     probes: int = 300,
     probe_seeds: Sequence[int] = (1, 2),
     seed: int = 0,
 ) -> Metrics:
-    """Measures with `evaluate` the model behind `engine` under its principles, greedily, within the
-    tokens that `sampling` gives for thought and answer. No likelihood."""
-    greedy = sampling.model_copy(update={"temperature": 0.0})
+    """Returns what `evaluate` finds of the model behind `engine` under its principles.
+
+    It answers greedily, within the tokens that `how.sampling` gives for thought and answer. There is
+    no likelihood; the value `prompted` says how many principles it is asked with.
+    """
+    greedy = how.sampling.model_copy(update={"temperature": 0.0})
     found = evaluate(
         tasks,
-        Prompted(engine, guide, greedy, nudge),
-        probes=probes,
+        Prompted(engine, guide, how.model_copy(update={"sampling": greedy})),
+        how=EvaluationOptions(probes=probes, likelihood=False),
         probe_seeds=probe_seeds,
-        likelihood=False,
         seed=seed,
     )
-    how = f"{engine.model.prompt_format}, {len(guide.principles)} principles"
-    return replace(found, values={**found.values, "prompted": how})
+    how_asked = f"{engine.model.prompt_format}, {len(guide.principles)} principles"
+    return replace(found, values={**found.values, "prompted": how_asked})

@@ -1,6 +1,6 @@
-"""Embeddings, clusters and perplexities of texts, asked of a model in waves.
+"""Embeddings, clusters and perplexities of texts, asked of a model in batches.
 
-The one idea: what demo sampling and keep share. A wave is small enough that a killed step repeats
+The one idea: what demo sampling and keep share. A batch is small enough that a killed step repeats
 little and large enough to fill any batch. Nothing here decides.
 """
 
@@ -15,20 +15,22 @@ import numpy.typing as npt
 from woolgather.engines.base import Engine, LogProb
 from woolgather.prompting.messages import Prompt
 
-WAVE = 256
+BATCH = 256
 """Texts or pairs asked at once."""
 
 
 def embeddings(engine: Engine, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Mean-pooled last hidden states, [texts, hidden]. CapabilityError from engines without."""
+    """Returns mean-pooled last hidden states, [texts, hidden]. Raises CapabilityError when the engine
+    has none."""
     vectors: list[list[float]] = []
-    for start in range(0, len(texts), WAVE):
-        vectors += engine.embed(texts[start : start + WAVE])
+    for start in range(0, len(texts), BATCH):
+        vectors += engine.embed(texts[start : start + BATCH])
     return np.asarray(vectors, dtype=np.float32)
 
 
 def clusters(vectors: npt.NDArray[np.float32], k: int, seed: int) -> list[int]:
-    """A cluster in [0, k) for each vector, by k-means; its own cluster each when k reaches them."""
+    """Returns a cluster in [0, k) for each vector, by k-means; a cluster of its own for each when there
+    are no more than k. `vectors` is [texts, hidden]."""
     if k >= len(vectors):
         return list(range(len(vectors)))
     from sklearn.cluster import MiniBatchKMeans
@@ -40,16 +42,18 @@ def clusters(vectors: npt.NDArray[np.float32], k: int, seed: int) -> list[int]:
 def perplexities(
     engine: Engine, prompts: Sequence[Prompt], continuations: Sequence[str]
 ) -> list[float | None]:
-    """Perplexity a token of each continuation given its prompt, at least 1; None without tokens."""
+    """Returns the perplexity per token of each continuation, given its prompt: at least 1; None for one
+    without tokens."""
     scored: list[LogProb] = []
-    for start in range(0, len(prompts), WAVE):
-        part = slice(start, start + WAVE)
+    for start in range(0, len(prompts), BATCH):
+        part = slice(start, start + BATCH)
         scored += engine.sequence_logprobs(prompts[part], continuations[part])
-    return [perplexity(one) for one in scored]
+    return [perplexity(each) for each in scored]
 
 
 def perplexity(scored: LogProb) -> float | None:
-    """exp of the mean negative log-probability; capped at e^700 so that it stays a number."""
+    """Returns exp of the mean negative log-probability per token, None without tokens; capped at e^700
+    so that it stays a finite number."""
     if scored.tokens == 0:
         return None
     return math.exp(min(700.0, -scored.total / scored.tokens))

@@ -39,7 +39,7 @@ _NO_SCRIPT = re.compile(
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case runs of letters, digits and their marks.
+    """Returns lower-case runs of letters, digits and their marks.
 
     On ASCII exactly what the reference ROUGE tokenizer gives without stemming: lower-case, split at
     `[^a-z0-9]+`.
@@ -48,13 +48,13 @@ def tokens(text: str) -> list[str]:
 
 
 def count_words(text: str) -> int:
-    """Words between spaces; a character each in scripts without spaces."""
+    """Returns the number of words between spaces; in scripts without spaces every character counts."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
 @lru_cache(maxsize=1 << 16)
 def script_of(char: str) -> str | None:
-    """The script of a letter ("LATIN", "HAN", "KANA", "CYRILLIC", ...); None for anything else."""
+    """Returns the script of a letter ("LATIN", "HAN", "KANA", "CYRILLIC", ...), else None."""
     if not char.isalpha():
         return None
     name = unicodedata.name(char, "").split()
@@ -66,14 +66,15 @@ def script_of(char: str) -> str | None:
 
 
 def script_shares(text: str) -> dict[str, float]:
-    """Share of each script among the letters of a text; empty when it has none."""
+    """Returns the share of each script among the letters of a text, in [0, 1]; empty without letters."""
     counts = Counter(s for s in map(script_of, text) if s)
     total = sum(counts.values())
     return {script: n / total for script, n in counts.items()}
 
 
 def scripts_of(rows: Iterable[Example], share: float = 0.1) -> frozenset[str]:
-    """Scripts that make up at least `share` of the letters of some instruction, input or response.
+    """Returns scripts that make up at least `share` of the letters of some instruction, input or
+    response.
 
     Counted by text, not over all of them, so that one seed that translates into Greek allows Greek
     and a lone pi in a formula does not.
@@ -86,15 +87,16 @@ def scripts_of(rows: Iterable[Example], share: float = 0.1) -> frozenset[str]:
 
 
 def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
+    """Yields every run of `n` words, in order."""
     return (tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
 def loops(text: str) -> bool:
-    """Whether a text goes round in circles.
+    """Returns whether a text goes round in circles.
 
-    One of: its end is one stretch of up to 30 tokens four times over (12 tokens at least); a line
-    of three or more tokens stands there four times and fills a third of the lines; of 50 or more
-    tokens, more than half of the 5-grams are repeats.
+    It does when its end is the same stretch of up to 30 tokens four times over (12 tokens at least);
+    when a line of three or more tokens stands there four times and fills a third of the lines; or
+    when it has 50 or more tokens and more than half of its 5-grams are repeats.
     """
     words = tokens(text)
     for period in range(1, min(30, len(words) // 4) + 1):
@@ -114,7 +116,7 @@ def loops(text: str) -> bool:
 
 
 def copied_share(row: Example, n: int = 4) -> float | None:
-    """Share of the response's n-grams that stand in its instruction and input, in [0, 1].
+    """Returns the share of the response's n-grams that stand in its instruction and input, in [0, 1].
 
     None when the response has fewer than 2n tokens: a short answer that is a word of the text
     (extraction, choice) is no copying.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
@@ -17,10 +16,10 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.ops.train.sft import weight_bytes
-from woolgather.training.job import Trainer, TrainJob, is_fake
+from woolgather.training.job import MergeOptions, Trainer, TrainJob, is_fake
 
 
-def _work(model: Model, **_: Any) -> Expected:
+def _work(model: Model, **_: object) -> Expected:
     return Expected(disk_bytes=weight_bytes(model))
 
 
@@ -34,31 +33,26 @@ def merge(
     card: Mapping[str, JSON] | None = None,
     system: str = "",
 ) -> Model:
-    """`model` as a plain Hugging Face directory that transformers alone loads, and that stops.
+    """Returns `model` as a plain Hugging Face directory that transformers alone loads, and that stops.
 
     `scale` is the adapter's dial: 0 is the base, 1 the trained model. A model without an adapter is
-    copied, and has no dial (ConfigError). `card` becomes README.md (`card_text`). `system` are
-    lines that its chat template sends when no system turn is given; empty keeps what there is.
-    Raises TrainingError when the process fails.
+    copied. `card` becomes README.md (`card_text`). `system` are lines that its chat template sends
+    when no system turn is given; empty keeps what there is. Raises ConfigError for a scale other
+    than 1 where there is no adapter, TrainingError when the process fails.
     """
     if scale != 1 and Path(model.path).is_dir() and not is_fake(model) and not is_adapter(model):
         raise ConfigError(f"scale={scale:g}: {model.path} has full weights, only adapters scale.")
-    config = {
-        "scale": scale,
-        "max_shard_size": "4GB",
-        "card": card_text(card) if card is not None else "",
-        **({"system": system} if system else {}),
-    }
-    return trainer(TrainJob("merge", model, None, config), out)
+    text = card_text(card) if card is not None else ""
+    return trainer(TrainJob(MergeOptions(scale=scale, card=text, system=system), model), out)
 
 
 def is_adapter(model: Model) -> bool:
-    """Whether the directory holds an adapter that names its base."""
+    """Returns whether the directory holds an adapter that names its base."""
     return (Path(model.path) / "adapter_config.json").is_file()
 
 
 def card_text(card: Mapping[str, JSON]) -> str:
-    """A model card: `title`, `text` (Markdown), `license` and `base_model` have their places, any
+    """Returns a model card: `title`, `text` (Markdown), `license` and `base_model` have their places, any
     other key is a line of a table."""
     import yaml
 

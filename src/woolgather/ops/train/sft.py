@@ -12,10 +12,9 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import YieldError
@@ -45,7 +44,7 @@ Tokens = tuple[list[int], list[int]]
 """input_ids and labels of a row."""
 
 
-def _work(rows: Any, *, start: Model, config: SftOptions, **_: Any) -> Expected:
+def _work(rows: Sized, *, start: Model, config: SftOptions, **_: object) -> Expected:
     count = min(len(rows), config.max_rows or len(rows))
     updates = config.updates(count)
     return Expected(
@@ -67,7 +66,7 @@ def sft(
     seed: int = 0,
     date: str = "",
 ) -> Model:
-    """`start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
+    """Returns `start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
     Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens are
     left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
@@ -97,19 +96,19 @@ def sft(
     write_tokens([ids for i, (_, ids) in enumerate(encoded) if i not in held], data / "train")
     if held:
         write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
-    model = trainer(TrainJob("sft", start, data, config.model_dump(mode="json"), seed), out)
+    model = trainer(TrainJob(config, start, data, seed), out)
     left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
     return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
 
 def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
-    """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
-    which has no tokens."""
+    """Returns ids and labels of rows, where templates see `date` as today; hashes of words for a fake
+    model, which has no tokens."""
     return list(map(encoder(start, date), rows))
 
 
 def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
-    """The same for one row after another."""
+    """Returns what does the same for one row after another."""
     if is_fake(start):
         return _words
     from woolgather.prompting.renderer import Renderer
@@ -123,7 +122,7 @@ def write_tokens(
     path: Path,
     columns: Sequence[str] = ("input_ids", "labels"),
 ) -> None:
-    """Lists of ids, one for each of `columns`, as `path`.parquet."""
+    """Writes lists of ids, one for each of `columns`, as `path`.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,7 +149,8 @@ def _words(row: Example) -> Tokens:
 
 
 def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
-    """Numbers, and rows by update, that a trainer left in `out`; empty where it left none."""
+    """Returns the numbers, and the rows by update, that a trainer left in `out`; both are empty where it
+    left none."""
     result: dict[str, JSON] = {}
     points: list[dict[str, JSON]] = []
     if (out / RESULT).is_file():
@@ -165,7 +165,7 @@ def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON
 def line(
     title: str, points: Sequence[dict[str, JSON]], keys: Mapping[str, str], y: str, note: str = ""
 ) -> View:
-    """A curve over updates; `keys` are columns of the points by the name they are shown with."""
+    """Returns a curve over updates; `keys` are columns of the points by the name they are shown with."""
     series = {
         name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
         for name, key in keys.items()
@@ -180,7 +180,7 @@ def numbers(
     left_out: Mapping[str, int],
     more: Sequence[tuple[str, JSON]] = (),
 ) -> View:
-    """The table of a training; what is not known is left out."""
+    """Returns the table of a training; what is not known is left out."""
     rows = [
         ("rows", result.get("rows")),
         ("rows held back for validation", held),
@@ -198,7 +198,7 @@ def numbers(
 
 
 def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
-    """Where the learning rate never got to where it was meant to be."""
+    """Returns an alarm where the learning rate never got to where it was meant to be."""
     if updates is None or config.warmup_updates < max(1, updates):
         return []
     text = (

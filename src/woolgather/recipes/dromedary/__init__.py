@@ -14,21 +14,21 @@ from __future__ import annotations
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.ops.curate.response_rules import apply_rules
-from woolgather.ops.generate.respond import fixed_shots, respond
-from woolgather.ops.measure.side_by_side import side_by_side
-from woolgather.prompting.templates import fill, load
+from woolgather.ops.generate.respond import Responding, fixed_shots, respond
+from woolgather.ops.measure.summary import side_by_side
+from woolgather.ops.principles.align import align
+from woolgather.prompting.templates import fill
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.dromedary.stages import (
-    align_tasks,
     control,
-    guide_of,
     identities,
     judge_adherence,
     prompts,
+    read_inputs,
     training_rows,
 )
 from woolgather.recipes.scope import Scope
-from woolgather.recipes.stages import Candidates, open_inputs, train
+from woolgather.recipes.stages import Candidates, Tuning, train
 
 __all__ = ["Config", "recipe"]
 
@@ -40,17 +40,17 @@ METHOD = {
 
 def recipe(run: Scope, cfg: Config) -> Model:
     """The stages; see the module's docstring. `run` is a Run or a Scope."""
-    guide = guide_of(cfg)
-    seeds, held_out, base = open_inputs(run, cfg)
-    asked = prompts(run.scope("prompts"), cfg, seeds, held_out, base)
+    given = read_inputs(run, cfg)
+    seeds, base = given.seeds, given.base
+    asked = prompts(run.scope("prompts"), given)
     identity = identities(run, cfg)
 
-    found = Candidates(run, cfg, base, held_out)
+    found = Candidates(run, cfg, base, given.held_out)
     it = run.scope("engrave")
-    answered = align_tasks(it, "align", asked, base, guide, cfg)
+    answered = it.step("align", align, asked, run.engine(base), guide=given.guide, how=cfg.align)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
-    engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
+    engraved = train(it, "train", base, rows, Tuning(cfg.sft, cfg.lora_scale))
     found.add(it, engraved, name="engraved")
 
     if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
@@ -60,24 +60,29 @@ def recipe(run: Scope, cfg: Config) -> Model:
             respond,
             asked,
             run.engine(engraved),
-            system=fill(load(v.template)),
-            sampling=v.sampling,
-            unfinished="keep",  # the rules decide
+            how=Responding(sampling=v.sampling, unfinished="keep"),  # the rules decide
+            system=fill(v.template),
         )
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
         long_rows = training_rows(it, clean_long, identity, base, config)
-        found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
+        cloned = train(it, "train", base, long_rows, Tuning(config, cfg.lora_scale))
+        found.add(it, cloned, name="cloned")
         short, verbose = found.measures[1:]
         title = "What verbosity costs"
         run.step("verbose-tax", side_by_side, short, verbose, names=found.names, title=title)
 
     shots = run.step("shots", fixed_shots, seeds)
     if cfg.adherence.sample and cfg.judge.assessor != "none":
-        judge_adherence(run.scope("adherence"), found, guide, seeds, shots, cfg)
+        judge_adherence(run.scope("adherence"), found, given, shots)
     chosen = found.choose()
     controls: dict[str, Metrics] = {}
     if cfg.controls:
-        controls = control(found, run.scope("control"), asked, rows, guide, seeds, shots, cfg)
-    facts = {"variant": cfg.variant, "principles": len(guide.principles), "seeds": len(seeds)}
-    return found.hand_over(chosen, controls, method=METHOD[cfg.variant], facts=facts, seeds=seeds)
+        controls = control(run.scope("control"), found, given, asked, rows, shots)
+    facts = {
+        "method": METHOD[cfg.variant],
+        "variant": cfg.variant,
+        "principles": len(given.guide.principles),
+        "seeds": len(seeds),
+    }
+    return found.hand_over(chosen, controls, facts=facts, seeds=seeds)

@@ -5,70 +5,22 @@ The one idea: a group is one stretch of the method, so that its name tells where
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
-from woolgather.ops.curate.instruction_rules import InstructionRules
+from woolgather.ops.curate.pool import Pooling
 from woolgather.ops.curate.response_rules import ResponseRules
-from woolgather.ops.curate.rouge_l import NoveltyOptions
-from woolgather.ops.principles.align import ReplyRules
+from woolgather.ops.generate.synthesize import Synthesis
+from woolgather.ops.generate.topics import Questions, Topics
+from woolgather.ops.principles.adherence import Adherence
+from woolgather.ops.principles.align import Aligning
 from woolgather.ops.principles.files import Variant
-from woolgather.recipes.settings import Common, Judging, Synthesis
+from woolgather.prompting.templates import Template, load, takes
+from woolgather.recipes.settings import Common, Judging
 from woolgather.training.job import LoraOptions, SftOptions
-
-
-class Topics(Options):
-    """v1: topics of each kind of question."""
-
-    rounds: int = Field(default=5, ge=1)
-    """Each round is shown some topics of those before."""
-    calls: int = Field(default=1, ge=1)
-    """Prompts for each kind in a round."""
-    per_call: int = Field(default=10, ge=1)
-    max_words: int = Field(default=3, ge=1)
-    """Topics with more words are set aside."""
-    sampling: Sampling = Sampling(temperature=1.0, max_tokens=96)
-    template: str = "topics"
-    """One of our templates, or the path of a .md file."""
-
-
-class Questions(Options):
-    """v1: questions on (kind, topic)."""
-
-    n: int = Field(default=4_000, ge=0)
-    """Accepted questions; 0 leaves them out."""
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=96)
-    rules: InstructionRules = InstructionRules()
-    novelty: NoveltyOptions = NoveltyOptions()
-    template: str = "questions"
-    """One of our templates, or the path of a .md file."""
-
-
-class Pooling(Options):
-    """Which prompts are answered."""
-
-    min_tokens: int = Field(default=2, ge=0)
-    """Shorter prompts are set aside."""
-    max_tokens: int | None = Field(default=256, ge=1)
-    """Longer prompts are set aside; None keeps all."""
-    limit: int | None = Field(default=None, ge=1)
-    """A random choice of this many when there are more; None answers all."""
-
-
-class Aligning(Options):
-    """Answering under the principles."""
-
-    template: str = "align"
-    """Who the assistant is: one of our templates, or the path of a .md file."""
-    block: str = "align-block"
-    """How a worked question is laid out: one of our templates, or the path of a .md file."""
-    exemplars: int | None = Field(default=None, ge=0)
-    """Exemplars shown, the first of the file; None shows all. Fewer make a shorter prompt."""
-    sampling: Sampling = Sampling(temperature=0.7, max_tokens=512)
-    nudge: bool = True
-    """A reply with a thought and no answer is given the answer's label and asked to go on."""
-    rules: ReplyRules = ReplyRules()
 
 
 class Identity(Options):
@@ -78,32 +30,21 @@ class Identity(Options):
     """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
     `name` is given."""
     repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
+    """How often each row is among the training rows; 0 leaves these rows out."""
 
 
 class Verbose(Options):
     """v1, stage 4: the engraved model answers at length, and the base is trained on that."""
 
     use: bool = True
-    template: str = "verbose"
-    """The teacher's system turn: one of our templates, or the path of a .md file."""
+    template: Annotated[Template, takes()] = load("verbose")
+    """The teacher's system turn: one of our templates, or the path of a .md file, without fields."""
     sampling: Sampling = Sampling(
         temperature=0.3, top_p=0.7, max_tokens=512, repetition_penalty=1.1
     )
     rules: ResponseRules = ResponseRules()
     max_length: int = Field(default=768, ge=16)
     """Tokens in a row of this stage; all else is as in `sft`."""
-
-
-class Adherence(Options):
-    """Judging whether answers keep to the principles."""
-
-    sample: int = Field(default=40, ge=0)
-    """Held-out tasks that base, prompted teacher and students answer for it; 0 leaves it out."""
-    rubric: str = "adherence-rubric"
-    """One of our templates, or the path of a .md file; for judges that score."""
-    yes_no: str = "adherence-yes-no"
-    """The same for judges whose Yes and No are compared."""
 
 
 class Teacher(Options):
