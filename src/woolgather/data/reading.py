@@ -16,7 +16,7 @@ from pathlib import Path
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example, PreferencePair, Row, set_aside
 from woolgather.data.fields import Fields, Record
-from woolgather.data.folders import Source, choose_files, is_hub_name, split_sources
+from woolgather.data.folders import Source, choose_files, is_hub_name, split_sources, stem_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.published import Layout, Part, recognize
 from woolgather.data.record_files import Place, kind_of, read_file
@@ -209,11 +209,11 @@ def _read_all(source: Source, tell: Tell) -> Iterator[tuple[_File, Place, Record
         for note in chosen.notes(path):
             tell(note)
         first: _File | None = None
-        for part in chosen.files:
-            name = Place(part, 0).name
-            prefix = part.parent.name if name in stems else ""
+        for each_file in chosen.files:
+            name = stem_of(each_file)
+            prefix = each_file.parent.name if name in stems else ""
             stems.add(name)
-            for file, place, record in _read(str(path), read_file(part), prefix):
+            for file, place, record in _read(str(path), read_file(each_file), prefix):
                 if first and first.family != file.family:
                     raise InputError(
                         f"{place}: is of layout {file.family}, and the files before it in {path} are "

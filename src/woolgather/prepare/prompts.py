@@ -27,6 +27,8 @@ ROWS = {
 }
 STRATA = ("niv", "flan", "t0", "cot")
 """OpenOrca's sources, in the order in which an id is looked through; as many rows from each."""
+CATEGORIES = ("creative_writing", "brainstorming", "open_qa", "general_qa", "classification")
+"""Dolly's categories without a context."""
 TOKENS = (2, 256)
 
 
@@ -89,9 +91,7 @@ def is_answered(prompt: Prompt) -> bool:
 
 def asked_without_context(prompt: Prompt) -> bool:
     """It is of a category whose questions stand alone; the others speak of a text."""
-    return prompt.kind in (
-        *("creative_writing", "brainstorming", "open_qa", "general_qa", "classification"),
-    )
+    return prompt.kind in CATEGORIES
 
 
 def answered_by_gpt4(prompt: Prompt) -> bool:

@@ -2,7 +2,7 @@
 
 A shard holds replies as they were generated: a thought, an answer, and whatever the model wrote on.
 They are cut and left out as their own script does when it merges, each reason by the name that it has
-here. Its words that leak are those of their examples, which is why rows of ours have no such rule.
+in our own steps.
 """
 
 from __future__ import annotations
@@ -25,19 +25,17 @@ _SHORTEST = 160
 """Characters of a finished answer, with the mark of its end."""
 _LONG = 16
 """Characters above which a prompt that stands in its answer is copied, not named."""
-_LEAKS = (
-    *("User:", "Good job! Clear context", "Watson (auto reply):"),
-    *("provide more details or context so", "president", "President", "Zhiqing", "孙之清"),
-    *("1, 1, 4", "weather", "or by watching the news", "alpaca", "Alpaca"),
-    *("birthday party", "Birthday party"),
+_LEAKS = re.compile(
+    "User:|Good job! Clear context|Watson \\(auto reply\\):|provide more details or context so|"
+    "[Pp]resident|Zhiqing|孙之清|1, 1, 4|weather|or by watching the news|[Aa]lpaca|[Bb]irthday party"
 )
+"""Words of the examples in their prompt."""
 _NAMES = re.compile(r"\bWatson\b|\bDromedary\b|\bSelf-Align team\b")
 _TEAM = re.compile(r"(?:the )?Large Model Systems Organization(?: \(LMSYS\))?|\bLMSYS\b")
 _VICUNA = re.compile(r"\bVicuna\b")
 _CLAUSE = re.compile(r"(?<=[\n.?!;:,`])")
 _REASONS = {
-    "other_name": "the answer is of an assistant of another name; give identity.file and "
-    "assistant's name for such rows",
+    "other_name": "it names another assistant; rows that say who ours is come from identity.file",
 }
 
 
@@ -56,7 +54,7 @@ def _read_shard(fields: Fields, part: Part) -> Example:
         reason = "too_short"
     elif any(len(t) > _LONG and t in answer for t in (prompt.instruction, material)):
         reason = "copies_prompt"
-    elif any(leak in answer for leak in _LEAKS):
+    elif _LEAKS.search(answer):
         reason = "exemplar_leak"
     elif not answer:
         reason = "empty"
