@@ -53,7 +53,7 @@ def read_examples(
     row is left.
     """
     used, origin = False, "machine" if part == "made" else "seed"
-    tally = _Tally(tell)
+    tally = _LayoutCounts(tell)
     seen: set[bytes] = set()
     for file, place, record in _read_all(source, tell):
         if file.layout is None and file.shape in PAIRS:
@@ -85,7 +85,7 @@ def read_pairs(source: Source, *, tell: Tell = lambda text: None) -> Iterator[Pr
     total = 0
     useless: list[str] = []
     seen: set[bytes] = set()
-    tally = _Tally(tell)
+    tally = _LayoutCounts(tell)
     for file, place, record in _read_all(source, tell):
         if file.shape not in PAIRS:
             raise place.wrong(
@@ -141,7 +141,7 @@ class _File:
 
 
 @dataclass
-class _Tally:
+class _LayoutCounts:
     """Counts what became of the rows of each layout, to be told at the end."""
 
     tell: Tell
