@@ -130,12 +130,14 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
     folder = call.folder
     folder.mkdir(parents=True, exist_ok=True)
     result: StepResult
+    aside: Counter[str] = Counter()
     if isinstance(made, Dataset):
         for part in made.path.glob("part-*.parquet"):
             shutil.copy2(part, folder / part.name)
         files = {p.name: p.stat().st_size for p in folder.glob("part-*.parquet")}
-        total = sum(1 for _ in read_rows(folder))
-        result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
+        reasons = [row.set_aside for row in read_rows(folder)]
+        aside.update(reason for reason in reasons if reason)
+        result = {"count": made.count, "rows": len(reasons), "kind": made.kind, "files": files}
     else:
         form = made.prompt_format
         result = {"path": made.path, "prompt_format": form, "digest": made.digest}
@@ -146,6 +148,7 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
         kind=call.kind,
         payload={"given": made.fingerprint},
         result=result,
+        set_aside=dict(aside),
         digest=made.fingerprint,
         launch=launch,
         execution={"given": source},

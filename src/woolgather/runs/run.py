@@ -21,6 +21,7 @@ from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirEr
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import Precision, read_speeds, speed_of
 from woolgather.core.op import as_op
+from woolgather.data import Part
 from woolgather.data.documents import Texts
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.openai.serving import read_endpoint
@@ -153,12 +154,22 @@ class Run:
         return found
 
     def rows(
-        self, name: str, source: str | Path | Dataset, *, needs_response: bool = True
+        self,
+        name: str,
+        source: str | Path | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
     ) -> Dataset:
-        """Returns rows from outside as a Dataset of this run. Raises InputError for what cannot be
-        read, or has no rows."""
+        """Returns rows from outside as a Dataset of this run, and tells what was left out of them.
+        Raises InputError for what cannot be read, or has no rows."""
         found = inputs.open_dataset(
-            source, self._folder.inputs, name.replace("/", "-"), needs_response=needs_response
+            source,
+            self._folder.inputs,
+            name.replace("/", "-"),
+            needs_response=needs_response,
+            part=part,
+            tell=self.progress.note,
         )
         if not isinstance(source, Dataset):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
@@ -280,6 +291,8 @@ class Run:
                 name.replace("/", "-"),
                 needs_response=False,
                 kind=call.op.rows,
+                part="made",
+                tell=self.progress.note,
             )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
@@ -355,10 +368,16 @@ class RunScope:
         return self.run.model(self.prefix + name, source)
 
     def rows(
-        self, name: str, source: str | Path | Dataset, *, needs_response: bool = True
+        self,
+        name: str,
+        source: str | Path | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
     ) -> Dataset:
         """As `Run.rows`, under the prefix."""
-        return self.run.rows(self.prefix + name, source, needs_response=needs_response)
+        name = self.prefix + name
+        return self.run.rows(name, source, needs_response=needs_response, part=part)
 
     def given(self, name: str) -> bool:
         """As `Run.given`, under the prefix."""

@@ -121,7 +121,7 @@ def identities(run: Scope, cfg: Config) -> Rows[Example] | Sequence[Example]:
     """Returns rows that say who the assistant is; none without a name or a file."""
     if not (cfg.name or cfg.identity.file) or not cfg.identity.repeats:
         return ()
-    rows = run.rows("identity", cfg.identity.file or builtin("identity"))
+    rows = run.rows("identity", cfg.identity.file or builtin("identity"), part="identity")
     name, repeats = cfg.name or "an assistant", cfg.identity.repeats
     return run.step("identity", identity_rows, rows, assistant=name, repeats=repeats)
 
