@@ -118,7 +118,8 @@ def text_of(prompt: Prompt) -> str:
 
 def make_text(prompt: str, sampling: Sampling) -> str:
     """Returns a few words that follow from the request alone; items where a list is open."""
-    rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
+    settings = sampling.model_dump_json(exclude=set(sampling.unused))
+    rng = random.Random(hashlib.sha256(f"{prompt}\0{settings}".encode()).digest())
     if number := _OPEN_ITEM.search(prompt):
         # A list of short items is gone on with as one.
         first = int(number[1])

@@ -105,6 +105,7 @@ _GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "backtranslate": {"how": _same("template", "sampling", "rules", "novelty")},
     "rewrite": {"how": _same("template", "sampling", "rules")},
     "align": {"how": _same("sampling", "nudge", "rules")},
+    "identity_rows": {"how": _same("repeats")},
     "evaluate_teacher": {"how": _same("sampling", "nudge")},
     "adherence": {
         "how": {"rubric": "templates.rubric", "yes_no": "templates.yes_no"}

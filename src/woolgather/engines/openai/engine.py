@@ -271,7 +271,13 @@ class OpenAIEngine(Engine):
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
-    """Fields beyond the protocol's core are sent only where they change something."""
+    """Fields beyond the protocol's core are sent only where they change something. Raises
+    CapabilityError for what no server has."""
+    for name in ("trigram_penalty", "quadgram_penalty"):
+        if getattr(sampling, name):
+            raise CapabilityError(
+                f"servers have no {name}. Leave it at 0, or use engine=transformers."
+            )
     body: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

@@ -17,6 +17,7 @@ from woolgather.ops.generate.topics import Questions, Topics
 from woolgather.ops.principles.adherence import Adherence
 from woolgather.ops.principles.align import Aligning
 from woolgather.ops.principles.files import Variant
+from woolgather.ops.principles.identity import Identity
 from woolgather.prompting.templates import Template, load, takes
 from woolgather.recipes.settings import Common, Judging
 from woolgather.training.job import LoraOptions, SftOptions
@@ -31,16 +32,6 @@ class Pooling(Options):
     """Longer prompts are set aside; None keeps all."""
     limit: int | None = Field(default=None, ge=1)
     """A random choice of this many when there are more; None answers all."""
-
-
-class Identity(Options):
-    """Rows that say who the assistant is."""
-
-    file: str = ""
-    """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
-    `name` is given."""
-    repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
 
 
 class Verbose(Options):

@@ -129,7 +129,8 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        """As it is: prompts and both answers are token ids, each answer with its one end token."""
+        """As it is: prompts and both answers are token ids, each answer with its one end token,
+        or with none."""
         return dataset
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
