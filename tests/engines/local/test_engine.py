@@ -224,7 +224,7 @@ def test_with_a_large_penalty_no_run_of_three_comes_twice(either: Any) -> None:
     from woolgather.engines.local.sample import Unfinished, choose
 
     held = Sampling(temperature=0, max_tokens=40, trigram_penalty=1000.0)
-    logits = torch.linspace(2.0, 0.0, 12)[None]
+    logits = torch.linspace(2.0, 0.0, 30)[None]
     row = Unfinished(0, [0], held, 40)
     for _ in range(40):
         row.new += choose(logits, [row])
