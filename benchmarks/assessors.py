@@ -24,13 +24,10 @@ from woolgather.models.embedded import embedded_model
 from woolgather.ops.judge.assessors import (
     CANDIDATES,
     CONTROLS,
-    DEFAULT_QUESTIONS,
-    DEFAULT_RUBRICS,
-    JUDGING,
     Assessor,
+    Questionnaire,
     rate,
 )
-from woolgather.ops.judge.audition import SAMPLES
 from woolgather.ops.judge.audition_pairs import KINDS, Pair, build_pairs, sample_pairs
 from woolgather.ops.judge.audition_scores import Stage
 
@@ -39,15 +36,8 @@ def pairs_of(
     seeds: list[Example], engine: Engine, count: int, probes: int, seed: int
 ) -> list[Pair]:
     per_kind = count // len(KINDS)
-    own = sample_pairs(
-        engine,
-        probes=probes,
-        samples=4,
-        sampling=SAMPLES,
-        limit=per_kind,
-        shots=[s for s in seeds if len(s.response.split()) <= 40][:3],
-        seed=seed,
-    )
+    shots = [s for s in seeds if len(s.response.split()) <= 40][:3]
+    own = sample_pairs(engine, probes, limit=per_kind, shots=shots, seed=seed)
     return build_pairs(seeds, per_kind, seed) + own
 
 
@@ -65,7 +55,7 @@ def main() -> None:
     try:
         seeds = list(read_examples(builtin_seeds()))
         pairs = pairs_of(seeds, engine, args.pairs, args.probes, args.seed)
-        stage = Stage(pairs, engine, DEFAULT_RUBRICS, DEFAULT_QUESTIONS, JUDGING, args.seed)
+        stage = Stage(pairs, engine, Questionnaire(), args.seed)
         print(f"{len(pairs)} pairs, {len(stage.rows)} texts, {path.name}, {args.format}\n")
         print(f"{'assessor':<20}{'seconds':>9}{'ratio':>8}  " + header(stage.kinds))
         written = 0.0

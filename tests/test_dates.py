@@ -14,7 +14,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.curate.mix import RowLimits, mix
 from woolgather.ops.train.sft import sft
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
@@ -72,7 +72,7 @@ def launch(
         return FakeEngine(model=model)
 
     with Run(folder, "t", open_engine=opened, trainer=Trains(), **more) as run:
-        rows = run.step("mix", mix, [], [*SEEDS], base=base, max_length=96, options=MixOptions())
+        rows = run.step("mix", mix, [], [*SEEDS], base=base, limits=RowLimits(max_length=96))
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()
         )

@@ -66,6 +66,6 @@ def test_the_report_begins_with_it_and_its_tables_stand_as_text(tmp_path: Path) 
     head = html[html.index("<h1") : html.index("<main>")]
     assert SENTENCE in head
     assert "class=raw" not in html
-    models = html[html.index("What came of it") : html.index("at a glance")]
+    models = html[html.index("<h2>Result</h2>") : html.index("at a glance")]
     assert re.search(r">4\.5 \[0\.0, 11\.4\]</td>", models)
     assert "0.47 [0.19, 0.81]" in html, "the audition's"

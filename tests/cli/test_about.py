@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from woolgather.cli import about
+from woolgather.api import machine
+from woolgather.api.recipe_options import options_of
 from woolgather.core import machine_speed
 from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.machine_speed import DeviceSpeed
@@ -40,7 +41,7 @@ class Group(Options):
 
 
 def options() -> dict[str, dict[str, Any]]:
-    return {row["option"]: row for row in about.options_of(Group)}
+    return {row["option"]: dict(row) for row in options_of(Group)}
 
 
 def test_options_are_dotted_with_the_default_their_group_gives() -> None:
@@ -74,7 +75,7 @@ def test_types_are_as_a_user_writes_them() -> None:
 
 
 def test_a_template_is_shown_as_its_name() -> None:
-    row = next(r for r in about.options_of(Synthesis) if r["option"] == "template")
+    row = next(r for r in options_of(Synthesis) if r["option"] == "template")
     assert (row["type"], row["default"]) == ("str", "synthesize")
 
 
@@ -134,7 +135,7 @@ def test_doctor_is_pasteable_and_holds_no_secret(
     monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(about, "_torch", lambda: {"threads": 2})
+    monkeypatch.setattr(machine, "_torch", lambda: {"threads": 2})
     text = call("doctor").stdout
     assert "secret" not in text
     assert str(Path.home()) not in text
@@ -148,18 +149,18 @@ def test_doctor_is_pasteable_and_holds_no_secret(
 def test_doctor_without_torch_and_with_a_broken_one(
     told: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = about.importlib.util.find_spec
+    found = machine.importlib.util.find_spec
     monkeypatch.setattr(
-        about.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
+        machine.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
     )
     assert told("doctor")["torch"].startswith("not installed")
     monkeypatch.undo()
-    monkeypatch.setattr(about, "_TORCH", "raise ImportError('libcudart.so is missing')")
+    monkeypatch.setattr(machine, "_TORCH", "raise ImportError('libcudart.so is missing')")
     assert told("doctor")["torch"] == "cannot be loaded: ImportError: libcudart.so is missing"
 
 
 def test_doctor_asks_torch_in_another_process() -> None:
-    found = about._torch()
+    found = machine._torch()
     assert isinstance(found, dict), found
     assert json.dumps(found)
     assert found["threads"] >= 1

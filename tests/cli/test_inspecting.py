@@ -87,7 +87,7 @@ def test_status_tells_why_a_step_ran_and_what_was_remembered(
 def test_status_of_a_killed_run(told: Call, a_run: Path) -> None:
     rewrite_launch(a_run, status="running", finished=None)
     assert "killed" in told("status", a_run)["state"]
-    assert "continues" in told("status", a_run)["state"]
+    assert "the same command resumes it" in told("status", a_run)["state"]
 
 
 def test_status_of_a_stopped_run_keeps_the_steps_of_the_launch_before(
@@ -116,7 +116,7 @@ def test_status_shows_the_running_step_with_rate_and_time_left(
         assert 0 < found["running"]["seconds_left"] <= 60
         assert found["owner"]["pid"] == os.getpid()
         text = call("status", a_run).stdout
-        assert "12 calls of 40 at most" in text
+        assert "12 calls of at most 40" in text
         assert f"process {os.getpid()} on {socket.gethostname()}" in text
         write_events(a_run, started, {"event": "step_finished", "step": "iter1/respond"})
         assert told("status", a_run)["running"] is None
@@ -269,8 +269,8 @@ def test_clean_keeps_what_the_same_command_would_continue(told: Call, a_run: Pat
     assert told("clean", a_run, "--dry-run") == []
     rewrite_launch(a_run, status="finished")
     assert [row["why"] for row in told("clean", a_run, "--dry-run")] == [
-        "never finished",
-        "log of an engine",
+        "a step that never finished",
+        "the log of an engine",
     ]
 
 

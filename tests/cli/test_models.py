@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from woolgather import engines
-from woolgather.cli import models
+from woolgather.api.named_models import resolve_models
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.engines.base import Completion, EngineOptions, Request
@@ -132,10 +132,10 @@ def test_mistakes_are_said(
 
 
 def test_a_run_stands_for_its_result(a_run: Path) -> None:
-    model, _ = models._model(str(a_run), EngineOptions(), "auto", [])
+    model = resolve_models([str(a_run)], EngineOptions())[0].model
     assert Path(model.path).name == "model"
     assert model.prompt_format == "raw"
-    told, _ = models._model(str(a_run), EngineOptions(), "chat", [])
+    told = resolve_models([str(a_run)], EngineOptions(), "chat")[0].model
     assert told.prompt_format == "chat"
 
 
@@ -143,7 +143,7 @@ def test_a_run_without_a_result_says_how_to_get_one(a_run: Path) -> None:
     for path in a_run.glob("result-*/record.json"):
         path.unlink()
     with pytest.raises(InputError, match="no result yet"):
-        models._model(str(a_run), EngineOptions(), "auto", [])
+        resolve_models([str(a_run)], EngineOptions())
 
 
 def test_auto_takes_the_format_that_references_speak_for(
@@ -161,17 +161,16 @@ def test_auto_takes_the_format_that_references_speak_for(
     monkeypatch.setattr(engines, "open_engine", lambda model, options: Prefers(model, closed))
     folder = next(a_run.glob("result-*")) / "model"
     rows = list(read_examples(tasks))
-    model, _ = models._model(str(folder), EngineOptions(), "auto", rows)
+    model = resolve_models([str(folder)], EngineOptions(), "auto", rows)[0].model
     assert model.prompt_format == "raw"
     assert closed == ["closed", "closed"]
 
 
 def test_a_server_is_asked_by_the_models_name() -> None:
-    url = ["http://localhost:1"]
-    [options] = models._options(["org/name"], "openai", url, None, "KEY", "auto")
-    assert options.urls == ("http://localhost:1/v1#org/name",)
-    model, _ = models._model("org/name", options, "auto", [])
-    assert (model.path, model.prompt_format) == ("org/name", "chat")
+    options = EngineOptions("openai", urls=("http://localhost:1",))
+    [named] = resolve_models(["org/name"], options)
+    assert named.options.urls == ("http://localhost:1/v1#org/name",)
+    assert (named.model.path, named.model.prompt_format) == ("org/name", "chat")
 
 
 # -- chat ----------------------------------------------------------------------------------------

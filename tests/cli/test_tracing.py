@@ -59,7 +59,7 @@ def test_lineage_says_where_a_row_was_set_aside(told: Call, built_run: Path) -> 
 def test_lineage_takes_the_beginning_of_an_id(told: Call, call: Call, built_run: Path) -> None:
     first = ids(told, built_run, "iter0/pairs")[0]
     only = first[:-1]
-    with pytest.raises(InputError, match="begins 5 ids"):
+    with pytest.raises(InputError, match="5 ids begin with"):
         call("lineage", built_run, only)
     assert told("lineage", built_run, first)["name"] == first
     with pytest.raises(InputError, match="neither a row nor a finished step"):
@@ -143,6 +143,6 @@ def test_status_and_show_know_what_was_given(told: Call, call: Call, text_run: P
     assert (seeds["name"], texts["name"]) == ("seeds", "texts")
     assert (texts["files"], texts["column"]) == (2, "text")
     said = " ".join(call("status", text_run).stdout.split())
-    assert "given: seeds; texts (" in said
+    assert "inputs: seeds; texts (" in said
     assert ", 2 files, " in said
     assert "from b.md, segment 2" in call("show", text_run, "texts").stdout

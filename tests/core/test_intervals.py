@@ -1,4 +1,3 @@
-import itertools
 import math
 import random
 
@@ -7,48 +6,12 @@ import pytest
 
 from woolgather.core.intervals import (
     Estimate,
-    auc,
     bootstrap_weights,
     mean_interval,
     paired_difference,
-    ranks,
     rate_interval,
     smallest_visible,
-    spearman,
 )
-
-
-def test_auc_counts_pairs_in_order_and_ties_half():
-    rng = random.Random(1)
-    better = [rng.randint(0, 5) for _ in range(20)]
-    worse = [rng.randint(0, 4) for _ in range(30)]
-    by_hand = sum((g > b) + 0.5 * (g == b) for g, b in itertools.product(better, worse)) / 600
-    assert auc(better, worse) == pytest.approx(by_hand)
-    assert auc([2, 3], [0, 1]) == 1.0
-    assert auc([0], [1]) == 0.0
-    assert auc([1, 1], [1]) == 0.5
-
-
-def test_auc_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="each side"):
-        auc([], [1.0])
-
-
-def test_ranks_share_the_mean_of_ties():
-    assert list(ranks([10, 20, 20, 5])) == [2, 3.5, 3.5, 1]
-
-
-def test_spearman_is_of_order_not_of_size():
-    assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1)
-    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    assert spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
-
-
-def test_spearman_is_unknown_without_variation():
-    assert spearman([1, 1, 1], [1, 2, 3]) is None
-    assert spearman([1, 2], [1, 2]) is None
-    with pytest.raises(ValueError, match="equal lengths"):
-        spearman([1], [1, 2])
 
 
 def test_mean_interval_is_near_the_normal_one():

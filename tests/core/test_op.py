@@ -21,7 +21,7 @@ from woolgather.core.fingerprint import canonical
 from woolgather.core.op import Op, as_op, op, source_hash
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.core.views import View
-from woolgather.runs.earlier_versions import modern
+from woolgather.runs.earlier.payloads import GROUPED, modern
 from woolgather.runs.record import read_launches
 
 STORED = Path(__file__).parents[1] / "stored" / "isheep-before-ops-had-names.tar.xz"
@@ -109,13 +109,19 @@ def test_the_source_of_a_function() -> None:
     assert source_hash(len) == ""
 
 
-def test_no_two_ops_have_one_name() -> None:
+def ops() -> list[Op[..., Any]]:
+    """Every op of ours, once."""
     found = {}
     for info in pkgutil.walk_packages(woolgather.ops.__path__, "woolgather.ops."):
         module = importlib.import_module(info.name)
-        found |= {id(v): v.name for v in vars(module).values() if isinstance(v, Op)}
-    assert len(found) > 30
-    assert len(set(found.values())) == len(found)
+        found |= {id(v): v for v in vars(module).values() if isinstance(v, Op)}
+    return list(found.values())
+
+
+def test_no_two_ops_have_one_name() -> None:
+    names = [op.name for op in ops()]
+    assert len(names) > 30
+    assert len(set(names)) == len(names)
 
 
 def test_payloads_of_earlier_versions_are_read_as_this_one_writes_them() -> None:
@@ -129,6 +135,105 @@ def test_payloads_of_earlier_versions_are_read_as_this_one_writes_them() -> None
     assert modern(now) == now
     own = {"op": "mine:sft", "version": 1, "args": {}}
     assert modern(own) == own
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "now"),
+    [
+        (
+            "audition",
+            {
+                "seeds": "S", "engine": "E", "candidates": ["yes_no"], "rubrics": [1],
+                "questions": {"yes_no": "?"}, "sampling": {"t": 0}, "on_unfit": "stop", "pairs": 8,
+                "probes": 0, "samples": 4, "answers": {"t": 1}, "seed": 3,
+            },
+            {
+                "seeds": "S",
+                "engine": "E",
+                "how": {"candidates": ["yes_no"], "pairs": 8, "probes": 0, "on_unfit": "stop"},
+                "asked": {"rubrics": [1], "questions": {"yes_no": "?"}, "sampling": {"t": 0}},
+                "sampled": {"samples": 4, "sampling": {"t": 1}},
+                "seed": 3,
+            },
+        ),
+        (
+            "judge",
+            {"rows": "R", "rubrics": [], "questions": {}, "sampling": {"t": 0}, "floor": 0.5},
+            {
+                "rows": "R",
+                "asked": {"rubrics": [], "questions": {}, "sampling": {"t": 0}},
+                "floor": 0.5,
+            },
+        ),
+        (
+            "win_rate",
+            {"ours": "O", "rubrics": [], "questions": {}, "sampling": {"t": 0}},
+            {"ours": "O", "asked": {"rubrics": [], "questions": {}, "sampling": {"t": 0}}},
+        ),
+        (
+            "evaluate",
+            {"tasks": "T", "probes": 9, "probe_seeds": [1, 2], "max_tokens": 8, "likelihood": True},
+            {
+                "tasks": "T",
+                "how": {"probes": 9, "max_tokens": 8, "likelihood": True},
+                "probe_seeds": [1, 2],
+            },
+        ),
+        (
+            "pool",
+            {"sources": ["S"], "min_tokens": 2, "max_tokens": None, "limit": 5, "note": ""},
+            {
+                "sources": ["S"],
+                "how": {"min_tokens": 2, "max_tokens": None, "limit": 5},
+                "note": "",
+            },
+        ),
+        (
+            "real_rows",
+            {"rows": "R", "budget": 6, "max_length": 50, "max_prompt_length": 10},
+            {"rows": "R", "limits": {"answer": 6, "row": 50, "prompt": 10}},
+        ),
+        (
+            "mix",
+            {"kept": "B", "history": ["A"], "seeds": "S", "max_length": 9, "max_rows": None},
+            {"kept": ["A", "B"], "seeds": "S", "limits": {"max_length": 9, "max_rows": None}},
+        ),
+        (
+            "mix",
+            {"kept": [], "history": [], "seeds": "S", "max_length": 9, "max_rows": None},
+            {"kept": [], "seeds": "S", "limits": {"max_length": 9, "max_rows": None}},
+        ),
+        (
+            "dpo",
+            {"pairs": "B", "earlier": ["A"], "start": "M"},
+            {"pairs": ["A", "B"], "start": "M"},
+        ),
+        (
+            "summarize",
+            {"rated": ["a", "b"], "kept": ["c", "d"], "portraits": ["e", "f"], "by": "last"},
+            {"rounds": [["a", "c", "e"], ["b", "d", "f"]], "by": "last"},
+        ),
+    ],
+)  # fmt: skip
+def test_arguments_that_were_apart_are_read_as_the_one_they_are_now(
+    name: str, old: dict[str, Any], now: dict[str, Any]
+) -> None:
+    told = {"op": name, "version": 1, "args": now}
+    assert modern({"op": name, "version": 1, "args": old}) == told
+    assert modern({"op": f"woolgather.ops.somewhere:{name}", "version": 1, "args": old}) == told
+    assert modern(told) == told
+
+
+def test_a_group_has_the_fields_that_older_arguments_are_put_into() -> None:
+    """A group's canonical form has exactly the fields that the table puts into it."""
+    known = {op.name: op for op in ops()}
+    for name, groups in GROUPED.items():
+        made = known[name]
+        for argument, fields in groups.items():
+            annotation = made.signature.parameters[argument].annotation
+            group = eval(annotation, vars(importlib.import_module(made.function.__module__)))
+            identity = group.model_fields.keys() - group.execution
+            assert set(fields) == identity, (name, argument)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from woolgather.core import views
 from woolgather.core.intervals import Estimate
 from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
-from woolgather.report.frame import Frame, ticks, value_range
+from woolgather.report.frame import Axis, Frame, ticks, value_range
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_axis_has_room_but_none_below_zero_without_a_value_there(
 
 
 def test_the_frame_maps_ends_to_ends() -> None:
-    frame = Frame((0, 10), (0, 1))
+    frame = Frame(Axis(0, 10), Axis(0, 1))
     assert frame.x(0) == frame.left
     assert frame.x(10) == frame.width - 12
     assert frame.y(0) > frame.y(1) == frame.top
@@ -51,7 +51,7 @@ def test_bars_are_as_high_as_their_counts() -> None:
 
 def test_unequal_series_are_compared_as_shares_and_empty_ones_are_named() -> None:
     drawn = draw(views.histogram("h", {"few": [1.0], "many": [1.0] * 9 + [2.0], "none": []}))
-    assert ">share<" in drawn
+    assert ">share of rows<" in drawn
     assert "many (10)" in drawn
     assert "none (0)" in drawn
     assert drawn.count("<polygon") == 2

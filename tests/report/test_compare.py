@@ -44,7 +44,7 @@ def test_measures_keep_their_intervals(tables: dict[str, dict[str, list[Any]]]) 
 
 
 def test_verdicts_decisions_and_reasons(tables: dict[str, dict[str, list[Any]]]) -> None:
-    assert tables["Runs"]["verdict"][0].startswith("Result: iter1.")
+    assert tables["Runs"]["Result"][0].startswith("Result: iter1.")
     assert tables["Decisions"]["iter0/audition"] == ["assessor.kind mutual_information"] * 2
     assert tables["Rows set aside"]["iter0/synthesize: too_similar"][0] > 0
 

@@ -164,10 +164,10 @@ def test_intervals_become_whiskers(page: Page) -> None:
 
 def test_measures_are_drawn_over_iterations_and_constants_are_told(page: Page) -> None:
     text = page.text
-    part = text[text.index("Over iterations measure") : text.index("Steps in detail Before")]
+    part = text[text.index("Over iterations step measure") : text.index("Steps in detail Before")]
     assert "above null" in part
     assert "before iter0 iter1" in part
-    assert "The same throughout: null.rate 0.101, distinct 2 0.71" in part
+    assert "The same everywhere: null rate 0.101, distinct 2 0.71" in part
     assert "share of rows kept" in part
     assert "Scores: quality" in part
 
@@ -224,8 +224,8 @@ def test_an_unfinished_run_says_so_and_shows_what_there_is(builder: Any) -> None
     builder.step("iter0/synthesize", "dataset", {}, [], [Example(instruction="Say hello.")])
     builder.finish("failed", "out of memory <b>here</b>")
     page = Page(write_report(builder.folder).read_text(encoding="utf-8"))
-    assert "It failed; what is finished is kept" in page.text
-    assert "1 step done. out of memory <b>here</b>" in page.text
+    assert "The run failed; what is finished is kept" in page.text
+    assert "1 step is done. out of memory <b>here</b>" in page.text
     assert page.data["steps"][0]["rows"][0]["texts"][0][0] == "instruction"
 
 

@@ -15,7 +15,7 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import Completion, Engine
 from woolgather.engines.fake import FakeEngine
-from woolgather.runs.earlier_versions import past_of
+from woolgather.runs.earlier.doubts import past_of
 from woolgather.runs.record import RunRecord, read_launches
 
 from .asking import (

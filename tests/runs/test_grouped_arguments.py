@@ -22,7 +22,7 @@ from woolgather.ops.principles.align import Aligning, align
 from woolgather.ops.principles.identity import Identity, identity_rows
 from woolgather.ops.principles.prompt import Replying
 from woolgather.ops.principles.teacher import evaluate_teacher
-from woolgather.runs.earlier_versions import modern
+from woolgather.runs.earlier.payloads import modern
 
 GROUPED: list[tuple[Op[..., Any], Any, set[str], dict[str, str]]] = [
     (

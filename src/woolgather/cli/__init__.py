@@ -1,7 +1,7 @@
 """Thin commands over the library, no logic of their own.
 
 Exit codes: 2 a mistake in what was asked, 1 a failure of the work, 75 stopped at a deadline or by a
-signal (the same command continues).
+signal (the same command resumes the run).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from woolgather.core.errors import WoolgatherError, disk_error
 
 
 def app() -> typer.Typer:
-    """The command line, its commands registered; importing them loads nothing heavy."""
+    """Returns the command line with its commands; importing them loads nothing heavy."""
     from woolgather.cli import about, inspecting, models, preparing, reporting, running
 
     cli = typer.Typer(
@@ -37,10 +37,10 @@ def app() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point. A user's mistake is one message, never a traceback."""
+    """Run the command line. A user's mistake becomes one message, never a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app()()
+        app()(prog_name="woolgather")
     except WoolgatherError as error:
         _say(error)
     except BrokenPipeError:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _say(error: WoolgatherError) -> None:
-    """On stderr, and out."""
+    """Print the message to stderr and exit with the error's code."""
     from rich.console import Console
     from rich.text import Text
 

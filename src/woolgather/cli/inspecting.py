@@ -4,10 +4,8 @@ deletes what no current result needs."""
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -18,33 +16,35 @@ from rich.tree import Tree
 from woolgather.cli import output
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import InputError, MistakeError
-from woolgather.core.rows import JSON, PreferencePair, Row
-from woolgather.report import lineage as tracing
-from woolgather.report import status as run_status
-from woolgather.report.text import aside, duration, harmless, number, one_line, size
-from woolgather.runs.lock import RunLock
-from woolgather.runs.record import (
-    INPUTS,
-    LAUNCHES,
-    RECORD,
-    StepRecord,
-    current_steps,
-    read_launches,
-    read_run,
+from woolgather.core.rows import PreferencePair, Row
+from woolgather.report.leftovers import Leftover, find_leftovers
+from woolgather.report.lineage import find_step, place_of, trace, walk
+from woolgather.report.status import StepStatus, status_of
+from woolgather.report.text import (
+    aside,
+    duration,
+    harmless,
+    is_number,
+    number,
+    one_line,
+    row_count,
+    size,
 )
+from woolgather.runs.lock import RunLock
+from woolgather.runs.record import StepRecord, read_run
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Step = Annotated[str, typer.Argument(help="A step's name, e.g. iter0/keep.")]
 OUTCOME = 60
-"""Characters of it in a table."""
+"""Characters of an outcome or a reason in a table."""
 
 
 def status(run: RunDir, as_json: Json = False) -> None:
-    """The funnel so far: a line per step, what runs now, and how it ended.
+    """Show how far a run has come: one line per step, the step that runs now, and how the run ended.
 
     Example: woolgather status runs/isheep-smollm2-135m-demo
     """
-    found = run_status.status_of(run)
+    found = status_of(run)
     if as_json:
         print_json(found)
         return
@@ -72,7 +72,7 @@ def status(run: RunDir, as_json: Json = False) -> None:
         out.print(Text(f"running: {now['step']} · {now['line']}"))
     out.print(Text(harmless(found["state"])))
     if given := found["inputs"]:
-        out.print(Text(f"given: {harmless('; '.join(map(_input, given)))}"))
+        out.print(Text(f"inputs: {harmless('; '.join(map(_input, given)))}"))
     for warning in found["warnings"]:
         out.print(Text(f"! {harmless(warning)}"))
     if found["headline"]:
@@ -83,19 +83,21 @@ def show(
     run: RunDir,
     step: Step,
     set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Rows that were set aside, instead of those in use.")
+        bool,
+        typer.Option("--set-aside", help="Show rows that were set aside, instead of rows in use."),
     ] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Only rows set aside for this reason.")
+        str | None,
+        typer.Option("--reason", help="Show only rows that were set aside for this reason."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Rows at most.")] = 5,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of rows to show.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Rows of a step with their verdicts, or what a step measured, chose or trained.
+    """Show the rows of a step with their verdicts, or what the step measured, chose or trained.
 
     Example: woolgather show runs/isheep-smollm2-135m-demo iter0/keep --set-aside -n 10
     """
-    folder, record = tracing.find_step(run, step)
+    folder, record = find_step(run, step)
     if record.kind != "dataset":
         _show_content(folder, record, as_json)
         return
@@ -104,11 +106,11 @@ def show(
         raise InputError(f"{record.step} set no row aside for {reason!r}. Its reasons: {known}.")
     from woolgather.core.storage import read_rows
 
-    aside = set_aside or reason is not None
+    wanted = set_aside or reason is not None
     chosen = (
         row
         for row in read_rows(folder)
-        if (row.set_aside is not None) == aside and reason in (None, row.set_aside)
+        if (row.set_aside is not None) == wanted and reason in (None, row.set_aside)
     )
     rows = list(itertools.islice(chosen, n))
     if as_json:
@@ -118,36 +120,42 @@ def show(
     for row in rows:
         for line in _row_lines(row):
             out.print(line, soft_wrap=True)
-    total = sum(record.set_aside.values()) if aside else int(record.result.get("count") or 0)
-    total = record.set_aside[reason] if reason is not None else total
-    what = f"set aside: {reason}" if reason else "set aside" if aside else "in use"
+    if reason is not None:
+        total = record.set_aside[reason]
+    else:
+        total = sum(record.set_aside.values()) if wanted else row_count(record)
+    what = f"set aside: {reason}" if reason else "set aside" if wanted else "in use"
     out.print(
         Text(f"{number(len(rows))} of {number(total)} rows {what} in {record.step}", style="dim")
     )
-    if not aside and record.set_aside:
-        out.print(Text(f"set aside: {output.cell(record.set_aside)} (--set-aside)", style="dim"))
+    if not wanted and record.set_aside:
+        said = f"set aside: {output.cell(record.set_aside)}; --set-aside shows these rows"
+        out.print(Text(said, style="dim"))
 
 
 def lineage(
     run: RunDir,
     name: Annotated[
-        str, typer.Argument(metavar="ROW|STEP", help="A row's id or its beginning, or a step.")
+        str,
+        typer.Argument(
+            metavar="ROW|STEP", help="A row's id, the beginning of an id, or a step's name."
+        ),
     ],
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Levels of parents; all if not given.")
+        int | None, typer.Option(min=1, help="Levels of parents to show. Default: all.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a row or a step was made from, up to the seeds.
+    """Show what a row or a step was made from, up to the seeds.
 
     Example: woolgather lineage runs/isheep-smollm2-135m-demo iter0/keep
     """
-    found = tracing.trace(run, name, depth)
+    found = trace(run, name, depth)
     if as_json:
         print_json(found.to_json())
         return
     trees: dict[int, Tree] = {}
-    for level, node in tracing.walk(found):
+    for level, node in walk(found):
         line = Text(harmless(node.name), style="bold")
         line.append(f"  {harmless(node.where)}", style="not bold dim")
         if node.also:
@@ -155,7 +163,7 @@ def lineage(
         if node.text:
             line.append(f"  {one_line(node.text, 70)}", style="not bold")
         if node.repeated:
-            line.append("  (its parents are given above)", style="not bold dim")
+            line.append("  (its parents are shown above)", style="not bold dim")
         trees[level] = trees[level - 1].add(line) if level else Tree(line)
     console().print(trees[0])
 
@@ -167,153 +175,111 @@ def export(
         str,
         typer.Option(
             "--format",
+            metavar="NAME",
             help="messages, alpaca, sharegpt, spin, prompt-completion, parquet or jsonl.",
         ),
     ] = "messages",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write; <run>-<step>.<ext> here if not given."),
+        typer.Option(
+            "--out", help="File to write. Default: <run>-<step>-<format>.jsonl in this folder."
+        ),
     ] = None,
 ) -> None:
-    """Write a step's rows for another program.
+    """Write the rows of a step to a file for another program.
 
     Example: woolgather export runs/isheep-smollm2-135m-demo iter1/keep --format sharegpt
     """
     from woolgather.core.artifacts import Dataset
     from woolgather.data import Format, write_rows_as
 
-    folder, record = tracing.find_step(run, step)
+    folder, record = find_step(run, step)
     if record.kind != "dataset":
-        raise InputError(f"{record.step} made a {record.kind}; only steps that make rows export.")
+        raise InputError(f"{record.step} made a {record.kind}; only rows can be exported.")
     if out is None:
         ending = "parquet" if format_ == "parquet" else "jsonl"
         name = record.step.replace("/", "-")
         out = Path(f"{run.resolve().name}-{name}-{format_}.{ending}")
         if out.exists():
-            raise MistakeError(f"{out} is there already; name the file to write with --out.")
+            raise MistakeError(f"{out} is there already; name another file with --out.")
     count = write_rows_as(Dataset(folder, record.fingerprint), out, cast(Format, format_))
     console().print(Text(f"{number(count)} rows of {record.step} as {format_}: {out}"))
 
 
 def clean(
     run: RunDir,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what the latest launch does not refer to, after showing it and asking.
+    """Delete what the latest launch does not use, after showing it and asking.
 
     Example: woolgather clean runs/isheep-smollm2-135m-demo --dry-run
     """
     if as_json and not (yes or dry_run):
-        raise MistakeError("--json cannot ask; say --dry-run, or --yes to delete.")
+        raise MistakeError("--json cannot ask a question: add --dry-run, or --yes to delete.")
     read_run(run)
     if dry_run:
-        _show_leftovers(run, leftovers(run), as_json, deleted=False)
+        _show_leftovers(run, find_leftovers(run), as_json)
         return
     with RunLock(run):
-        found = leftovers(run)
+        found = find_leftovers(run)
         if not as_json:
-            _show_leftovers(run, found, as_json, deleted=False)
-        if not found or not (yes or typer.confirm(f"Delete {len(found)} of {run}?")):
+            _show_leftovers(run, found, as_json)
+        if not found or not (yes or typer.confirm(f"Delete these {len(found)} in {run}?")):
             if as_json:
                 print_json([])
             return
-        sized = [(path, why, _bytes(path)) for path, why in found]
-        for path, _ in found:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        sizes = [each.size for each in found]
+        for each in found:
+            shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
     if as_json:
-        print_json([_leftover(run, *item, deleted=True) for item in sized])
+        pairs = zip(found, sizes, strict=True)
+        print_json([_leftover_json(run, *pair, deleted=True) for pair in pairs])
     else:
-        console().print(Text(f"deleted {size(sum(s for _, _, s in sized))}"))
+        console().print(Text(f"deleted {size(sum(sizes))}"))
 
 
-def leftovers(run_dir: Path) -> list[tuple[Path, str]]:
-    """What `clean` deletes, and why: directories of steps that the run no longer consists of,
-    attempts left in those it does, and the engine's log of a finished run. What the same command
-    would continue from is not among them."""
-    launches = read_launches(run_dir)
-    current = current_steps(run_dir)
-    finished = bool(launches) and launches[-1].status == "finished"
-    since = 0.0
-    for launch in itertools.takewhile(lambda x: x.status != "finished", reversed(launches)):
-        since = datetime.fromisoformat(launch.started).timestamp()
-    kept = {run_dir / str(entry["path"]) for entry, _ in current}
-    needed = [Path(str(r.result.get("path"))) for _, r in current if r.kind == "model"]
-    needed += [p.resolve() for p in run_dir.iterdir() if p.is_symlink()]
-    found: list[tuple[Path, str]] = []
-    for folder in _step_dirs(run_dir):
-        if folder in kept:
-            attempts = sorted(folder.glob("attempt-*"))
-            found += [(attempt, "an attempt of a finished step") for attempt in attempts]
-        elif any(path.is_relative_to(folder.resolve()) for path in needed):
-            continue
-        elif (folder / RECORD).is_file():
-            found.append((folder, "a result that the latest launch does not use"))
-        elif finished or folder.stat().st_mtime < since:
-            found.append((folder, "never finished"))
-    if finished:
-        found += [(log, "log of an engine") for log in sorted(run_dir.glob("engine*.log"))]
-    return found
+def _leftover_json(run: Path, leftover: Leftover, size: int, *, deleted: bool) -> dict[str, object]:
+    path = leftover.path.relative_to(run).as_posix()
+    return {"path": path, "why": leftover.why, "bytes": size, "deleted": deleted}
 
 
-def _step_dirs(run_dir: Path) -> Iterator[Path]:
-    """Every directory whose name is a step's, at any depth of scopes; links are not followed."""
-    for path in sorted(p for p in run_dir.iterdir() if p.is_dir() and not p.is_symlink()):
-        if re.fullmatch(r".+-[0-9a-f]{12}", path.name):
-            yield path
-        elif path.name not in (INPUTS, LAUNCHES):
-            yield from _step_dirs(path)
-
-
-def _bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return sum(p.lstat().st_size for p in files)
-
-
-def _leftover(run: Path, path: Path, why: str, size: int, *, deleted: bool) -> dict[str, JSON]:
-    return {
-        "path": path.relative_to(run).as_posix(),
-        "why": why,
-        "bytes": size,
-        "deleted": deleted,
-    }
-
-
-def _show_leftovers(
-    run: Path, found: list[tuple[Path, str]], as_json: bool, *, deleted: bool
-) -> None:
-    rows = [_leftover(run, path, why, _bytes(path), deleted=deleted) for path, why in found]
+def _show_leftovers(run: Path, found: Sequence[Leftover], as_json: bool) -> None:
+    sizes = [each.size for each in found]
+    rows = [_leftover_json(run, *pair, deleted=False) for pair in zip(found, sizes, strict=True)]
     if as_json:
         print_json(rows)
     elif not rows:
         console().print(Text(f"nothing to delete in {run}"))
     else:
-        shown = [{**row, "size": size(row["bytes"])} for row in rows]
-        total = size(sum(row["bytes"] for row in rows))
-        print_rows(shown, [Column("path"), Column("size", right=True), Column("why")], f"{total}")
+        shown = [{**row, "size": size(bytes_)} for row, bytes_ in zip(rows, sizes, strict=True)]
+        columns = [Column("path"), Column("size", right=True), Column("why")]
+        print_rows(shown, columns, f"to delete: {size(sum(sizes))}")
 
 
-def _input(given: Mapping[str, JSON]) -> str:
-    """An input in a word; of texts, how many there are."""
-    if "bytes" not in given:
+def _input(given: Mapping[str, object]) -> str:
+    """An input in a word; for texts also where they are and how many."""
+    bytes_, count = given.get("bytes"), given.get("files")
+    if not is_number(bytes_) or not is_number(count):
         return str(given["name"])
-    count = given["files"]
-    files = f", {number(count)} file{'s' if count > 1 else ''}, {size(given['bytes'])}"
+    files = f", {number(count)} file{'s' if count > 1 else ''}, {size(bytes_)}"
     return f"{given['name']} ({given['given_as']}{files if count else ''})"
 
 
-def _short(row: Mapping[str, JSON]) -> dict[str, str]:
-    """Why a step ran, where that is worth a word, and what came of it; in full in the JSON."""
-    why = "" if row["why"] == "not done yet" else one_line(str(row["why"]), OUTCOME)
-    return {"why": why, "outcome": one_line(str(row["outcome"] or ""), OUTCOME)}
+def _short(step: StepStatus) -> dict[str, str]:
+    """Why a step ran, where that is worth a word, and what came of it; the JSON has both in full."""
+    why = "" if step["why"] == "not done yet" else one_line(step["why"], OUTCOME)
+    return {"why": why, "outcome": one_line(step["outcome"] or "", OUTCOME)}
 
 
 def _time(seconds: float) -> str:
     return duration(seconds) if seconds else ""
 
 
-def _row_json(row: Row) -> dict[str, JSON]:
+def _row_json(row: Row) -> dict[str, object]:
     from woolgather.core.storage import to_record
 
     return {**to_record(row), "meta": dict(row.meta)}
@@ -329,7 +295,7 @@ def _row_lines(row: Row) -> Iterator[Text]:
             score = "unreadable" if verdict.score is None else f"{verdict.score:g}"
             head.append(f"  {harmless(name)} {score}", style="not bold green")
         if row.finish_reason not in (None, "stop"):
-            head.append(f"  ended by {harmless(str(row.finish_reason))}", style="not bold dim")
+            head.append(f"  ended by: {harmless(str(row.finish_reason))}", style="not bold dim")
     yield head
     texts = {"system": row.system, "instruction": row.instruction}
     if isinstance(row, PreferencePair):
@@ -343,20 +309,22 @@ def _row_lines(row: Row) -> Iterator[Text]:
     if row.parents:
         some = ", ".join(row.parents[:4]) + (", ..." if len(row.parents) > 4 else "")
         yield Text(f"  made from {harmless(some)}", style="dim")
-    elif place := tracing.place_of(row.meta):
+    elif place := place_of(row.meta):
         yield Text(f"  from {harmless(place)}", style="dim")
     yield Text("")
 
 
 def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
     """What a step that makes no rows came to."""
-    content: dict[str, JSON] = {"step": record.step, "kind": record.kind}
+    content: dict[str, object] = {"step": record.step, "kind": record.kind}
     if record.kind == "model":
         path = Path(str(record.result.get("path")))
         place = folder / path if (folder / path).exists() else path
         content |= {"path": str(place), "prompt_format": record.result.get("prompt_format")}
         files = sorted(p for p in place.glob("*") if p.is_file()) if place.is_dir() else []
-        content["files"] = {p.name: p.stat().st_size for p in files}
+        content["files"] = {
+            p.name: p.stat().st_size if as_json else size(p.stat().st_size) for p in files
+        }
     elif record.kind == "metrics":
         content |= {"headline": record.headline, "values": record.result.get("values")}
     else:
@@ -366,8 +334,6 @@ def _show_content(folder: Path, record: StepRecord, as_json: bool) -> None:
         return
     out = console()
     for key, value in content.items():
-        if key == "files":
-            value = {name: size(count) for name, count in value.items()}
         if isinstance(value, dict):
             pairs = [{"name": name, "value": inner} for name, inner in value.items()]
             print_rows(pairs, [Column("name", key), Column("value", " ")])

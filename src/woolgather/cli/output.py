@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -20,19 +20,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from woolgather.core.rows import JSON
 from woolgather.core.views import View
 from woolgather.report import text
 from woolgather.report.text import harmless
+from woolgather.report.view_data import TableData
 
 NAME = 20
 """Characters up to which the first column of a table, which names its rows, is not broken."""
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def console(markup: bool = False) -> Console:
-    """Prints texts as they are (no markup unless asked, no emoji codes); wide where there is no
-    terminal."""
+    """Returns a console that prints texts as they are: no markup unless asked, no emoji codes. Where
+    there is no terminal its lines are wide."""
     made = Console(highlight=False, markup=markup, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made = Console(highlight=False, markup=markup, emoji=False, width=200)
@@ -41,6 +41,8 @@ def console(markup: bool = False) -> Console:
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a printed table."""
+
     key: str
     """Key of the row's dictionary."""
     title: str = ""
@@ -49,8 +51,8 @@ class Column:
     """Whether it stands to the right, as numbers do."""
 
 
-def print_json(value: JSON) -> None:
-    """To stdout, as one document; characters that the terminal's encoding lacks are escaped."""
+def print_json(value: object) -> None:
+    """Print one document to stdout; characters that the terminal's encoding lacks are escaped."""
     document = json.dumps(value, ensure_ascii=False, indent=1, default=str)
     encoding = sys.stdout.encoding or "utf-8"
     try:
@@ -61,11 +63,11 @@ def print_json(value: JSON) -> None:
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str = ""
+    rows: Sequence[Mapping[str, object]], columns: Sequence[Column], title: str = ""
 ) -> None:
-    """A table of `rows`; columns without any value are left out."""
+    """Print a table of `rows`; columns without any value are left out."""
 
-    def written(row: Mapping[str, Any], column: Column) -> str:
+    def written(row: Mapping[str, object], column: Column) -> str:
         value = row.get(column.key)
         return "" if value is None else cell(value)
 
@@ -80,14 +82,12 @@ def print_rows(
 
 
 def print_view(view: View) -> None:
-    """A table or an alarm that an op chose to show; drawings are left to the report."""
+    """Print a table or an alarm that an op chose to show; drawings are left to the report."""
     if view.kind == "table":
-        rows = [list(row) for row in view.data["rows"]]
+        data = TableData.model_validate(view.data)
         columns = [
-            text.column(
-                str(title), [row[i] if i < len(row) else "" for row in rows], clean=harmless
-            )
-            for i, title in enumerate(view.data["columns"])
+            text.column(title, data.column(i), clean=harmless)
+            for i, title in enumerate(data.columns)
         ]
         _print_table(columns, view.title)
     elif view.kind == "alarm":
@@ -116,6 +116,6 @@ def _print_table(columns: Sequence[text.WrittenColumn], title: str) -> None:
     console().print(table)
 
 
-def cell(value: Any) -> str:
-    """A value as it stands in a terminal's table."""
+def cell(value: object) -> str:
+    """Returns a value as a cell of a terminal's table."""
     return text.cell(value, clean=harmless)

@@ -1,4 +1,4 @@
-"""`prepare`: public data sets to the rows that the papers used, with counts beside the papers'."""
+"""`prepare` makes the rows that the papers used from public data sets."""
 
 from __future__ import annotations
 
@@ -27,26 +27,32 @@ def prepare(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A file or folder (Parquet, JSONL, JSON), or a hub data set; the usual one on the "
-            "hub if not given. Of several sources NAME=PATH: sharegpt, dolly, openassistant, openorca."
+            help="A file or folder (Parquet, JSONL, JSON), or a hub data set. Default: the usual hub "
+            "data set. Where there are several sources (sharegpt, dolly, openassistant, openorca), "
+            "write NAME=PATH."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write, .jsonl or .parquet; <data>.jsonl if not given."),
+        typer.Option("--out", help="File to write, .jsonl or .parquet. Default: <data>.jsonl."),
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option("--rows", help="Rows instead of the paper's number (of each source).", min=1),
+        typer.Option(
+            "--rows", min=1, help="Number of rows from each source. Default: the paper's."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 42,
     tokenizer: Annotated[
         str,
-        typer.Option(help="Model whose tokens bound the prompts; words are counted without one."),
+        typer.Option(
+            metavar="MODEL",
+            help="Model whose tokenizer measures the length of prompts. Default: words are counted.",
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """The rows a paper trained on, from a public data set, with counts beside the paper's.
+    """Make the rows that a paper trained on from a public data set, with counts beside the paper's.
 
     Example: woolgather prepare oasst1 ./oasst1 --out seeds.jsonl
     """
@@ -55,7 +61,7 @@ def prepare(
     if data not in SETS:
         near = difflib.get_close_matches(data, SETS, 1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(SETS)}."
-        raise ConfigError(f"there is no preparation {data!r}.{hint}")
+        raise ConfigError(f"unknown data set {data!r}.{hint}")
     out = out or Path(f"{data}.jsonl")
     if out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
@@ -85,7 +91,7 @@ def prepare(
 def _sources(
     data: str, given: list[str], usual: Mapping[str, PublishedSource]
 ) -> dict[str, PublishedSource]:
-    """Those that the user named, or all the usual ones."""
+    """The sources that the user named, or all the usual ones."""
     named: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from woolgather.cli import app
 
@@ -25,31 +25,31 @@ Settings of a recipe are `key=value` (dotted) over YAML files over a preset over
 defaults; `woolgather recipes NAME` lists them. Errors say what to do next.
 
 Exit codes: 0 done; 2 a mistake in what was asked; 1 a failure of the work, with everything finished
-kept; 75 stopped by Ctrl-C, SIGTERM or `--max-hours`: the same command continues.
+kept; 75 stopped by Ctrl-C, SIGTERM or `--max-hours`: the same command resumes the run.
 """
 
 
 def page() -> str:
-    """The whole reference."""
+    """Returns the whole reference."""
     commands = commands_of()
     links = ", ".join(f"[{name}](#{name})" for name in commands)
     parts = [HEAD, links, *(_section(name, command) for name, command in commands.items())]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def commands_of() -> dict[str, Callable[..., Any]]:
-    """Every command by name, in the order of `woolgather --help`."""
+def commands_of() -> dict[str, Callable[..., object]]:
+    """Returns every command by name, in the order of `woolgather --help`."""
     return {str(c.name): c.callback for c in app().registered_commands if c.callback}
 
 
-def help_of(command: Callable[..., Any]) -> tuple[str, str]:
-    """What a command does, and its example."""
+def help_of(command: Callable[..., object]) -> tuple[str, str]:
+    """Returns what a command does, and its example."""
     text = inspect.cleandoc(command.__doc__ or "")
     told, _, example = text.partition("Example:")
     return told.strip(), example.strip()
 
 
-def _section(name: str, command: Callable[..., Any]) -> str:
+def _section(name: str, command: Callable[..., object]) -> str:
     told, example = help_of(command)
     hints = get_type_hints(command, include_extras=True)
     usage, arguments, options = ["woolgather", name], [], []
@@ -72,14 +72,14 @@ def _section(name: str, command: Callable[..., Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _argument(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo) -> str:
+def _argument(parameter: inspect.Parameter, kind: object, info: ArgumentInfo) -> str:
     shown = info.metavar or parameter.name.upper()
     if "list" in str(kind) and not shown.endswith("..."):
         shown += "..."
     return shown if parameter.default is parameter.empty else f"[{shown}]"
 
 
-def _names(parameter: inspect.Parameter, kind: Any, info: Any) -> str:
+def _names(parameter: inspect.Parameter, kind: object, info: OptionInfo) -> str:
     """`--config/-c PATH`; a switch stands alone, one that is on without being asked with its no."""
     plain = parameter.name.strip("_").replace("_", "-")
     given = [d for d in (info.default, *(info.param_decls or ())) if isinstance(d, str)]
@@ -93,7 +93,7 @@ def _names(parameter: inspect.Parameter, kind: Any, info: Any) -> str:
     return f"{names} {info.metavar or word}"
 
 
-def _default(value: Any, names: str) -> str:
+def _default(value: object, names: str) -> str:
     if isinstance(value, bool):
         return f"`{names.split('/')[0 if value else -1]}`" if "/--no-" in names else ""
     return "" if value is None or value == "" else f"`{value}`"

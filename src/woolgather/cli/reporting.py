@@ -1,4 +1,4 @@
-"""`report` and `compare`: a run as one HTML file, and several runs side by side."""
+"""`report` writes a run as one HTML file, `compare` shows several runs side by side."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory."
 def report(
     run: RunDir,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; RUN/report.html if not given.")
+        Path | None, typer.Option("--out", help="File to write. Default: RUN/report.html.")
     ] = None,
 ) -> None:
-    """Write a run as one HTML file that opens offline.
+    """Write the report of a run: one HTML file that opens offline.
 
     Example: woolgather report runs/isheep-smollm2-135m-demo --out report.html
     """
@@ -30,17 +30,21 @@ def report(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Directories of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="The directories of the runs.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Settings that differ, funnels and measures of several runs, side by side.
+    """Show several runs side by side: settings that differ, rows after each step, measures.
 
     Example: woolgather compare runs/isheep-demo runs/isheep-demo-random
     """
     from woolgather.report.compare import compare_runs
 
     if len(runs) < 2:
-        raise MistakeError("compare needs at least two runs; `woolgather status` shows one.")
+        raise MistakeError(
+            "compare needs at least two runs; `woolgather status RUN` shows a single run."
+        )
     tables = compare_runs(runs)
     if as_json:
         print_json(tables)

@@ -1,4 +1,4 @@
-"""`run` and `plan`: the same settings, the same recipe; one does it, one says what it would do."""
+"""`run` does the work of a recipe; `plan`, with the same settings, says what `run` would do."""
 
 from __future__ import annotations
 
@@ -19,33 +19,50 @@ from rich.table import Table
 from woolgather.api.launch import Launch
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
-from woolgather.cli.asking import KeyEnv, Serve, Urls
+from woolgather.cli.asking import EngineName, KeyEnv, Serve, Urls, engine_options
+from woolgather.cli.output import Json
 from woolgather.core.errors import ConfigError, Stopped
 from woolgather.engines.base import EngineOptions
 from woolgather.report.text import duration, number, size
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
-    list[str] | None, typer.Argument(help="Settings as key=value, dotted: sft.learning_rate=1e-4.")
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. sft.learning_rate=1e-4."),
 ]
-Preset = Annotated[str, typer.Option("--preset", help="demo, paper, default, ...")]
+Preset = Annotated[
+    str,
+    typer.Option("--preset", metavar="NAME", help="Named settings: demo, paper, default, ..."),
+]
 Files = Annotated[
-    list[Path] | None, typer.Option("--config", "-c", help="YAML file of settings; repeatable.")
+    list[Path] | None,
+    typer.Option("--config", "-c", help="YAML file of settings. May be repeated; later files win."),
 ]
 Dir = Annotated[
-    Path | None, typer.Option("--dir", help="Run directory; runs/<recipe>-<model> if not given.")
+    Path | None, typer.Option("--dir", help="Run directory. Default: runs/<recipe>-<model>.")
 ]
 Given = Annotated[
     list[str] | None,
-    typer.Option("--given", help="STEP=PATH: a file of rows, or a model, as a step's result."),
+    typer.Option(
+        "--given",
+        metavar="STEP=PATH",
+        help="Take a step's result from a file of rows, or from a model. May be repeated.",
+    ),
 ]
-Redo = Annotated[list[str] | None, typer.Option("--redo", help="Do this step again; repeatable.")]
-EngineName = Annotated[
-    str, typer.Option("--engine", help="How the model is asked: transformers, openai, fake.")
+Redo = Annotated[
+    list[str] | None,
+    typer.Option("--redo", metavar="STEP", help="Run this step again. May be repeated."),
 ]
-Dtype = Annotated[str, typer.Option(help="Generation precision: auto, bfloat16, float32, ...")]
-Replicate = Annotated[int, typer.Option(help="Another number draws everything anew.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Precision of generation: auto, bfloat16, float16 or float32."
+    ),
+]
+Replicate = Annotated[
+    int,
+    typer.Option(help="Number of the replicate: each number gives a run with other random draws."),
+]
 
 
 def run(
@@ -61,24 +78,17 @@ def run(
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
-    processes: Annotated[int, typer.Option(help="Training processes (GPUs).")] = 1,
+    processes: Annotated[int, typer.Option(help="Training processes, one per GPU.")] = 1,
     max_hours: Annotated[
-        float | None, typer.Option(help="Stop cleanly after this time; exit code 75.")
+        float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
     ] = None,
     replicate: Replicate = 0,
-    report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
+    report: Annotated[bool, typer.Option(help="Write report.html when the run ends.")] = True,
 ) -> None:
-    """Start a run, or continue it: the same command.
+    """Start a run, or resume it: the same command does both.
 
     Example: woolgather run isheep base=Qwen/Qwen3-0.6B-Base seeds=mine.jsonl iterations=3
     """
-    options = EngineOptions(
-        name=engine,
-        urls=tuple(url or ()),
-        serve=tuple(serve or ()),
-        api_key_env=api_key_env,
-        dtype=dtype,
-    )
     ask = Launch(
         recipe,
         settings or (),
@@ -87,7 +97,7 @@ def run(
         folder=run_dir,
         given=dict(map(_pair, given or ())),
         redo=redo or (),
-        options=options,
+        options=engine_options(engine, url, serve, api_key_env, dtype),
         processes=processes,
         replicate=replicate,
     )
@@ -104,7 +114,7 @@ def run(
             path = ask.carry_out(shown, report=report)
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
-            console.print("Give the same command to continue.")
+            console.print("Run the same command again to resume.")
             raise typer.Exit(Stopped.exit_code) from None
     _print_end(console, ask.dir)
     if path:
@@ -123,7 +133,7 @@ def plan(
     replicate: Replicate = 0,
     as_json: Json = False,
 ) -> None:
-    """What would run, what is remembered and why, and how much work it is.
+    """Show what a run would do: which steps are new or remembered, why, and how much work it is.
 
     Example: woolgather plan isheep base=embedded --preset demo iterations=3
     """
@@ -170,7 +180,7 @@ def plan(
     console.print(
         f"{total['new']} steps to run, {total['remembered']} remembered; at most "
         f"{number(total['calls'])} calls, {number(total['new_tokens'])} new tokens, "
-        f"{number(total['updates'])} updates, {size(total['disk_bytes'])}. {_outlook(total)}"
+        f"{number(total['updates'])} updates, {size(total['disk_bytes'])} on disk. {_outlook(total)}"
     )
 
 
@@ -179,7 +189,7 @@ def _outlook(total: dict[str, Any]) -> str:
     trains = (
         f"training in {total['precision']}"
         if total["precision"]
-        else ("the precision of training is not measured yet (`woolgather doctor` measures it)")
+        else "the precision of training is not known yet (`woolgather doctor` measures it)"
     )
     about = f"At most about {duration(total['seconds'])}, {total['rate_source']}"
     return f"{about}; {trains}." if total["updates"] else f"{about}."

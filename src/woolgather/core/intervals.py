@@ -1,4 +1,4 @@
-"""Small statistics for measures and auditions: AUC, rank correlation, intervals.
+"""Intervals for measures and auditions.
 
 The one idea: every number that is reported as better or worse carries a bootstrap interval, and two
 models are compared on the same items, so that what is hard for both cancels. All randomness is
@@ -54,7 +54,7 @@ class Estimate:
     def format(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
         """Text for a sentence: `factor` times the number, its unit, and the interval.
 
-        `spec` formats each number: `written("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".
+        `spec` formats each number: `format("+.1f", 100, " points")` gives "+1.0 points [-1.9, +3.8]".
         """
         value, low, high = (format(factor * x, spec) for x in (self.value, self.low, self.high))
         return f"{value}{unit} [{low}, {high}]"
@@ -68,44 +68,6 @@ class Estimate:
             "count": self.count,
             "changed": self.changed,
         }
-
-
-def auc(better: Sequence[float], worse: Sequence[float]) -> float:
-    """Chance that a score of `better` is above a score of `worse`, ties half. In [0, 1].
-
-    Raises ValueError when either is empty.
-    """
-    import numpy as np
-
-    if not len(better) or not len(worse):
-        raise ValueError("auc needs at least one score on each side")
-    order = ranks([*better, *worse])
-    n = len(better)
-    return float((np.sum(order[:n]) - n * (n + 1) / 2) / (n * len(worse)))
-
-
-def ranks(values: Sequence[float]) -> Floats:
-    """Ranks from 1, equal values sharing the mean of theirs."""
-    import numpy as np
-
-    array = np.asarray(values, dtype=np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: Floats = (last - (counts - 1) / 2)[inverse]
-    return mean
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Rank correlation in [-1, 1]; None with fewer than three points or where one does not vary."""
-    import numpy as np
-
-    if len(x) != len(y):
-        raise ValueError(f"spearman needs equal lengths, not {len(x)} and {len(y)}")
-    if len(x) < 3:
-        return None
-    a, b = ranks(x) - (len(x) + 1) / 2, ranks(y) - (len(y) + 1) / 2
-    norm = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / norm if norm else None
 
 
 def smallest_visible(changed: int, count: int) -> float:

@@ -36,6 +36,7 @@ class Sampling(Options):
     repetition_penalty: float = 1.0
     """Divides the scores of tokens seen before; 1 is off."""
     seed: int = 0
+    """Random seed."""
     trigram_penalty: float = 0.0
     """Subtracted from a token's score for each time that the new text has it after the same two
     tokens already; 0 is off. The engine `transformers` alone has it."""

@@ -27,10 +27,11 @@ _TRIES = 300
 
 
 def generate(n: int, seed: int) -> list[Probe]:
-    """`n` different probes, balanced over the families (counts differ by at most one).
+    """Returns `n` different probes, balanced over the families (counts differ by at most 1).
 
-    The same (n, seed) gives the same probes anywhere. Different seeds share few: about 1 in 40 at
-    600. Raises InputError if n < 1 or if a family has no new prompt left (beyond about 5,000).
+    The same (n, seed) gives the same probes on every machine. Two seeds share few probes: about 1 in
+    40 where n is 600. Raises InputError if n < 1, or if a family has no new prompt left (beyond about
+    5,000).
     """
     if n < 1:
         raise InputError(f"the number of probes must be at least 1, not {n}")
@@ -109,9 +110,9 @@ NULL_ANSWERS: Mapping[str, Callable[[Probe], str]] = {
 
 
 def best_null(probes: Sequence[Probe]) -> tuple[str, float]:
-    """The null answer that passes most of `probes`, and its pass rate (0..1).
+    """Returns the null answer that passes most of `probes`, and its pass rate (0..1).
 
-    Of equal ones the first in NULL_ANSWERS. Raises InputError without probes.
+    Among equals it is the first in NULL_ANSWERS. Raises InputError when there are no probes.
     """
     if not probes:
         raise InputError("there is no best null answer without probes")

@@ -14,12 +14,13 @@ _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No
 
 
 def count_words(text: str) -> int:
-    """Whitespace-separated tokens that hold at least one letter or digit."""
+    """Returns how many whitespace-separated tokens hold at least one letter or digit."""
     return sum(any(c.isalnum() for c in token) for token in text.split())
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences by final punctuation and line ends; abbreviations and decimals do not end one."""
+    """Returns the sentences, which end at final punctuation and at the end of a line; abbreviations and
+    decimals end no sentence."""
     found: list[str] = []
     for line in text.splitlines():
         start = 0
@@ -34,7 +35,8 @@ def split_sentences(text: str) -> list[str]:
 
 
 def split_items(text: str) -> list[str]:
-    """The items of a list, without their marks: marked lines, else lines, else a comma list.
+    """Returns the items of a list without their marks: marked lines, else lines, else what commas
+    separate.
 
     A lead-in that ends with a colon ("Three colours: red, blue and green") is not an item.
     """
@@ -57,7 +59,7 @@ def split_items(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers of a text in order: 1,200 · $5 · 12.0 · -3 · 3/4 · 1 1/2 · 40%.
+    """Returns the numbers of a text in order: 1,200 · $5 · 12.0 · -3 · 3/4 · 1 1/2 · 40%.
 
     When there is no digit at all, words from zero to ninety-nine count.
     """
@@ -68,7 +70,7 @@ def numbers(text: str) -> list[float]:
 
 
 def plain(text: str) -> str:
-    """With quotes, dashes and spaces of one kind."""
+    """Returns a text with quotes, dashes and spaces of one kind."""
     return text.translate(_PLAIN)
 
 
@@ -77,20 +79,21 @@ def _bare(text: str) -> str:
 
 
 def same(text: str, *, case: bool = False) -> str:
-    """What is left of a text where surrounding marks and spacing do not count."""
+    """Returns what is compared of a text: no surrounding marks, single spaces, lower case unless `case`
+    counts."""
     bare = " ".join(_bare(plain(text)).split())
     return bare if case else bare.casefold()
 
 
 def position(text: str, phrase: str) -> int:
-    """Where `phrase` first stands as whole words, -1 if nowhere."""
+    """Returns where `phrase` first stands as whole words, -1 if it is not found."""
     words = r"\s+".join(re.escape(word) for word in plain(phrase).split())
     match = re.search(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
     return match.start() if match else -1
 
 
 def words(text: str) -> list[str]:
-    """In order, in lower case."""
+    """Returns the words in order, in lower case."""
     return re.findall(r"\w+(?:'\w+)*", plain(text).casefold())
 
 

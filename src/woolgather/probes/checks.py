@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from woolgather.core.errors import InputError
 from woolgather.probes.answer_parsing import (
@@ -37,8 +37,9 @@ from woolgather.probes.answer_parsing import (
 )
 
 Params = Mapping[str, Any]
-Check = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""One check, or several that must all hold. Only JSON values."""
+"""A check's kind and parameters, JSON values; `validate` holds each to the type that KINDS gives it."""
+Check = Params | Sequence[Params]
+"""One check, or several that must all hold."""
 
 _SMALL = frozenset(
     re.findall(r"\w+", "a an and as at but by for from in into of on or the to with")
@@ -46,7 +47,7 @@ _SMALL = frozenset(
 
 
 def passes(response: str, check: Check) -> bool:
-    """Whether `response` satisfies `check`. Raises InputError if the check itself is malformed."""
+    """Returns whether `response` satisfies `check`. Raises InputError if the check is malformed."""
     validate(check)
     text = plain(response).strip()
     if not text:
@@ -65,7 +66,7 @@ def validate(check: Check) -> None:
 
 
 def describe() -> str:
-    """The kinds with their parameters, one a line, for docs and people."""
+    """Returns the kinds with their parameters, one per line, for docs and people."""
     lines = []
     for name, kind in KINDS.items():
         needs = [f"{key}: {value.what}" for key, value in kind.needs.items()]
@@ -93,7 +94,7 @@ def _one_of(text: str, p: Params) -> bool:
 
 
 def _contains(text: str, p: Params) -> bool:
-    """has every phrase of `all` and at least one of `any`"""
+    """has every phrase of `all`, and at least one phrase of `any`"""
     every = all(position(text, phrase) >= 0 for phrase in p.get("all", ()))
     return every and ("any" not in p or any(position(text, phrase) >= 0 for phrase in p["any"]))
 
@@ -227,7 +228,7 @@ class _Is:
     """A type of parameter, in words and as a test."""
 
     what: str
-    test: Callable[[Any], bool]
+    test: Callable[[object], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,15 +240,15 @@ class _Kind:
     """At least one of `may` must be given."""
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_pattern(value: Any) -> bool:
+def _is_pattern(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(re.compile(value))
     except re.error:

@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,21 +22,20 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
 
 C = TypeVar("C", bound=BaseModel)
+T = TypeVar("T")
 RECIPES = tuple(
     sorted(f.name for f in (resources.files("woolgather") / "presets").iterdir() if f.is_dir())
 )
 """Every recipe we ship has a folder of presets."""
 
 
-def at(value: Any, t: int) -> Any:
-    """`value` for iteration `t`: itself, or the t-th (at most the last) of a list."""
-    if isinstance(value, list | tuple):
-        return value[min(t, len(value) - 1)]
-    return value
+def at(value: T | tuple[T, ...], t: int) -> T:
+    """Returns `value` for iteration `t`: itself, or of several the t-th, at most the last."""
+    return value[min(t, len(value) - 1)] if isinstance(value, tuple) else value
 
 
 def find_recipe(name: str) -> types.ModuleType:
-    """A recipe module by name, or by the path of a .py file. Raises ConfigError."""
+    """Returns a recipe module by name, or by the path of a .py file. Raises ConfigError."""
     if name.endswith(".py"):
         path = Path(name)
         if not path.is_file():
@@ -77,7 +76,7 @@ def _load(path: Path) -> types.ModuleType:
 
 
 def presets(recipe: str) -> list[str]:
-    """Names of a recipe's presets; `default` is the recipe's own defaults."""
+    """Returns the names of a recipe's presets; `default` is the recipe's own defaults."""
     folder = resources.files("woolgather") / "presets" / recipe
     named = (
         [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")]
@@ -88,7 +87,7 @@ def presets(recipe: str) -> list[str]:
 
 
 def load_preset(recipe: str, name: str) -> dict[str, JSON]:
-    """Settings of a preset as nested mappings. Raises ConfigError for an unknown one."""
+    """Returns the settings of a preset as nested mappings. Raises ConfigError for an unknown one."""
     if name not in presets(recipe):
         raise ConfigError(f"{recipe} has no preset {name!r}{_nearest(name, presets(recipe))}")
     file = resources.files("woolgather") / "presets" / recipe / f"{name}.yaml"
@@ -104,9 +103,9 @@ def build(
     values: Mapping[str, JSON] | None = None,
     overrides: Iterable[str] = (),
 ) -> C:
-    """The validated settings: the preset's, then those of `files` (YAML), `values` (keys are dotted or
-    nested), `overrides` (`key=value`), the later winning. Raises ConfigError naming the key, what is
-    wrong and the remedy."""
+    """Returns the validated settings: the preset's, then those of `files` (YAML), `values` (keys are
+    dotted or nested), `overrides` (`key=value`), the later winning. Raises ConfigError naming the key,
+    what is wrong and the remedy."""
     settings = _groups(config)
     merge_into(settings, load_preset(recipe, preset))
     for file in files:
@@ -144,7 +143,7 @@ def _groups(config: type[BaseModel]) -> dict[str, JSON]:
 
 
 def merge_into(target: dict[str, JSON], source: Mapping[str, JSON]) -> None:
-    """Deep merge: mappings join, everything else is replaced."""
+    """Merges `source` into `target` deeply: mappings join, everything else is replaced."""
     for key, value in source.items():
         if isinstance(value, Mapping) and isinstance(target.get(key), dict):
             merge_into(target[key], value)
@@ -198,8 +197,8 @@ def _open(config: type[BaseModel], key: str) -> bool:
     return parent.endswith("args") and parent in _keys(config)
 
 
-def options_in(annotation: Any) -> list[type[BaseModel]]:
-    """The groups of settings an annotation may hold, looking through unions."""
+def options_in(annotation: object) -> list[type[BaseModel]]:
+    """Returns the groups of settings that an annotation may hold, looking through unions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     found = []

@@ -7,13 +7,13 @@ or a setting); one template trains and asks the backward model, and no system li
 task is in it; the judged text stands between marks; a reply is read twice, leniently and strictly;
 a verdict that cannot be read is never kept; a row's kind is a field. In `default` only: texts and
 instructions are compared with everything there is, texts are cut and filtered by our own rules, the
-assessor is hired by audition, training is by adapter, random rows are trained on as a control, and
+assessor is chosen by audition, training is by adapter, random rows are trained on as a control, and
 the result is the best candidate, the base included. docs/humback.md maps every parameter.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from pydantic import Field, field_validator
 
@@ -29,7 +29,7 @@ from woolgather.ops.curate.texts import TextOptions, prepare_texts
 from woolgather.ops.generate.backtranslate import ORIGIN, Backward, backtranslate, reverse
 from woolgather.ops.generate.respond import fixed_shots
 from woolgather.ops.generate.rewrite import Rewriting, rewrite
-from woolgather.ops.judge.assessors import Candidate
+from woolgather.ops.judge.assessors import Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.select import best_of
@@ -37,9 +37,10 @@ from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
     Candidates,
+    Tuning,
     best,
+    choose_assessor,
     draw_rows,
-    hire,
     map_embeddings,
     measure,
     mix_rows,
@@ -50,6 +51,7 @@ from woolgather.recipes.stages import (
 from woolgather.runs.inputs import open_texts
 from woolgather.training.job import SftOptions
 
+T = TypeVar("T")
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
 
 
@@ -69,7 +71,7 @@ class Curation(Hiring):
 
     @field_validator("assessor", "candidates")
     @classmethod
-    def _reasons_first(cls, value: Any) -> Any:
+    def _reasons_first(cls, value: T) -> T:
         if value == "expected" or (isinstance(value, tuple) and "expected" in value):
             raise ValueError(
                 "expected reads the score where the reply begins, and the five-level rubric begins "
@@ -82,7 +84,7 @@ class Tags(Options):
     """System lines by kind of row: one in training, both together afterwards."""
 
     use: bool = True
-    """false trains and asks without any."""
+    """Whether system lines are trained and asked with."""
     seed: str = "Reply the way a helpful AI assistant would."
     """System line of the seeds, and of the first curator."""
     augmented: str = "Reply with what a search of the web would bring to light."
@@ -121,25 +123,28 @@ class Config(Common):
 
     @property
     def once(self) -> SftOptions:
-        """Training on the seeds alone."""
+        """Returns the training on the seeds alone."""
         return with_updates(self.sft, self.seed_updates)
 
     @property
     def rounds(self) -> list[SftOptions]:
-        """Training of each model that a round makes."""
+        """Returns the training of each model that a round makes."""
         counts = self.updates if isinstance(self.updates, tuple) else (self.updates,)
         return [with_updates(self.sft, n) for n in counts]
 
 
 def with_updates(config: SftOptions, updates: int | None) -> SftOptions:
-    """The same training with this many updates; None leaves it."""
+    """Returns the same training with this many updates; None leaves it."""
     return config if updates is None else config.model_copy(update={"max_updates": updates})
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The method; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
-    source = open_texts(cfg.texts or builtin_texts(), **cfg.text.where)
+    text = cfg.text
+    source = open_texts(
+        cfg.texts or builtin_texts(), column=text.column, split=text.split, subset=text.subset
+    )
     backward, forward = run.scope("backward"), run.scope("forward")
     how = cfg.backward
 
@@ -147,15 +152,15 @@ def recipe(run: Scope, cfg: Config) -> Model:
         "reverse", reverse, seeds, template=how.template, min_pairs=how.min_pairs
     )
     rows = mix_rows(backward, [], turned, base, cfg.sft)
-    writer = train(backward, "train", base, rows, cfg.once)
+    writer = train(backward, "train", base, rows, Tuning(cfg.once))
     tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
     rows = mix_rows(forward, [], tagged, base, cfg.sft)
-    first = train(forward, "train", base, rows, cfg.once, system=cfg.tags.line("seed"))
+    first = train(forward, "train", base, rows, Tuning(cfg.once, system=cfg.tags.line("seed")))
     found = Candidates(run, cfg, base, held_out)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
 
     known = [held_out, seeds]
-    texts = run.step("texts", prepare_texts, source, options=cfg.text, seeds=seeds, avoid=known)
+    texts = run.step("texts", prepare_texts, source, options=text, seeds=seeds, avoid=known)
     augmented = run.step(
         "backtranslate", backtranslate, texts, run.engine(writer), how=how, seeds=seeds, avoid=known
     )
@@ -173,7 +178,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
             break
 
     chosen = found.choose()
-    portraits = map_embeddings(run, kept, seeds, base, cfg.measure)
+    maps = map_embeddings(run, kept, seeds, base, cfg.measure)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
@@ -181,23 +186,33 @@ def recipe(run: Scope, cfg: Config) -> Model:
             scope, "random-", draw_rows(scope, "random", augmented, kept[last]), tagged, base, cfg
         )
         shots = scope.step("shots", fixed_shots, seeds)
-        lines = cfg.tags.line("both")
-        others = found.controls(scope, {"random rows": chance}, configs[last], shots, system=lines)
+        alike = Tuning(configs[last], system=cfg.tags.line("both"))
+        others = found.controls(scope, {"random rows": chance}, alike, shots)
         controls = {"seeds alone (M_0)": seeded, **others}
-    facts = {"seeds": len(seeds), "texts": len(texts), "iterations": len(kept)}
+    facts = {
+        "method": METHOD,
+        "seeds": len(seeds),
+        "texts": len(texts),
+        "iterations": len(kept),
+    }
     return found.hand_over(
-        chosen, controls, method=METHOD, facts=facts, seeds=seeds,
-        raters=[first, *found.models[1:-1]], rated=rated, kept=kept, portraits=portraits,
-    )  # fmt: skip
+        chosen,
+        controls,
+        facts=facts,
+        seeds=seeds,
+        raters=[first, *found.models[1:-1]],
+        rounds=list(zip(rated, kept, maps, strict=True)),
+    )
 
 
 def curate_pairs(
     it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
 ) -> tuple[Rows[Example], Rows[Example]]:
-    """The pairs as the curator rated them, and those it finds good, rewritten if asked for."""
+    """Returns the pairs as the curator rated them, and those it finds good, rewritten if asked for."""
     rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
-    assessor = hire(it, seeds, rater, cfg.judge, [rubric])
-    rated = rate(it, augmented, rater, assessor, cfg.judge, [rubric])
+    asked = Questionnaire(rubrics=(rubric,), sampling=cfg.judge.sampling)
+    assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
+    rated = rate(it, augmented, rater, assessor, cfg.judge, asked)
     strict, window = cfg.judge.strict, cfg.judge.window
     scored = it.step("read", read_again, rated, rubric=rubric, strict=strict, window=window)
     kept = best(it, scored, cfg.keep, assessor, rater)
@@ -209,19 +224,19 @@ def curate_pairs(
 def join_with_seeds(
     scope: Scope, name: str, kept: Rows[Example], tagged: Rows[Example], base: Model, cfg: Config
 ) -> Rows[Example]:
-    """Kept pairs and seeds, each kind with its system line."""
+    """Returns kept pairs and seeds, each kind with its system line."""
     lined = scope.step(f"{name}tag", tag, kept, origin=ORIGIN, line=cfg.tags.line("augmented"))
-    return mix_rows(scope, lined, tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
+    return mix_rows(scope, [lined], tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
 
 
 def train_round(
     it: Scope, base: Model, rows: Rows[Example], held_out: Rows[Example], cfg: Config
 ) -> tuple[Model, Metrics, SftOptions]:
-    """This round's model, its measure, and the training it had; of several, the best."""
+    """Returns this round's model, its measure, and the training it had; of several, the best."""
     models, found, lines = [], [], cfg.tags.line("both")
     for config in cfg.rounds:
         name = f"-{config.max_updates}" if len(cfg.rounds) > 1 else ""
-        models.append(train(it, f"train{name}", base, rows, config, system=lines))
+        models.append(train(it, f"train{name}", base, rows, Tuning(config, system=lines)))
         found.append(measure(it, f"measure{name}", models[-1], held_out, cfg.measure))
     winner = 0
     if len(found) > 1:

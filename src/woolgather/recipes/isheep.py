@@ -5,7 +5,7 @@ Defaults are ours; preset `paper` is the paper's. Departures in both: prompts ar
 (each a file you may replace); instructions are compared with every earlier one, where the released
 scripts compared with none; a stop text cannot cut an answer; a verdict that cannot be read is never
 kept. In `default` only: a raw base answers few-shot, unfinished answers are set aside, the assessor
-is hired by audition, the seeds stay in the mix, data accumulate, a control is trained beside the
+is chosen by audition, the seeds stay in the mix, data accumulate, a control is trained beside the
 result, and the result is the best candidate, the base included. docs/isheep.md maps every parameter.
 """
 
@@ -22,16 +22,16 @@ from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
 from woolgather.ops.generate.respond import Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
-from woolgather.ops.judge.rubrics import rubrics_of
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
     Candidates,
+    Tuning,
     answer_tasks,
     best,
+    choose_assessor,
     draw_rows,
-    hire,
     map_embeddings,
     mix_rows,
     open_inputs,
@@ -48,11 +48,12 @@ class Config(Common):
 
     iterations: int = Field(default=3, ge=1)
     per_iteration: int | tuple[int, ...] = 10_000
-    """Accepted instructions in each iteration; a list gives one number an iteration."""
+    """Accepted instructions in each iteration; a list gives one number per iteration."""
     judge_model: str = "self"
     """self: the current model rates; base: the base does; else the name of another model."""
     init_from: Literal["base", "last"] = "base"
-    """Weights that training starts from: One_base and Total_base, or One_last."""
+    """Weights that each iteration trains: the base's (the paper's One_base and Total_base), or those of
+    the last model (One_last)."""
     history: Literal["all", "none"] = "all"
     """Rows that training sees: those of all iterations so far (Total), or of this one (One)."""
     synthesis: Synthesis = Synthesis()
@@ -65,20 +66,20 @@ class Config(Common):
     lora_scale: float = Field(default=1.0, ge=0)
     """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
 
-    def earlier(self, rows: list[Rows[Example]]) -> list[Rows[Example]]:
-        """Rows of the iterations before the last one, where history counts."""
-        return rows[:-1] if self.history == "all" else []
+    def seen(self, rows: list[Rows[Example]]) -> list[Rows[Example]]:
+        """Returns those rows, one entry per iteration, that training sees after the last of them."""
+        return rows[:] if self.history == "all" else rows[-1:]
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The loop; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     other = (
         run.model("judge_model", cfg.judge_model)
         if cfg.judge_model not in ("self", "base")
         else base
     )
-    rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
+    asked, tuning = cfg.judge.questionnaire(), Tuning(cfg.sft, cfg.lora_scale)
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
     found = Candidates(run, cfg, base, held_out)
@@ -86,7 +87,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
-        assessor = hire(it, seeds, rater, cfg.judge, rubrics)
+        assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
             how=cfg.synthesis.settled(model.prompt_format), avoid=[held_out, *kept],
@@ -94,43 +95,43 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )  # fmt: skip
         pairs = answer_tasks(it, tasks, model, cfg.respond, shots)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
-        rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, rubrics))
+        rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, asked))
         kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
-        rows = mix_rows(it, kept[-1], seeds, base, cfg.sft, cfg.mix, history=cfg.earlier(kept))
+        rows = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
         start = model if cfg.init_from == "last" else base
-        found.add(it, train(it, "train", start, rows, cfg.sft, cfg.lora_scale))
+        found.add(it, train(it, "train", start, rows, tuning))
         if found.stop(it):
             break
 
     chosen = found.choose()
-    portraits = map_embeddings(run, kept, seeds, base, cfg.measure)
+    maps = map_embeddings(run, kept, seeds, base, cfg.measure)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)
-        controls = control(found, run.scope("control"), clean[:made], kept, seeds, shots, cfg)
+        controls = control(found, clean[:made], kept, seeds, shots, cfg)
     return found.hand_over(
-        chosen, controls, method=METHOD, facts={"seeds": len(seeds), "iterations": len(kept)},
-        seeds=seeds, raters=found.models[:-1] if cfg.judge_model == "self" else [other],
-        rated=rated, kept=kept, portraits=portraits,
-    )  # fmt: skip
+        chosen,
+        controls,
+        facts={"method": METHOD, "seeds": len(seeds), "iterations": len(kept)},
+        seeds=seeds,
+        raters=found.models[:-1] if cfg.judge_model == "self" else [other],
+        rounds=list(zip(rated, kept, maps, strict=True)),
+    )
 
 
 def control(
     found: Candidates,
-    scope: Scope,
     clean: list[Rows[Example]],
     kept: list[Rows[Example]],
     seeds: Rows[Example],
     shots: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
-    """Beside the result: the seeds alone, and as many rows at random as each iteration kept."""
-    base = found.base
+    """Returns measures of what stands beside the result: models trained on the seeds alone, and on as
+    many rows at random as each iteration kept."""
+    base, scope = found.base, found.run.scope("control")
     chance = [draw_rows(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
-    history = cfg.earlier(chance)
-    mix = mix_rows(
-        scope, chance[-1], seeds, base, cfg.sft, cfg.mix, name="random-mix", history=history
-    )
+    mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")
     alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
     rows = {"seeds alone": alone, "random rows": mix}
-    return found.controls(scope, rows, cfg.sft.like(len(mix)), shots, scale=cfg.lora_scale)
+    return found.controls(scope, rows, Tuning(cfg.sft.like(len(mix)), cfg.lora_scale), shots)

@@ -14,35 +14,23 @@ from pydantic import Field
 from woolgather.core.artifacts import Model
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
-from woolgather.ops.judge.assessors import Candidate
-from woolgather.ops.judge.rubrics import RubricOptions
+from woolgather.ops.judge.assessors import JUDGING, Questionnaire
+from woolgather.ops.judge.audition import AuditionOptions
+from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
+from woolgather.ops.measure.evaluate import EvaluationOptions
 
 
-class Hiring(Options):
-    """Who rates, and how it is found out."""
+class Hiring(AuditionOptions):
+    """Which assessor rates, and how the audition chooses it."""
 
     assessor: Literal[
         "audition", "rubric", "expected", "yes_no", "mutual_information", "channel", "none"
     ] = "audition"
     """How rows are rated; audition tries `candidates` on pairs of known order and takes the best."""
-    candidates: tuple[Candidate, ...] = (
-        "rubric",
-        "expected",
-        "yes_no",
-        "mutual_information",
-        "channel",
-    )
-    """Who may apply."""
-    pairs: int = Field(default=160, ge=8)
-    """Pairs in an audition, over all kinds."""
-    probes: int = Field(default=60, ge=0)
-    """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
-    on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
-    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
-    sampling: Sampling = Sampling(temperature=0.0, max_tokens=48)
+    sampling: Sampling = JUDGING
     """How a judge writes."""
     floor: float = Field(default=0.5, ge=0, le=1)
-    """Least share of readable verdicts; below it the run ends with advice."""
+    """Least share of verdicts that can be read; below it the run ends and says what to try."""
 
 
 class Judging(Hiring):
@@ -50,22 +38,23 @@ class Judging(Hiring):
 
     rubric: RubricOptions = RubricOptions()
 
+    def questionnaire(self) -> Questionnaire:
+        """Returns what the judge is asked. Raises InputError for a template that cannot be read."""
+        rubrics = tuple(rubrics_of(self.rubric.style, self.rubric.templates))
+        return Questionnaire(rubrics=rubrics, sampling=self.sampling)
 
-class Measuring(Options):
+
+class Measuring(EvaluationOptions):
     """Looking at each model."""
 
-    probes: int = Field(default=300, ge=0)
-    """Generated test prompts with machine checks, for each of the two probe seeds."""
     select_seed: int = 1
-    """Probes that decide; the report's are of another seed."""
+    """Random seed of the probes that select the result; the report uses other probes."""
     report_seed: int = 2
+    """Random seed of the probes in the report."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
-    max_tokens: int = Field(default=128, ge=8)
     map_points: int = Field(default=400, ge=3)
     """Rows of each set that are drawn in the map of what was kept, at most."""
-    likelihood: bool = True
-    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
@@ -81,14 +70,14 @@ class Common(Options):
     held_out: str = ""
     """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
-    """How the base is prompted; auto takes the format under which the seeds' responses cost less."""
+    """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
     measure: Measuring = Measuring()
     controls: bool = True
-    """Train on what the same effort buys without the method, beside the result."""
+    """Also train controls: models that the same effort gives without the method."""
     select_by: Literal["probes", "heldout", "last"] = "probes"
-    """What the result must be better than the base in; last takes the last model."""
+    """The measure in which the result must beat the base; last takes the last model without comparing."""
     patience: int | None = Field(default=2, ge=1)
-    """Stop after this many iterations without a better one; None never stops early."""
+    """Stop after this many iterations without a better model; None never stops early."""
 
     @property
     def base_name(self) -> str:

@@ -20,14 +20,14 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.engines.base import Sampling
-from woolgather.ops.curate.pair import PairOptions, pair, real_rows, real_sides
+from woolgather.ops.curate.pair import PairOptions, TokenLimits, pair, real_rows, real_sides
 from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
-from woolgather.recipes.stages import Candidates, open_inputs
+from woolgather.recipes.stages import Candidates, Tuning, open_inputs
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -48,7 +48,7 @@ class Playing(PreferenceOptions):
     """How much a difference of log-probabilities counts: higher stays nearer to the opponent."""
 
     def at(self, t: int) -> DpoOptions:
-        """As iteration `t` has it."""
+        """Returns the training as iteration `t` has it."""
         now = {"learning_rate": at(self.learning_rate, t), "beta": at(self.beta, t)}
         return DpoOptions.model_validate({**dict(self), **now})
 
@@ -95,19 +95,13 @@ class Config(Common):
 
 
 def recipe(run: Scope, cfg: Config) -> Model:
-    """The loop; see the module's docstring. `run` is a Run or a Scope."""
+    """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     longest = cfg.dpo.max_length
-    real = run.step(
-        "real",
-        real_rows,
-        seeds,
-        start=base,
-        budget=cfg.respond.sampling.max_tokens,
-        max_length=longest,
-        max_prompt_length=cfg.dpo.max_prompt_length,
-        options=cfg.pairs,
+    limits = TokenLimits(
+        answer=cfg.respond.sampling.max_tokens, row=longest, prompt=cfg.dpo.max_prompt_length
     )
+    real = run.step("real", real_rows, seeds, start=base, limits=limits, options=cfg.pairs)
 
     found = Candidates(run, cfg, base, held_out)
     pairs: dict[int, Rows[PreferencePair]] = {}
@@ -123,7 +117,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )
         if earlier:
             continue
-        first = t - int(at(cfg.window, t)) + 1
+        first = t - at(cfg.window, t) + 1
         windows.append([rows for i, rows in pairs.items() if i >= first])
         name = f"iter{t}" if cfg.start_iteration else ""
         found.add(it, play(it, opponent, windows[-1], cfg.dpo.at(t)), name=name)
@@ -135,8 +129,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
     if cfg.controls:
         used = windows[: int(chosen.value) or len(windows)]
         controls = control(found, run.scope("control"), used, real, cfg)
-    facts = {"real answers": len(real), "iterations": len(windows)}
-    return found.hand_over(chosen, controls, method=METHOD, facts=facts, seeds=seeds)
+    facts = {"method": METHOD, "real answers": len(real), "iterations": len(windows)}
+    return found.hand_over(chosen, controls, facts=facts, seeds=seeds)
 
 
 def answer_prompts(
@@ -150,17 +144,16 @@ def answer_prompts(
 def play(
     scope: Scope, opponent: Model, window: list[Rows[PreferencePair]], config: DpoOptions
 ) -> Model:
-    """The policy starts as the opponent, learns to be told apart from it, and is merged: the next
-    opponent, the next start and what generates are then one and the same."""
+    """Returns the policy, which starts as the opponent, learns to be told apart from it, and is merged:
+    the next opponent, the next start and what generates are then one and the same."""
     tuned = scope.step(
         "train",
         dpo,
-        window[-1],
+        window,
         trainer=scope.trainer(),
         start=opponent,
         reference=opponent,
         config=config,
-        earlier=window[:-1],
     )
     if config.lora is None:
         return tuned
@@ -174,7 +167,7 @@ def control(
     real: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
-    """Beside the result: SFT on the real answers, with as many updates."""
+    """Returns measures of what stands beside the result: SFT on the real answers, as many updates."""
     rows = scope.step("real", real_sides, [window[-1] for window in windows])
     updates = sum(
         cfg.dpo.at(cfg.start_iteration + i).updates(sum(map(len, window)))
@@ -182,4 +175,4 @@ def control(
     )
     shots = scope.step("shots", fixed_shots, real, k=cfg.shots)
     alike = cfg.sft.model_copy(update={"max_updates": updates})
-    return found.controls(scope, {"SFT on the real answers": rows}, alike, shots)
+    return found.controls(scope, {"SFT on the real answers": rows}, Tuning(alike), shots)

@@ -1,6 +1,6 @@
 """Stretches of steps that several methods have in common.
 
-The one idea: a recipe is a page because what every method does (open the inputs, hire an assessor,
+The one idea: a recipe is a page because what every method does (open the inputs, choose an assessor,
 rate, mix, train, measure, choose, compare with controls, hand over) is written once, here. Nothing in
 this module knows which recipe calls it.
 """
@@ -8,25 +8,24 @@ this module knows which recipe calls it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.keep import KeepRule, keep
-from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.curate.mix import MixOptions, RowLimits, mix
 from woolgather.ops.generate.respond import Responding, respond
-from woolgather.ops.judge.assessors import Assessor
-from woolgather.ops.judge.audition import audition
+from woolgather.ops.judge.assessors import Assessor, Questionnaire
+from woolgather.ops.judge.audition import AuditionOptions, audition
 from woolgather.ops.judge.judge import judge
-from woolgather.ops.judge.rubrics import Rubric, rubrics_of
 from woolgather.ops.judge.win_rate import win_rate
-from woolgather.ops.measure.embedding_map import portrait
+from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
 from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
-from woolgather.ops.measure.summary import summarize
+from woolgather.ops.measure.summary import Round, summarize
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
 from woolgather.recipes.scope import Rows, Scope
@@ -35,7 +34,7 @@ from woolgather.training.job import SftOptions
 
 
 def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
-    """Seeds, held-out tasks, and the base with the format it is prompted in."""
+    """Returns seeds, held-out tasks, and the base with the format it is prompted in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
     base = run.model("base", cfg.base)
@@ -60,25 +59,18 @@ def answer_tasks(
     return scope.step(name, respond, tasks, scope.engine(model), how=how, shots=shown)
 
 
-def hire(
-    scope: Scope, seeds: Rows[Example], rater: Engine, judging: Hiring, rubrics: Sequence[Rubric]
+def choose_assessor(
+    scope: Scope, seeds: Rows[Example], rater: Engine, judging: Hiring, asked: Questionnaire
 ) -> Assessor | Choice:
-    """Who rates: found by audition, named (and tried alone, and used whatever comes out), or nobody."""
-    who = judging.assessor
-    if who == "none":
+    """Returns the choice of an audition, among all candidates or with the one that is named (which is
+    then used whatever comes out); the assessor that rates nothing where that is named."""
+    named = judging.assessor
+    if named == "none":
         return Assessor(kind="none")
-    return scope.step(
-        "audition",
-        audition,
-        seeds,
-        rater,
-        rubrics=rubrics,
-        candidates=judging.candidates if who == "audition" else [who],
-        on_unfit=judging.on_unfit if who == "audition" else "keep_best",
-        pairs=judging.pairs,
-        probes=judging.probes,
-        sampling=judging.sampling,
-    )
+    how: AuditionOptions = judging
+    if named != "audition":
+        how = how.model_copy(update={"candidates": (named,), "on_unfit": "keep_best"})
+    return scope.step("audition", audition, seeds, rater, how=how, asked=asked)
 
 
 def rate(
@@ -87,57 +79,38 @@ def rate(
     rater: Engine,
     who: Assessor | Choice,
     judging: Hiring,
-    rubrics: Sequence[Rubric],
+    asked: Questionnaire,
 ) -> Rows[Example]:
-    """The rows with their verdicts."""
-    return scope.step(
-        "assess",
-        judge,
-        rows,
-        rater,
-        assessor=who,
-        rubrics=rubrics,
-        sampling=judging.sampling,
-        floor=judging.floor,
-    )
+    """Returns the rows with their verdicts."""
+    return scope.step("assess", judge, rows, rater, assessor=who, asked=asked, floor=judging.floor)
 
 
 def best(
     scope: Scope, rated: Rows[Example], rule: KeepRule, who: Assessor | Choice, rater: Engine
 ) -> Rows[Example]:
-    """The rated rows that are good enough."""
+    """Returns the rated rows that are good enough."""
     asked = rater if rule.asks_model else None
     return scope.step("keep", keep, rated, rule=rule, assessor=who, engine=asked)
 
 
 def draw_rows(scope: Scope, name: str, rows: Rows[Example], like: Sized) -> Rows[Example]:
-    """As many of `rows` at random as `like` has."""
+    """Returns as many of `rows` at random as `like` has."""
     return scope.step(name, keep, rows, rule=KeepRule(by="random"), limit=max(1, len(like)))
 
 
 def mix_rows(
     scope: Scope,
-    rows: Rows[Example] | Sequence[Example],
+    rows: Sequence[Rows[Example]],
     seeds: Rows[Example] | Sequence[Example],
     base: Model,
     config: SftOptions,
     options: MixOptions = MixOptions(),  # noqa: B008 - frozen
     *,
     name: str = "mix",
-    history: Sequence[Rows[Example]] = (),
 ) -> Rows[Example]:
-    """What training sees: these rows, those of `history`, and the seeds as `options` say."""
-    return scope.step(
-        name,
-        mix,
-        rows,
-        seeds,
-        base=base,
-        history=list(history),
-        options=options,
-        max_length=config.max_length,
-        max_rows=config.max_rows,
-    )
+    """Returns what training with `config` sees: `rows` by iteration, and the seeds as `options` say."""
+    limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows)
+    return scope.step(name, mix, rows, seeds, base=base, limits=limits, options=options)
 
 
 def map_embeddings(
@@ -147,12 +120,11 @@ def map_embeddings(
     base: Model,
     options: Measuring,
 ) -> list[Metrics]:
-    """What the rows that each iteration kept look like beside the seeds. After the loop, so that the
-    base, which maps them all, is opened once."""
+    """Returns what the rows that each iteration kept look like beside the seeds. After the loop, so
+    that the base, which maps them all, is opened once."""
+    points, mapper = options.map_points, run.engine(base)
     return [
-        run.scope(f"iter{t}").step(
-            "portrait", portrait, rows, seeds, run.engine(base), points=options.map_points
-        )
+        run.scope(f"iter{t}").step("portrait", map_rows, rows, seeds, mapper, points=points)
         for t, rows in enumerate(kept)
     ]
 
@@ -165,74 +137,38 @@ def measure(
     options: Measuring,
     shots: Rows[Example] | Sequence[Example] = (),
 ) -> Metrics:
-    """What a model can do, on probes of both seeds and on the held-out tasks; `shots` are shown before
-    each."""
-    m = options
+    """Returns what a model can do, on probes of both seeds and on the held-out tasks; `shots` are shown
+    before each."""
     return scope.step(
         name,
         evaluate,
         held_out,
         scope.engine(model),
-        probes=m.probes,
-        probe_seeds=(m.select_seed, m.report_seed),
-        max_tokens=m.max_tokens,
-        likelihood=m.likelihood,
+        how=options,
+        probe_seeds=(options.select_seed, options.report_seed),
         shots=shots,
     )
 
 
-def train(
-    scope: Scope,
-    name: str,
-    start: Model,
-    rows: Rows[Example],
-    config: SftOptions,
-    scale: float = 1.0,
-    system: str = "",
-) -> Model:
-    """Tuned and merged: whatever comes after starts from plain weights. `system` are lines that the
-    model is asked with from now on."""
-    tuned = scope.step(name, sft, rows, start=start, config=config, trainer=scope.trainer())
-    if config.lora is None and not system:
+@dataclass(frozen=True)
+class Tuning:
+    """How a model is tuned, and merged into plain weights."""
+
+    config: SftOptions
+    scale: float = 1.0
+    """How much of a trained adapter is merged: 0 is the model it started from, 1 all of it."""
+    system: str = ""
+    """Lines that the model is asked with from now on."""
+
+
+def train(scope: Scope, name: str, start: Model, rows: Rows[Example], how: Tuning) -> Model:
+    """Returns the tuned model in plain weights, which whatever comes after starts from."""
+    trainer, config = scope.trainer(), how.config
+    tuned = scope.step(name, sft, rows, start=start, config=config, trainer=trainer)
+    if config.lora is None and not how.system:
         return tuned
     return scope.step(
-        f"{name}-merge", merge, tuned, trainer=scope.trainer(), scale=scale, system=system
-    )
-
-
-def win_rate_of(
-    run: Scope,
-    model: Model,
-    base: Model,
-    seeds: Rows[Example],
-    held_out: Rows[Example],
-    options: Measuring,
-    raters: Sequence[Model],
-) -> Metrics | None:
-    """How often the held-out answers of `model` are preferred to the base's, by a judge frozen for
-    the run that is none of `raters`, the models that rated training data. None without a judge."""
-    if not options.win_judge:
-        return None
-    scope = run.scope("win-rate")
-    rater = scope.engine(run.model("win_judge", options.win_judge))
-    rubrics, judging = rubrics_of("full"), Judging()
-    assessor = hire(scope, seeds, rater, judging, rubrics)
-    greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
-    how = Responding(sampling=greedy, unfinished="keep")
-    ours, theirs = (
-        scope.step(name, respond, held_out, scope.engine(who), how=how)
-        for name, who in (("result", model), ("base", base))
-    )
-    return scope.step(
-        "compare",
-        win_rate,
-        ours,
-        theirs,
-        rater,
-        assessor=assessor,
-        selected_with=list(raters),
-        rubrics=rubrics,
-        sampling=judging.sampling,
+        f"{name}-merge", merge, tuned, trainer=trainer, scale=how.scale, system=how.system
     )
 
 
@@ -252,14 +188,16 @@ class Candidates:
 
     @property
     def base(self) -> Model:
+        """Returns the model that all began with."""
         return self.models[0]
 
     @property
     def last(self) -> Model:
+        """Returns the model that was added last; the base before any was."""
         return self.models[-1]
 
     def add(self, scope: Scope, model: Model, found: Metrics | None = None, name: str = "") -> None:
-        """One more, measured in `scope` unless `found` is its measure."""
+        """Adds one more, measured in `scope` unless `found` is its measure."""
         self.models.append(model)
         if found is None:
             found = measure(scope, "measure", model, self.held_out, self.cfg.measure)
@@ -267,7 +205,7 @@ class Candidates:
         self.names += [name] if name else []
 
     def stop(self, scope: Scope) -> bool:
-        """Whether the last ones brought nothing better."""
+        """Returns whether the last ones brought nothing better."""
         told = scope.step(
             "stop",
             should_stop,
@@ -279,7 +217,7 @@ class Candidates:
         return bool(told.value)
 
     def choose(self) -> Choice:
-        """The result: 0 is the base."""
+        """Returns which of the models is the result: 0 is the base."""
         return self.run.step(
             "select", select_model, self.measures, by=self.cfg.select_by, names=self.names
         )
@@ -288,18 +226,15 @@ class Candidates:
         self,
         scope: Scope,
         rows: Mapping[str, Rows[Example]],
-        config: SftOptions,
+        how: Tuning,
         shots: Rows[Example],
-        *,
-        scale: float = 1.0,
-        system: str = "",
     ) -> dict[str, Metrics]:
-        """What the same effort buys without the method: the base shown `shots`, and models trained
-        on other `rows`, each under the name of what it is; `scale` and `system` as for `train`."""
+        """Returns what the same effort buys without the method: the base shown `shots`, and models
+        trained on other `rows`, each under the name of what it is."""
         found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
             step = name.lower().replace(" ", "-")
-            model = train(scope, step, self.base, given, config, scale, system)
+            model = train(scope, step, self.base, given, how)
             found[name] = self._measure(scope, step, model)
         return found
 
@@ -313,16 +248,14 @@ class Candidates:
         chosen: Choice,
         controls: Mapping[str, Metrics],
         *,
-        method: str,
         facts: Mapping[str, JSON],
         seeds: Rows[Example],
         raters: Sequence[Model] = (),
-        rated: Sequence[Rows[Example]] = (),
-        kept: Sequence[Rows[Example]] = (),
-        portraits: Sequence[Metrics] = (),
+        rounds: Sequence[Round] = (),
     ) -> Model:
-        """The summary, and the chosen model as a directory of its own with a card. `raters` rated
-        training data; `rated`, `kept` and `portraits` are drawn, one per iteration."""
+        """Makes the summary, and returns the chosen model as a directory of its own with a card.
+        `facts` stand on the card; `raters` rated training data; `rounds` are drawn, one per
+        iteration."""
         run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
         run.step(
             "summary",
@@ -331,16 +264,43 @@ class Candidates:
             chosen=chosen,
             controls=controls,
             by=cfg.select_by,
-            wins=win_rate_of(run, model, self.base, seeds, self.held_out, cfg.measure, raters),
-            rated=rated,
-            kept=kept,
-            portraits=portraits,
+            wins=self._win_rate(model, seeds, raters),
+            rounds=rounds,
             names=self.names,
         )
         card = {
             "title": "Tuned on data it wrote itself",
-            "method": method,
             "base_model": cfg.base_name,
             **facts,
         }
         return run.step("result", merge, model, trainer=run.trainer(), card=card)
+
+    def _win_rate(
+        self, model: Model, seeds: Rows[Example], raters: Sequence[Model]
+    ) -> Metrics | None:
+        """How often the held-out answers of `model` are preferred to the base's, by a judge frozen for
+        the run that is none of `raters`, the models that rated training data. None without a judge."""
+        options = self.cfg.measure
+        if not options.win_judge:
+            return None
+        scope = self.run.scope("win-rate")
+        rater = scope.engine(self.run.model("win_judge", options.win_judge))
+        judging = Judging()
+        asked = judging.questionnaire()
+        assessor = choose_assessor(scope, seeds, rater, judging, asked)
+        greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
+        how = Responding(sampling=greedy, unfinished="keep")
+        ours, theirs = (
+            scope.step(name, respond, self.held_out, scope.engine(who), how=how)
+            for name, who in (("result", model), ("base", self.base))
+        )
+        return scope.step(
+            "compare",
+            win_rate,
+            ours,
+            theirs,
+            rater,
+            assessor=assessor,
+            selected_with=list(raters),
+            asked=asked,
+        )

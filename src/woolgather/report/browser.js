@@ -32,7 +32,7 @@
   const words = (name) => name.replaceAll("_", " ");
   const say = (n) => n.toLocaleString("en");
   const textOf = (row, name) => { const t = (row.texts || []).find((p) => p[0] === name); return t ? data.texts[t[1]] : ""; };
-  const score = (v) => v === null ? "unread" : Number.isInteger(v) ? String(v) : v.toPrecision(3);
+  const score = (v) => v === null ? "unreadable" : Number.isInteger(v) ? String(v) : v.toPrecision(3);
 
   // Where each id is: [step, place], in order of the steps. The first is where it was made.
   const places = new Map();
@@ -54,7 +54,7 @@
     if (aside) filter.append(option("-", `set aside (${say(aside)})`));
     Object.entries(step.reasons).sort((a, b) => b[1] - a[1])
       .forEach(([why, n]) => filter.append(option("=" + why, `— ${words(why)} (${say(n)})`)));
-    sort.replaceChildren(option("", "as written"));
+    sort.replaceChildren(option("", "order of writing"));
     sorts.forEach((name) => sort.append(option("-" + name, `${words(name)}, highest first`), option("+" + name, `${words(name)}, lowest first`)));
   };
 
@@ -109,7 +109,7 @@
     const field = (name, node) => fields.append(make("dt", "", name), node);
     head.append(make("code", "", row.id));
     (row.verdicts || []).forEach((v) => { const p = make("span", "pill", words(v[0]) + " "); p.append(make("b", "", score(v[1]))); head.append(p); });
-    if (row.finish === "length") head.append(make("span", "pill", "cut at the limit"));
+    if (row.finish === "length") head.append(make("span", "pill", "cut at the token limit"));
     if (row.aside) head.append(make("span", "pill bad", "set aside: " + words(row.aside)));
     box.append(head, fields);
     (row.texts || []).forEach(([name, t]) => field(name, block(name, data.texts[t])));
@@ -131,7 +131,7 @@
         const other = data.steps[s].rows[i], kind = (other.aside ? "gone" : "") + (String(s) === pick.value ? " now" : "");
         dd.append(jump(row.id, s, i, data.steps[s].name, kind));
       });
-      field("went through", dd);
+      field("also in", dd);
     }
     if (row.meta) {
       const dd = make("dd");
@@ -145,7 +145,7 @@
     const step = data.steps[pick.value], rows = found(), pages = Math.max(1, Math.ceil(rows.length / SIZE));
     at = Math.min(Math.max(at, 0), pages - 1);
     list.replaceChildren(...rows.slice(at * SIZE, (at + 1) * SIZE).map(([row]) => card(row)));
-    const part = step.rows.length < step.total ? `, of the ${say(step.rows.length)} shown here; the step has ${say(step.total)}, sampled evenly` : "";
+    const part = step.rows.length < step.total ? ` of the ${say(step.rows.length)} in this report, a sample of the step's ${say(step.total)}` : "";
     count.textContent = `${say(rows.length)} row${rows.length === 1 ? "" : "s"}${part}.`;
     pager.hidden = pages < 2;
     page.textContent = `${at + 1} of ${pages}`;

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from markupsafe import Markup
 
-from woolgather.core.rows import JSON
 from woolgather.core.views import View
-from woolgather.report.frame import Frame, Point, value_range
+from woolgather.report.frame import Axis, Frame, Point, value_range
 from woolgather.report.text import (
     cell,
     column,
@@ -24,7 +24,17 @@ from woolgather.report.text import (
     visible,
     words,
 )
+from woolgather.report.view_data import (
+    AlarmData,
+    Coordinates,
+    CurveData,
+    FunnelData,
+    HistogramData,
+    ScatterData,
+    TableData,
+)
 
+T = TypeVar("T")
 COLOURS = 8
 """Classes s0..s7 of the style sheet."""
 TABLE_ROWS = 80
@@ -34,26 +44,28 @@ REASONS = 12
 
 
 def draw(view: View) -> Markup:
-    """The drawing of a view; a view of an unknown kind, or with broken data, is shown as its data."""
+    """Returns the drawing of a view; a view of an unknown kind, or with broken data, is shown as its
+    data."""
     drawer = DRAWERS.get(view.kind)
     if drawer is not None:
         try:
             return drawer(view)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        except (ValueError, TypeError, IndexError):
             pass
     text = json.dumps(view.data, ensure_ascii=False, indent=1, default=str)
     return Markup("<pre class=raw>{}</pre>").format(visible(text, 4000))
 
 
 def funnel(view: View) -> Markup:
-    stages = [(str(name), int(count)) for name, count in view.data["stages"]]
-    reasons = sorted(view.data.get("reasons", {}).items(), key=lambda r: (-int(r[1]), r[0]))
-    shown = [(words(name), int(count)) for name, count in reasons[:REASONS]]
+    """Returns a bar per stage, and below them a bar per reason to set rows aside."""
+    data = FunnelData.model_validate(view.data)
+    reasons = sorted(data.reasons.items(), key=lambda r: (-r[1], r[0]))
+    shown = [(words(name), count) for name, count in reasons[:REASONS]]
     if rest := reasons[REASONS:]:
-        shown.append((f"{len(rest)} other reasons", sum(int(count) for _, count in rest)))
-    top = max((count for _, count in stages), default=0)
+        shown.append((f"{len(rest)} other reasons", sum(count for _, count in rest)))
+    top = max((count for _, count in data.stages), default=0)
     lines, before = [], None
-    for name, count in stages:
+    for name, count in data.stages:
         lost = before - count if before is not None else 0
         lines.append(_bar_row(words(name), count, top, "s0", number(-lost) if lost > 0 else ""))
         before = count
@@ -66,8 +78,10 @@ def funnel(view: View) -> Markup:
 
 
 def histogram(view: View) -> Markup:
-    edges = [float(e) for e in view.data["edges"]]
-    series = {str(k): [float(c) for c in v] for k, v in view.data["series"].items()}
+    """Returns bars, or an area per series where there are several; as shares of each series where
+    their sizes differ much."""
+    data = HistogramData.model_validate(view.data)
+    edges, series = data.edges, data.series
     if len(edges) < 2 or not series:
         return _nothing()
     totals = [sum(counts) for counts in series.values()]
@@ -77,12 +91,10 @@ def histogram(view: View) -> Markup:
         series = {
             k: [c / (t or 1) for c in v] for (k, v), t in zip(series.items(), totals, strict=True)
         }
+    highest = max(max(counts, default=0) for counts in series.values()) or 1.0
     frame = Frame(
-        (edges[0], edges[-1]),
-        (0.0, max(max(counts, default=0) for counts in series.values()) or 1.0),
-        str(view.data.get("x", "")),
-        "share" if shares else "rows",
-        whole=not shares,
+        Axis(edges[0], edges[-1], data.x),
+        Axis(0.0, highest, "share of rows" if shares else "rows", whole=not shares),
     )
     body = []
     for i, (name, counts) in enumerate(series.items()):
@@ -107,16 +119,16 @@ def histogram(view: View) -> Markup:
 
 
 def curve(view: View) -> Markup:
-    series = {str(name): _points(points) for name, points in view.data["series"].items()}
+    """Returns a line per series, with its points where they are few."""
+    data = CurveData.model_validate(view.data)
+    series = {name: _points(points) for name, points in data.series.items()}
     every = [p for points in series.values() for p in points]
     if not every:
         return _nothing()
+    whole = all(x.is_integer() for x, _ in every)
     frame = Frame(
-        value_range(p[0] for p in every),
-        value_range((p[1] for p in every), pad=0.06),
-        str(view.data.get("x", "")),
-        str(view.data.get("y", "")),
-        steps=all(x.is_integer() for x, _ in every),
+        Axis(*value_range(p[0] for p in every), data.x, whole=whole),
+        Axis(*value_range((p[1] for p in every), pad=0.06), data.y),
     )
     body = []
     for i, (name, points) in enumerate(series.items()):
@@ -130,44 +142,44 @@ def curve(view: View) -> Markup:
 
 
 def scatter(view: View) -> Markup:
-    groups = {str(name): _thin(list(pts)) for name, pts in view.data["groups"].items()}
+    """Returns a point for each item, its text at the pointer; the largest groups lie lowest."""
+    data = ScatterData.model_validate(view.data)
+    groups = {name: _thin(points) for name, points in data.groups.items()}
     every = [p for points in groups.values() for p in _points(points)]
     if not every:
         return _nothing()
     frame = Frame(
-        value_range((p[0] for p in every), pad=0.05),
-        value_range((p[1] for p in every), pad=0.05),
-        str(view.data.get("x", "")),
-        str(view.data.get("y", "")),
+        Axis(*value_range((p[0] for p in every), pad=0.05), data.x),
+        Axis(*value_range((p[1] for p in every), pad=0.05), data.y),
         height=400,
     )
-    labels: Mapping[str, Sequence[JSON]] = view.data.get("labels") or {}
     colour = {name: f"s{i % COLOURS}" for i, name in enumerate(groups)}
     body = []
     for name, points in sorted(groups.items(), key=lambda g: -len(g[1])):
-        texts = _thin(list(labels.get(name, ())))
+        texts = _thin(data.labels.get(name, ()))
         for i, raw in enumerate(points):
             if kept := _points([raw]):
                 tip = f"{name}: {texts[i]}" if i < len(texts) else name
                 body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
-    names = [f"{n} ({number(len(view.data['groups'][n]))})" for n in groups]
+    names = [f"{n} ({number(len(data.groups[n]))})" for n in groups]
     return _legend(names) + frame.svg(body, view.title)
 
 
 def table(view: View) -> Markup:
-    columns = [str(c) for c in view.data["columns"]]
-    rows = [list(row) for row in view.data["rows"]]
-    html = grid(columns, rows[:TABLE_ROWS])
-    if (more := len(rows) - TABLE_ROWS) > 0:
+    """Returns the first rows of a table, and how many more there are."""
+    data = TableData.model_validate(view.data)
+    html = grid(data.columns, data.rows[:TABLE_ROWS])
+    if (more := len(data.rows) - TABLE_ROWS) > 0:
         html += Markup("<p class=minor>… and {} more in the step's record</p>").format(number(more))
     return html
 
 
 def alarm(view: View) -> Markup:
-    level = str(view.data.get("level", "warning"))
-    level = level if level in ("note", "warning", "error") else "warning"
+    """Returns a paragraph that the style sheet colours by its level."""
+    data = AlarmData.model_validate(view.data)
+    level = data.level if data.level in ("note", "warning", "error") else "warning"
     return Markup('<p class="alarm {}"><b>{}</b> {}</p>').format(
-        level, visible(view.title, 120) or level.capitalize(), visible(str(view.data["text"]), 2000)
+        level, visible(view.title, 120) or level.capitalize(), visible(data.text, 2000)
     )
 
 
@@ -181,16 +193,18 @@ DRAWERS: Mapping[str, Callable[[View], Markup]] = {
 }
 
 
-def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
-    """An HTML table; numbers to the right, and a whisker beside every number with an interval."""
-    sides = [[row[i] if i < len(row) else "" for row in rows] for i in range(len(columns))]
+def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
+    """Returns an HTML table; numbers stand to the right, and a drawn interval beside every number that
+    has one."""
+    data = TableData(columns=columns, rows=rows)
+    sides = [data.column(i) for i in range(len(columns))]
     written = [column(str(title), side) for title, side in zip(columns, sides, strict=True)]
     drawn = [any(is_estimate(v) for v in side) for side in sides]
     stacked = sum(drawn) > 2
     scales = [value_range(_ends(side)) for side in sides]
 
     def one(i: int, j: int) -> Markup:
-        value: JSON = sides[i][j]
+        value = sides[i][j]
         text = written[i].cells[j]
         whisker = _whisker(value, scales[i]) if is_estimate(value) else Markup("")
         size = "long" if len(text) > 40 else "brief" if len(text) <= 24 else ""
@@ -218,12 +232,12 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[JSON]]) -> Markup:
     ).format(Markup("").join(heads), Markup("").join(lines))
 
 
-def _ends(values: Iterable[JSON]) -> list[float]:
+def _ends(values: Iterable[object]) -> list[float]:
     return [x for v in values if is_estimate(v) for x in parts_of(v) if is_number(x)]
 
 
-def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None = None) -> Markup:
-    """One measure over iterations, with whiskers where it has intervals; unknown values are gaps.
+def trend(title: str, points: Sequence[tuple[str, object]], within: Point | None = None) -> Markup:
+    """Returns one measure over iterations, with its intervals; values that are not known are gaps.
 
     The axis spans `within`, or the values and at least a fifth of the greatest: a change in the
     third digit should not look like a cliff.
@@ -237,7 +251,7 @@ def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None =
         low, high = low - short / 2, high + short / 2
     if min(ends, default=-1.0) >= 0:
         low = max(low, 0.0)
-    frame = Frame((-0.4, len(points) - 0.6), (low, high), "", "", width, height, xticks=False)
+    frame = Frame(Axis(-0.4, len(points) - 0.6, marked=False), Axis(low, high), width, height)
     body, line = [], []
     for i, name, value in known:
         middle = value["value"] if is_estimate(value) else value
@@ -256,7 +270,7 @@ def trend(title: str, points: Sequence[tuple[str, JSON]], within: Point | None =
 
 
 def bar(value: float, top: float, classes: str, second: float = 0.0) -> Markup:
-    """A horizontal bar of value / top, followed by `second` / top as what was set aside."""
+    """Returns a horizontal bar of value / top, followed by `second` / top as what was set aside."""
     a, b = (100 * v / top if top > 0 else 0.0 for v in (value, second))
     return Markup(
         '<svg class=bar viewBox="0 0 100 8" preserveAspectRatio=none aria-hidden=true>'
@@ -265,10 +279,11 @@ def bar(value: float, top: float, classes: str, second: float = 0.0) -> Markup:
     ).format(classes, a, a, b)
 
 
-def _whisker(value: Mapping[str, JSON], scale: Point) -> Markup:
-    low, middle, high = (value[k] for k in ("low", "value", "high"))
-    if not all(is_number(v) for v in (low, middle, high)):
+def _whisker(value: Mapping[str, object], scale: Point) -> Markup:
+    numbers = [v for v in (value["low"], value["value"], value["high"]) if is_number(v)]
+    if len(numbers) < 3:
         return Markup("")
+    low, middle, high = numbers
     a, b = scale
     place = [4 + 92 * (v - a) / ((b - a) or 1) for v in (low, middle, high, 0.0)]
     zero = (
@@ -288,7 +303,7 @@ def _bar_table(rows: Sequence[Markup]) -> Markup:
     return Markup("<table class=bars>{}</table>").format(Markup("").join(rows))
 
 
-def _bar_row(name: str, count: int, top: float, classes: str, note: str) -> Markup:
+def _bar_row(name: str, count: float, top: float, classes: str, note: str) -> Markup:
     return Markup(
         "<tr><th scope=row>{}</th><td>{}</td><td class=n>{}</td><td class='n lost'>{}</td></tr>"
     ).format(visible(name, 60), bar(count, top, classes), number(count), note)
@@ -311,12 +326,12 @@ def _nothing() -> Markup:
     return Markup("<p class=minor>Nothing to draw: no values.</p>")
 
 
-def _points(raw: Iterable[Sequence[JSON]]) -> list[Point]:
+def _points(raw: Iterable[Coordinates]) -> list[Point]:
     """The points whose numbers are known and finite."""
-    return [(float(p[0]), float(p[1])) for p in raw if is_number(p[0]) and is_number(p[1])]
+    return [(x, y) for x, y, *_ in raw if is_number(x) and is_number(y)]
 
 
-def _thin(items: list[JSON]) -> list[JSON]:
+def _thin(items: Sequence[T]) -> Sequence[T]:
     if len(items) <= SCATTER_POINTS:
         return items
     return [items[i * len(items) // SCATTER_POINTS] for i in range(SCATTER_POINTS)]

@@ -14,9 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from woolgather.core.rows import JSON
 from woolgather.core.views import View
 from woolgather.report.text import (
     between,
@@ -27,6 +25,8 @@ from woolgather.report.text import (
     is_number,
     number,
     outcome,
+    row_count,
+    values_of,
     when,
     words,
 )
@@ -47,60 +47,71 @@ class Step:
     """A finished step as the page shows it."""
 
     record: StepRecord
-    entry: Mapping[str, Any]
+    entry: Mapping[str, object]
+    """What the latest launch says of it: `path`, `state`, `why`."""
     anchor: str
+    """Its id on the page."""
 
     @cached_property
     def place(self) -> tuple[str, int | None, str]:
-        """Scope, iteration, last word of the name."""
+        """Returns the scope, the iteration if there is one, and the last word of the name."""
         return split_name(self.record.step)
 
     @property
     def scope(self) -> str:
+        """Returns the scope, e.g. "iter0"; empty for a step of the root."""
         return self.place[0]
 
     @property
     def name(self) -> str:
+        """Returns the last word of the name, which steps of several iterations share."""
         return self.place[2]
 
     @property
     def used(self) -> int:
-        return int(self.record.result.get("count") or 0)
+        """Returns how many of its rows are in use."""
+        return row_count(self.record)
 
     @property
     def aside(self) -> list[tuple[str, int]]:
-        """Reasons and counts, the most frequent first."""
+        """Returns the reasons to set rows aside with their counts, the commonest first."""
         return sorted(self.record.set_aside.items(), key=lambda r: (-r[1], r[0]))
 
     @property
     def lost(self) -> int:
+        """Returns how many of its rows are set aside."""
         return sum(self.record.set_aside.values())
 
     @property
     def views(self) -> list[View]:
+        """Returns what its op chose to show."""
         return self.record.shown()
 
     @property
     def brief(self) -> str:
-        """The result in a few words."""
+        """Returns the result in a few words."""
         result = self.record.result
         if self.record.kind in ("dataset", "model"):
             return outcome(self.record)
         if self.record.kind == "metrics":
             short = "" if self.record.concludes else self.record.headline
-            return short or _first_number(result.get("values") or {})
+            return short or _first_number(values_of(self.record))
         leaves = [leaf for leaf in flatten(result.get("value")) if leaf[1] not in (None, "", [])]
         named = [v for key, v in leaves if key.rpartition(".")[2] in ("kind", "name")]
         return words(cell([*named, *(v for _, v in leaves), "nothing"][0], 24))
 
     @property
     def why(self) -> str:
+        """Returns the reason for a choice; empty for other results."""
         return str(self.record.result.get("why", "")) if self.record.kind == "choice" else ""
 
 
 @dataclass(frozen=True)
 class Alarm:
+    """Something that a reader should know of a step."""
+
     level: str
+    """One of LEVELS, the gravest first."""
     title: str
     text: str
     step: Step
@@ -111,7 +122,8 @@ class RunReport:
     """A run directory, read."""
 
     path: Path
-    head: Mapping[str, JSON]
+    head: Mapping[str, object]
+    """What run.json holds."""
     launches: Sequence[RunRecord]
     steps: Sequence[Step]
     verdict: str = ""
@@ -120,20 +132,22 @@ class RunReport:
 
     @property
     def last(self) -> RunRecord | None:
+        """Returns the latest launch."""
         return self.launches[-1] if self.launches else None
 
     @property
     def scopes(self) -> list[str]:
-        """Scopes in order of their first step, without the root."""
+        """Returns the scopes in order of their first step, without the root."""
         return list(dict.fromkeys(step.scope for step in self.steps if step.scope))
 
     @property
     def iterations(self) -> list[str]:
+        """Returns the scopes that are iterations of a loop."""
         return [scope for scope in self.scopes if split_name(f"{scope}/x")[1] is not None]
 
     @property
     def stages(self) -> list[str]:
-        """Scopes that have most of their steps' names in common with another one."""
+        """Returns the scopes that share most of their steps' names with another scope."""
         names = {scope: {step.name for step in self.of(scope)} for scope in self.scopes}
         return [
             a
@@ -142,13 +156,15 @@ class RunReport:
         ]
 
     def of(self, scope: str) -> list[Step]:
+        """Returns the steps of a scope, in order."""
         return [step for step in self.steps if step.scope == scope]
 
 
 def read_run_dir(path: Path) -> RunReport:
     """Returns what a run directory holds.
 
-    Raises RunDirError when it is no run directory, is of a newer format, or holds a broken record.
+    Raises RunDirError when `path` is no run directory, is of a newer format, or holds a broken
+    record.
     """
     head = read_run(path)
     launches = read_launches(path)
@@ -179,7 +195,7 @@ def _alarms(steps: Sequence[Step]) -> list[Alarm]:
 
 
 def label_of(scope: str) -> str:
-    """ "iter2" -> "iteration 2"; other scopes as they are."""
+    """Returns a scope in words: "iter2" -> "iteration 2"; other scopes as they are."""
     number_ = split_name(f"{scope}/x")[1]
     if number_ is None or not scope.split("/")[-1].startswith("iter"):
         return words(scope)
@@ -188,7 +204,7 @@ def label_of(scope: str) -> str:
 
 
 def facts(run: RunReport) -> list[tuple[str, str]]:
-    """What ran, on what, when: the head of the page."""
+    """Returns what ran, on what and when, as (name, value): the head of the page."""
     last = run.last
     config = last.config if last and isinstance(last.config, dict) else {}
     known = dict(last.provenance) if last else {}
@@ -204,7 +220,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("Seeds", _name(config.get("seeds"))),
         ("Started", when(run.launches[0].started) if run.launches else None),
         ("Time", duration(worked) + (launches if known_time else " in steps") if worked else None),
-        ("Tokens written", number(tokens) if tokens else None),
+        ("Tokens generated", number(tokens) if tokens else None),
         ("Machine", _machine(known.get("hardware"))),
         ("Version", _version(known)),
         ("Replicate", number(n) if is_number(n := run.head.get("replicate")) and n else None),
@@ -213,7 +229,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
 
 
 def command(run: RunReport) -> str:
-    """The command line of the latest launch, to be pasted; empty when unknown."""
+    """Returns the command line of the latest launch, ready to paste; empty where it is not known."""
     argv = run.last.provenance.get("argv") if run.last else None
     if not isinstance(argv, list) or not argv:
         return ""
@@ -223,7 +239,7 @@ def command(run: RunReport) -> str:
 
 
 def settings(run: RunReport) -> list[tuple[str, str, bool]]:
-    """Key, value, whether it changed in the latest launch."""
+    """Returns (key, value, whether the value changed in the latest launch) for each setting."""
     if run.last is None or not isinstance(run.last.config, dict):
         return []
     changed = [line.partition(":")[0] for line in run.last.config_changes]
@@ -233,20 +249,21 @@ def settings(run: RunReport) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _setting(value: JSON) -> str:
+def _setting(value: object) -> str:
     """As it would be given on the command line, where that is short."""
     plain = value is None or isinstance(value, bool | int | float)
     return json.dumps(value) if plain else cell(value, 400)
 
 
 def provenance(run: RunReport) -> list[tuple[str, str]]:
+    """Returns what the latest launch ran with, as (name, value): code, packages, machine."""
     known = dict(run.last.provenance) if run.last else {}
     known.pop("argv", None)
     own = [("created", run.head.get("created")), ("date in prompts", run.head.get("date"))]
     return [(k, cell(v)) for k, v in [*own, *flatten(known)] if v not in (None, "", [])]
 
 
-def _first_number(values: Mapping[str, JSON]) -> str:
+def _first_number(values: Mapping[str, object]) -> str:
     """The first number with an interval, else the count of numbers."""
     for key, value in flatten(values):
         if is_estimate(value):
@@ -255,7 +272,7 @@ def _first_number(values: Mapping[str, JSON]) -> str:
     return f"{known} number{'' if known == 1 else 's'}"
 
 
-def _name(value: JSON) -> str | None:
+def _name(value: object) -> str | None:
     """A model or file as a short name: the last parts of a path."""
     if isinstance(value, Mapping):
         value = value.get("path") or value.get("name")
@@ -265,7 +282,7 @@ def _name(value: JSON) -> str | None:
     return "/".join(parts[-2:]) if value.startswith(("/", "~", ".")) else value
 
 
-def _machine(hardware: JSON) -> str | None:
+def _machine(hardware: object) -> str | None:
     if not isinstance(hardware, Mapping):
         return None
     gpus = hardware.get("gpus") or []
@@ -278,7 +295,7 @@ def _machine(hardware: JSON) -> str | None:
     return ", ".join(parts)
 
 
-def _version(known: Mapping[str, JSON]) -> str | None:
+def _version(known: Mapping[str, object]) -> str | None:
     version, git = known.get("woolgather"), known.get("git")
     if not version:
         return None

@@ -10,18 +10,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from woolgather.core.rows import JSON
 from woolgather.report import collect
 from woolgather.report.collect import RunReport
-from woolgather.report.text import flatten, is_estimate, is_number
+from woolgather.report.text import flatten, is_estimate, is_number, values_of
+
+Cells = Mapping[str, object]
+"""What one run has, by the name of a line."""
 
 
-def compare_runs(dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Returns tables {"title", "columns", "rows"}, a column per run; a table has at least one row.
+class Comparison(TypedDict):
+    """A table of several runs."""
 
-    Raises RunDirError when one is no run directory, is of a newer format, or holds a broken record.
+    title: str
+    columns: list[str]
+    """The head of the lines' names, then a run each."""
+    rows: list[list[object]]
+    """A line each: its name, then a cell per run."""
+
+
+def compare_runs(dirs: Sequence[Path]) -> list[Comparison]:
+    """Returns tables with a column per run; a table has at least one row.
+
+    Raises RunDirError when a directory is no run directory, is of a newer format, or holds a broken
+    record.
     """
     runs = [collect.read_run_dir(Path(path)) for path in dirs]
     names = _names([Path(path) for path in dirs])
@@ -49,40 +62,38 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path.resolve(), common) for path in paths]
 
 
-def _table(
-    runs: Sequence[RunReport], of: Callable[[RunReport], Mapping[str, JSON]]
-) -> list[list[JSON]]:
+def _table(runs: Sequence[RunReport], of: Callable[[RunReport], Cells]) -> list[list[object]]:
     """One line per key, in order of first sight."""
     columns = [of(run) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [[key, *(column.get(key) for column in columns)] for key in keys]
 
 
-def _differing(rows: list[list[JSON]]) -> list[list[JSON]]:
+def _differing(rows: list[list[object]]) -> list[list[object]]:
     return [row for row in rows if any(value != row[1] for value in row[2:])]
 
 
-def _head(run: RunReport) -> dict[str, JSON]:
+def _head(run: RunReport) -> Cells:
     last = run.last
     return {
-        "verdict": run.verdict or None,
-        "status": last.status if last else "not started",
+        "Result": run.verdict or None,
+        "Status": last.status if last else "not started",
         **dict(collect.facts(run)),
         "Steps": len(run.steps),
         "Seconds of work": round(sum(step.record.seconds for step in run.steps), 1),
     }
 
 
-def _settings(run: RunReport) -> dict[str, JSON]:
+def _settings(run: RunReport) -> Cells:
     config = run.last.config if run.last else None
     return dict(flatten(config)) if isinstance(config, Mapping) else {}
 
 
-def _read_settings(run: RunReport) -> dict[str, JSON]:
+def _read_settings(run: RunReport) -> Cells:
     return {step.record.step: step.used for step in run.steps if step.record.kind == "dataset"}
 
 
-def _aside(run: RunReport) -> dict[str, JSON]:
+def _aside(run: RunReport) -> Cells:
     return {
         f"{step.record.step}: {why}": count
         for step in run.steps
@@ -91,17 +102,17 @@ def _aside(run: RunReport) -> dict[str, JSON]:
     }
 
 
-def _measures(run: RunReport) -> dict[str, JSON]:
+def _measures(run: RunReport) -> Cells:
     return {
         f"{step.record.step}: {key}": value
         for step in run.steps
         if step.record.kind == "metrics"
-        for key, value in flatten(step.record.result.get("values") or {})
+        for key, value in flatten(values_of(step.record))
         if value is None or is_number(value) or is_estimate(value)
     }
 
 
-def _choices(run: RunReport) -> dict[str, JSON]:
+def _choices(run: RunReport) -> Cells:
     return {
         step.record.step: _plain(step.record.result.get("value"))
         for step in run.steps
@@ -109,8 +120,8 @@ def _choices(run: RunReport) -> dict[str, JSON]:
     }
 
 
-def _plain(value: JSON) -> JSON:
-    """A decision that is a structure, as its parts in one line."""
+def _plain(value: object) -> object:
+    """A decision that is a structure becomes one line of its parts."""
     if not isinstance(value, Mapping):
         return value
     return ", ".join(f"{k} {v}" for k, v in flatten(value) if v not in (None, "", []))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -17,30 +18,39 @@ WIDTH, HEIGHT = 560, 260
 Point = tuple[float, float]
 
 
-class Frame:
-    """Axes over the ranges `xs` and `ys`; `whole` and `steps` keep fractions off y and x."""
+@dataclass(frozen=True)
+class Axis:
+    """The values that one side of a drawing spans, and what is written along it."""
 
-    def __init__(
-        self,
-        xs: Point,
-        ys: Point,
-        xlabel: str = "",
-        ylabel: str = "",
-        width: int = WIDTH,
-        height: int = HEIGHT,
-        *,
-        whole: bool = False,
-        steps: bool = False,
-        xticks: bool = True,
-    ) -> None:
-        self.width, self.height, self.xs, self.ys = width, height, xs, ys
-        self.xlabel, self.ylabel = visible(xlabel, 60), visible(ylabel, 60)
-        marks = ticks(*ys, 5 if height > 200 else 3)
-        marks = marks if len(marks) > 1 else ticks(*ys, 6)
-        self.yticks = [t for t in marks if not whole or float(t).is_integer()]
-        self.xticks = ticks(*xs, 7) if xticks else []
-        if steps:
-            self.xticks = [t for t in self.xticks if float(t).is_integer()]
+    low: float
+    high: float
+    label: str = ""
+    whole: bool = False
+    """Whether only whole numbers are marked, as for counts and iterations."""
+    marked: bool = True
+    """Whether any number is marked at all."""
+
+    @property
+    def span(self) -> float:
+        """Returns the length of the axis, never 0, so that a value may be divided by it."""
+        return (self.high - self.low) or 1
+
+    def ticks(self, about: int) -> list[float]:
+        """Returns about so many round numbers on the axis; none where it is not marked."""
+        found = ticks(self.low, self.high, about) if self.marked else []
+        return [t for t in found if not self.whole or float(t).is_integer()]
+
+
+class Frame:
+    """Two axes on a page of `width` by `height` units; data are placed by `x` and `y`."""
+
+    def __init__(self, across: Axis, up: Axis, width: int = WIDTH, height: int = HEIGHT) -> None:
+        self.across, self.up, self.width, self.height = across, up, width, height
+        self.xlabel, self.ylabel = visible(across.label, 60), visible(up.label, 60)
+        self.xticks = across.ticks(7)
+        self.yticks = up.ticks(5 if height > 200 else 3)
+        if len(self.yticks) < 2:
+            self.yticks = up.ticks(6)
         self.places = places_of(self.yticks), places_of(self.xticks)
         widest = max((len(number(t, self.places[0])) for t in self.yticks), default=1)
         self.left = 14 + 6.4 * widest
@@ -48,16 +58,17 @@ class Frame:
         self.bottom = 44 if self.xlabel else 26
 
     def x(self, value: float) -> float:
-        a, b = self.xs
-        return self.left + (value - a) / ((b - a) or 1) * (self.width - self.left - 12)
+        """Returns the place of a value across the page, from the left."""
+        share = (value - self.across.low) / self.across.span
+        return self.left + share * (self.width - self.left - 12)
 
     def y(self, value: float) -> float:
-        a, b = self.ys
+        """Returns the place of a value up the page, from the top as SVG counts it."""
         floor = self.height - self.bottom
-        return floor - (value - a) / ((b - a) or 1) * (floor - self.top)
+        return floor - (value - self.up.low) / self.up.span * (floor - self.top)
 
     def box(self, a: float, b: float, count: float, classes: str, tip: str) -> Markup:
-        """A bar from 0 to `count` over [a, b]."""
+        """Returns a bar from 0 to `count` over [a, b]; `tip` shows at the pointer."""
         left, right, top = self.x(a), self.x(b), self.y(count)
         mark = (
             '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
@@ -67,13 +78,16 @@ class Frame:
         return Markup(mark).format(classes, left + 0.5, top, width, self.y(0) - top, tip)
 
     def dot(self, point: Point, classes: str, radius: float, tip: str) -> Markup:
+        """Returns a point; `tip` shows at the pointer."""
         mark = '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>'
         return Markup(mark).format(classes, self.x(point[0]), self.y(point[1]), radius, tip)
 
     def line(self, points: Sequence[Point], classes: str, name: str = "") -> Markup:
+        """Returns a line through the points."""
         return self._path("polyline", "line", points, classes, name)
 
     def area(self, points: Sequence[Point], classes: str, name: str = "") -> Markup:
+        """Returns the area that the points enclose."""
         return self._path("polygon", "area", points, classes, name)
 
     def _path(
@@ -85,11 +99,12 @@ class Frame:
         return Markup(mark).format(classes, path, tip)
 
     def text(self, x: float, y: float, text: str, kind: str, anchor: str) -> Markup:
+        """Returns a text at a place of the page, which is no value of the data."""
         mark = '<text class="{} {}" x="{:.1f}" y="{:.1f}">{}</text>'
         return Markup(mark).format(kind, anchor, x, y, visible(text, 80))
 
     def svg(self, body: Sequence[Markup], label: str) -> Markup:
-        """The whole drawing; `label` is what a screen reader says."""
+        """Returns the whole drawing; `label` is what a screen reader says."""
         floor, right = self.height - self.bottom, self.width - 12
         rule = '<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}" />'
         parts = []
@@ -111,8 +126,10 @@ class Frame:
 
 
 def value_range(values: Iterable[float], pad: float = 0.0) -> Point:
-    """Least and greatest with `pad` of the span on each side, but nothing below 0 where no value is;
-    (0, 1) of nothing, or of zeros."""
+    """Returns the least and the greatest value, with `pad` of the span added on each side.
+
+    The range goes below 0 only where a value does. Without a value other than 0 it is (0, 1).
+    """
     found = list(values)
     if not any(found):
         return 0.0, 1.0
@@ -122,7 +139,7 @@ def value_range(values: Iterable[float], pad: float = 0.0) -> Point:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers inside [low, high], about so many."""
+    """Returns round numbers inside [low, high], about so many."""
     if not high > low:
         return [low]
     raw = (high - low) / about

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import JSON
+from woolgather.report.text import outcome
 from woolgather.runs.record import (
     INPUTS,
     RECORD,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SNIPPET = 160
+"""Characters of a row's instruction that a tree shows."""
+Steps = Sequence[tuple[Mapping[str, object], StepRecord]]
+"""Finished steps as `current_steps` gives them: an entry of a launch, and the record."""
 
 
 @dataclass
@@ -49,8 +52,9 @@ class Node:
     repeated: bool = False
     """Its parents were given further up."""
 
-    def to_json(self) -> dict[str, JSON]:
-        found: dict[str, JSON] = {"name": self.name, "where": self.where}
+    def to_json(self) -> dict[str, object]:
+        """Returns the tree as JSON; `text`, `also` and `repeated` only where they say something."""
+        found: dict[str, object] = {"name": self.name, "where": self.where}
         for key in ("text", "also", "repeated"):
             if value := getattr(self, key):
                 found[key] = value
@@ -58,8 +62,12 @@ class Node:
 
 
 def find_step(run_dir: Path, name: str) -> tuple[Path, StepRecord]:
-    """A step of the run by its name (`iter0/keep`), by a last word that only one has (`select`), or
-    by its directory. Raises InputError naming the nearest; RunDirError where there is no run."""
+    """Returns the directory and the record of a finished step.
+
+    `name` is the step's name (`iter0/keep`), its last word where no other step ends with it (`select`),
+    or its directory. Raises InputError, with the nearest name, when there is no such step, and
+    RunDirError when `run_dir` is no run directory.
+    """
     read_run(run_dir)
     folder = run_dir / name
     if (folder / RECORD).is_file():
@@ -71,14 +79,18 @@ def find_step(run_dir: Path, name: str) -> tuple[Path, StepRecord]:
     if len(ending) == 1:
         return steps[ending[0]]
     if ending:
-        raise InputError(f"{run_dir} has {len(ending)} steps {name!r}: {', '.join(ending)}.")
+        raise InputError(
+            f"{run_dir} has {len(ending)} steps {name!r}: {', '.join(ending)}. Name one in full."
+        )
     raise InputError(f"{run_dir} has no finished step {name!r}{_nearest(name, list(steps))}")
 
 
 def trace(run_dir: Path, name: str, depth: int | None = None) -> Node:
-    """The tree above a row (by an id or its beginning) or a step, `depth` levels of it.
+    """Returns the tree of what a row or a step was made from, `depth` levels of it or all.
 
-    Raises InputError when there is no such thing, or when the beginning of an id is ambiguous."""
+    `name` is a row's id, the beginning of an id, or a step's name. Raises InputError when neither a
+    row nor a step is found, or when several ids have that beginning.
+    """
     read_run(run_dir)
     steps = current_steps(run_dir)
     if any(record.step == name for _, record in steps):
@@ -87,34 +99,34 @@ def trace(run_dir: Path, name: str, depth: int | None = None) -> Node:
     ids = rows.find_ids(name)
     if len(ids) > 1:
         some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-        raise InputError(f"{name!r} begins {len(ids)} ids: {some}. Give more of it.")
+        raise InputError(f"{len(ids)} ids begin with {name!r}: {some}. Give more of the id.")
     if not ids:
         known = [record.step for _, record in steps]
         raise InputError(
             f"{run_dir} has neither a row nor a finished step {name!r}{_nearest(name, known)}"
-            " Ids of rows are shown by `woolgather show`."
+            " `woolgather show` prints the ids of rows."
         )
     return rows.tree(ids[0], depth)
 
 
 def walk(node: Node, level: int = 0) -> Iterator[tuple[int, Node]]:
-    """The tree from the top, with levels."""
+    """Yields the nodes of a tree from the top, each with its level, from 0."""
     yield level, node
     for parent in node.parents:
         yield from walk(parent, level + 1)
 
 
-def fingerprints(payload: JSON) -> set[str]:
-    """Every fingerprint of an artifact that a step's payload names."""
+def fingerprints(payload: object) -> set[str]:
+    """Returns every fingerprint of an artifact that a step's payload names."""
     if isinstance(payload, dict):
-        return set().union(*map(fingerprints, payload.values()))
+        payload = list(payload.values())
     if isinstance(payload, list):
-        return set().union(*map(fingerprints, payload))
+        return {found for value in payload for found in fingerprints(value)}
     return {payload} if isinstance(payload, str) and len(payload) == 64 else set()
 
 
-def inputs_of(run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> list[Path]:
-    """Directories of what `steps` were given from outside, e.g. `inputs/seeds-<12 hex>`."""
+def inputs_of(run_dir: Path, steps: Steps) -> list[Path]:
+    """Returns the directories of what `steps` were given from outside, e.g. `inputs/seeds-<12 hex>`."""
     used = {print_[:12] for _, r in steps for print_ in fingerprints(r.payload) | set(r.inputs)}
     found = sorted(p for p in (run_dir / INPUTS).glob("*") if p.is_dir())
     return [p for p in found if p.name.rsplit("-", 1)[-1] in used]
@@ -122,7 +134,7 @@ def inputs_of(run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) 
 
 def _step_tree(
     run_dir: Path,
-    steps: list[tuple[Mapping[str, Any], StepRecord]],
+    steps: Steps,
     name: str,
     depth: int | None,
 ) -> Node:
@@ -151,7 +163,7 @@ def _step_tree(
     return node(start.fingerprint, name, 0)
 
 
-def _artifacts(payload: JSON) -> list[str]:
+def _artifacts(payload: object) -> list[str]:
     """Fingerprints that stand for artifacts, not for a text that happens to look like one."""
     found: list[str] = []
     if isinstance(payload, dict):
@@ -163,17 +175,15 @@ def _artifacts(payload: JSON) -> list[str]:
     return found
 
 
-def _is_print(value: JSON) -> bool:
+def _is_print(value: object) -> bool:
     return isinstance(value, str) and len(value) == 64
 
 
 def _outcome(record: StepRecord) -> str:
     if record.kind == "dataset":
         aside = sum(record.set_aside.values())
-        return f"{record.result.get('count')} rows" + (f", {aside} set aside" if aside else "")
-    if record.kind == "choice":
-        return f"{record.result.get('value')}"
-    return record.kind
+        return outcome(record) + (f", {aside} set aside" if aside else "")
+    return outcome(record)
 
 
 def _read_given_name(folder: Path) -> str:
@@ -184,7 +194,7 @@ def _read_given_name(folder: Path) -> str:
 class _Rows:
     """Ids, parents and reasons of all rows of a run, by where they lie, in order of making."""
 
-    def __init__(self, run_dir: Path, steps: list[tuple[Mapping[str, Any], StepRecord]]) -> None:
+    def __init__(self, run_dir: Path, steps: Steps) -> None:
         outside = inputs_of(run_dir, steps)
         texts = {p.name.rsplit("-", 1)[-1]: p for p in outside if _read_given_name(p)}
         places = [(f"{INPUTS}/{p.name}", p) for p in outside if p not in texts.values()]
@@ -279,9 +289,9 @@ class _Rows:
         return texts, origins
 
 
-def place_of(meta: Mapping[str, JSON]) -> str:
-    """Where in its source a row's text stands: file, line or row, and which piece; empty where that
-    is not known."""
+def place_of(meta: Mapping[str, object]) -> str:
+    """Returns where in its source a row's text stands: file, line or row, and which segment; empty
+    where that is not known."""
     if not meta.get("source"):
         return ""
     piece = meta.get("segment")
@@ -304,4 +314,4 @@ def _nearest(name: str, known: list[str]) -> str:
     if close:
         return f". Did you mean {close[0]}?"
     listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f". There are: {listed}." if known else ": no step is finished yet."
+    return f". Its steps: {listed}." if known else ": no step is finished yet."

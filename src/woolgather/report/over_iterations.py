@@ -10,23 +10,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from woolgather.core.rows import JSON
-from woolgather.core.views import View, curve
+from woolgather.core.views import View
 from woolgather.report.collect import RunReport, Step
-from woolgather.report.text import flatten, is_estimate, is_number, words
+from woolgather.report.text import flatten, is_estimate, is_number, values_of, words
+from woolgather.report.view_data import CurveData, HistogramData
 
 FAMILY = 6
-"""A value with more parts than this is a table of its own, no set of series."""
+"""A value with more parts than this is a table of its own, not a group of series."""
 BINS = 16
 """Bins of histograms that are drawn together and have bins of their own."""
-Line = tuple[str, list[tuple[str, JSON]]]
+Line = tuple[str, list[tuple[str, object]]]
 """A measure, and its value at each iteration."""
 
 
 def series(run: RunReport) -> list[tuple[str, tuple[float, float] | None, list[Line]]]:
-    """Groups of series over iterations: (step name, range of the axis if it is known, lines).
+    """Returns groups of series over iterations: (heading, range of the axis if it is known, lines).
 
-    Rows kept as a share by each step that sets aside, and every number that metrics of one name have
-    in at least two places. A step of the root that shares the name comes first, as "before".
+    A group has every number that metrics of one name have in at least two places; the last has the
+    share of rows that each step kept. A step of the root that shares the name comes first, as
+    "before".
     """
     shares: list[Line] = []
     groups: list[tuple[str, tuple[float, float] | None, list[Line]]] = []
@@ -34,23 +36,24 @@ def series(run: RunReport) -> list[tuple[str, tuple[float, float] | None, list[L
         if len(steps) < 2:
             continue
         if steps[0].record.kind == "dataset" and any(step.lost for step in steps):
-            line: list[tuple[str, JSON]] = [
+            line: list[tuple[str, object]] = [
                 (short(s), s.used / (s.used + s.lost) if s.used + s.lost else None) for s in steps
             ]
             shares.append((name, line))
         elif all(step.record.kind == "metrics" for step in steps):
             found = _measures(steps)
             if found:
-                groups.append((words(name), None, found))
-    return [*groups, *([("share of rows kept", (0.0, 1.0), shares)] if shares else [])]
+                groups.append((f"step {words(name)}", None, found))
+    return [*groups, *([("share of rows kept, by step", (0.0, 1.0), shares)] if shares else [])]
 
 
 LINES = 6
-"""Drawn over one another at most, when each iteration has several."""
+"""At most so many lines are drawn over one another, when each iteration has several."""
 
 
 def overlays(run: RunReport) -> list[View]:
-    """Histograms and curves of one title in several iterations, drawn over one another."""
+    """Returns the histograms and curves that several iterations share by title, drawn over one
+    another."""
     found: dict[tuple[str, str, str], list[tuple[str, View]]] = {}
     for step in run.steps:
         for view in step.views:
@@ -65,35 +68,53 @@ def overlays(run: RunReport) -> list[View]:
 
 
 def short(step: Step) -> str:
+    """Returns the scope of a step, "before" for a step of the root."""
     return step.scope or "before"
 
 
 def _overlay(title: str, step: str, parts: Sequence[tuple[str, View]]) -> View | None:
-    first, note = parts[0][1], f"Step {words(step)}, each iteration."
+    """Views of one title as one drawing; None where their data are broken."""
+    note = f"Step {words(step)}, each iteration"
     try:
-        lines = {name: next(iter(view.data["series"].values())) for name, view in parts}
-        many = {
-            f"{name} {series}": line
-            for name, view in parts
-            for series, line in view.data["series"].items()
-        }
-        if len(many) > len(lines):
-            shown = next(iter(first.data["series"]))
-            if first.kind == "curve" and len(many) <= LINES:
-                lines = many
-            else:
-                note = f"{note[:-1]}: {shown}."
-        if first.kind == "curve":
-            return curve(title, lines, x=str(first.data["x"]), y=str(first.data["y"]), note=note)
-        edges = first.data["edges"]
-        if any(view.data["edges"] != edges for _, view in parts):
-            ends = [e for _, view in parts for e in view.data["edges"]]
-            edges = [min(ends) + (max(ends) - min(ends)) * i / BINS for i in range(BINS + 1)]
-            lines = {name: _rebin(view.data["edges"], lines[name], edges) for name, view in parts}
-        data = {"edges": edges, "series": lines, "x": first.data["x"]}
-        return View("histogram", title, data, note)
-    except (KeyError, TypeError, ValueError):
+        if parts[0][1].kind == "curve":
+            curves = {name: CurveData.model_validate(view.data) for name, view in parts}
+            return _overlay_curves(title, note, curves)
+        bars = {name: HistogramData.model_validate(view.data) for name, view in parts}
+        return _overlay_histograms(title, note, bars)
+    except (ValueError, ZeroDivisionError):
         return None
+
+
+def _overlay_curves(title: str, note: str, curves: Mapping[str, CurveData]) -> View:
+    """All lines where they are few, otherwise the first of each iteration."""
+    first = next(iter(curves.values()))
+    lines = {
+        f"{name} {series}": points
+        for name, drawn in curves.items()
+        for series, points in drawn.series.items()
+    }
+    shown, several = next(iter(first.series)), len(lines) > len(curves)
+    if not several or len(lines) > LINES:
+        lines = {name: next(iter(drawn.series.values())) for name, drawn in curves.items()}
+        note += f": {shown}" if several else ""
+    data: dict[str, JSON] = {"series": lines, "x": first.x, "y": first.y}
+    return View("curve", title, data, f"{note}.")
+
+
+def _overlay_histograms(title: str, note: str, bars: Mapping[str, HistogramData]) -> View:
+    """The first series of each iteration, in common bins."""
+    first = next(iter(bars.values()))
+    if any(len(drawn.series) > 1 for drawn in bars.values()):
+        note += f": {next(iter(first.series))}"
+    edges = first.edges
+    counts = {name: next(iter(drawn.series.values())) for name, drawn in bars.items()}
+    if any(drawn.edges != edges for drawn in bars.values()):
+        ends = [edge for drawn in bars.values() for edge in drawn.edges]
+        low, high = min(ends), max(ends)
+        edges = [low + (high - low) * i / BINS for i in range(BINS + 1)]
+        counts = {name: _rebin(drawn.edges, counts[name], edges) for name, drawn in bars.items()}
+    data: dict[str, JSON] = {"edges": edges, "series": counts, "x": first.x}
+    return View("histogram", title, data, f"{note}.")
 
 
 def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float]) -> list[float]:
@@ -120,7 +141,7 @@ def _by_name(run: RunReport) -> dict[str, list[Step]]:
 
 
 def is_flat(line: Line) -> bool:
-    """Whether a measure is the same everywhere, and known without an interval."""
+    """Returns whether a measure is the same everywhere, and known without an interval."""
     known = [value for _, value in line[1] if value is not None]
     middles = {v["value"] if is_estimate(v) else v for v in known}
     return len(middles) == 1 and all(
@@ -129,7 +150,7 @@ def is_flat(line: Line) -> bool:
 
 
 def _measures(steps: Sequence[Step]) -> list[Line]:
-    columns = [dict(_numbers(step.record.result.get("values") or {})) for step in steps]
+    columns = [dict(_numbers(values_of(step.record))) for step in steps]
     keys = list(dict.fromkeys(key for column in columns for key in column))
     lines = [
         (key, [(short(s), column.get(key)) for s, column in zip(steps, columns, strict=True)])
@@ -138,7 +159,7 @@ def _measures(steps: Sequence[Step]) -> list[Line]:
     return [(key, line) for key, line in lines if sum(v is not None for _, v in line) > 1]
 
 
-def _numbers(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+def _numbers(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if is_number(value) or is_estimate(value):
             yield key, value

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
+from woolgather.report.view_data import TableData
 from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
@@ -29,10 +30,10 @@ MAX_ROWS = 300
 def write_report(
     run_dir: Path, out: Path | None = None, *, title: str | None = None, max_rows: int = MAX_ROWS
 ) -> Path:
-    """Write the report of a run, by default to RUN/report.html; the path of the file.
+    """Write the report of a run, to RUN/report.html unless `out` is given. Returns the path.
 
-    `max_rows` of each step are in the browser of rows. Raises RunDirError when `run_dir` is no run
-    directory, is of a newer format, or holds a broken record.
+    The browser of rows holds at most `max_rows` rows of each step. Raises RunDirError when `run_dir`
+    is no run directory, is of a newer format, or holds a broken record.
     """
     run = collect.read_run_dir(run_dir)
     out = out or run_dir / "report.html"
@@ -44,7 +45,7 @@ def write_report(
 
 
 def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
-    """The page as text."""
+    """Returns the page as text."""
     style, script = (_asset(name) for name in ("style.css", "browser.js"))
     tables = rows.sample(_sources(run), max_rows)
     trends = [
@@ -107,16 +108,16 @@ def _status(run: RunReport) -> tuple[str, str]:
     """A word for the state of the run, and what to say when there is no verdict."""
     if run.last is None:
         return "not started", "Nothing has run yet."
-    steps = f"{len(run.steps)} step{'' if len(run.steps) == 1 else 's'} done"
+    steps = f"{len(run.steps)} step{' is' if len(run.steps) == 1 else 's are'} done"
     last = run.last
     said = {
-        "finished": "It ended without a step that says what came of it.",
-        "running": "It is still running, or was killed; the same command continues it.",
-        "stopped": "It was stopped; the same command continues it.",
-        "failed": "It failed; what is finished is kept, and the same command continues it.",
+        "finished": "The run ended without a step that sums up its result.",
+        "running": "The run is still going on, or was killed; the same command resumes it.",
+        "stopped": "The run was stopped; the same command resumes it.",
+        "failed": "The run failed; what is finished is kept, and the same command resumes it.",
     }[last.status]
     message = f" {text.visible(last.message, 600)}" if last.message else ""
-    return last.status, f"{said} {steps[0].upper()}{steps[1:]}.{message}"
+    return last.status, f"{said} {steps}.{message}"
 
 
 def _glance(run: RunReport) -> dict[str, object]:
@@ -170,9 +171,9 @@ def _shows(step: Step) -> bool:
 
 
 def _summary(steps: Sequence[Step]) -> str:
-    data = [step for step in steps if step.record.kind == "dataset"]
-    parts = [f"{text.number(data[0].used + data[0].lost)} rows written"] if data else []
-    parts += [f"{text.number(data[-1].used)} left at the end"] if len(data) > 1 else []
+    rows = [step.used for step in steps if step.record.kind == "dataset"]
+    parts = [f"{len(steps)} step{'' if len(steps) == 1 else 's'}"]
+    parts += [f"{text.number(rows[-1])} rows at the end"] if rows else []
     return ", ".join([*parts, text.duration(sum(step.record.seconds for step in steps))])
 
 
@@ -189,14 +190,17 @@ def _wide(view: View) -> bool:
     """Whether a view wants the whole width of the page."""
     if view.kind != "table":
         return False
-    columns, lines = view.data.get("columns") or (), view.data.get("rows") or ()
-    longest = max((len(text.cell(c)) for row in lines[:20] for c in row), default=0)
-    return len(columns) > 4 or longest > 60
+    try:
+        data = TableData.model_validate(view.data)
+    except ValueError:
+        return False
+    longest = max((len(text.cell(c)) for row in data.rows[:20] for c in row), default=0)
+    return len(data.columns) > 4 or longest > 60
 
 
 def _leaves(step: Step) -> list[tuple[str, object]]:
     """All numbers and texts of a metrics step."""
-    return list(text.flatten(step.record.result.get("values") or {}))
+    return list(text.flatten(text.values_of(step.record)))
 
 
 def _asset(name: str) -> str:
@@ -230,6 +234,7 @@ def _environment() -> Environment:
         "duration": text.duration,
         "when": text.when,
         "words": text.words,
+        "measure": text.measure_name,
         "label": collect.label_of,
         "draw": charts.draw,
         "grid": lambda lines, columns: charts.grid(columns, lines),

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from woolgather.core.errors import WoolgatherError
-from woolgather.core.rows import JSON, Example, Row
+from woolgather.core.rows import Example, Row
 from woolgather.core.storage import read_rows
 from woolgather.report.text import cell, is_number, visible
 
@@ -44,7 +44,8 @@ class Table:
 
 
 def sample(sources: Sequence[RowFolder], max_rows: int) -> list[Table]:
-    """At most `max_rows` rows of each source (in the order given), of each reason some."""
+    """Returns at most `max_rows` rows of each source, some of each reason, in the order given; a source
+    that cannot be read is left out."""
     wanted: set[str] = set()
     tables: list[Table] = []
     for source in reversed(sources):
@@ -58,15 +59,15 @@ def sample(sources: Sequence[RowFolder], max_rows: int) -> list[Table]:
     return tables[::-1]
 
 
-def embed(tables: Sequence[Table]) -> dict[str, JSON]:
-    """The tables as JSON: {"texts": [...], "steps": [{name, total, reasons, rows}]}.
+def embed(tables: Sequence[Table]) -> dict[str, object]:
+    """Returns the tables as JSON: {"texts": [...], "steps": [{name, total, reasons, rows}]}.
 
-    Texts stand for themselves by their place in `texts`, with controls made visible. Rows are fewer
-    where all texts together pass TEXT_BUDGET.
+    A row names each of its texts by the place in `texts`; control characters are made visible. Rows
+    are left out where all texts together would exceed TEXT_BUDGET.
     """
     size = 0
     pool: dict[str, int] = {}
-    steps: list[dict[str, JSON]] = []
+    steps: list[dict[str, object]] = []
 
     def place(text: str) -> int:
         nonlocal size
@@ -85,8 +86,8 @@ def embed(tables: Sequence[Table]) -> dict[str, JSON]:
         pool.clear()
 
 
-def script_json(value: JSON) -> str:
-    """JSON that may stand inside a script element: no "<", ">" or "&" is left in it."""
+def script_json(value: object) -> str:
+    """Returns JSON that may stand inside a script element: it has no "<", ">" or "&"."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     table = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
     return text.translate(table)
@@ -107,8 +108,12 @@ def _sample_one(source: RowFolder, max_rows: int, wanted: set[str]) -> Table | N
 def choose(
     known: Sequence[tuple[str, str | None]], max_rows: int, wanted: set[str] | None = None
 ) -> list[int]:
-    """Indices of the rows to show, ascending: at most a third set aside, evenly by reason and
-    place; then wanted ones, then others evenly. With room left, more of those set aside."""
+    """Returns the indices of the rows to show, ascending.
+
+    `known` has the id and the reason of each row. At most a third of the rows shown are set aside,
+    spread evenly over reasons and places; then come the rows whose ids are `wanted`, then others,
+    spread evenly. Where too few rows are in use, more of those set aside are shown.
+    """
     if len(known) <= max_rows:
         return list(range(len(known)))
     by_reason: defaultdict[str, list[int]] = defaultdict(list)
@@ -141,7 +146,7 @@ def _at(chosen: Sequence[int], rows: Iterator[Row]) -> Iterator[Row]:
             yield row
 
 
-def _step(table: Table, share: float, place: JSON) -> dict[str, JSON]:
+def _step(table: Table, share: float, place: Callable[[str], int]) -> dict[str, object]:
     rows = table.rows
     if share < 1:
         states = [(row.id, row.set_aside) for row in rows]
@@ -154,7 +159,7 @@ def _step(table: Table, share: float, place: JSON) -> dict[str, JSON]:
     }
 
 
-def _row(row: Row, place: JSON) -> dict[str, JSON]:
+def _row(row: Row, place: Callable[[str], int]) -> dict[str, object]:
     if isinstance(row, Example):
         texts = [("input", row.input), ("response", row.response)]
         finish = row.finish_reason

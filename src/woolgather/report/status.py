@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from woolgather.core.rows import JSON
-from woolgather.report import lineage as tracing
-from woolgather.report.text import duration, number, outcome, speed
+from woolgather.report.lineage import inputs_of
+from woolgather.report.text import duration, is_number, number, outcome, row_count, speed, when
 from woolgather.runs.lock import STALE, RunLock
 from woolgather.runs.record import (
     INPUTS,
@@ -30,9 +29,65 @@ from woolgather.runs.record import (
 )
 
 
-def status_of(run_dir: Path) -> dict[str, JSON]:
-    """What `status` shows: `recipe`, `state`, `owner`, `inputs`, `steps`, `running`, `warnings`,
-    `headline`."""
+class StepStatus(TypedDict):
+    """A finished step."""
+
+    step: str
+    state: str
+    """What the latest launch did with it, or the launch that it is left from."""
+    rows: int | None
+    """Rows in use, as `set_aside` counts those set aside; None where the step makes no rows."""
+    set_aside: int | None
+    reasons: dict[str, int]
+    """Rows set aside by reason, the commonest first."""
+    outcome: str | None
+    """What came of a step that makes no rows."""
+    calls: int | None
+    remembered: int | None
+    """Calls that an earlier launch had answered."""
+    tokens_per_second: float | None
+    seconds: float
+    why: str
+    """Why the step ran."""
+
+
+class RunningStep(TypedDict):
+    """The step under way."""
+
+    step: str
+    rows: int | None
+    calls: int | None
+    tokens_per_second: float | None
+    seconds: float
+    """Since it began."""
+    seconds_left: float | None
+    """At most; None where that is not known."""
+    training: Mapping[str, object] | None
+    line: str
+    """All of it for people."""
+
+
+class RunStatus(TypedDict):
+    """What a run directory says of the state of its run."""
+
+    run: str
+    recipe: str
+    state: str
+    """A sentence: finished, running, stopped or failed, and since when."""
+    owner: Mapping[str, object] | None
+    """The process that works on the run now."""
+    inputs: Sequence[Mapping[str, object]]
+    """What came from outside: `name`, `path`, and of texts what is noted of them."""
+    steps: list[StepStatus]
+    running: RunningStep | None
+    warnings: list[str]
+    headline: str | None
+    """What came of the run."""
+
+
+def status_of(run_dir: Path) -> RunStatus:
+    """Returns the state of a run. Raises RunDirError when `run_dir` is no run directory, is of a newer
+    format, or holds a broken record."""
     head = read_run(run_dir)
     launches = read_launches(run_dir)
     steps = current_steps(run_dir)
@@ -42,10 +97,10 @@ def status_of(run_dir: Path) -> dict[str, JSON]:
     concluded = [record.headline for _, record in steps if record.concludes]
     return {
         "run": str(run_dir),
-        "recipe": head.get("recipe"),
+        "recipe": str(head.get("recipe")),
         "state": _state(run_dir, latest, owner),
         "owner": owner,
-        "inputs": [_input(folder) for folder in tracing.inputs_of(run_dir, steps)],
+        "inputs": [_input(folder) for folder in inputs_of(run_dir, steps)],
         "steps": [_status_row(entry, record, str(entry["path"]) in own) for entry, record in steps],
         "running": _running(run_dir) if owner else None,
         "warnings": [f"{record.step}: {text}" for _, record in steps for text in record.warnings],
@@ -53,7 +108,7 @@ def status_of(run_dir: Path) -> dict[str, JSON]:
     }
 
 
-def _input(folder: Path) -> dict[str, JSON]:
+def _input(folder: Path) -> dict[str, object]:
     """What came from outside: its name in the recipe and, of texts, what is noted of them."""
     noted = read_input(folder)
     more = {"given_as": noted.pop("name")} if noted else {}
@@ -61,14 +116,14 @@ def _input(folder: Path) -> dict[str, JSON]:
     return {"name": name, "path": f"{INPUTS}/{folder.name}", **more, **noted}
 
 
-def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict[str, JSON]:
-    result, calls = record.result, record.calls
+def _status_row(entry: Mapping[str, object], record: StepRecord, own: bool) -> StepStatus:
+    calls = record.calls
     tokens = calls.get("completion_tokens", 0)
     rows = record.kind == "dataset"
     return {
         "step": record.step,
         "state": str(entry["state"]) if own else f"launch {record.launch}",
-        "rows": result.get("count") if rows else None,
+        "rows": row_count(record) if rows else None,
         "set_aside": sum(record.set_aside.values()) if rows else None,
         "reasons": dict(sorted(record.set_aside.items(), key=lambda item: -item[1])),
         "outcome": None if rows else outcome(record),
@@ -82,43 +137,43 @@ def _status_row(entry: Mapping[str, Any], record: StepRecord, own: bool) -> dict
     }
 
 
-def _owner(run_dir: Path) -> dict[str, JSON] | None:
+def _owner(run_dir: Path) -> Mapping[str, object] | None:
     """The process that works on the run now; None when there is none, or it was killed."""
     owner = RunLock(run_dir).read()
     if not owner:
         return None
     if owner.get("host") != socket.gethostname():
-        return owner if time.time() - float(owner.get("beat") or 0) < STALE else None
+        return owner if time.time() - _number(owner, "beat") < STALE else None
     import psutil
 
     try:
-        began = psutil.Process(int(owner["pid"])).create_time()
+        began = psutil.Process(int(str(owner["pid"]))).create_time()
         since = datetime.fromisoformat(str(owner["since"])).timestamp()
     except (psutil.Error, KeyError, TypeError, ValueError):
         return None
     return owner if began <= since + 1 else None  # a later process may have the same number
 
 
-def _state(run_dir: Path, latest: RunRecord | None, owner: dict[str, JSON] | None) -> str:
+def _state(run_dir: Path, latest: RunRecord | None, owner: Mapping[str, object] | None) -> str:
     if latest is None:
         return "no launch yet"
     if owner:
+        since = str(owner.get("since") or "")
         who = f"process {owner.get('pid')} on {owner.get('host')}"
-        return f"launch {latest.launch} is running since {owner.get('since')} ({who})"
+        return f"launch {latest.launch} has been running since {when(since)} ({who})"
     if latest.status == "finished":
         result = f"; model: {run_dir / latest.result}" if latest.result else ""
-        return f"finished {latest.finished}{result}"
+        return f"finished {when(latest.finished)}{result}"
     if latest.status == "running":
-        return f"launch {latest.launch} was killed; the same command continues"
+        return f"launch {latest.launch} was killed; the same command resumes it"
     why = f": {latest.message}" if latest.message else ""
-    return f"{latest.status} {latest.finished}{why}; the same command continues"
+    return f"{latest.status} {when(latest.finished)}{why}; the same command resumes it"
 
 
-def _running(run_dir: Path) -> dict[str, JSON] | None:
-    """The step under way by the end of events.jsonl: its name, rate, time left and a readable line;
-    None between steps."""
-    started: dict[str, JSON] | None = None
-    progress: dict[str, JSON] = {}
+def _running(run_dir: Path) -> RunningStep | None:
+    """The step under way by the end of events.jsonl; None between steps."""
+    started: Mapping[str, object] | None = None
+    progress: Mapping[str, object] = {}
     for event in _events(run_dir / "events.jsonl"):
         if event.get("event") == "step_started":
             started, progress = event, {}
@@ -128,37 +183,54 @@ def _running(run_dir: Path) -> dict[str, JSON] | None:
             progress = event
     if started is None:
         return None
-    age = time.time() - float(progress.get("time") or 0)
     left = progress.get("left")
-    left = None if left is None else max(0.0, round(float(left) - age, 1))
-    since = time.time() - float(started.get("time") or 0)
-    expected = progress.get("expected") or {}
-    training = progress.get("training") or {}
+    if is_number(left):
+        left = max(0.0, round(left - (time.time() - _number(progress, "time")), 1))
+    since = time.time() - _number(started, "time")
+    expected, training = _mapping(progress, "expected"), _mapping(progress, "training")
+    rate = _number(progress, "rate")
     parts = []
     if training:
         parts.append(f"update {training.get('update')} of {training.get('updates')}")
-    for key, of in (("rows", "rows"), ("calls", "calls")):
-        if progress.get(key):
-            bound = f" of {number(expected[of])} at most" if expected.get(of) else ""
-            parts.append(f"{number(progress[key])} {key}{bound}")
-    if rate := progress.get("rate"):
+    for key in ("rows", "calls"):
+        if done := _number(progress, key):
+            most = _number(expected, key)
+            parts.append(f"{number(done)} {key}" + (f" of at most {number(most)}" if most else ""))
+    if rate:
         parts.append(speed(rate))
     parts.append(f"for {duration(since)}")
-    if left:
-        parts.append(f"≤{duration(left)} left")
+    if is_number(left) and left:
+        parts.append(f"at most {duration(left)} left")
     return {
-        "step": started.get("step"),
-        "rows": progress.get("rows"),
-        "calls": progress.get("calls"),
-        "tokens_per_second": rate,
+        "step": str(started.get("step")),
+        "rows": _count(progress, "rows"),
+        "calls": _count(progress, "calls"),
+        "tokens_per_second": rate or None,
         "seconds": round(since, 1),
-        "seconds_left": left,
+        "seconds_left": left if is_number(left) else None,
         "training": training or None,
         "line": " · ".join(parts),
     }
 
 
-def _events(path: Path) -> Iterator[dict[str, JSON]]:
+def _number(values: Mapping[str, object], key: str) -> float:
+    """A number, or 0 where it is missing."""
+    value = values.get(key)
+    return value if is_number(value) else 0
+
+
+def _count(values: Mapping[str, object], key: str) -> int | None:
+    value = values.get(key)
+    return value if isinstance(value, int) else None
+
+
+def _mapping(values: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """A mapping, empty where it is missing."""
+    value = values.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _events(path: Path) -> Iterator[Mapping[str, object]]:
     """Events of the file; a line that is still being written is passed over."""
     if not path.is_file():
         return

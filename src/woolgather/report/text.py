@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeGuard
 
-from woolgather.core.rows import JSON
 from woolgather.runs.record import StepRecord
 
 UNKNOWN = "–"
@@ -42,7 +42,8 @@ _UNSEEN = re.compile(
 
 
 def visible(text: str, limit: int | None = None) -> str:
-    """`text` with controls made visible, cut to `limit` characters and saying how many are left."""
+    """Returns `text` with control characters made visible; cut to `limit` characters, it says how
+    many more there are."""
     more = 0 if limit is None else len(text) - limit
     if more > 0:
         text = text[:limit]
@@ -51,19 +52,24 @@ def visible(text: str, limit: int | None = None) -> str:
 
 
 def harmless(text: str) -> str:
-    """`text` without what a terminal would obey: escape sequences and control characters."""
+    """Returns `text` without what a terminal would obey: escape sequences, control characters."""
     return _UNSEEN.sub("", _SEQUENCE.sub("", text))
 
 
 def one_line(text: str, width: int = 100) -> str:
-    """A harmless text on one line, shortened to `width` characters."""
+    """Returns a text that is harmless and on one line, shortened to `width` characters."""
     flat = " ".join(harmless(text).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def words(name: str) -> str:
-    """A snake_case name as words: "too_short" -> "too short"."""
+    """Returns a snake_case name as words: "too_short" -> "too short"."""
     return visible(name.replace("_", " "), 80)
+
+
+def measure_name(key: str) -> str:
+    """Returns a dotted key of a measure as words: "null.rate" -> "null rate"."""
+    return words(key.replace(".", " "))
 
 
 # Numbers
@@ -81,39 +87,40 @@ class _Unit:
     """Whether numbers above zero have a plus."""
 
 
-_UNITS: Mapping[JSON, _Unit] = {
+_UNITS: Mapping[object, _Unit] = {
     "percent": _Unit("%", "%", 100, 1),
     "points": _Unit("points", "(points)", 100, 1, signed=True),
     "score": _Unit(places=2),
     "change": _Unit(signed=True),
 }
-"""How each unit of woolgather.views is written; another one is written as a plain number."""
+"""How each unit of `core.views` is written; a number of another unit is written plainly."""
 _PLAIN = _Unit()
 
 
-def _unit_of(value: JSON) -> _Unit:
+def _unit_of(value: object) -> _Unit:
     return _UNITS.get(value.get("unit"), _PLAIN) if isinstance(value, Mapping) else _PLAIN
 
 
-def is_number(value: JSON) -> bool:
-    """Whether it is a finite number; True and False are none."""
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Returns whether a value is a finite number; True and False are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_estimate(value: JSON) -> bool:
-    """Whether it is a number with its interval: {"value", "low", "high", ...}."""
+def is_estimate(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Returns whether a value is a number with its interval: {"value", "low", "high", ...}."""
     return isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys()
 
 
-def is_quantity(value: JSON) -> bool:
-    """Whether it is a number with an interval, a unit or both, as `core.views.table_cell` gives."""
+def is_quantity(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Returns whether a value is a number with an interval, a unit or both, as
+    `core.views.table_cell` gives it."""
     return is_estimate(value) or (isinstance(value, Mapping) and {"value", "unit"} == value.keys())
 
 
 def number(value: float, places: int | None = None, *, signed: bool = False) -> str:
-    """Counts in full with separators, other numbers to about three digits.
+    """Returns a count in full with separators, another number to about three digits.
 
-    `places` fixes the digits after the point; `signed` gives numbers from zero on a plus.
+    `places` fixes the digits after the point; `signed` puts a plus before 0 and numbers above.
     """
     if not math.isfinite(value):
         return UNKNOWN
@@ -135,27 +142,27 @@ def _digits(value: float) -> int:
     return 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
 
 
-def places_of(values: Iterable[JSON]) -> int:
-    """Places after the point that all numbers of a column share; 0 where each has its own, as in a
-    column of counts and rates."""
+def places_of(values: Iterable[object]) -> int:
+    """Returns the places after the point that all numbers of a column share; 0 where each number
+    has its own, as in a column of counts and rates."""
     found = [v for v in values if is_number(v)]
     texts = [t for t in map(number, found) if "e" not in t]
     places = max((len(t.partition(".")[2]) for t in texts), default=0)
     return 0 if places > 2 and max(map(abs, found)) >= 10 else places
 
 
-def parts_of(value: JSON) -> list[JSON]:
-    """The numbers of a cell: of a quantity its value and the ends of its interval."""
+def parts_of(value: object) -> list[object]:
+    """Returns the numbers of a cell; a quantity has its value and the ends of its interval."""
     if not isinstance(value, Mapping):
         return [value]
     return [value[key] for key in ("value", "low", "high") if key in value]
 
 
-def quantity(value: Mapping[str, JSON], places: int | None = None, *, bare: bool = False) -> str:
-    """A number with its unit and interval: "0.31 [0.28, 0.34]", "17.3 % [10.0, 25.5]".
+def quantity(value: Mapping[str, object], places: int | None = None, *, bare: bool = False) -> str:
+    """Returns a number with its unit and interval: "0.31 [0.28, 0.34]", "17.3 % [10.0, 25.5]".
 
-    A difference has its sign. `places` replaces those of its unit; `bare` leaves the unit to the head
-    of the column.
+    A difference has its sign. `places` replaces the places of its unit; `bare` leaves the unit out,
+    for a column whose head names it.
     """
     unit = _unit_of(value)
     if places is None:
@@ -163,7 +170,7 @@ def quantity(value: Mapping[str, JSON], places: int | None = None, *, bare: bool
     if places is None and is_estimate(value):
         places = places_of(parts_of(value)) or None
 
-    def written(one: JSON) -> str:
+    def written(one: object) -> str:
         if not is_number(one):
             return UNKNOWN
         scaled = unit.factor * one if places is None else round(unit.factor * one, places)
@@ -178,12 +185,12 @@ def quantity(value: Mapping[str, JSON], places: int | None = None, *, bare: bool
 
 
 def speed(tokens_per_second: float) -> str:
-    """E.g. "410 tok/s"."""
+    """Returns a speed as text, e.g. "410 tok/s"."""
     return f"{number(round(tokens_per_second))} tok/s"
 
 
 def size(count: float) -> str:
-    """Bytes: "740 B", "1.4 MiB"."""
+    """Returns a number of bytes as text: "740 B", "1.4 MiB"."""
     if count < 1024:
         return f"{number(round(count))} B"
     for unit in ("KiB", "MiB", "GiB"):
@@ -197,16 +204,16 @@ def size(count: float) -> str:
 
 
 def cell(
-    value: JSON,
+    value: object,
     limit: int = 300,
     places: int | None = None,
     *,
     clean: Callable[[str], str] | None = None,
 ) -> str:
-    """Any JSON value as the text of a table's cell; None is a dash.
+    """Returns a JSON value as the text of a table's cell; None becomes a dash.
 
-    `places` is for numbers. Texts are made visible and cut to `limit`, unless `clean` is given, which
-    then makes them safe: `harmless` for a terminal.
+    `places` fixes the digits of numbers after the point. Texts are made visible and cut to `limit`
+    characters; where `clean` is given (`harmless`, for a terminal) it makes them safe instead.
     """
 
     def shown(text: str) -> str:
@@ -229,7 +236,7 @@ def cell(
     return shown(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _is_nested(value: JSON) -> bool:
+def _is_nested(value: object) -> bool:
     return isinstance(value, Mapping | list | tuple) and not is_quantity(value)
 
 
@@ -244,13 +251,13 @@ class WrittenColumn:
 
 
 def column(
-    title: str, values: Sequence[JSON], *, clean: Callable[[str], str] | None = None
+    title: str, values: Sequence[object], *, clean: Callable[[str], str] | None = None
 ) -> WrittenColumn:
-    """The cells of a column, its numbers with as many places as the finest of them needs.
+    """Returns the cells of a column, its numbers with as many places as the finest of them needs.
 
     A unit that all of its numbers share stands in the head, not in the cells.
     """
-    groups: dict[_Unit, list[JSON]] = {}
+    groups: dict[_Unit, list[object]] = {}
     others = []
     for value in values:
         if is_number(value) or is_quantity(value):
@@ -260,7 +267,7 @@ def column(
     shared = next(iter(groups)).head if len(groups) == 1 else ""
     places = {unit: _shared_places(unit, group) for unit, group in groups.items()}
 
-    def written(value: JSON) -> str:
+    def written(value: object) -> str:
         if is_quantity(value):
             return quantity(value, places[_unit_of(value)], bare=bool(shared))
         return cell(value, places=places.get(_PLAIN), clean=clean)
@@ -272,7 +279,7 @@ def column(
     )
 
 
-def _shared_places(unit: _Unit, values: Sequence[JSON]) -> int | None:
+def _shared_places(unit: _Unit, values: Sequence[object]) -> int | None:
     """Places of the numbers of one unit in a column; None where each has its own."""
     parts = [part for value in values for part in parts_of(value) if is_number(part)]
     if unit.places is None:
@@ -282,8 +289,8 @@ def _shared_places(unit: _Unit, values: Sequence[JSON]) -> int | None:
     return places_of(round(unit.factor * part, unit.places) for part in parts)
 
 
-def flatten(value: JSON, prefix: str = "", depth: int = 8) -> Iterator[tuple[str, JSON]]:
-    """Dotted keys and leaves of nested mappings; a quantity is a leaf."""
+def flatten(value: object, prefix: str = "", depth: int = 8) -> Iterator[tuple[str, object]]:
+    """Yields the dotted keys and the leaves of nested mappings; a quantity is a leaf."""
     if isinstance(value, Mapping) and value and not is_quantity(value) and depth:
         for key, inner in value.items():
             yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key), depth - 1)
@@ -295,7 +302,7 @@ def flatten(value: JSON, prefix: str = "", depth: int = 8) -> Iterator[tuple[str
 
 
 def duration(seconds: float | None) -> str:
-    """E.g. "0.4 s", "12 s", "3 min 20 s", "5 h 3 min"."""
+    """Returns a time as text: "0.4 s", "12 s", "3 min 20 s", "5 h 3 min"."""
     if seconds is None:
         return UNKNOWN
     if seconds < 9.95:
@@ -310,7 +317,7 @@ def duration(seconds: float | None) -> str:
 
 
 def when(stamp: str | None) -> str:
-    """An ISO time as "2025-03-01 14:05 UTC"; any other text is shown as it is."""
+    """Returns an ISO time as "2025-03-01 14:05 UTC"; any other text as it is."""
     if not stamp:
         return UNKNOWN
     try:
@@ -322,7 +329,7 @@ def when(stamp: str | None) -> str:
 
 
 def between(started: str | None, finished: str | None) -> float | None:
-    """Seconds from one ISO time to another; None where either is unknown."""
+    """Returns the seconds from one ISO time to another; None where either is unknown."""
     try:
         return (
             datetime.fromisoformat(finished or "") - datetime.fromisoformat(started or "")
@@ -334,11 +341,23 @@ def between(started: str | None, finished: str | None) -> float | None:
 # Steps
 
 
+def row_count(record: StepRecord) -> int:
+    """Returns how many rows of a step are in use; 0 for a step that makes no rows."""
+    count = record.result.get("count")
+    return count if isinstance(count, int) else 0
+
+
+def values_of(record: StepRecord) -> Mapping[str, object]:
+    """Returns what a step measured, by name; empty for a step that measures nothing."""
+    values = record.result.get("values")
+    return values if isinstance(values, Mapping) else {}
+
+
 def outcome(record: StepRecord) -> str:
-    """What came of a step: its rows, its choice and why, or what its metrics say."""
+    """Returns what came of a step: its rows, its choice and why, or what its metrics say."""
     result = record.result
     if record.kind == "dataset":
-        return f"{number(int(result.get('count') or 0))} rows"
+        return f"{number(row_count(record))} rows"
     if record.kind == "choice":
         value = result.get("value")
         shown = value.get("kind", value) if isinstance(value, dict) else value
@@ -349,7 +368,7 @@ def outcome(record: StepRecord) -> str:
 
 
 def aside(reasons: Mapping[str, int]) -> str:
-    """How many rows were set aside, and the commonest reasons: "12 (echo 9, empty 3)"."""
+    """Returns how many rows were set aside, and the commonest reasons: "12 (echo 9, empty 3)"."""
     top = sorted(reasons.items(), key=lambda item: -item[1])
     some = ", ".join(f"{reason} {number(count)}" for reason, count in top[:TOP_REASONS])
     more = ", ..." if len(top) > TOP_REASONS else ""
@@ -357,7 +376,7 @@ def aside(reasons: Mapping[str, int]) -> str:
 
 
 def summary(record: StepRecord) -> str:
-    """A line for a finished step: its outcome, the calls it took, and its time."""
+    """Returns a line for a finished step: its outcome, the calls it took, and its time."""
     parts = [outcome(record)]
     if record.set_aside:
         parts.append(f"set aside {aside(record.set_aside)}")

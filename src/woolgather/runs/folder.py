@@ -18,7 +18,7 @@ from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
 from woolgather.engines.journal import Journal
 from woolgather.runs import provenance
-from woolgather.runs.earlier_versions import Past, past_of
+from woolgather.runs.earlier.doubts import Past, past_of
 from woolgather.runs.lock import RunLock
 from woolgather.runs.record import (
     INPUTS,

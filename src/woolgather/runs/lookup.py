@@ -15,7 +15,7 @@ from woolgather.core.errors import RunDirError
 from woolgather.core.fingerprint import explain_change, fingerprint
 from woolgather.core.rows import JSON
 from woolgather.runs.call import Call, artifacts_in
-from woolgather.runs.earlier_versions import modern
+from woolgather.runs.earlier.payloads import modern
 from woolgather.runs.models import RunModels
 from woolgather.runs.record import RECORD, StepRecord, read_record
 

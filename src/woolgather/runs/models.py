@@ -2,7 +2,7 @@
 
 The one idea: a server holds models that existed when it was started. It can be asked for those that a
 run is given, each under its own name, and never for one that the run makes. What an older version
-asked it all the same is not trusted (see earlier_versions.py). For other engines this only takes notes.
+asked it all the same is not trusted (see earlier/doubts.py). For other engines this only takes notes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.serving import Asked, assign, read_options
 from woolgather.runs.call import Call, engines_in
-from woolgather.runs.earlier_versions import SALT, Past, engine_of
+from woolgather.runs.earlier.doubts import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
 
 

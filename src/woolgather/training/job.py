@@ -134,8 +134,11 @@ class LoraOptions(Options):
     """A low-rank adapter on every linear layer."""
 
     r: int = Field(default=8, ge=1)
+    """Rank of the adapter's matrices."""
     alpha: float = Field(default=16, gt=0)
+    """Scale of the adapter: what it adds is multiplied by alpha / r."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Dropout before the adapter's matrices, in training alone."""
     four_bit: bool = False
     """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
     the base as it is, and the training step says so."""
@@ -155,9 +158,11 @@ class TrainingOptions(Options):
     lora: LoraOptions | None = LoraOptions()
     """None trains all weights."""
     schedule: str = "cosine"
+    """Learning rate schedule, by its name in transformers."""
     warmup_updates: float = Field(default=20, ge=0)
     """Below 1 a share of all updates, otherwise their number."""
     epochs: float = Field(default=2, gt=0)
+    """Passes over the rows."""
     max_updates: int | None = Field(default=None, ge=1)
     """Stops (and schedules) at this many updates instead of `epochs`."""
     batch_size: int = Field(default=16, ge=1)
@@ -169,7 +174,9 @@ class TrainingOptions(Options):
     max_rows: int | None = Field(default=None, ge=1)
     """A random choice of this many rows when there are more; None uses all."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of the optimizer."""
     optimizer: str = "adamw_torch"
+    """Optimizer, by its name in transformers."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """auto is the faster one on the machine where the run began, by measurement (`woolgather doctor`);
     what it became is part of identity and stays with the run."""

@@ -4,7 +4,7 @@ import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example, Verdict
-from woolgather.ops.curate.mix import MixOptions, mix, token_counter
+from woolgather.ops.curate.mix import MixOptions, RowLimits, mix, token_counter
 from woolgather.prompting.turns import messages_of
 
 FAKE = Model("fake", fingerprint="fake")
@@ -18,9 +18,9 @@ def seed_row(n: int) -> Example:
     return Example(instruction=f"seed {n}", response="given", id=f"s{n}", meta={"origin": "seed"})
 
 
-def mixed(kept, seeds=(), **settings):
-    settings = {"base": FAKE, "max_length": 50, **settings}
-    generator = mix(kept, seeds, **settings)
+def mixed(kept, seeds=(), *, earlier=(), max_length=50, max_rows=None, **settings):
+    limits = RowLimits(max_length=max_length, max_rows=max_rows)
+    generator = mix([*earlier, kept], seeds, limits=limits, **{"base": FAKE, **settings})
     rows, views = [], []
     while True:
         try:
@@ -98,10 +98,10 @@ def scored(n: int, score: float | None, response: str, name: str = "quality") ->
     ],
 )
 def test_one_row_a_prompt_the_better_or_else_the_later(old, new, wins):
-    used, aside, _ = mixed([new], history=[[old]])
+    used, aside, _ = mixed([new], earlier=[[old]])
     assert [r.id for r in used] == [wins]
     assert list(aside.values()) == ["repeated_prompt"]
-    both = mixed([new], history=[[old]], options=MixOptions(one_per_prompt=False))[0]
+    both = mixed([new], earlier=[[old]], options=MixOptions(one_per_prompt=False))[0]
     assert {r.id for r in both} == {"old", "new"}
 
 
@@ -130,7 +130,8 @@ def test_tokens_are_counted_as_the_model_is_trained(tiny_model):
 
 
 def test_the_plan_says_how_many():
-    expects = mix.expects
     kept, seeds = [row(n) for n in range(20)], [seed_row(n) for n in range(5)]
-    assert expects(kept, seeds, base=FAKE, max_length=9).rows == 25
-    assert expects(kept, seeds, base=FAKE, max_length=9, max_rows=8, history=[kept]).rows == 13
+    how = {"base": FAKE, "options": MixOptions()}
+    assert mix.expects([kept], seeds, limits=RowLimits(max_length=9), **how).rows == 25
+    limits = RowLimits(max_length=9, max_rows=8)
+    assert mix.expects([kept, kept], seeds, limits=limits, **how).rows == 13

@@ -7,7 +7,7 @@ from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example, PreferencePair
-from woolgather.ops.curate.pair import PairOptions, pair, real_rows, real_sides
+from woolgather.ops.curate.pair import PairOptions, TokenLimits, pair, real_rows, real_sides
 from woolgather.ops.train.dpo import pair_encoder
 
 FAKE = Model("fake", fingerprint="fake")
@@ -31,9 +31,9 @@ def paired(real: list[Example], generated: list[Example], **more: Any) -> tuple[
     return finished(pair(real, generated, start=FAKE, **{"max_length": 50, **more}))
 
 
-def chosen(rows: list[Example], **more: Any) -> tuple[list[Any], Any]:
-    how = {"start": FAKE, "budget": 6, "max_length": 50, "max_prompt_length": 10, **more}
-    return finished(real_rows(rows, **how))
+def chosen(rows: list[Example], answer: int = 6, **more: Any) -> tuple[list[Any], Any]:
+    limits = TokenLimits(answer=answer, row=50, prompt=10)
+    return finished(real_rows(rows, start=FAKE, limits=limits, **more))
 
 
 def finished(generator: Any) -> tuple[list[Any], Any]:
@@ -122,7 +122,7 @@ def test_real_answers_have_the_budget_of_generated_ones() -> None:
 
 def test_long_rows_are_set_aside_before_anything_is_generated() -> None:
     long = Example(id="p", instruction="word " * 20, response="short")
-    rows, views = chosen([long, row(1, "word " * 60), row(2)], budget=100)
+    rows, views = chosen([long, row(1, "word " * 60), row(2)], answer=100)
     assert [r.set_aside for r in rows] == ["prompt_too_long", "too_long", None]
     assert views[0].data["stages"] == [["given", 3], ["used", 1]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
-from woolgather.ops.curate.pool import pool
+from woolgather.ops.curate.pool import Pooling, pool
 
 FAKE = Model("fake")
 
@@ -38,9 +38,7 @@ def test_reasons_and_limit() -> None:
             ],
             base=FAKE,
             avoid=[row("held out one")],
-            min_tokens=2,
-            max_tokens=5,
-            limit=4,
+            how=Pooling(min_tokens=2, max_tokens=5, limit=4),
             seed=1,
         )
     )
@@ -52,5 +50,5 @@ def test_reasons_and_limit() -> None:
 
 def test_tokens_are_those_of_the_base(tiny_model: Path) -> None:
     rows = list(pool([[row("a"), row("a longer text " * 9)]], base=Model(str(tiny_model)),
-                     min_tokens=2, max_tokens=9))  # fmt: skip
+                     how=Pooling(min_tokens=2, max_tokens=9)))  # fmt: skip
     assert [r.set_aside for r in rows] == ["too_short", "too_long"]

@@ -172,7 +172,7 @@ def test_the_views_count_and_name_the_bytes_of_the_index() -> None:
     assert len(list(drained())) == 1
     assert views[0].data["stages"] == [["documents", 1], ["texts", 1], ["used", 1]]
     assert sum(views[1].data["series"]["texts"]) == 1
-    assert views[2].data["columns"] == ["texts", "bytes", "bytes a text"]
+    assert views[2].data["columns"] == ["texts", "bytes", "bytes per text"]
 
 
 def test_memory_does_not_grow_with_the_documents() -> None:

@@ -9,8 +9,8 @@ from woolgather.engines.fake import FakeEngine, text_of
 from woolgather.ops.judge.assessors import (
     CANDIDATES,
     CONTROLS,
-    DEFAULT_RUBRICS,
     Assessor,
+    Questionnaire,
     assessor_of,
     calls_per_row,
     combine_verdicts,
@@ -26,6 +26,7 @@ from woolgather.ops.judge.assessors import (
 from woolgather.prompting.messages import Message
 
 RAW = Model(path="fake", fingerprint="fake-raw", prompt_format="raw")
+RUBRICS = Questionnaire().rubrics
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.")
 
 
@@ -177,11 +178,11 @@ def test_names_scales_and_calls():
     for kind in (*CANDIDATES, *CONTROLS):
         assessor = Assessor(kind=kind)
         written = one(Likely(options=lambda _: -1.0, sequence=lambda *_: LogProb(-1.0, 1)), kind)
-        assert tuple(written) == verdict_names(assessor, DEFAULT_RUBRICS)
-    assert scale_of(Assessor(), DEFAULT_RUBRICS) == (1, 10)
-    assert scale_of(Assessor(kind="yes_no"), DEFAULT_RUBRICS) is None
-    assert calls_per_row(Assessor(), DEFAULT_RUBRICS) == 2
-    assert calls_per_row(Assessor(kind="length"), DEFAULT_RUBRICS) == 0
+        assert tuple(written) == verdict_names(assessor, RUBRICS)
+    assert scale_of(Assessor(), RUBRICS) == (1, 10)
+    assert scale_of(Assessor(kind="yes_no"), RUBRICS) is None
+    assert calls_per_row(Assessor(), RUBRICS) == 2
+    assert calls_per_row(Assessor(kind="length"), RUBRICS) == 0
     assert rate([ROW], FakeEngine(), Assessor(kind="none")) == [{}]
 
 
@@ -196,5 +197,10 @@ def test_questions_are_templates_a_user_may_replace(tmp_path):
     mine = tmp_path / "mine.md"
     mine.write_text("{{response}}\nRight?\nSay:")
     engine = Likely(options=lambda _: -1.0)
-    rate([ROW], engine, Assessor(kind="yes_no"), questions=questions_of(yes_no=str(mine)))
+    rate(
+        [ROW],
+        engine,
+        Assessor(kind="yes_no"),
+        Questionnaire(questions=questions_of(yes_no=str(mine))),
+    )
     assert engine.seen[0][0][-1] == Message("assistant", "Say:")

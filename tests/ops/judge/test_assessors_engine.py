@@ -8,9 +8,9 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import EngineOptions
-from woolgather.ops.judge.assessors import CANDIDATES, Assessor, information, rate
-from woolgather.ops.judge.judge import rubrics_of
-from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.judge.assessors import CANDIDATES, Assessor, Questionnaire, information, rate
+from woolgather.ops.judge.rubrics import rubrics_of
+from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
 ROWS = [
     Example(id="a", instruction="Name a red fruit.", response="The cherry."),
@@ -38,11 +38,11 @@ def open_tiny(tiny_model):
 @pytest.mark.parametrize("kind", [k for k in CANDIDATES if k != "rubric"])
 def test_likelihoods_are_numbers_and_alone_equal_in_company(open_tiny, kind, form):
     engine = open_tiny[form]
-    rubrics = rubrics_of("simple")
-    together = rate(ROWS, engine, Assessor(kind=kind), rubrics=rubrics)
+    asked = Questionnaire(rubrics=rubrics_of("simple"))
+    together = rate(ROWS, engine, Assessor(kind=kind), asked)
     assert all(math.isfinite(v.score) for verdicts in together for v in verdicts.values())
     for row, verdicts in zip(ROWS, together, strict=True):
-        (alone,) = rate([row], engine, Assessor(kind=kind), rubrics=rubrics)
+        (alone,) = rate([row], engine, Assessor(kind=kind), asked)
         for name, verdict in alone.items():
             assert verdict.score == pytest.approx(verdicts[name].score, abs=1e-2)
     values = [v.score for verdicts in together for v in verdicts.values()]
@@ -62,12 +62,14 @@ def test_information_is_of_the_response_alone(open_tiny, form):
 
 
 def test_a_random_model_writes_no_score_but_is_asked(open_tiny):
-    (verdicts,) = rate(ROWS[:1], open_tiny["raw"], Assessor(), rubrics=rubrics_of("simple"))
+    (verdicts,) = rate(
+        ROWS[:1], open_tiny["raw"], Assessor(), Questionnaire(rubrics=rubrics_of("simple"))
+    )
     assert set(verdicts) == {"quality", "following"}
 
 
 def test_evaluate_measures_a_random_model(open_tiny):
-    found = evaluate(ROWS, open_tiny["chat"], probes=12, max_tokens=8)
+    found = evaluate(ROWS, open_tiny["chat"], how=EvaluationOptions(probes=12, max_tokens=8))
     assert 0 <= found.values["probes"]["value"] < 0.5
     assert found.values["nll"] > 0
     assert found.values["stops"] is not None

@@ -1,6 +1,8 @@
 import random
+from itertools import product
 
 import pytest
+from scipy.stats import mannwhitneyu
 
 from woolgather.core.artifacts import Choice
 from woolgather.core.errors import CapabilityError, ConfigError, YieldError
@@ -8,9 +10,10 @@ from woolgather.core.fingerprint import canonical
 from woolgather.core.rows import Example
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine, text_of
-from woolgather.ops.judge.assessors import CANDIDATES, assessor_of
-from woolgather.ops.judge.audition import audition
-from woolgather.ops.judge.audition_scores import fit_exponent
+from woolgather.ops.judge.assessors import CANDIDATES, Assessor, Questionnaire, assessor_of
+from woolgather.ops.judge.audition import AuditionOptions, audition
+from woolgather.ops.judge.audition_pairs import Pair, SampledAnswers
+from woolgather.ops.judge.audition_scores import Stage, fit_exponent
 
 SOUNDS = [a + b for a in "bdfg" for b in "aeiou"]
 
@@ -67,9 +70,9 @@ class Judge(FakeEngine):
         return out
 
 
-def hear(engine, n=60, **settings):
-    given = {"pairs": 120, "probes": 0, "seed": 1}
-    return audition(seeds(n), engine, **{**given, **settings})
+def hear(engine, n=60, *, seed=1, sampled=SampledAnswers(), **settings):  # noqa: B008 - frozen
+    how = AuditionOptions(**{"pairs": 120, "probes": 0, "on_unfit": "stop", **settings})
+    return audition(seeds(n), engine, how=how, sampled=sampled, seed=seed)
 
 
 def rows_of(choice):
@@ -80,26 +83,26 @@ def rows_of(choice):
     }
 
 
-def test_an_assessor_that_knows_is_hired_across_prompts():
+def test_an_assessor_that_knows_is_chosen_across_prompts():
     choice = hear(Judge(4.0), candidates=("yes_no",))
     assert isinstance(choice, Choice)
-    hired = assessor_of(choice)
-    assert (hired.kind, hired.scope, hired.fit) == ("yes_no", "across", True)
-    assert hired.verdicts == ("yes_no",)
-    assert hired.scale is None
-    assert "hired across prompts" in choice.why
+    chosen = assessor_of(choice)
+    assert (chosen.kind, chosen.scope, chosen.fit) == ("yes_no", "across", True)
+    assert chosen.verdicts == ("yes_no",)
+    assert chosen.scale is None
+    assert "chosen across prompts" in choice.why
     row = rows_of(choice)["yes_no"]
     assert row["verdict"] == "fit across"
     assert row["mismatched"]["value"] > 0.95
     assert 0.3 < rows_of(choice)["random"]["all, across"]["value"] < 0.7
 
 
-def test_the_blind_one_is_not_hired_and_stopping_gives_advice():
+def test_the_blind_one_is_not_chosen_and_stopping_gives_advice():
     with pytest.raises(YieldError, match=r"no assessor is fit.*keep_all"):
         hear(Judge(0.0))
 
 
-def test_among_several_the_seeing_one_is_hired():
+def test_among_several_the_seeing_one_is_chosen():
     choice = hear(Judge(4.0))
     assert choice.value["kind"] in ("expected", "yes_no", "mutual_information")
     table = rows_of(choice)
@@ -111,18 +114,18 @@ def test_among_several_the_seeing_one_is_hired():
 
 def test_keep_best_uses_a_named_one_and_warns():
     choice = hear(Judge(0.0), candidates=("rubric",), on_unfit="keep_best")
-    hired = assessor_of(choice)
-    assert (hired.kind, hired.scope, hired.fit) == ("rubric", "across", False)
-    assert hired.scale == (1, 10)
-    assert hired.verdicts == ("quality", "following")
+    chosen = assessor_of(choice)
+    assert (chosen.kind, chosen.scope, chosen.fit) == ("rubric", "across", False)
+    assert chosen.scale == (1, 10)
+    assert chosen.verdicts == ("quality", "following")
     assert choice.views[0].kind == "alarm"
     signal = assessor_of(hear(Judge(0.0), candidates=("yes_no",), on_unfit="keep_best"))
     assert (signal.scope, signal.fit) == ("within", False)
 
 
 def test_keep_all_rates_with_nobody():
-    hired = assessor_of(hear(Judge(0.0), on_unfit="keep_all"))
-    assert (hired.kind, hired.scope, hired.fit, hired.verdicts) == ("none", "none", False, ())
+    chosen = assessor_of(hear(Judge(0.0), on_unfit="keep_all"))
+    assert (chosen.kind, chosen.scope, chosen.fit, chosen.verdicts) == ("none", "none", False, ())
 
 
 class PromptBound(Judge):
@@ -134,13 +137,13 @@ class PromptBound(Judge):
         return offset + super().liking(prompt, answer)
 
 
-def test_one_that_is_right_only_within_prompts_is_hired_within():
+def test_one_that_is_right_only_within_prompts_is_chosen_within():
     choice = hear(PromptBound(6.0), candidates=("yes_no",))
     assert choice.value["scope"] == "within"
     assert rows_of(choice)["yes_no"]["verdict"] == "fit within"
 
 
-def test_a_few_seeds_hire_nobody():
+def test_a_few_seeds_choose_nobody():
     with pytest.raises(YieldError):
         hear(Judge(8.0, n=8), n=8, candidates=("yes_no",))
 
@@ -178,8 +181,7 @@ def test_own_samples_join_when_there_are_enough():
         judge,
         candidates=("yes_no",),
         probes=20,
-        samples=6,
-        answers=Sampling(max_tokens=200),
+        sampled=SampledAnswers(samples=6, sampling=Sampling(max_tokens=200)),
         on_unfit="keep_best",
     )
     assert "sampled" in rows_of(choice)["yes_no"]
@@ -201,7 +203,7 @@ def test_the_exponent_takes_length_out():
     assert fit_exponent([1.0], [3]) == 1.0
 
 
-def test_the_hired_exponent_is_recorded():
+def test_the_chosen_exponent_is_recorded():
     choice = hear(Judge(4.0), candidates=("mutual_information",), on_unfit="keep_best")
     assert 0 <= choice.value["exponent"] <= 1
     assert choice.value["exponent"] in [i / 20 for i in range(21)]
@@ -215,13 +217,15 @@ def test_it_follows_from_its_seed_and_has_a_canonical_value():
 
 def test_nothing_to_try_is_a_clear_error():
     with pytest.raises(YieldError, match="no seed has a response"):
-        audition([Example(instruction="x")], FakeEngine(), probes=0)
+        audition([Example(instruction="x")], FakeEngine(), how=AuditionOptions(probes=0))
     with pytest.raises(ConfigError, match="needs candidates"):
         hear(Judge(0.0), candidates=())
 
 
-def test_the_plan_walks_with_a_hired_assessor():
-    work = audition.expects(seeds(), None, candidates=("rubric", "yes_no"), pairs=40)
+def test_the_plan_walks_with_a_chosen_assessor():
+    how = AuditionOptions(candidates=("rubric", "yes_no"), pairs=40)
+    asked, sampled = Questionnaire(), SampledAnswers()
+    work = audition.expects(seeds(), None, how=how, asked=asked, sampled=sampled)
     assert assessor_of(Choice(work.value)).fit is True
     assert work.value["kind"] == "rubric"
     assert work.calls == 80 * 2 + 80 + 60 * 4
@@ -238,3 +242,32 @@ def test_the_rival_is_the_control_that_comes_closest_and_chance_is_not_turned_ro
     rival, margin = said.split(" by ")[0], float(said.split(" by ")[1].split()[0])
     assert margin == pytest.approx(scores["yes_no"] - max(turned.values()), abs=0.006)
     assert turned[rival] == pytest.approx(max(turned.values()))
+
+
+def test_what_a_method_adds_to_the_settings_is_no_part_of_the_audition():
+    class More(AuditionOptions):
+        floor: float = 0.5
+
+    assert canonical(More()) == canonical(AuditionOptions())
+    assert canonical(More(pairs=8)) != canonical(AuditionOptions())
+
+
+def test_across_is_the_auc_of_all_better_over_all_worse_answers_ties_half():
+    rng = random.Random(1)
+    scores = {"good": [rng.randint(0, 5) for _ in range(20)]}
+    scores["bad"] = [rng.randint(0, 4) for _ in range(20)]
+    pairs = [
+        Pair(
+            "edited",
+            f"seed:{i}",
+            *(Example(instruction=f"{i}", response="word " * scores[side][i]) for side in scores),
+        )
+        for i in range(20)
+    ]
+    act = Stage(pairs, FakeEngine(), Questionnaire(), 0).hear(Assessor(kind="length"))
+    each = [(g > b) + 0.5 * (g == b) for g, b in product(*scores.values())]
+    assert act.overall["across"].value == pytest.approx(sum(each) / 400)
+    by_rank = mannwhitneyu(*scores.values()).statistic / 400
+    assert act.overall["across"].value == pytest.approx(by_rank)
+    paired = [(g > b) + 0.5 * (g == b) for g, b in zip(*scores.values(), strict=True)]
+    assert act.overall["within"].value == pytest.approx(sum(paired) / 20)

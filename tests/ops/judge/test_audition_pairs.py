@@ -7,7 +7,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.judge.audition_pairs import build_pairs, sample_pairs
+from woolgather.ops.judge.audition_pairs import SampledAnswers, build_pairs, sample_pairs
 from woolgather.ops.text.words import count_words
 from woolgather.probes import generate, task_of
 from woolgather.probes.checks import passes
@@ -116,8 +116,10 @@ def engine(monkeypatch):
 
 
 def drawn(engine, **settings):
-    given = {"probes": 20, "samples": 6, "limit": 40, "shots": [], "seed": 5}
-    return sample_pairs(engine, sampling=Sampling(max_tokens=200), **{**given, **settings})
+    probes, samples = settings.pop("probes", 20), settings.pop("samples", 6)
+    sampled = SampledAnswers(samples=samples, sampling=Sampling(max_tokens=200))
+    given = {"limit": 40, "shots": [], "seed": 5}
+    return sample_pairs(engine, probes, sampled, **{**given, **settings})
 
 
 def test_own_samples_are_labelled_by_the_check(engine):
@@ -132,9 +134,8 @@ def test_own_samples_are_labelled_by_the_check(engine):
 
 
 def test_unfinished_samples_are_no_evidence(engine):
-    short = sample_pairs(
-        engine, probes=20, samples=6, sampling=Sampling(max_tokens=1), limit=40, shots=[], seed=5
-    )
+    cut = SampledAnswers(samples=6, sampling=Sampling(max_tokens=1))
+    short = sample_pairs(engine, 20, cut, limit=40, shots=[], seed=5)
     assert len(short) < len(drawn(engine))
 
 

@@ -7,7 +7,9 @@ from woolgather.core.errors import CapabilityError, YieldError
 from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.judge.judge import WAVE, Assessor, InformationLimits, judge, rubrics_of
+from woolgather.ops.judge.assessors import Assessor, Questionnaire
+from woolgather.ops.judge.judge import WAVE, InformationLimits, judge
+from woolgather.ops.judge.rubrics import rubrics_of
 
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.", id="r1")
 
@@ -135,9 +137,13 @@ def test_an_engine_without_likelihoods_says_so():
 
 
 def test_the_plan_counts_calls():
-    work = judge.expects(rows(10), None, sampling=Sampling(max_tokens=20))
+    asked = Questionnaire(sampling=Sampling(max_tokens=20))
+    work = judge.expects(rows(10), None, assessor=Assessor(), asked=asked)
     assert (work.rows, work.calls, work.new_tokens) == (10, 20, 400)
-    icl = judge.expects(rows(10), None, rubrics=rubrics_of("icl"))
+    one = Questionnaire(rubrics=rubrics_of("icl"))
+    icl = judge.expects(rows(10), None, assessor=Assessor(), asked=one)
     assert icl.calls == 10
-    informed = judge.expects(rows(10), None, assessor=Choice({"kind": "mutual_information"}))
+    informed = judge.expects(
+        rows(10), None, assessor=Choice({"kind": "mutual_information"}), asked=one
+    )
     assert (informed.calls, informed.new_tokens) == (20, 0)

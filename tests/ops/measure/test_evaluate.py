@@ -5,7 +5,7 @@ from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.rows import Example
 from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.probes import best_null, generate
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
@@ -38,7 +38,7 @@ def knows(share, seeds=(1, 2), n=60):
 
 
 def test_the_headline_is_what_is_above_the_best_null():
-    found = evaluate(TASKS, knows(0.7), probes=60)
+    found = evaluate(TASKS, knows(0.7), how=EvaluationOptions(probes=60))
     name, rate = best_null(generate(60, 2))
     assert found.values["null"] == {"name": name, "rate": rate}
     assert found.values["probes"]["value"] == pytest.approx(0.7, abs=0.07)
@@ -48,7 +48,7 @@ def test_the_headline_is_what_is_above_the_best_null():
 
 
 def test_one_seed_selects_and_another_reports():
-    found = evaluate(TASKS, knows(1.0, seeds=(1,)), probes=60)
+    found = evaluate(TASKS, knows(1.0, seeds=(1,)), how=EvaluationOptions(probes=60))
     assert found.values["probe_seeds"] == [1, 2]
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
@@ -57,14 +57,14 @@ def test_one_seed_selects_and_another_reports():
 
 
 def test_held_out_tasks_count_where_they_have_a_check():
-    found = evaluate(TASKS, knows(0.0), probes=10)
+    found = evaluate(TASKS, knows(0.0), how=EvaluationOptions(probes=10))
     assert found.items["heldout"] == {f"h{i}": 1.0 for i in range(6)}
     assert found.values["heldout"]["value"] == 1.0
-    assert evaluate([], knows(0.0), probes=10).values["heldout"] is None
+    assert evaluate([], knows(0.0), how=EvaluationOptions(probes=10)).values["heldout"] is None
 
 
-def test_guards_and_families_are_there():
-    found = evaluate(TASKS, knows(0.5), probes=60)
+def test_degeneration_and_families_are_there():
+    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=60))
     assert found.values["stops"] == 1.0
     assert found.values["loops"] == 0.0
     assert found.values["length_ratio"] == 1.0
@@ -74,17 +74,19 @@ def test_guards_and_families_are_there():
 
 
 def test_max_tokens_ends_answers_alike():
-    found = evaluate(TASKS, FakeEngine(["one two three four"]), probes=20, max_tokens=2)
+    found = evaluate(
+        TASKS, FakeEngine(["one two three four"]), how=EvaluationOptions(probes=20, max_tokens=2)
+    )
     assert found.values["stops"] == 0.0
 
 
 def test_without_probes_they_are_not_measured():
-    found = evaluate(TASKS, knows(0.5), probes=0)
+    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0))
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
     assert list(found.items) == ["heldout"]
     with pytest.raises(ConfigError, match="probe_seeds is empty"):
-        evaluate(TASKS, knows(0.5), probes=5, probe_seeds=())
+        evaluate(TASKS, knows(0.5), probe_seeds=(), how=EvaluationOptions(probes=5))
 
 
 def test_likelihood_is_optional():
@@ -92,7 +94,7 @@ def test_likelihood_is_optional():
         def sequence_logprobs(self, prompts, continuations, temperature=1.0):
             raise CapabilityError("no log-probabilities here")
 
-    found = evaluate(TASKS, Chat(), probes=5)
+    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5))
     assert found.values["nll"] is None
     assert any("no log-probabilities" in str(v.data) for v in found.views if v.kind == "alarm")
     asked = []
@@ -102,7 +104,7 @@ def test_likelihood_is_optional():
             asked.append(temperature)
             return [LogProb(-1.0, 1) for _ in prompts]
 
-    evaluate(TASKS, Counting(), probes=5, likelihood=False)
+    evaluate(TASKS, Counting(), how=EvaluationOptions(probes=5, likelihood=False))
     assert asked == []
 
 
@@ -113,12 +115,14 @@ def test_every_model_is_asked_the_same_zero_shot_or_with_shots():
         seen.append((prompt, sampling.temperature, sampling.stop))
         return "x"
 
-    evaluate(TASKS, FakeEngine(answer=note), probes=5)
+    evaluate(TASKS, FakeEngine(answer=note), how=EvaluationOptions(probes=5))
     assert seen[0][0] == f"user: {_question(generate(5, 1)[0])}"
     assert {t for _, t, _ in seen} == {0.0}
     assert len(seen) == 10 + len(TASKS)
     zero, seen[:] = list(seen), []
-    evaluate(TASKS, FakeEngine(answer=note, model=RAW), probes=5, shots=TASKS[:1])
+    evaluate(
+        TASKS, FakeEngine(answer=note, model=RAW), shots=TASKS[:1], how=EvaluationOptions(probes=5)
+    )
     assert all(p.startswith("### Task\nSay the word oak") for p, _, _ in seen)
     assert all(stop for _, _, stop in seen)
     assert not any(stop for _, _, stop in zero)
@@ -129,21 +133,21 @@ def _question(probe):
 
 
 def test_it_follows_from_its_arguments():
-    a, b = (evaluate(TASKS, knows(0.5), probes=40) for _ in range(2))
+    a, b = (evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=40)) for _ in range(2))
     assert (a.values, a.items) == (b.values, b.items)
 
 
 def test_the_plan_counts_the_questions():
-    work = evaluate.expects(TASKS, None, probes=50, max_tokens=10, likelihood=False)
+    how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False)
+    work = evaluate.expects(TASKS, None, how=how, probe_seeds=(1, 2))
     assert work.calls == 108
     assert work.new_tokens == 1080
 
 
 def test_one_line_for_a_list_of_steps() -> None:
-    found = evaluate([], FakeEngine(["yes"]), probes=10, likelihood=False)
+    found = evaluate([], FakeEngine(["yes"]), how=EvaluationOptions(probes=10, likelihood=False))
     assert found.headline.startswith("probes ")
     assert "best null answer" in found.headline
     assert not found.concludes
-    assert evaluate([], FakeEngine(["yes"]), probes=0, likelihood=False).headline == (
-        "nothing to measure"
-    )
+    nothing = EvaluationOptions(probes=0, likelihood=False)
+    assert evaluate([], FakeEngine(["yes"]), how=nothing).headline == "nothing to measure"

@@ -68,7 +68,7 @@ def test_summary_says_what_could_have_been_seen() -> None:
     out = summarize([measured(0.5), measured(0.51)], chosen=Choice(1), controls={})
     assert out.values["verdict"] == "no difference seen"
     out = summarize([measured(0.5), measured(0.5)], chosen=Choice(0), controls={"c": measured(0.5)})
-    assert "same outcome on every one" in out.headline
+    assert "same outcome on every one; one of 2.9 points could have been seen" in out.headline
     close = measured(0.5)
     for name in list(close.items["probes:2"])[:3]:
         close.items["probes:2"][name] = 1.0 - (close.items["probes:2"][name] or 0.0)  # type: ignore[index]
@@ -100,7 +100,7 @@ def test_the_rival_is_chosen_on_the_selecting_seed() -> None:
 
 def test_iterations_are_drawn_side_by_side() -> None:
     facts = {"median words": 40, "distinct-2": 0.5, "one-word %": 10.0, "duplicates %": None}
-    portraits = [
+    maps = [
         Metrics({"generated": facts}),
         Metrics({"generated": {**facts, "distinct-2": None}}),
     ]
@@ -108,9 +108,7 @@ def test_iterations_are_drawn_side_by_side() -> None:
         [measured(0.5), measured(0.5), measured(0.5)],
         chosen=Choice(0),
         controls={},
-        rated=[range(40), range(50)],
-        kept=[range(10), range(5)],
-        portraits=portraits,
+        rounds=[(range(40), range(10), maps[0]), (range(50), range(5), maps[1])],
     )
     drawn = {view.title: view.data["series"] for view in out.views if view.kind == "curve"}
     assert drawn["Share of high-quality data, by iteration"] == {"kept": [[0, 25], [1, 10]]}

@@ -14,7 +14,7 @@ from woolgather.core.fingerprint import canonical
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.ops.curate.mix import MixOptions, mix
+from woolgather.ops.curate.mix import RowLimits, mix
 from woolgather.ops.principles.align import Aligning, ReplyRules, align, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
 from woolgather.ops.principles.prompt import Guide
@@ -201,7 +201,7 @@ def test_training_text_holds_nothing_of_the_prompt(tiny_model: Path, form: str) 
     base = Model(str(tiny_model))
     mixed = [
         row
-        for row in mix(prune(rows), [], base=base, max_length=500, options=MixOptions())
+        for row in mix([prune(rows)], [], base=base, limits=RowLimits(max_length=500))
         if row.set_aside is None
     ]
     assert len(mixed) == 4

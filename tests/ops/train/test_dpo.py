@@ -46,10 +46,11 @@ class Leaves:
 
 
 def tuned(rows: Any, out: Path, **more: Any) -> Model:
-    names = ("trainer", "start", "reference", "earlier", "seed", "min_rows")
+    names = ("trainer", "start", "reference", "seed", "min_rows")
     given = {k: more.pop(k) for k in names if k in more}
     how = {"trainer": FakeTrainer(), "start": FAKE, "reference": FAKE, **given}
-    return dpo(rows, config=DpoOptions(**more), out=out, **how)
+    window = [*more.pop("earlier", ()), rows]
+    return dpo(window, config=DpoOptions(**more), out=out, **how)
 
 
 def stored(out: Path, name: str) -> list[dict[str, list[int]]]:
@@ -149,7 +150,7 @@ def test_falling_real_answers_are_an_alarm(
     found = [v for v in model.views if v.kind == "alarm"]
     assert [v.title for v in found] == alarms
     for view in found:
-        assert "by 3.00 nats an answer. nll_weight adds an anchor" in view.data["text"]
+        assert "by 3.00 nats per answer. nll_weight adds an anchor" in view.data["text"]
 
 
 def test_a_start_that_is_not_its_opponent_is_an_alarm(tmp_path: Path) -> None:
@@ -172,5 +173,5 @@ def test_a_fake_training_is_the_same_byte_for_byte(tmp_path: Path) -> None:
 def test_the_plan_counts_the_window() -> None:
     config = DpoOptions(batch_size=8)
     how = {"start": FAKE, "reference": FAKE, "config": config}
-    expected = dpo.expects(pairs(20), earlier=[pairs(20)], **how)
+    expected = dpo.expects([pairs(20), pairs(20)], **how)
     assert (expected.updates, expected.train_tokens) == (5, 5 * 8 * 2 * 160)

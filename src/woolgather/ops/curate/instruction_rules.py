@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -26,9 +25,12 @@ Scripts = frozenset[str] | None
 
 
 def expand(
-    use: Any, kind: str, rules: Mapping[str, object], presets: Mapping[str, tuple[str, ...]]
+    use: str | Iterable[str],
+    kind: str,
+    rules: Mapping[str, object],
+    presets: Mapping[str, tuple[str, ...]],
 ) -> tuple[str, ...]:
-    """Names of rules from names of rules and presets, in the order in which `rules` has them.
+    """Returns names of rules from names of rules and presets, in the order in which `rules` has them.
 
     A text is split at commas; `-name` takes a rule out. Raises ValueError for an unknown name.
     """
@@ -61,7 +63,7 @@ class InstructionRules(Options):
 
     @field_validator("use", mode="before")
     @classmethod
-    def _expand(cls, use: Any) -> tuple[str, ...]:
+    def _expand(cls, use: str | Iterable[str]) -> tuple[str, ...]:
         return expand(use, "instruction", INSTRUCTION_RULES, INSTRUCTION_PRESETS)
 
 
@@ -224,7 +226,7 @@ def foreign_script(row: Example, rules: InstructionRules, scripts: Scripts) -> b
 
 
 def foreign(text: str, home: frozenset[str]) -> float:
-    """Share of letters in other scripts than `home`."""
+    """Returns the share of letters in other scripts than `home`."""
     return sum(part for script, part in script_shares(text).items() if script not in home)
 
 

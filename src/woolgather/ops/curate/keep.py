@@ -3,7 +3,7 @@
 A verdict that could not be read is never kept. A threshold, and a random choice from rows whose
 number is known, are taken as rows stream by; the other rules hold all rows. Rules that need a scale
 refuse scores without one; those that compare prompts with each other refuse an assessor that was
-hired within prompts only.
+chosen within prompts only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -59,7 +59,7 @@ class KeepRule(Options):
     """best_of_n: where most responses to a prompt have at most this many words, the commonest one
     wins and the score decides only between equals; 0 never votes."""
     perplexity: float = Field(default=50, gt=1)
-    """perplexity: of the response, and of instruction and response, must be below this."""
+    """perplexity: the response's, and that of instruction and response, must be below this."""
     clusters: int = Field(default=3000, ge=1)
     """density: clusters of embeddings, one row from each."""
     limit: int | None = Field(default=None, ge=1)
@@ -67,11 +67,11 @@ class KeepRule(Options):
 
     @property
     def asks_model(self) -> bool:
-        """Whether `keep` needs an engine for this rule."""
+        """Returns whether `keep` needs an engine for this rule."""
         return self.by in ("perplexity", "density", "density_perplexity")
 
 
-def _work(rows: Any, *, rule: KeepRule, limit: int | None = None, **_: Any) -> Expected:
+def _work(rows: Sized, *, rule: KeepRule, limit: int | None, **_: object) -> Expected:
     count = len(rows)
     calls = {"perplexity": 2 * count, "density": count, "density_perplexity": 2 * count}
     bounds = [b for b in (rule.limit, limit) if b]
@@ -92,10 +92,10 @@ def keep(
 
     `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
     `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
-    hired = assessor_of(assessor)
-    by = _resolve_rule(rule, hired)
+    chosen = assessor_of(assessor)
+    by = _resolve_rule(rule, chosen)
     bound = min((b for b in (rule.limit, limit) if b), default=None)
-    asked = rule.on or hired.verdicts
+    asked = rule.on or chosen.verdicts
     if (by == "threshold" and asked and not bound) or (
         by in ("random", "all") and isinstance(rows, Sized)
     ):
@@ -155,30 +155,30 @@ def _note(row: Example, scores: dict[str, list[float]]) -> None:
             scores.setdefault(name, []).append(verdict.score)
 
 
-def _resolve_rule(rule: KeepRule, hired: Assessor) -> str:
+def _resolve_rule(rule: KeepRule, chosen: Assessor) -> str:
     """The rule that `auto` stands for, or the one named if it fits."""
     if rule.by == "auto":
-        if hired.kind == "none" or hired.scope == "none":
+        if chosen.kind == "none" or chosen.scope == "none":
             return "all"
-        if hired.scope == "within":
+        if chosen.scope == "within":
             return "best_of_n"
-        return "threshold" if hired.scale or hired.kind in ("rubric", "expected") else "fraction"
-    scaled = hired.scale or hired.kind in ("rubric", "expected", "none")
+        return "threshold" if chosen.scale or chosen.kind in ("rubric", "expected") else "fraction"
+    scaled = chosen.scale or chosen.kind in ("rubric", "expected", "none")
     if rule.by == "threshold" and not scaled:
         raise ConfigError(
-            f"keep.by=threshold: the assessor {hired.kind} has no scale for a threshold to be "
+            f"keep.by=threshold: the assessor {chosen.kind} has no scale for a threshold to be "
             "on. Use keep.by=fraction (across prompts) or keep.by=best_of_n (respond.samples > 1)."
         )
-    if rule.by in ("threshold", "fraction") and hired.fit is not None and hired.scope == "within":
+    if rule.by in ("threshold", "fraction") and chosen.fit is not None and chosen.scope == "within":
         raise ConfigError(
-            f"keep.by={rule.by}: the assessor {hired.kind} was hired to compare responses to one "
+            f"keep.by={rule.by}: the assessor {chosen.kind} was chosen to compare responses to one "
             "prompt only. Use keep.by=best_of_n with respond.samples > 1, or keep.by=auto."
         )
     return rule.by
 
 
 def _threshold(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: object, __: object
 ) -> None:
     for i, row in enumerate(rows):
         if reasons[i] is None and not _reaches(row, rule):
@@ -204,7 +204,11 @@ def _overall(row: Example, rule: KeepRule) -> float:
 
 
 def _fraction(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, rng: random.Random
+    rows: Sequence[Example],
+    reasons: list[str | None],
+    rule: KeepRule,
+    _: object,
+    rng: random.Random,
 ) -> None:
     able = [i for i, reason in enumerate(reasons) if reason is None]
     able.sort(key=lambda i: (count_words(rows[i].response), i))
@@ -219,7 +223,7 @@ def _fraction(
 
 
 def _best_of_n(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: object, __: object
 ) -> None:
     prompts: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
@@ -262,7 +266,11 @@ def _perplexities(
 
 
 def _perplexity(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any, _: Any
+    rows: Sequence[Example],
+    reasons: list[str | None],
+    rule: KeepRule,
+    engine: Engine | None,
+    _: object,
 ) -> None:
     for i, (a, b) in enumerate(zip(*_perplexities(rows, engine), strict=True)):
         if a >= rule.perplexity or b >= rule.perplexity:
@@ -270,7 +278,7 @@ def _perplexity(
 
 
 def _density(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any,
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Engine | None,
     rng: random.Random,
 ) -> None:  # fmt: skip
     for group in _clusters(rows, rule, engine, rng):
@@ -281,7 +289,7 @@ def _density(
 
 
 def _density_perplexity(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Any,
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, engine: Engine | None,
     rng: random.Random,
 ) -> None:  # fmt: skip
     given, _ = _perplexities(rows, engine)
@@ -307,12 +315,14 @@ def _clusters(
 
 
 def _random(
-    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: Any, __: Any
+    rows: Sequence[Example], reasons: list[str | None], rule: KeepRule, _: object, __: object
 ) -> None:
     """Only the limit decides."""
 
 
-_Rule = Callable[[Sequence[Example], list[str | None], KeepRule, Any, random.Random], None]
+_Rule = Callable[
+    [Sequence[Example], list[str | None], KeepRule, Engine | None, random.Random], None
+]
 _RULES: dict[str, _Rule] = {
     "threshold": _threshold,
     "fraction": _fraction,

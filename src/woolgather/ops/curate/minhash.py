@@ -9,12 +9,15 @@ bands of a million texts lie in plain arrays, not in objects, and a band that ve
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from woolgather.ops.text.words import ngrams, tokens
 
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint32]
+Minima = npt.NDArray[np.uint64]
 MINIMA, BANDS = 128, 16
 RUN = 5
 """Tokens in what is compared."""
@@ -45,12 +48,12 @@ class NearDuplicates:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the index holds now."""
+        """Returns the bytes that the index holds now."""
         return int(self._sketches.nbytes + self._keys.nbytes + self._texts.nbytes)
 
     def add(self, text: str) -> bool:
-        """Remember `text` unless it is near an earlier one; True when it is. A text without tokens
-        is near to none."""
+        """Remembers `text` unless it is near an earlier one; returns whether it is. A text without
+        tokens is near to none."""
         minima = _minima(text)
         if minima is None:
             return False
@@ -70,8 +73,8 @@ class NearDuplicates:
             self._grow()
         return False
 
-    def _look(self, sketch: Any, keys: Any) -> tuple[bool, Any, Any]:
-        """Whether a text is near, the free slot of each band, and which bands have enough texts."""
+    def _look(self, sketch: Bytes, keys: Words) -> tuple[bool, Ints, npt.NDArray[np.bool]]:
+        """Returns whether a text is near, the free slot of each band, which bands have enough texts."""
         at = (keys >> np.uint32(32 - self._bits)).astype(np.int64)
         same = np.zeros(BANDS, np.int64)
         bands, seen = np.arange(BANDS), set()
@@ -91,7 +94,7 @@ class NearDuplicates:
         return near, at, same >= CROWD
 
     def _grow(self) -> None:
-        """Tables of twice the size. Sorted by where they belong, entries go to their place or right
+        """Makes tables of twice the size. Sorted by where they belong, entries go to their place or right
         behind the one before: the same as putting them in one by one."""
         self._bits += 1
         keys, texts = _tables(self._bits)
@@ -106,12 +109,12 @@ class NearDuplicates:
         self._keys, self._texts = keys, texts
 
 
-def _tables(bits: int) -> tuple[Any, Any]:
+def _tables(bits: int) -> tuple[Words, Words]:
     shape = (BANDS, (1 << bits) + _SLACK)
     return np.zeros(shape, np.uint32), np.full(shape, _EMPTY, np.uint32)
 
 
-def _minima(text: str) -> Any:
+def _minima(text: str) -> Minima | None:
     from rensa import RMinHash
 
     words = tokens(text)
@@ -128,10 +131,10 @@ _MIX = (
 ) | np.uint64(1)
 
 
-def _band_keys(minima: Any) -> Any:
-    """32 well mixed bits of each band's minima."""
+def _band_keys(minima: Minima) -> Words:
+    """Returns 32 well mixed bits of each band's minima."""
     with np.errstate(over="ignore"):
-        total = (minima.reshape(BANDS, -1) * _MIX).sum(axis=1, dtype=np.uint64)
+        total: Minima = (minima.reshape(BANDS, -1) * _MIX).sum(axis=1, dtype=np.uint64)
         total ^= total >> np.uint64(29)
         total *= np.uint64(0xBF58476D1CE4E5B9)
     return (total >> np.uint64(32)).astype(np.uint32)

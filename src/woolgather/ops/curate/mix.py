@@ -1,6 +1,6 @@
 """The rows that training sees: what was kept, earlier rounds, and the seeds, in one shuffled order.
 
-The one idea: after this step nothing is left out in silence. One row a prompt; a row too long for
+The one idea: after this step nothing is left out in silence. One row per prompt; a row too long for
 training is set aside whole, because a cut one would lose its end token; a bound on the rows (the
 hidden cap of I-SHEEP's scripts) shows as a reason. The seeds stay in: in trials, seeds and own rows
 together beat either alone.
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from dataclasses import replace
-from typing import Any
 
 from pydantic import Field
 
-from woolgather.core.artifacts import Dataset, Model
+from woolgather.core.artifacts import Model
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
@@ -33,46 +32,52 @@ class MixOptions(Options):
     """What goes into training besides the rows just kept."""
 
     seeds: bool = True
-    """The seeds stay in."""
+    """Whether the seeds are among the rows."""
     seed_repeats: int = Field(default=1, ge=1)
-    """Times each seed is there."""
+    """How often each seed is among the rows."""
     one_per_prompt: bool = True
     """Keep only the best of several rows with the same instruction and input: the highest sum of
     verdicts where both have the same ones, otherwise the latest."""
 
 
+class RowLimits(Options):
+    """What training takes."""
+
+    max_length: int
+    """Tokens of a row: prompt, response and end token."""
+    max_rows: int | None = None
+    """The machine's own rows; None takes all."""
+
+
 def _work(
-    kept: Any,
-    seeds: Any,
+    kept: Sequence[Sized],
+    seeds: Sized,
     *,
-    options: MixOptions = MixOptions(),  # noqa: B008 - frozen
-    history: Sequence[Dataset] = (),
-    max_rows: int | None = None,
-    **_: Any,
+    limits: RowLimits,
+    options: MixOptions,
+    **_: object,
 ) -> Expected:
-    rows = len(kept) + sum(len(h) for h in history)
-    rows = min(rows, max_rows) if max_rows is not None else rows
+    rows = sum(map(len, kept))
+    rows = min(rows, limits.max_rows) if limits.max_rows is not None else rows
     return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
 
 
 @op("mix", expects=_work)
 def mix(
-    kept: Iterable[Example],
+    kept: Sequence[Iterable[Example]],
     seeds: Iterable[Example],
     *,
     base: Model,
-    max_length: int,
-    max_rows: int | None = None,
+    limits: RowLimits,
     options: MixOptions = MixOptions(),  # noqa: B008 - frozen
-    history: Sequence[Iterable[Example]] = (),
     seed: int = 0,
     date: str = "",
 ) -> Generator[Example, None, list[View]]:
-    """Yields `kept`, `history` (rows of earlier iterations, oldest first) and `seeds`, shuffled.
+    """Yields the rows of `kept` (by iteration, oldest first) and of `seeds`, shuffled.
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
-    `max_length` tokens of `base`, prompt, response and end token), `over_max_rows` (a random choice
-    of the machine's own rows when more than `max_rows` are left). Memory grows with the rows.
+    `limits.max_length` tokens of `base`), `over_max_rows` (a random choice of the machine's own rows
+    when more than `limits.max_rows` are left). Memory grows with the rows.
     """
     rng = random.Random(seed)
     tokens = token_counter(base, date)
@@ -81,22 +86,22 @@ def mix(
     def usable(row: Example) -> bool:
         if not row.instruction.strip() or not row.response.strip():
             aside.append(set_aside(row, "empty"))
-        elif tokens(row) > max_length:
+        elif tokens(row) > limits.max_length:
             aside.append(set_aside(row, "too_long"))
         else:
             return True
         return False
 
-    own = [row for rows in (*history, kept) for row in rows]
+    own = [row for rows in kept for row in rows]
     offered = len(own)
     own = [row for row in own if usable(row)]
     if options.one_per_prompt:
         own, repeated = _best_of_prompts(own)
         aside += [set_aside(row, "repeated_prompt") for row in repeated]
     rng.shuffle(own)
-    if max_rows is not None:
-        aside += [set_aside(row, "over_max_rows") for row in own[max_rows:]]
-        own = own[:max_rows]
+    if limits.max_rows is not None:
+        aside += [set_aside(row, "over_max_rows") for row in own[limits.max_rows :]]
+        own = own[: limits.max_rows]
     given = [row for row in seeds if usable(row)] if options.seeds else []
     rows = own + [again for row in given for again in _copies(row, options.seed_repeats)]
     rng.shuffle(rows)
@@ -114,7 +119,7 @@ def mix(
 
 
 def _best_of_prompts(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """(the best row of each prompt, the others); rows come oldest first."""
+    """Returns the best row of each prompt, and the others; rows come oldest first."""
     best: dict[tuple[str, str], Example] = {}
     others: list[Example] = []
     for row in rows:
@@ -156,8 +161,8 @@ def _origin(row: Example) -> str:
 
 
 def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
-    """Counts the tokens that a row is in training, where templates see `date` as today; words for a
-    fake model, which has no tokens."""
+    """Returns what counts the tokens that a row is in training, where templates see `date` as today;
+    words for a fake model, which has no tokens."""
     if is_fake(base):
         return lambda row: len(f"{question(row)} {row.response}".split()) + 1
     from woolgather.prompting.renderer import Renderer

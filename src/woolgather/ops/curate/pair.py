@@ -39,6 +39,17 @@ class PairOptions(Options):
     """A random choice of this many real answers when there are more; None uses all."""
 
 
+class TokenLimits(Options):
+    """What generating and training hold, in tokens."""
+
+    answer: int
+    """What may be generated: a real answer with its end token, where the budgets are equal."""
+    row: int
+    """A prompt with its answer."""
+    prompt: int
+    """A prompt alone."""
+
+
 def _expect_at_most(rows: Iterable[Example], *, options: PairOptions, **_: object) -> Expected:
     count = len(rows) if isinstance(rows, Sized) else 0
     return Expected(rows=min(count, options.max_prompts or count))
@@ -49,18 +60,16 @@ def real_rows(
     rows: Iterable[Example],
     *,
     start: Model,
-    budget: int,
-    max_length: int,
-    max_prompt_length: int,
+    limits: TokenLimits,
     options: PairOptions = PairOptions(),  # noqa: B008 - frozen
     seed: int = 0,
     date: str = "",
 ) -> Generator[Example, None, list[View]]:
-    """Yields the rows whose answers can be one side of a pair, in their order.
+    """Yields the rows in their order, those set aside whose answers cannot be one side of a pair.
 
-    Set aside, before anything is generated for them: empty, prompt_too_long, too_long (tokens of
-    `start`, end token included), over_budget (an answer that `budget` tokens do not hold),
-    over_max_prompts (a random choice).
+    Reasons, known before anything is generated: empty, prompt_too_long, too_long and over_budget (more
+    tokens of `start` than `limits` gives the prompt, the row or the answer), over_max_prompts (a
+    random choice).
     """
     encode = encoder(start, date)
     found: list[tuple[Example, str | None]] = []
@@ -70,11 +79,11 @@ def real_rows(
         reason = None
         if not row.instruction.strip() or not row.response.strip():
             reason = "empty"
-        elif prompt > max_prompt_length:
+        elif prompt > limits.prompt:
             reason = "prompt_too_long"
-        elif len(ids) > max_length:
+        elif len(ids) > limits.row:
             reason = "too_long"
-        elif options.equal_budgets and len(ids) - prompt > budget:
+        elif options.equal_budgets and len(ids) - prompt > limits.answer:
             reason = "over_budget"
         found.append((row, reason))
     usable = [i for i, (_, reason) in enumerate(found) if reason is None]
@@ -103,9 +112,9 @@ def pair(
     options: PairOptions = PairOptions(),  # noqa: B008 - frozen
     date: str = "",
 ) -> Generator[PreferencePair, None, list[View]]:
-    """Yields one pair per real answer: that answer is chosen, the generated one rejected.
+    """Yields a pair for each real answer, that answer chosen and the generated one rejected.
 
-    An answer belongs to the row it names as its parent, else to one with the same question. Set
+    A generated answer belongs to the row it names as its parent, else to one with the same question. Set
     aside: unanswered, unfinished, empty, identical, too_long (either side with the prompt, in
     tokens of `start`). Space around an answer is no part of it.
     """

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+
+from pydantic import Field
 
 from woolgather.core.artifacts import Model
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
+from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, alarm, funnel, table
 from woolgather.training.job import is_fake
@@ -22,9 +24,20 @@ from woolgather.training.job import is_fake
 KEPT_META = ("category", "kind", "topic")
 
 
-def _expect(sources: Sequence[Any], *, limit: int | None = None, **_: Any) -> Expected:
-    rows = sum(len(source) for source in sources)
-    return Expected(rows=min(rows, limit) if limit is not None else rows)
+class Pooling(Options):
+    """Which prompts are answered."""
+
+    min_tokens: int = Field(default=2, ge=0)
+    """Shorter prompts are set aside."""
+    max_tokens: int | None = Field(default=256, ge=1)
+    """Longer prompts are set aside; None keeps all."""
+    limit: int | None = Field(default=None, ge=1)
+    """A random choice of this many when there are more; None answers all."""
+
+
+def _expect(sources: Sequence[Sized], *, how: Pooling, **_: object) -> Expected:
+    rows = sum(map(len, sources))
+    return Expected(rows=min(rows, how.limit) if how.limit is not None else rows)
 
 
 @op("pool", expects=_expect)
@@ -32,18 +45,16 @@ def pool(
     sources: Sequence[Iterable[Example]],
     *,
     base: Model,
+    how: Pooling = Pooling(),  # noqa: B008 - frozen
     avoid: Iterable[Example] = (),
-    min_tokens: int = 0,
-    max_tokens: int | None = None,
-    limit: int | None = None,
     note: str = "",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields the prompts of `sources`, in order.
 
     Set aside: `repeated` (the same text before), `held_out` (the same text in `avoid`), `too_short`
-    and `too_long` (outside of `min_tokens`..`max_tokens` tokens of `base`), `over_limit` (a random
-    choice when more than `limit` are left). `note` is shown with the result.
+    and `too_long` (fewer or more tokens of `base` than `how` allows), `over_limit` (a random choice
+    when more than `how.limit` are left). `note` is shown with the result.
     """
     tokens = _counter(base)
     held = {_key(row) for row in avoid}
@@ -65,15 +76,15 @@ def pool(
                 reason = "repeated"
             elif key in held:
                 reason = "held_out"
-            elif (length := tokens(question(row))) < min_tokens:
+            elif (length := tokens(question(row))) < how.min_tokens:
                 reason = "too_short"
-            elif max_tokens is not None and length > max_tokens:
+            elif how.max_tokens is not None and length > how.max_tokens:
                 reason = "too_long"
             seen.add(key)
             rows.append(set_aside(made, reason) if reason else made)
     used = [i for i, row in enumerate(rows) if row.set_aside is None]
-    if limit is not None and len(used) > limit:
-        for i in random.Random(seed).sample(used, len(used) - limit):
+    if how.limit is not None and len(used) > how.limit:
+        for i in random.Random(seed).sample(used, len(used) - how.limit):
             rows[i] = set_aside(rows[i], "over_limit")
     yield from rows
     reasons = Counter(row.set_aside for row in rows if row.set_aside)
@@ -93,7 +104,7 @@ def _key(row: Example) -> str:
 
 
 def _counter(base: Model) -> Callable[[str], int]:
-    """Counts a prompt's tokens; words for a fake model, which has none."""
+    """Returns what counts a prompt's tokens; words for a fake model, which has none."""
     if is_fake(base):
         return lambda text: len(text.split())
     from woolgather.prompting.renderer import Renderer

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -64,7 +64,7 @@ class ResponseRules(Options):
 
     @field_validator("use", mode="before")
     @classmethod
-    def _expand(cls, use: Any) -> tuple[str, ...]:
+    def _expand(cls, use: str | Iterable[str]) -> tuple[str, ...]:
         return expand(use, "response", RESPONSE_RULES, RESPONSE_PRESETS)
 
 
@@ -122,12 +122,12 @@ def apply_rules(
 
 
 def broken_response_rule(row: Example, rules: ResponseRules, scripts: Scripts) -> str | None:
-    """Name of the first rule that the response breaks; None when it breaks none."""
+    """Returns the name of the first rule that the response breaks; None when it breaks none."""
     return next((name for name in rules.use if RESPONSE_RULES[name](row, rules, scripts)), None)
 
 
 def broken_instruction_rule(row: Example, rules: InstructionRules, scripts: Scripts) -> str | None:
-    """Name of the first rule that the instruction breaks; None when it breaks none."""
+    """Returns the name of the first rule that the instruction breaks; None when it breaks none."""
     return next((name for name in rules.use if INSTRUCTION_RULES[name](row, rules, scripts)), None)
 
 

@@ -2,7 +2,7 @@
 
 The one idea: ROUGE-L F1 of two texts is 2 LCS / (m + n) over their tokens, and the longest common
 subsequence of token strings is what rapidfuzz computes, a machine word at a time. So a text becomes
-a string with one character a token, and comparing is exact: no sketch, no sample. Similarity is
+a string with one character per token, and comparing is exact: no sketch, no sample. Similarity is
 one correctly rounded division of whole numbers, so a text at the threshold is decided the same way
 everywhere. Meaning is not compared: a paraphrase is novel here.
 """
@@ -40,6 +40,8 @@ class NoveltyOptions(Options):
 
 
 class Nearest(NamedTuple):
+    """The most similar of the texts there are."""
+
     similarity: float
     """ROUGE-L F, in [0, 1]."""
     at: int
@@ -53,7 +55,7 @@ NOTHING = Nearest(0.0, -1)
 class NoveltyIndex:
     """Texts by their tokens, and the nearest of them to another text.
 
-    Memory: 190 bytes a row, measured on 100,000 texts of 6 to 35 tokens (a string of 2 bytes a
+    Memory: 190 bytes per row, measured on 100,000 texts of 6 to 35 tokens (a string of 2 bytes per
     token, 4 once there are more than 65,000 different tokens, its place in the list and in the
     dictionary of exact duplicates), and 110 bytes a distinct token, once.
     """
@@ -70,7 +72,7 @@ class NoveltyIndex:
         return len(self._rows)
 
     def add(self, text: str) -> int:
-        """Remember a text; its index."""
+        """Remembers a text; returns its index."""
         row = self._encode(text)
         self._first.setdefault(row, len(self._rows))
         self._rows.append(row)
@@ -78,7 +80,7 @@ class NoveltyIndex:
         return len(self._rows) - 1
 
     def nearest(self, text: str, cutoff: float = 0.0, since: int = 0) -> Nearest | None:
-        """The most similar text above `cutoff`, among those from index `since` on.
+        """Returns the most similar text above `cutoff`, among those from index `since` on.
 
         None when there is none. A text without tokens is similar to nothing, as in the reference.
         """
@@ -87,7 +89,7 @@ class NoveltyIndex:
     def nearest_of_each(
         self, texts: Sequence[str], cutoff: float = 0.0, since: int = 0
     ) -> list[Nearest | None]:
-        """`nearest` of many texts: much faster than one at a time. None of them is added."""
+        """Returns `nearest` of many texts: much faster than one at a time. None of them is added."""
         found: list[Nearest | None] = [None] * len(texts)
         rows = [self._encode(text) for text in texts]
         open_: list[int] = []
@@ -113,7 +115,7 @@ class NoveltyIndex:
         return found
 
     def _encode(self, text: str) -> str:
-        """One character a token. Raises InputError past Unicode's 1.1 million characters."""
+        """Returns one character per token. Raises InputError past Unicode's 1.1 million characters."""
         codes = self._codes
         try:
             return "".join(chr(codes.setdefault(t, len(codes))) for t in tokens(text))
@@ -125,5 +127,5 @@ class NoveltyIndex:
 
 
 def is_novel(nearest: Nearest | None, options: NoveltyOptions) -> bool:
-    """Whether a text with this nearest one may be accepted; the threshold itself still is."""
+    """Returns whether a text with this nearest one may be accepted; the threshold itself still is."""
     return nearest is None or nearest.similarity <= options.threshold

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,6 +24,9 @@ from woolgather.core.rows import JSON, Example, set_aside
 from woolgather.core.views import View, funnel, table
 from woolgather.ops.curate.instruction_rules import expand, foreign
 from woolgather.ops.text.words import loops, scripts_of
+
+if TYPE_CHECKING:
+    from woolgather.ops.curate.minhash import NearDuplicates
 
 BINS = 20
 
@@ -61,14 +65,9 @@ class TextOptions(Options):
     limit: int | None = Field(default=None, ge=1)
     """Texts at most; reading ends there."""
 
-    @property
-    def where(self) -> dict[str, str]:
-        """As `open_texts` takes it."""
-        return {"column": self.column, "split": self.split, "subset": self.subset}
-
     @field_validator("rules", mode="before")
     @classmethod
-    def _expand(cls, rules: Any) -> tuple[str, ...]:
+    def _expand(cls, rules: str | Iterable[str]) -> tuple[str, ...]:
         return expand(rules, "text", TEXT_RULES, TEXT_PRESETS)
 
     @model_validator(mode="after")
@@ -78,7 +77,7 @@ class TextOptions(Options):
         return self
 
 
-def _work(documents: Any, *, options: TextOptions, **_: Any) -> Expected:
+def _work(documents: object, *, options: TextOptions, **_: object) -> Expected:
     most = max(1, int(getattr(documents, "size", 0)) // options.min_chars)
     return Expected(rows=min(most, options.limit) if options.limit else most)
 
@@ -96,8 +95,7 @@ def prepare_texts(
     A row has the text as its response, and meta origin "text", source, heading where it stood under
     one, and segment (from 1) where the document was cut. Reasons: the name of the first rule it
     breaks; near_duplicate, of an earlier text or of a response in `avoid`. `seeds` say which
-    scripts are at home; without any, none is foreign.
-    Raises YieldError when no text is left.
+    scripts are at home; without any, none is foreign. Raises YieldError when no text is left.
     """
     from woolgather.ops.curate.minhash import NearDuplicates
 
@@ -106,14 +104,12 @@ def prepare_texts(
     for row in (row for rows in avoid for row in rows):
         if index is not None:
             index.add(row.response)
-    reasons: Counter[str] = Counter()
-    lengths = [0] * BINS
-    read = cut = used = 0
+    counts = _Counts()
     for document in documents:
-        read += 1
+        counts.read += 1
         pieces = list(segments(document.text, options))
         for number, (heading, text) in enumerate(pieces, 1):
-            cut += 1
+            counts.cut += 1
             meta: dict[str, JSON] = {"origin": "text", "source": document.source}
             if heading:
                 meta["heading"] = heading
@@ -124,28 +120,43 @@ def prepare_texts(
             if reason is None and index is not None and index.add(text):
                 reason = "near_duplicate"
             if reason:
-                reasons[reason] += 1
+                counts.reasons[reason] += 1
                 yield set_aside(row, reason)
                 continue
-            used += 1
-            lengths[min(BINS - 1, len(text) * BINS // (options.max_chars + 1))] += 1
+            counts.used += 1
+            counts.lengths[min(BINS - 1, len(text) * BINS // (options.max_chars + 1))] += 1
             yield row
-            if used == options.limit:
+            if counts.used == options.limit:
                 break
-        if used == options.limit:
+        if counts.used == options.limit:
             break
-    if not used:
-        why = ", ".join(f"{name} {n}" for name, n in reasons.most_common())
+    if not counts.used:
+        why = ", ".join(f"{name} {n}" for name, n in counts.reasons.most_common())
         raise YieldError(
-            f"none of {cut} texts in {read} documents can be used ({why}). Widen the window "
-            "(text.min_chars, text.max_chars), cut otherwise (text.cut), or leave rules out "
+            f"none of {counts.cut} texts in {counts.read} documents can be used ({why}). Widen the "
+            "window (text.min_chars, text.max_chars), cut otherwise (text.cut), or leave rules out "
             "(text.rules=[default,-name])."
         )
-    return _views(options, read, cut, used, reasons, lengths, index)
+    return _views(options, counts, index)
+
+
+@dataclass
+class _Counts:
+    """What came of the documents so far."""
+
+    read: int = 0
+    """Documents."""
+    cut: int = 0
+    """Texts that they were cut into."""
+    used: int = 0
+    """Texts that are not set aside."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=lambda: [0] * BINS)
+    """Used texts by length, in equal bins up to the longest that may be."""
 
 
 def segments(text: str, options: TextOptions) -> Iterator[tuple[str, str]]:
-    """(heading or "", text) of each piece of a document; one empty piece of an empty document."""
+    """Yields (heading or "", text) of each piece of a document; one empty piece of an empty document."""
     whole = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
     whole = re.sub(r"\n{3,}", "\n\n", whole)
     if options.cut == "whole" or not whole or (
@@ -167,7 +178,7 @@ _END = re.compile(r"[.!?:;,…。！？]$")
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """What stands under each heading. A heading begins with # signs, is underlined, or is a short
+    """Yields what stands under each heading. A heading begins with # signs, is underlined, or is a short
     line by itself that does not end like a sentence. Fenced code has none."""
     lines = text.split("\n")
     heading, body, fenced = "", list[str](), False
@@ -190,7 +201,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _heading_at(lines: Sequence[str], i: int) -> tuple[str, int]:
-    """(the heading that begins at line `i` or "", the lines it takes)."""
+    """Returns (the heading that begins at line `i` or "", the lines it takes)."""
     line = lines[i].strip()
     if match := _HEADING.fullmatch(line):
         return match["text"], 1
@@ -204,7 +215,7 @@ def _heading_at(lines: Sequence[str], i: int) -> tuple[str, int]:
 
 
 def _pack(text: str, most: int) -> Iterator[str]:
-    """Paragraphs joined as long as they fit."""
+    """Yields paragraphs joined as long as they fit."""
     part = ""
     for paragraph in re.split(r"\n\n+", text):
         if part and len(part) + 2 + len(paragraph) > most:
@@ -242,7 +253,7 @@ TEXT_PRESETS: Mapping[str, tuple[str, ...]] = {
 def broken_text_rule(
     text: str, options: TextOptions, scripts: frozenset[str] | None = None
 ) -> str | None:
-    """Name of the first rule that a text breaks; None when it breaks none."""
+    """Returns the name of the first rule that a text breaks; None when it breaks none."""
     return next((name for name in options.rules if TEXT_RULES[name](text, options, scripts)), None)
 
 
@@ -355,24 +366,16 @@ def _prose(text: str) -> list[str]:
     return re.sub(r"```.*?(?:```|\Z)", "", text, flags=re.S).split("\n")
 
 
-def _views(
-    options: TextOptions,
-    read: int,
-    cut: int,
-    used: int,
-    reasons: Counter[str],
-    lengths: Sequence[int],
-    index: Any,
-) -> list[View]:
+def _views(options: TextOptions, counts: _Counts, index: NearDuplicates | None) -> list[View]:
     edges = [(options.max_chars + 1) * i / BINS for i in range(BINS + 1)]
-    data = {"edges": edges, "series": {"texts": list(lengths)}, "x": "characters"}
-    stages = [("documents", read), ("texts", cut), ("used", used)]
+    data = {"edges": edges, "series": {"texts": counts.lengths}, "x": "characters"}
+    stages = [("documents", counts.read), ("texts", counts.cut), ("used", counts.used)]
     views = [
-        funnel("Texts", stages, dict(reasons.most_common())),
+        funnel("Texts", stages, dict(counts.reasons.most_common())),
         View("histogram", "Length of texts", data),
     ]
     if index is not None and len(index):
         rows = [[len(index), index.nbytes, round(index.nbytes / len(index))]]
-        columns = ["texts", "bytes", "bytes a text"]
+        columns = ["texts", "bytes", "bytes per text"]
         views.append(table("Index of near-duplicates", columns, rows))
     return views

@@ -47,7 +47,7 @@ class Backward(Options):
     template: Annotated[Template, takes("response")] = load("backtranslate")
     """One of our templates, or the path of a .md file: trained and asked with."""
     min_pairs: int = Field(default=16, ge=1)
-    """Seed pairs under which no backward model is trained."""
+    """Fewest seed pairs from which a backward model is trained."""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
     rules: InstructionRules = InstructionRules()
     """Rules for the instructions that come out."""

@@ -52,9 +52,10 @@ class Topics(OpenPrompt):
     """One of our templates, or the path of a .md file."""
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=96)
     rounds: int = Field(default=5, ge=1)
-    """Each round is shown some topics of those before."""
+    """Rounds of questions to the model; each shows it some topics of the rounds before."""
     calls: int = Field(default=1, ge=1)
-    """Prompts for each kind in a round; with a growing pool, in the first one, and in others at least."""
+    """Prompts per kind of question and round; with a growing pool, those of the first round, and the
+    fewest of any other."""
     pool: Literal["even", "growing"] = "even"
     """even: all rounds have the same number of prompts; growing: after the first, a round has a prompt
     for each topic known, which is shown with some others, and as many for each kind as the kind with

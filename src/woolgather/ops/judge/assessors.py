@@ -66,10 +66,19 @@ def questions_of(
     return {"yes_no": load(yes_no, FIELDS), "channel": load(channel, frozenset({"response"}))}
 
 
-DEFAULT_RUBRICS: tuple[Rubric, ...] = tuple(rubrics_of())
-DEFAULT_QUESTIONS: Mapping[str, Template] = questions_of()
 JUDGING = Sampling(temperature=0.0, max_tokens=48)
 """A reply is a score, a dash and one sentence: greedy, and cut where the sentence would be long."""
+
+
+class Questionnaire(Options):
+    """What a judge is asked, whichever kind of assessor asks it, and how its replies are drawn."""
+
+    rubrics: tuple[Rubric, ...] = tuple(rubrics_of())
+    """rubric and expected: one question and one verdict each."""
+    questions: Mapping[str, Template] = questions_of()
+    """yes_no and channel: the template of the one question, by kind."""
+    sampling: Sampling = JUDGING
+    """rubric: how the judge writes."""
 
 
 def assessor_of(value: Assessor | Choice) -> Assessor:
@@ -109,10 +118,8 @@ def rate(
     rows: Sequence[Example],
     engine: Engine,
     assessor: Assessor,
+    asked: Questionnaire = Questionnaire(),  # noqa: B008 - frozen
     *,
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
-    sampling: Sampling = JUDGING,
     seed: int = 0,
     start: int = 0,
 ) -> list[dict[str, Verdict]]:
@@ -124,16 +131,16 @@ def rate(
     if kind == "none" or not rows:
         return [{} for _ in rows]
     if kind == "rubric":
-        return _write_verdicts(rows, engine, rubrics, sampling, seed, start)
+        return _write_verdicts(rows, engine, asked, seed, start)
     if kind == "expected":
-        return _expect_scores(rows, engine, rubrics)
+        return _expect_scores(rows, engine, asked.rubrics)
     if kind == "yes_no":
-        return _by_name(kind, _yes_no(rows, engine, questions["yes_no"]))
+        return _by_name(kind, _yes_no(rows, engine, asked.questions["yes_no"]))
     if kind == "mutual_information":
         found = information(rows, engine)
         return _by_name(kind, [_scale(info, assessor.exponent) for info in found])
     if kind == "channel":
-        return _by_name(kind, _channel(rows, engine, questions["channel"]))
+        return _by_name(kind, _channel(rows, engine, asked.questions["channel"]))
     if kind == "random":
         units = [seed_of(seed, "random", start + i) / 2**31 for i in range(len(rows))]
         return _by_name(kind, [Verdict(u) for u in units])
@@ -155,17 +162,16 @@ def _by_name(name: str, verdicts: Sequence[Verdict]) -> list[dict[str, Verdict]]
 
 
 def _write_verdicts(
-    rows: Sequence[Example],
-    engine: Engine,
-    rubrics: Sequence[Rubric],
-    sampling: Sampling,
-    seed: int,
-    start: int,
+    rows: Sequence[Example], engine: Engine, asked: Questionnaire, seed: int, start: int
 ) -> list[dict[str, Verdict]]:
+    sampling = asked.sampling
     if engine.model.prompt_format == "raw" and not sampling.stop:
         # A raw model goes on with the next task of its own after the reply.
         sampling = sampling.model_copy(update={"stop": ("\n\n", "\n#")})
-    by_rubric = {r.name: _read_verdicts(rows, engine, r, sampling, seed, start) for r in rubrics}
+    by_rubric = {
+        rubric.name: _read_verdicts(rows, engine, rubric, sampling, seed, start)
+        for rubric in asked.rubrics
+    }
     return [{name: read[i] for name, read in by_rubric.items()} for i in range(len(rows))]
 
 
@@ -238,7 +244,7 @@ def _yes_no(rows: Sequence[Example], engine: Engine, template: Template) -> list
 
 
 class Information(Options):
-    """The likelihoods of an answer y with and without its task x."""
+    """The log-likelihoods, in nats, of an answer y with and without its task x."""
 
     given: float
     """log p(y|x)."""
@@ -249,6 +255,7 @@ class Information(Options):
 
     @property
     def total(self) -> float:
+        """How much likelier the task makes the answer: log p(y|x) - log p(y), in nats."""
         return self.given - self.alone
 
 

@@ -1,20 +1,21 @@
-"""Hire an assessor by audition: try each on pairs whose order is known, before it rates anything.
+"""Choose an assessor by audition: try each on pairs whose order is known, before it rates anything.
 
 The one idea: on a small model most ways of judging are no better than chance, or than counting
 words, and nobody can tell from the verdicts. So each candidate scores the same pairs
 (audition_pairs.py) and is compared with controls that ask no model: length, word overlap, random.
 
 What is measured, for each kind of pair, and as the plain mean over kinds:
-- across: AUC of all better answers over all worse ones, whatever their prompt. A candidate hired
+- across: AUC of all better answers over all worse ones, whatever their prompt. A candidate chosen
   on this may rank prompts against each other.
-- within: the share of pairs in order, one prompt at a time. A candidate hired only on this may
+- within: the share of pairs in order, one prompt at a time. A candidate chosen only on this may
   pick the best of several answers to one prompt.
 A score that could not be read is a tie with every other.
 
-Hired is a candidate whose 95 % interval lies above .5 and whose difference from every control
+Fit is a candidate whose 95 % interval lies above .5 and whose difference from every control
 (length and overlap in their better direction) has an interval above zero. Intervals are
 bootstrapped over the seeds and probes that the pairs came from, the same draws for all, so that
-differences are paired. With several hired, the best across prompts; if none is, the best within.
+differences are paired. Of several that are fit, the best across prompts is chosen; if none is, the
+best within.
 
 Mutual information prefers short answers per token and long ones in total, so it is divided by n^a:
 a is taken from 0, .05, ..., 1 where the rank correlation with length over the seeds is nearest zero.
@@ -24,67 +25,88 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import Field
 
 from woolgather.core.artifacts import Choice
 from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, interval
 from woolgather.core.op import op
-from woolgather.core.rows import Example
+from woolgather.core.options import Options
+from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, alarm, table, table_cell
-from woolgather.engines.base import Engine, Sampling
+from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import (
     CANDIDATES,
     CONTROLS,
-    DEFAULT_QUESTIONS,
-    DEFAULT_RUBRICS,
-    JUDGING,
     Assessor,
     Candidate,
+    Questionnaire,
     calls_per_row,
     scale_of,
     tokens_per_call,
     verdict_names,
 )
-from woolgather.ops.judge.audition_pairs import KINDS, Pair, build_pairs, sample_pairs
+from woolgather.ops.judge.audition_pairs import (
+    KINDS,
+    Pair,
+    SampledAnswers,
+    build_pairs,
+    sample_pairs,
+)
 from woolgather.ops.judge.audition_scores import SCOPES, Act, Scope, Stage
-from woolgather.ops.judge.rubrics import Rubric
 from woolgather.ops.text.words import count_words
-from woolgather.prompting.templates import Template
 
-OnUnfit = Literal["stop", "keep_best", "keep_all"]
 MIN_GROUPS = 12
-"""Seeds and probes behind the pairs under which no interval means anything and nobody is hired."""
-SAMPLES = Sampling(temperature=1.0, max_tokens=64)
+"""Seeds and probes behind the pairs under which no interval means anything and nobody is fit."""
 SAMPLED_TOKENS = 60
 """Tokens of a probe that answers are drawn for, about; for plans."""
+
+
+class AuditionOptions(Options):
+    """Who is tried, on how much, and what becomes of it."""
+
+    candidates: tuple[Candidate, ...] = CANDIDATES
+    """Who may apply."""
+    pairs: int = Field(default=160, ge=8)
+    """Pairs in an audition, over all kinds."""
+    probes: int = Field(default=60, ge=0)
+    """Generated test prompts whose checked answers are one kind of pair; 0 leaves that kind out."""
+    on_unfit: Literal["stop", "keep_best", "keep_all"] = "keep_best"
+    """When nobody beats the controls: end the run, take the best all the same, or rate nothing."""
+
+    def __canonical__(self) -> dict[str, JSON]:
+        """The fields above: what a subclass adds is for other steps, and no part of an audition."""
+        return {name: getattr(self, name) for name in AuditionOptions.model_fields}
 
 
 def _work(
     seeds: Iterable[Example],
     engine: Engine,
     *,
-    candidates: Sequence[Candidate] = CANDIDATES,
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    pairs: int = 160,
-    probes: int = 60,
-    samples: int = 4,
-    sampling: Sampling = JUDGING,
-    answers: Sampling = SAMPLES,
-    **_: Any,
+    how: AuditionOptions,
+    asked: Questionnaire,
+    sampled: SampledAnswers,
+    **_: object,
 ) -> Expected:
-    per_kind = min(pairs // len(KINDS), len(seeds) if isinstance(seeds, Sized) else pairs)
+    per_kind = how.pairs // len(KINDS)
+    if isinstance(seeds, Sized):
+        per_kind = min(per_kind, len(seeds))
     rows = 2 * per_kind * len(KINDS)
-    calls = {kind: rows * calls_per_row(Assessor(kind=kind), rubrics) for kind in candidates}
-    read = {kind: n * tokens_per_call(Assessor(kind=kind)) for kind, n in calls.items()}
-    sampled = probes * samples
-    first = Assessor(kind=candidates[0] if candidates else "none", fit=True)
+    tried = {kind: Assessor(kind=kind) for kind in how.candidates}
+    calls = {kind: rows * calls_per_row(tried[kind], asked.rubrics) for kind in tried}
+    read = sum(calls[kind] * tokens_per_call(tried[kind]) for kind in tried)
+    answers = how.probes * sampled.samples
+    written = calls.get("rubric", 0) * asked.sampling.max_tokens
+    first = Assessor(kind=how.candidates[0] if how.candidates else "none", fit=True)
     return Expected(
-        calls=sum(calls.values()) + sampled,
-        prompt_tokens=sum(read.values()) + sampled // 4 * SAMPLED_TOKENS,
-        new_tokens=calls.get("rubric", 0) * sampling.max_tokens + sampled * answers.max_tokens,
-        value=_value(first, rubrics),
+        calls=sum(calls.values()) + answers,
+        # The answers to one probe share its prompt.
+        prompt_tokens=read + how.probes * SAMPLED_TOKENS,
+        new_tokens=written + answers * sampled.sampling.max_tokens,
+        value=_value(first, asked),
     )
 
 
@@ -93,42 +115,34 @@ def audition(
     seeds: Iterable[Example],
     engine: Engine,
     *,
-    candidates: Sequence[Candidate] = CANDIDATES,
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
-    sampling: Sampling = JUDGING,
-    on_unfit: OnUnfit = "stop",
-    pairs: int = 160,
-    probes: int = 60,
-    samples: int = 4,
-    answers: Sampling = SAMPLES,
+    how: AuditionOptions = AuditionOptions(),  # noqa: B008 - frozen
+    asked: Questionnaire = Questionnaire(),  # noqa: B008 - frozen
+    sampled: SampledAnswers = SampledAnswers(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Choice:
     """Returns which assessor rates, as the fields of `Assessor`; why and tables hold the evidence.
 
-    `seeds` are answered tasks. `pairs` is their number over all kinds, shared equally; `probes` are
-    answered `samples` times each with `answers` to make the sampled kind, which is left out when
-    fewer than five of them have both a passing and a failing answer. `sampling` is how a judge
-    writes. Candidates the engine cannot do are left out.
+    `seeds` are answered tasks. The kinds of pairs share `how.pairs` equally; the sampled kind is made
+    of the engine's own answers to `how.probes` probes, and left out when fewer than five of them have
+    both a passing and a failing answer. Candidates the engine cannot do are left out.
 
-    When none is fit: "stop" raises YieldError; "keep_best" hires the best all the same, with
+    When none is fit: "stop" raises YieldError; "keep_best" takes the best all the same, with
     `fit` false and a warning (a candidate named alone is so used as named); "keep_all" chooses kind
     "none", so that rows are kept unrated. Raises ConfigError without candidates, CapabilityError
     when the engine can do none of them.
     """
-    if not candidates:
+    if not how.candidates:
         raise ConfigError(f"an audition needs candidates: some of {', '.join(CANDIDATES)}")
-    rows = list(seeds)
-    tried = _pairs(rows, engine, pairs, probes, samples, answers, seed)
+    tried = _pairs(list(seeds), engine, how, sampled, seed)
     if not tried:
         raise YieldError(
             "no audition is possible: no seed has a response that differs from the others'. Give "
             "seeds with responses, or name an assessor and skip the audition."
         )
-    stage = Stage(tried, engine, rubrics, questions, sampling, seed)
+    stage = Stage(tried, engine, asked, seed)
     controls = [stage.hear(Assessor(kind=kind)) for kind in CONTROLS]
     heard, refused = [], []
-    for kind in candidates:
+    for kind in how.candidates:
         try:
             heard.append(stage.hear(Assessor(kind=kind)))
         except CapabilityError as error:
@@ -138,29 +152,19 @@ def audition(
     judged = {act.name: _judge_act(act, controls, stage.groups) for act in heard}
     views = [_table(stage.kinds, heard, controls, judged), _make_up(tried)]
     views += [alarm(f"Not tried: {k}", str(e), "note") for k, e in refused]
-    return _decide(heard, judged, rubrics, on_unfit, views)
+    return _decide(heard, judged, how, asked, views)
 
 
 def _pairs(
     seeds: Sequence[Example],
     engine: Engine,
-    pairs: int,
-    probes: int,
-    samples: int,
-    answers: Sampling,
+    how: AuditionOptions,
+    sampled: SampledAnswers,
     seed: int,
 ) -> list[Pair]:
-    per_kind = max(1, pairs // len(KINDS))
+    per_kind = max(1, how.pairs // len(KINDS))
     shots = [s for s in seeds if 3 <= count_words(s.response) <= 40][:3]
-    own = sample_pairs(
-        engine,
-        probes=probes,
-        samples=samples,
-        sampling=answers,
-        limit=per_kind,
-        shots=shots,
-        seed=seed,
-    )
+    own = sample_pairs(engine, how.probes, sampled, limit=per_kind, shots=shots, seed=seed)
     return build_pairs(seeds, per_kind, seed) + (own if len(own) >= 5 else [])
 
 
@@ -197,41 +201,41 @@ def _judge_act(act: Act, controls: Sequence[Act], groups: int) -> _Judgement:
 def _decide(
     heard: Sequence[Act],
     judged: Mapping[str, _Judgement],
-    rubrics: Sequence[Rubric],
-    on_unfit: OnUnfit,
+    how: AuditionOptions,
+    asked: Questionnaire,
     views: Sequence[View],
 ) -> Choice:
     for scope in SCOPES:
         fit = [act for act in heard if judged[act.name].fit[scope]]
         if fit:
             best = max(fit, key=lambda act: act.overall[scope].value)
-            hired = best.assessor.model_copy(update={"scope": scope, "fit": True})
-            why = f"{_describe(best, judged[best.name], scope)}: hired {scope} prompts"
-            return Choice(_value(hired, rubrics), why, views=tuple(views))
+            chosen = best.assessor.model_copy(update={"scope": scope, "fit": True})
+            why = f"{_describe(best, judged[best.name], scope)}: chosen {scope} prompts"
+            return Choice(_value(chosen, asked), why, views=tuple(views))
     best = max(heard, key=lambda act: act.overall["across"].value)
     why = f"no assessor is fit; the best: {_describe(best, judged[best.name], 'across')}"
-    if on_unfit == "stop":
+    if how.on_unfit == "stop":
         raise YieldError(
             f"{why}. A judge like that picks no better than chance or than counting words. Name a "
             "stronger judge model, add seeds with responses, or say what to do instead: "
             "on_unfit=keep_best uses it all the same, on_unfit=keep_all keeps every row that "
             "passes the rules."
         )
-    if on_unfit == "keep_all":
-        hired = Assessor(kind="none", scope="none", fit=False)
-        told = alarm("No judge was hired", f"{why}. Rows are kept unrated.")
+    if how.on_unfit == "keep_all":
+        chosen = Assessor(kind="none", scope="none", fit=False)
+        told = alarm("No judge was chosen", f"{why}. Rows are kept unrated.")
     else:
-        scale = scale_of(best.assessor, rubrics)
+        scale = scale_of(best.assessor, asked.rubrics)
         update = {"scope": "across" if scale else "within", "fit": False}
-        hired = best.assessor.model_copy(update=update)
+        chosen = best.assessor.model_copy(update=update)
         told = alarm("The judge failed its audition", f"{why}. It rates all the same, as asked.")
-    return Choice(_value(hired, rubrics), why, views=(told, *views))
+    return Choice(_value(chosen, asked), why, views=(told, *views))
 
 
-def _value(assessor: Assessor, rubrics: Sequence[Rubric]) -> dict[str, Any]:
+def _value(assessor: Assessor, asked: Questionnaire) -> dict[str, JSON]:
     named = {
-        "verdicts": verdict_names(assessor, rubrics),
-        "scale": scale_of(assessor, rubrics),
+        "verdicts": verdict_names(assessor, asked.rubrics),
+        "scale": scale_of(assessor, asked.rubrics),
     }
     return assessor.model_copy(update=named).model_dump(mode="json")
 
@@ -255,7 +259,7 @@ def _table(
     judged: Mapping[str, _Judgement],
 ) -> View:
     columns = ["assessor", *kinds, "all, across", "all, within", "length", "readable", "verdict"]
-    rows: list[list[Any]] = []
+    rows: list[list[JSON]] = []
     for act in [*heard, *controls]:
         verdict = "control"
         if act.name in judged:

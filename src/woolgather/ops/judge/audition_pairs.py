@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from pydantic import Field
+
 from woolgather.core.fingerprint import seed_of
+from woolgather.core.options import Options
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.text.ask import ask_rows
@@ -34,8 +37,18 @@ NEAREST = 5
 """Seeds closest in length among which a stranger is drawn."""
 
 
+class SampledAnswers(Options):
+    """The judge's own answers to probes, which make the sampled pairs."""
+
+    samples: int = Field(default=4, ge=1)
+    """Answers to each probe."""
+    sampling: Sampling = Sampling(temperature=1.0, max_tokens=64)
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
+    """Two answered tasks, the first better than the second."""
+
     kind: PairKind
     group: str
     """What the pair was made from; pairs of one group are not independent."""
@@ -162,23 +175,24 @@ _BUILDERS = {"mismatched": _mismatch, "edited": _edit, "scrambled": _scramble}
 
 def sample_pairs(
     engine: Engine,
-    *,
     probes: int,
-    samples: int,
-    sampling: Sampling,
+    sampled: SampledAnswers = SampledAnswers(),  # noqa: B008 - frozen
+    *,
     limit: int,
     shots: Sequence[Example],
     seed: int,
 ) -> list[Pair]:
     """Returns one pair per probe to which the model gave both a passing and a failing answer.
 
-    `samples` answers to each of `probes` probes; empty, unfinished and looping ones do not count.
+    At most `limit` pairs come of `probes` probes; empty, unfinished and looping answers do not count.
+    A model that is prompted as raw text is shown `shots` first.
     """
     if probes < 1 or limit < 1:
         return []
     asked = generate(probes, seed_of(seed, "audition"))
     form = engine.model.prompt_format
     shots = shots if form == "raw" else ()
+    samples, sampling = sampled.samples, sampled.sampling
     stop = (*sampling.stop, *stops(form, shots))
     found = ask_rows(
         ((i, k, probe) for i, probe in enumerate(asked) for k in range(samples)),

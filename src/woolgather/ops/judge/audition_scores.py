@@ -7,18 +7,24 @@ What to conclude is for audition.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from woolgather.core.fingerprint import seed_of
-from woolgather.core.intervals import Estimate, bootstrap_weights, interval, spearman
+from woolgather.core.intervals import Estimate, bootstrap_weights, interval
 from woolgather.core.rows import Example, question
-from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.judge.assessors import Assessor, combine_verdicts, information, length, rate
+from woolgather.engines.base import Engine
+from woolgather.ops.judge.assessors import (
+    Assessor,
+    Questionnaire,
+    combine_verdicts,
+    information,
+    length,
+    rate,
+)
 from woolgather.ops.judge.audition_pairs import KINDS, Pair
-from woolgather.ops.judge.rubrics import Rubric
-from woolgather.prompting.templates import Template
+from woolgather.ops.judge.rank_correlation import spearman
 
 if TYPE_CHECKING:
     from woolgather.core.intervals import Floats
@@ -51,9 +57,7 @@ class Stage:
 
     pairs: Sequence[Pair]
     engine: Engine
-    rubrics: Sequence[Rubric]
-    questions: Mapping[str, Template]
-    sampling: Sampling
+    asked: Questionnaire
     seed: int
     rows: list[Example] = field(default_factory=list)
     places: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -81,8 +85,8 @@ class Stage:
         return self.places[question(row), row.response]
 
     def hear(self, assessor: Assessor) -> Act:
-        """The assessor, its exponent fitted, on every pair. Raises CapabilityError when the engine
-        cannot do it."""
+        """Returns the assessor, its exponent fitted, and how it did on every pair. Raises
+        CapabilityError when the engine cannot do it."""
         import numpy as np
 
         assessor, scores = self._scores(assessor)
@@ -110,15 +114,7 @@ class Stage:
     def _scores(self, assessor: Assessor) -> tuple[Assessor, list[float | None]]:
         if assessor.kind == "mutual_information":
             return self._information(assessor)
-        found = rate(
-            self.rows,
-            self.engine,
-            assessor,
-            rubrics=self.rubrics,
-            questions=self.questions,
-            sampling=self.sampling,
-            seed=self.seed,
-        )
+        found = rate(self.rows, self.engine, assessor, self.asked, seed=self.seed)
         return assessor, [combine_verdicts(verdicts) for verdicts in found]
 
     def _information(self, assessor: Assessor) -> tuple[Assessor, list[float | None]]:
@@ -154,8 +150,8 @@ def _number(score: float | None) -> float:
 
 
 def fit_exponent(totals: Sequence[float], tokens: Sequence[int]) -> float:
-    """The a in [0, 1] for which total / tokens^a is least rank-correlated with tokens; 1, the usual
-    reading per token, where that cannot be told."""
+    """Returns the a in [0, 1] for which total / tokens^a is least rank-correlated with tokens; 1, the
+    usual reading per token, where that cannot be told."""
     found = {}
     for a in EXPONENTS:
         scores = [t / n**a for t, n in zip(totals, tokens, strict=True)]

@@ -9,26 +9,22 @@ that mutual information says their task did not help to predict, and rows mostly
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 from pydantic import Field
 
 from woolgather.core.artifacts import Choice
 from woolgather.core.errors import YieldError
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import spearman
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, set_aside
+from woolgather.core.rows import Example, Verdict, set_aside
 from woolgather.core.views import View, alarm, histogram, table
-from woolgather.engines.base import Engine, Sampling
+from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import (
-    DEFAULT_QUESTIONS,
-    DEFAULT_RUBRICS,
-    JUDGING,
     Assessor,
+    Questionnaire,
     assessor_of,
     calls_per_row,
     length,
@@ -36,11 +32,8 @@ from woolgather.ops.judge.assessors import (
     tokens_per_call,
     verdict_names,
 )
-from woolgather.ops.judge.rubrics import Rubric, read_score, rubrics_of
+from woolgather.ops.judge.rank_correlation import spearman
 from woolgather.ops.text.words import copied_share
-from woolgather.prompting.templates import Template
-
-__all__ = ["Assessor", "InformationLimits", "Rubric", "judge", "read_score", "rubrics_of"]
 
 WAVE = 256
 """Rows rated at a time: enough for any batch, little enough to stream."""
@@ -63,20 +56,19 @@ def _work(
     rows: Iterable[Example],
     engine: Engine,
     *,
-    assessor: Assessor | Choice = Assessor(),  # noqa: B008 - frozen
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    sampling: Sampling = JUDGING,
-    **_: Any,
+    assessor: Assessor | Choice,
+    asked: Questionnaire,
+    **_: object,
 ) -> Expected:
     count = len(rows) if isinstance(rows, Sized) else 0
     chosen = assessor_of(assessor)
-    calls = count * calls_per_row(chosen, rubrics)
+    calls = count * calls_per_row(chosen, asked.rubrics)
     written = chosen.kind == "rubric"
     return Expected(
         rows=count,
         calls=calls,
         prompt_tokens=calls * tokens_per_call(chosen),
-        new_tokens=calls * sampling.max_tokens if written else 0,
+        new_tokens=calls * asked.sampling.max_tokens if written else 0,
     )
 
 
@@ -86,9 +78,7 @@ def judge(
     engine: Engine,
     *,
     assessor: Assessor | Choice = Assessor(),  # noqa: B008 - frozen
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
-    sampling: Sampling = JUDGING,
+    asked: Questionnaire = Questionnaire(),  # noqa: B008 - frozen
     floor: float = 0.5,
     limits: InformationLimits = InformationLimits(),  # noqa: B008 - frozen
     seed: int = 0,
@@ -101,43 +91,48 @@ def judge(
     has no log-probabilities and the assessor needs them.
     """
     chosen = assessor_of(assessor)
-    names = verdict_names(chosen, rubrics)
-    scores: dict[str, list[float]] = {name: [] for name in names}
-    lengths: dict[str, list[float]] = {name: [] for name in names}
-    rated = readable = start = 0
+    seen = _Seen(verdict_names(chosen, asked.rubrics))
     for wave in _waves(rows):
         used = [row for row in wave if row.set_aside is None]
-        found = iter(
-            rate(
-                used,
-                engine,
-                chosen,
-                rubrics=rubrics,
-                questions=questions,
-                sampling=sampling,
-                seed=seed,
-                start=start,
-            )
-        )
-        start += len(used)
+        found = iter(rate(used, engine, chosen, asked, seed=seed, start=seen.rated))
         for row in wave:
             if row.set_aside is not None:
                 yield row
                 continue
             verdicts = next(found)
-            rated += 1
-            readable += all(v.score is not None for v in verdicts.values())
-            for name, verdict in verdicts.items():
-                if verdict.score is not None:
-                    scores[name].append(verdict.score)
-                    lengths[name].append(length(row))
+            seen.add(row, verdicts)
             judged = replace(row, verdicts={**row.verdicts, **verdicts})
             yield _apply_limits(judged, chosen, limits)
-        if rated >= ENOUGH and readable < floor * rated:
-            raise YieldError(_too_few(chosen, readable, rated, floor))
-    if rated and readable < floor * rated:
-        raise YieldError(_too_few(chosen, readable, rated, floor))
-    return _views(chosen, scores, lengths, readable, rated)
+        if seen.rated >= ENOUGH:
+            _check_floor(chosen, seen, floor)
+    _check_floor(chosen, seen, floor)
+    return _views(chosen, seen)
+
+
+@dataclass
+class _Seen:
+    """What the verdicts were so far."""
+
+    names: Sequence[str]
+    rated: int = 0
+    readable: int = 0
+    """Rows whose verdicts could all be read."""
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """The readable ones, by name."""
+    lengths: dict[str, list[float]] = field(default_factory=dict)
+    """Words of the responses that those scores are of."""
+
+    def __post_init__(self) -> None:
+        self.scores = {name: [] for name in self.names}
+        self.lengths = {name: [] for name in self.names}
+
+    def add(self, row: Example, verdicts: Mapping[str, Verdict]) -> None:
+        self.rated += 1
+        self.readable += all(v.score is not None for v in verdicts.values())
+        for name, verdict in verdicts.items():
+            if verdict.score is not None:
+                self.scores[name].append(verdict.score)
+                self.lengths[name].append(length(row))
 
 
 def _waves(rows: Iterable[Example]) -> Iterator[list[Example]]:
@@ -158,40 +153,36 @@ def _apply_limits(row: Example, assessor: Assessor, limits: InformationLimits) -
     return row
 
 
-def _too_few(assessor: Assessor, readable: int, rated: int, floor: float) -> str:
+def _check_floor(assessor: Assessor, seen: _Seen, floor: float) -> None:
+    if seen.readable >= floor * seen.rated:
+        return
     advice = {
         "rubric": "This judge does not keep to the form that the rubric asks for. Let it show the "
         "form by examples (style icl), read its likelihoods instead (assessor expected), or name "
         "a stronger judge model",
     }.get(assessor.kind, "Look at the verdicts' texts, or choose another assessor")
-    return (
-        f"only {readable} of {rated} rows have verdicts that can be read by assessor "
+    raise YieldError(
+        f"only {seen.readable} of {seen.rated} rows have verdicts that can be read by assessor "
         f"{assessor.kind}, and the floor is {floor:.0%}. {advice}. "
         "A lower floor goes on with what could be read; the others are never kept."
     )
 
 
-def _views(
-    assessor: Assessor,
-    scores: Mapping[str, Sequence[float]],
-    lengths: Mapping[str, Sequence[float]],
-    readable: int,
-    rated: int,
-) -> list[View]:
+def _views(assessor: Assessor, seen: _Seen) -> list[View]:
     if assessor.kind == "none":
         text = "No assessor passed its audition, so rows were not rated."
         return [alarm("Not rated", text, "warning")]
     views = [
         histogram(f"Scores: {name}", {name: values}, x=f"{name}, by {assessor.kind}")
-        for name, values in scores.items()
+        for name, values in seen.scores.items()
     ]
     rows = []
-    for name, values in scores.items():
+    for name, values in seen.scores.items():
         mean = sum(values) / len(values) if values else None
-        rows.append([name, rated, len(values), mean, spearman(values, lengths[name])])
+        rows.append([name, seen.rated, len(values), mean, spearman(values, seen.lengths[name])])
     columns = ["verdict", "rated", "readable", "mean", "rank correlation with length"]
     views.append(table("Verdicts", columns, rows))
-    if rated and readable < 0.9 * rated:
-        text = f"{rated - readable} of {rated} rows have a verdict that could not be read."
+    if seen.readable < 0.9 * seen.rated:
+        text = f"{seen.rated - seen.readable} of {seen.rated} rows have a verdict that could not be read."
         views.append(alarm("Unreadable verdicts", f"{text} They are never kept."))
     return views

@@ -56,7 +56,7 @@ class Rubric(Options):
         return self
 
     def score(self, reply: str) -> float | None:
-        """What `reply` says, None where it cannot be read."""
+        """Returns what `reply` says; None where it cannot be read."""
         return read_score(reply, self.low, self.high, self.read)
 
 
@@ -64,14 +64,15 @@ class RubricOptions(Options):
     """How rows are rated by rubric."""
 
     style: Style = "full"
-    """full: quality and following by detailed criteria, two calls a row; simple: the same two by
+    """full: quality and following by detailed criteria, two calls per row; simple: the same two by
     one phrase each; icl: three worked examples and one score, named "overall"."""
     templates: Mapping[str, str] = Field(default_factory=dict)
     """Replaces the template of a rubric: name of the rubric to the path of a .md file."""
 
 
 def rubrics_of(style: Style = "full", templates: Mapping[str, str] | None = None) -> list[Rubric]:
-    """The rubrics of a style, with templates replaced by name. Raises ConfigError or InputError."""
+    """Returns the rubrics of a style, with templates replaced by name. Raises ConfigError for a name that
+    the style lacks, InputError for a template that cannot be read."""
     names = STYLES[style]
     for name in templates or {}:
         if name not in names:
@@ -83,7 +84,8 @@ def rubrics_of(style: Style = "full", templates: Mapping[str, str] | None = None
 
 
 def rubric(name: str, template: str) -> Rubric:
-    """A rubric on 1..10 from a template's name or path. Raises InputError without {{response}}."""
+    """Returns a rubric on 1..10 from a template's name or path. Raises InputError where {{response}} is
+    missing."""
     loaded = load(template, FIELDS)
     if "response" not in loaded.fields:
         raise InputError(
@@ -93,14 +95,14 @@ def rubric(name: str, template: str) -> Rubric:
 
 
 def curation_rubric(template: str = "rubric-curation") -> Rubric:
-    """Five levels of a text as an assistant's answer, reasons first and the score on the last line
-    (instruction backtranslation, arXiv 2308.06259)."""
+    """Returns the rubric of five levels of a text as an assistant's answer, reasons first and the score
+    on the last line (instruction backtranslation, arXiv 2308.06259)."""
     asked = rubric("curation", template)
     return asked.model_copy(update={"low": 1.0, "high": 5.0, "read": "last_line_number"})
 
 
 def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -> Prompt:
-    """The filled template, to be continued after its last line.
+    """Returns the filled template, to be continued after its last line.
 
     raw: the whole text; chat: all but the last line is the user's turn, and the last line is how
     the assistant's turn begins.
@@ -157,7 +159,7 @@ def read_score(
     high: float,
     read: Read = "first_score",
 ) -> float | None:
-    """The one score that a reply states, or None where it states none on this scale.
+    """Returns the one score that a reply states, or None where it states none on this scale.
 
     Read in turn: a number where the reply begins ("8", "**9**", "7 - clear", "Score: 7/10"); a
     labelled number at the start of a later line ("Final score: 6"), if all such agree; a fraction
@@ -205,7 +207,7 @@ _VERY_END = re.compile(rf"{_ANY}{_TOP}[\s.*_`)\]>\"']*\Z", re.IGNORECASE)
 
 
 def literal_score(reply: str, *, strict: bool = False) -> Literally | None:
-    """The number that the last line of a reply states, in range or not; None where it states none.
+    """Returns the number that the last line of a reply states, in range or not; None without one.
 
     Lenient: one called a score, a rating, a grade or a level, the last of these; else the only
     number there is ("5", "5.", "5/5", "I give it 4"). `strict`: it must also be the very end of the

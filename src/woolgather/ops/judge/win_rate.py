@@ -7,8 +7,7 @@ this run and whose assessor passed; in every other case it is None, "not measure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from collections.abc import Iterable, Sequence, Sized
 
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.expected import Expected
@@ -16,19 +15,15 @@ from woolgather.core.intervals import mean_interval
 from woolgather.core.op import op
 from woolgather.core.rows import Example, question
 from woolgather.core.views import alarm, table, table_cell
-from woolgather.engines.base import Engine, Sampling
+from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import (
-    DEFAULT_QUESTIONS,
-    DEFAULT_RUBRICS,
-    JUDGING,
     Assessor,
+    Questionnaire,
     assessor_of,
     calls_per_row,
     combine_verdicts,
     rate,
 )
-from woolgather.ops.judge.rubrics import Rubric
-from woolgather.prompting.templates import Template
 
 
 def _work(
@@ -37,16 +32,14 @@ def _work(
     engine: Engine,
     *,
     assessor: Assessor | Choice,
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    sampling: Sampling = JUDGING,
-    **_: Any,
+    asked: Questionnaire,
+    **_: object,
 ) -> Expected:
     count = len(ours) if isinstance(ours, Sized) else 0
     chosen = assessor_of(assessor)
-    calls = 2 * count * calls_per_row(chosen, rubrics)
-    return Expected(
-        calls=calls, new_tokens=calls * sampling.max_tokens if chosen.kind == "rubric" else 0
-    )
+    calls = 2 * count * calls_per_row(chosen, asked.rubrics)
+    written = calls if chosen.kind == "rubric" else 0
+    return Expected(calls=calls, new_tokens=written * asked.sampling.max_tokens)
 
 
 @op("win_rate", expects=_work)
@@ -57,9 +50,7 @@ def win_rate(
     *,
     assessor: Assessor | Choice,
     selected_with: Sequence[Model] = (),
-    rubrics: Sequence[Rubric] = DEFAULT_RUBRICS,
-    questions: Mapping[str, Template] = DEFAULT_QUESTIONS,
-    sampling: Sampling = JUDGING,
+    asked: Questionnaire = Questionnaire(),  # noqa: B008 - frozen
     seed: int = 0,
 ) -> Metrics:
     """Returns the share of tasks on which our answer is rated above theirs, ties half: `win_rate`.
@@ -78,10 +69,7 @@ def win_rate(
     if not pairs:
         return _explain_unmeasured("the two sides answered no task in common")
     rows = [row for pair in pairs for row in pair]
-    verdicts = rate(
-        rows, engine, chosen, rubrics=rubrics, questions=questions, sampling=sampling, seed=seed
-    )
-    scores = [combine_verdicts(v) for v in verdicts]
+    scores = [combine_verdicts(v) for v in rate(rows, engine, chosen, asked, seed=seed)]
     wins = {
         mine.id or f"task-{i}": _win(scores[2 * i], scores[2 * i + 1])
         for i, (mine, _) in enumerate(pairs)

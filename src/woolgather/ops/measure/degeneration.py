@@ -29,7 +29,8 @@ def loop_share(answers: Sequence[Completion]) -> float | None:
 
 
 def length_ratio(answers: Sequence[Completion], references: Sequence[str]) -> float | None:
-    """Median words of the answers over median words of the references; None without references."""
+    """Returns the median number of words of the answers over that of the references; None without
+    references."""
     lengths = [
         (count_words(a.text), count_words(r)) for a, r in zip(answers, references, strict=True)
     ]
@@ -40,7 +41,7 @@ def length_ratio(answers: Sequence[Completion], references: Sequence[str]) -> fl
 
 
 def distinct_2(texts: Sequence[str]) -> float | None:
-    """Different word pairs over all word pairs, in (0, 1]; None when no text has two words.
+    """Returns different word pairs over all word pairs, in (0, 1]; None when no text has two words.
 
     It falls as texts get more or longer, so compare only over the same prompts.
     """
@@ -53,15 +54,15 @@ class Likelihood:
     """Likelihood of the references under the model."""
 
     nll: float
-    """Nats a token on the half that did not fit the temperature."""
+    """Nats per token on the half that did not fit the temperature."""
     temperature: float
-    """Fitted on the other half: the one of TEMPERATURES with the least nats a token."""
+    """Fitted on the other half: the one of TEMPERATURES with the least nats per token."""
     tokens: int
     """Behind `nll`."""
 
 
 def reference_likelihood(tasks: Sequence[Example], engine: Engine) -> Likelihood | None:
-    """Loss on the tasks' responses at one fitted temperature; None with fewer than four of them.
+    """Returns the loss on the tasks' responses at one fitted temperature; None with fewer than four.
 
     A sharper or flatter distribution alone changes the loss; with the temperature fitted, what
     remains is which tokens it prefers. Tasks at even places fit, those at odd places report. Raises

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from statistics import median
-from typing import Any
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError
@@ -24,12 +23,12 @@ from woolgather.ops.text.embeddings import embeddings
 from woolgather.ops.text.words import count_words
 
 
-def _work(rows: Any, reference: Any, engine: Engine, *, points: int = 400, **_: Any) -> Expected:
+def _work(rows: Sized, reference: Sized, engine: Engine, *, points: int, **_: object) -> Expected:
     return Expected(calls=min(len(rows), points) + min(len(reference), points))
 
 
 @op("portrait", expects=_work)
-def portrait(
+def map_rows(
     rows: Iterable[Example],
     reference: Iterable[Example],
     engine: Engine,

@@ -1,4 +1,4 @@
-"""Measure a model: probes against null answers, held-out tasks, and guards against fooling oneself.
+"""Measure a model: probes against null answers, held-out tasks, and signs of degeneration.
 
 The one idea: a measure that can see. Probes are generated and machine-checked, so there are enough
 of them for a narrow interval, and the headline is their pass rate minus that of the best null answer
@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import groupby
-from typing import Any
+
+from pydantic import Field
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.expected import Expected
 from woolgather.core.intervals import mean_interval, paired_difference
 from woolgather.core.op import op
+from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Completion, Engine, Sampling
@@ -44,23 +46,36 @@ SHOWN = 12
 """Answers that a report shows."""
 
 
+class EvaluationOptions(Options):
+    """What a model is asked."""
+
+    probes: int = Field(default=300, ge=0)
+    """Generated test prompts with machine checks, for each probe seed."""
+    max_tokens: int = Field(default=128, ge=1)
+    """Tokens of an answer, at most."""
+    likelihood: bool = True
+    """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+
+    def __canonical__(self) -> dict[str, JSON]:
+        """The fields above: what a subclass adds is for other steps, and no part of a measure."""
+        return {name: getattr(self, name) for name in EvaluationOptions.model_fields}
+
+
 def _work(
     tasks: Iterable[Example],
     engine: Engine,
     *,
-    probes: int = 300,
-    probe_seeds: Sequence[int] = (1, 2),
-    max_tokens: int = 128,
-    likelihood: bool = True,
-    **_: Any,
+    how: EvaluationOptions,
+    probe_seeds: Sequence[int],
+    **_: object,
 ) -> Expected:
     held_out = len(tasks) if isinstance(tasks, Sized) else 0
-    asked = probes * len(set(probe_seeds)) + held_out
-    scored = held_out * (len(TEMPERATURES) + 1) // 2 if likelihood else 0
+    asked = how.probes * len(set(probe_seeds)) + held_out
+    scored = held_out * (len(TEMPERATURES) + 1) // 2 if how.likelihood else 0
     return Expected(
         calls=asked + scored,
         prompt_tokens=(asked + scored) * PROMPT_TOKENS,
-        new_tokens=asked * max_tokens,
+        new_tokens=asked * how.max_tokens,
     )
 
 
@@ -69,19 +84,16 @@ def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
     *,
-    probes: int = 300,
+    how: EvaluationOptions = EvaluationOptions(),  # noqa: B008 - frozen
     probe_seeds: Sequence[int] = (1, 2),
-    max_tokens: int = 128,
     shots: Iterable[Example] = (),
-    likelihood: bool = True,
     seed: int = 0,
 ) -> Metrics:
     """Returns what the model behind `engine` can do: numbers with intervals and outcomes per item.
 
     `tasks` are held out: `response` is the reference, `meta["check"]` the machine check of those
-    that have one. `probes` are asked per seed of `probe_seeds`, 0 for none; the first seed selects,
-    the last reports. `shots` are answered tasks shown before each. `likelihood` scores the
-    references, where the engine can.
+    that have one. `how.probes` are asked per seed of `probe_seeds`; the first seed selects, the last
+    reports. `shots` are answered tasks shown before each.
 
     Values (None is "not measured"; an estimate is {value, low, high, error, count}):
       probes        pass rate on the reporting seed, an estimate; `probes_select` on the selecting one
@@ -98,13 +110,14 @@ def evaluate(
     Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
     a probe seed.
     """
+    probes = how.probes
     if probes and not probe_seeds:
         raise ConfigError("probe_seeds is empty: name one seed to select on and one to report on")
     held_out, shown = list(tasks), list(shots)
     seeds = list(dict.fromkeys(probe_seeds)) if probes else []
     sets = {s: generate(probes, s) for s in seeds}
     asked = [task_of(p) for s in seeds for p in sets[s]] + held_out
-    answers = _answers(asked, engine, shown, max_tokens, seed)
+    answers = _answers(asked, engine, shown, how.max_tokens, seed)
     own = answers[len(answers) - len(held_out) :]
 
     values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
@@ -129,13 +142,14 @@ def evaluate(
         "win_rate": None,
     }
     notes: list[View] = []
-    values |= _likelihood(held_out, engine, notes) if likelihood else {"nll": None}
+    values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
     views = (*_views(values, outcomes, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
 
 
 def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
-    """The main values by the names they are shown with, as cells of a table; None is not measured."""
+    """Returns the main values by the names they are shown with, as cells of a table; None is not
+    measured."""
     null = values["null"] or {"name": "", "rate": None}
     found = [
         ("probes above the best null answer", table_cell(values["above_null"], "points")),

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
 from woolgather.core.artifacts import Choice
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine
+from woolgather.prompting.messages import Prompt
 from woolgather.prompting.turns import answer_prompt
 
 
-@op(
-    "choose_format",
-    expects=lambda rows, raw, chat, rows_used=32, **_: Expected(calls=2 * rows_used, value="chat"),
-)
+def _work(rows: Iterable[Example], *, rows_used: int, **_: object) -> Expected:
+    return Expected(calls=2 * rows_used, value="chat")
+
+
+@op("choose_format", expects=_work)
 def choose_format(
     rows: Iterable[Example], raw: Engine, chat: Engine, *, rows_used: int = 32
 ) -> Choice:
@@ -34,9 +35,9 @@ def choose_format(
     loss: dict[str, float] = {}
     for engine in (raw, chat):
         name = engine.model.prompt_format
-        prompts: list[Any] = [answer_prompt(row, name) for row in used]
+        prompts: list[Prompt] = [answer_prompt(row, name) for row in used]
         scored = engine.sequence_logprobs(prompts, [row.response for row in used])
         loss[name] = -sum(s.total for s in scored) / max(1, sum(s.tokens for s in scored))
     better = min(("chat", "raw"), key=loss.__getitem__)
-    why = f"loss a token on {len(used)} seed responses: raw {loss['raw']:.3f}, chat {loss['chat']:.3f}"
+    why = f"loss per token on {len(used)} seed responses: raw {loss['raw']:.3f}, chat {loss['chat']:.3f}"
     return Choice(better, why)

@@ -8,25 +8,26 @@ of zero; the best of these is the result, otherwise the base. One probe seed dec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
 from woolgather.core.intervals import Estimate, paired_difference
 from woolgather.core.op import op
+from woolgather.core.rows import JSON
 from woolgather.core.views import table, table_cell
 
 By = Literal["probes", "heldout", "last"]
 
 
 def label(index: int, names: Sequence[str] = ()) -> str:
-    """Name of measure `index`: the base, then `names`, or the iterations where there are no names."""
+    """Returns the name of measure `index`: the base, then `names`, or iterations without names."""
     return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
 
 
 def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
-    """The name in `measure.items` that `by` speaks of; for probes that of the selecting seed
-    (`which` 0) or of the reporting one (1). None where it was not measured."""
+    """Returns the name in `measure.items` that `by` speaks of; for probes that of the selecting seed
+    (`which` 0) or of the reporting one (1); None where it was not measured."""
     if by == "heldout":
         return "heldout" if measure.items.get("heldout") else None
     seeds = measure.values.get("probe_seeds")
@@ -39,7 +40,7 @@ def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
 
 
 def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | None:
-    """Paired difference a - b on the measure `by`; None where either lacks it."""
+    """Returns the paired difference a - b on the measure `by`; None where either lacks it."""
     key = item_key(a, by, which)
     if key is None or key not in b.items:
         return None
@@ -47,13 +48,13 @@ def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | No
 
 
 def mean(measure: Metrics, by: str, which: int = 0) -> float | None:
-    """Mean outcome; None where it was not measured."""
+    """Returns the mean outcome; None where it was not measured."""
     key = item_key(measure, by, which)
     values = [v for v in measure.items[key].values() if v is not None] if key else []
     return sum(values) / len(values) if values else None
 
 
-def _go_on(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _go_on(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=False)
 
 
@@ -83,7 +84,7 @@ def should_stop(
     return Choice(since >= patience, why)
 
 
-def _longest(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _longest(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=len(measures) - 1)
 
 
@@ -99,7 +100,7 @@ def select_model(
     """
     if by == "last":
         return Choice(len(measures) - 1, "the last model, as asked")
-    rows: list[list[Any]] = []
+    rows: list[list[JSON]] = []
     qualified: list[tuple[float, int]] = []
     for index, measure in enumerate(measures):
         score = mean(measure, by)
@@ -116,7 +117,7 @@ def select_model(
     return Choice(chosen, why, views=views)
 
 
-def _any(measures: Sequence[Metrics], **_: Any) -> Expected:
+def _any(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=0)
 
 

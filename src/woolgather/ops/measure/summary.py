@@ -1,4 +1,4 @@
-"""What came of a run, in one sentence and one table.
+"""What came of a run, in one sentence and one table; and two models side by side.
 
 The one idea: a result is compared with the best thing the same effort could have bought (a control),
 not only with the base. Better or worse means an interval clear of zero; otherwise no difference was
@@ -8,18 +8,28 @@ seen, and the smallest one that could have been seen is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from typing import Any
+from dataclasses import dataclass
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.intervals import Estimate, mean_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
-from woolgather.core.views import View, curve, table, table_cell
+from woolgather.core.views import Unit, View, curve, table, table_cell
 from woolgather.ops.measure.select import difference, item_key, label, mean
+
+Round = tuple[Sized, Sized, Metrics]
+"""One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
+RATES = {"probes": "probes passed", "heldout": "held-out tasks passed"}
+SHARES = {"stops": "stops by itself", "loops": "goes round in circles"}
+NUMBERS = {
+    "length_ratio": "length against the reference",
+    "distinct_2": "distinct-2",
+    "nll": "references, nats per token",
+}
 
 
 def verdict(gain: Estimate | None) -> str:
-    """ "better", "worse", "no difference seen" or "not measured"."""
+    """Returns "better", "worse", "no difference seen" or "not measured"."""
     if gain is None:
         return "not measured"
     if gain.low > 0:
@@ -35,9 +45,7 @@ def summarize(
     controls: Mapping[str, Metrics],
     by: str = "probes",
     wins: Metrics | None = None,
-    rated: Sequence[Sized] = (),
-    kept: Sequence[Sized] = (),
-    portraits: Sequence[Metrics] = (),
+    rounds: Sequence[Round] = (),
     names: Sequence[str] = (),
 ) -> Metrics:
     """Returns the run's conclusion in a sentence and a table, on the reporting probe seed.
@@ -46,8 +54,8 @@ def summarize(
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
     `verdict` and `difference` against the best control (or the base where there is no control),
     `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not measured).
-    `rated`, `kept` and `portraits`, one of each per iteration, are drawn: the share of rows that were
-    good enough, and what the rows kept look like.
+    `rounds`, one per iteration, are drawn: the share of rows that were good enough, and what the rows
+    kept look like.
     """
     by = "probes" if by == "last" else by
     index = int(chosen.value)
@@ -59,8 +67,7 @@ def summarize(
     best = max(known, key=known.__getitem__) if known else next(iter(rivals))
     gain = difference(result, rivals[best], by, 1)
     over_base = difference(result, measures[0], by, 1)
-    name = label(index, names) if index else "the base itself"
-    values: dict[str, Any] = {
+    values: dict[str, JSON] = {
         "verdict": verdict(gain),
         "rival": best,
         "difference": table_cell(gain),
@@ -70,38 +77,43 @@ def summarize(
     }
     views = (
         *_views(measures, controls, index, by, _describe_wins(wins), names),
-        *_of_rows(rated, kept, portraits),
+        *_views_of_rounds(rounds),
     )
-    said = _sentence(name, index, by, best, gain, over_base, bool(controls))
+    name = label(index, names) if index else ""
+    control = best if controls else ""
+    said = _Conclusion(name, control, by, gain, over_base).sentence()
     return Metrics(values, views=views, headline=said, concludes=True)
 
 
-def _sentence(
-    name: str,
-    index: int,
-    by: str,
-    best: str,
-    gain: Estimate | None,
-    over_base: Estimate | None,
-    controlled: bool,
-) -> str:
-    what = {"probes": "probes passed", "heldout": "held-out tasks passed"}[by]
-    if gain is None:
-        return f"Result: {name}. It was not measured on {by}."
-    rival = f"the best control ({best})" if controlled else best
-    if index == 0 and not controlled:
-        return "Result: the base itself; no candidate was better."
-    points = gain.format("+.1f", 100, " points")
-    text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {what}"
-    if verdict(gain) == "no difference seen":
-        text += (
-            f" (one of {100 * gain.visible:.1f} points could have been seen)"
-            if gain.visible
-            else " (both gave the same outcome on every one)"
-        )
-    if over_base is not None and controlled and index:
-        text += f"; against the base: {verdict(over_base)}, {over_base.format('+.1f', 100)}"
-    return text + "."
+@dataclass(frozen=True)
+class _Conclusion:
+    """What the sentence is about."""
+
+    name: str
+    """The result's; empty for the base."""
+    control: str
+    """The best control's name; empty where there is none, and the base is the rival."""
+    by: str
+    gain: Estimate | None
+    """Over the rival."""
+    over_base: Estimate | None
+
+    def sentence(self) -> str:
+        gain, name = self.gain, self.name or "the base itself"
+        if gain is None:
+            return f"Result: {name}. It was not measured on {self.by}."
+        if not self.name and not self.control:
+            return "Result: the base itself; no candidate was better."
+        rival = f"the best control ({self.control})" if self.control else "the base"
+        points = gain.format("+.1f", 100, " points")
+        text = f"Result: {name}. Against {rival}: {verdict(gain)}, {points} of {RATES[self.by]}"
+        if verdict(gain) == "no difference seen":
+            same = "" if gain.changed else "both gave the same outcome on every one; "
+            text += f" ({same}one of {100 * gain.visible:.1f} points could have been seen)"
+        if self.over_base is not None and self.control and self.name:
+            over = self.over_base
+            text += f"; against the base: {verdict(over)}, {over.format('+.1f', 100)}"
+        return text + "."
 
 
 def _views(
@@ -167,21 +179,19 @@ def _describe_wins(wins: Metrics | None) -> str:
     return Estimate(**found).format(".1f", 100, " %")
 
 
-def _of_rows(
-    rated: Sequence[Sized], kept: Sequence[Sized], portraits: Sequence[Metrics]
-) -> list[View]:
+def _views_of_rounds(rounds: Sequence[Round]) -> list[View]:
     """Iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper), length,
     repetition and one-word answers of what was kept."""
     views: list[View] = []
     shares = [
-        (float(t), 100 * len(k) / len(r))
-        for t, (r, k) in enumerate(zip(rated, kept, strict=True))
-        if len(r)
+        (float(t), 100 * len(kept) / len(rated))
+        for t, (rated, kept, _) in enumerate(rounds)
+        if len(rated)
     ]
     if len(shares) > 1:
         title = "Share of high-quality data, by iteration"
         views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
-    facts = [p.values["generated"] for p in portraits]
+    facts = [looks.values["generated"] for _, _, looks in rounds]
     for title, keys in (
         ("Length of kept responses", ("median words",)),
         ("Diversity of kept responses", ("distinct-2",)),
@@ -202,5 +212,53 @@ def _rate(measure: Metrics, by: str) -> JSON:
     return table_cell(mean_interval(outcomes), "percent") or "not measured"
 
 
-def _round(value: Any) -> float | None:
+def _round(value: JSON) -> float | None:
     return round(float(value), 2) if isinstance(value, int | float) else None
+
+
+# Side by side
+
+
+@op("side_by_side")
+def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title: str) -> Metrics:
+    """Returns measures of `evaluate` in one table: `names[0]`, `names[1]`, the second minus the first.
+
+    A stage may help one thing and cost another (longer answers, fewer right ones), which a single
+    number hides. Values: `gain` by measure: an estimate where outcomes are known per item, else a
+    number; None where either was not measured.
+    """
+    gains: dict[str, JSON] = {}
+    rows: list[list[JSON]] = []
+    told: list[str] = []
+
+    def add(shown: str, both: Sequence[JSON], gain: JSON, unit: Unit | None, of_gain: Unit) -> None:
+        rows.append([shown, *(table_cell(one, unit) for one in both), table_cell(gain, of_gain)])
+
+    for key, shown in RATES.items():
+        found = [measure.values.get(key) for measure in (first, second)]
+        rates = [one["value"] if isinstance(one, Mapping) else None for one in found]
+        gain = difference(second, first, key, 1)
+        gains[key] = table_cell(gain)
+        add(shown, rates, gain, "percent", "points")
+        if gain:
+            told.append(f"{shown} {gain.format('+.1f', 100, ' points')}")
+    families = [dict(measure.values.get("families") or {}) for measure in (first, second)]
+    for family in families[0]:
+        both = [found.get(family) for found in families]
+        add(f"probes: {family}", both, _minus(*both), "percent", "points")
+    for key, shown in {**SHARES, **NUMBERS}.items():
+        both = [measure.values.get(key) for measure in (first, second)]
+        gains[key] = _minus(*both)
+        units: tuple[Unit | None, Unit] = (
+            ("percent", "points") if key in SHARES else (None, "change")
+        )
+        add(shown, both, gains[key], *units)
+    view = table(title, ["measure", *names, "difference"], rows)
+    said = f"{names[1]} against {names[0]}: {', '.join(told) or 'not measured'}"
+    return Metrics({"gain": gains}, views=(view,), headline=said)
+
+
+def _minus(one: JSON, two: JSON) -> float | None:
+    if isinstance(one, int | float) and isinstance(two, int | float):
+        return round(float(two) - float(one), 3)
+    return None

@@ -2,7 +2,7 @@
 
 The one idea: the thought of the prompted teacher says which principles a question calls for; every
 model's answer to it is then read against these and no others, one verdict per principle. So all models
-answer to the same demands, and none chooses its own. The judge is the one that the audition hired,
+answer to the same demands, and none chooses its own. The judge is the one that the audition chosen,
 as far as it can be asked such a question: by rubric, by its expected score, or by yes and no.
 
 A verdict that cannot be read is None and counts in no mean; so does a question without a tag.
@@ -25,7 +25,7 @@ from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example, question
 from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, Sampling
-from woolgather.ops.judge.assessors import JUDGING, Assessor, assessor_of, rate
+from woolgather.ops.judge.assessors import JUDGING, Assessor, Questionnaire, assessor_of, rate
 from woolgather.ops.judge.rubrics import FIELDS, Rubric
 from woolgather.ops.principles.files import Principle
 from woolgather.prompting.templates import Template, fill, load, takes
@@ -84,14 +84,14 @@ def adherence(
     probability of Yes, or the score on its scale. Values: `adherence` by model (estimates),
     `against <first>` by model (paired), `judge`, `fit`. Items: `adherence:<model>` by question.
     """
-    hired = assessor_of(assessor)
-    if hired.kind == "none":
-        why = "nobody was hired to judge"
+    chosen = assessor_of(assessor)
+    if chosen.kind == "none":
+        why = "no judge was chosen"
         said = f"not measured: {why}"
         return Metrics({"adherence": None, "why": why}, views=(_note(why),), headline=said)
     kind: _Kind = "yes_no"
-    if hired.kind == "rubric" or hired.kind == "expected":
-        kind = hired.kind
+    if chosen.kind == "rubric" or chosen.kind == "expected":
+        kind = chosen.kind
     rows = teacher.rows() if isinstance(teacher, Dataset) else teacher
     tags = {question(row): list(row.meta.get("principles") or ()) for row in rows}
     answered = {
@@ -111,16 +111,16 @@ def adherence(
             [row for _, _, row in due],
             engine,
             Assessor(kind=kind),
-            rubrics=[rubric],
-            questions={"yes_no": rubric.template},
-            sampling=sampling,
+            Questionnaire(
+                rubrics=(rubric,), questions={"yes_no": rubric.template}, sampling=sampling
+            ),
             seed=seed,
         )
         for (model, asked, _), verdicts in zip(due, read, strict=True):
             score = next(iter(verdicts.values())).score
             scores[model, asked, principle.name] = _scale(score, kind, rubric)
     found = _Found(tuple(answers), tuple(p.name for p in principles), tags, scores)
-    return _metrics(found, kind, hired.fit, seed)
+    return _metrics(found, kind, chosen.fit, seed)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Identity(Options):
     """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
     `name` is given."""
     repeats: int = Field(default=1, ge=0)
-    """Times each is in the training rows; 0 leaves them out."""
+    """How often each row is among the training rows; 0 leaves these rows out."""
     questions: int | None = Field(default=None, ge=1)
     """Different questions: those of the file, and when it has fewer, the same ones with one of seven
     openings before them. None takes those of the file."""

@@ -16,7 +16,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Engine, LogProb, Request
-from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.principles.prompt import Guide, Replying, expect_replies, replies
 from woolgather.ops.principles.replies import cut_at_repeat
 from woolgather.prompting.messages import Prompt
@@ -87,9 +87,8 @@ def evaluate_teacher(
     found = evaluate(
         tasks,
         Prompted(engine, guide, how.model_copy(update={"sampling": greedy})),
-        probes=probes,
+        how=EvaluationOptions(probes=probes, likelihood=False),
         probe_seeds=probe_seeds,
-        likelihood=False,
         seed=seed,
     )
     how_asked = f"{engine.model.prompt_format}, {len(guide.principles)} principles"

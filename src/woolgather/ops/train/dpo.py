@@ -9,7 +9,7 @@ the real answers gain, not only that the margin grows.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,20 +38,13 @@ PairTokens = tuple[list[int], list[int], list[int]]
 """Ids of the prompt, and of the chosen and the rejected answer, each with its end token unless it was
 cut at the length limit."""
 FALL = 0.1
-"""Nats an answer, over the last quarter of updates, that real answers may lose without an alarm."""
+"""Nats per answer, over the last quarter of updates, that real answers may lose without an alarm."""
 APART = 1.0
 """Nats between policy and opponent before the first update that cannot be rounding."""
 
 
-def _work(
-    pairs: Sequence[PreferencePair],
-    *,
-    start: Model,
-    config: DpoOptions,
-    earlier: Sequence[Sequence[PreferencePair]] = (),
-    **_: object,
-) -> Expected:
-    count = len(pairs) + sum(map(len, earlier))
+def _work(pairs: Sequence[Sized], *, start: Model, config: DpoOptions, **_: object) -> Expected:
+    count = sum(map(len, pairs))
     count = min(count, config.max_rows or count)
     updates = config.updates(count)
     return Expected(
@@ -63,20 +56,19 @@ def _work(
 
 @op("dpo", expects=_work)
 def dpo(
-    pairs: Iterable[PreferencePair],
+    pairs: Sequence[Iterable[PreferencePair]],
     *,
     start: Model,
     reference: Model,
     config: DpoOptions,
     trainer: Trainer,
     out: Path = Path(),
-    earlier: Sequence[Iterable[PreferencePair]] = (),
     min_rows: int = 8,
     seed: int = 0,
     date: str = "",
 ) -> Model:
-    """Returns `start` tuned to prefer the chosen side of `pairs` (and of `earlier` ones) more than
-    `reference` does: an adapter directory, or full weights, prompted by chat template.
+    """Returns `start` tuned to prefer the chosen side of `pairs` (by iteration, oldest first) more
+    than `reference` does: an adapter directory, or full weights, prompted by chat template.
 
     Pairs over `config.max_rows` are left out at random, and so are pairs over `max_length` or
     `max_prompt_length` tokens (`pair` sets them aside with their reasons). Pairs of one prompt are
@@ -88,7 +80,7 @@ def dpo(
             "dpo: with lora the reference is the model below the adapter, so `reference` must be "
             "`start`. Merge the reference first and start from it, or set lora=null."
         )
-    rows = [row for source in (*earlier, pairs) for row in source]
+    rows = [row for source in pairs for row in source]
     random.Random(seed).shuffle(rows)
     encode = pair_encoder(start, date)
     usable = [
@@ -123,7 +115,7 @@ def dpo(
 
 
 def pair_encoder(start: Model, date: str = "") -> Callable[[PreferencePair], PairTokens]:
-    """Renders pairs for training from `start`, where templates see `date` as today."""
+    """Returns what renders pairs for training from `start`, where templates see `date` as today."""
     encode = encoder(start, date)
 
     def ids(pair: PreferencePair) -> PairTokens:
@@ -161,7 +153,7 @@ def _question(row: PreferencePair) -> tuple[str, str]:
 def _choose_held_back(
     usable: Sequence[tuple[PreferencePair, PairTokens]], share: float
 ) -> set[object]:
-    """Prompts that are held back: whole, so that no answer trained on is validated with."""
+    """Returns the prompts that are held back: whole, so that no answer trained on is validated with."""
     prompts = list(dict.fromkeys(_question(row) for row, _ in usable))
     return set(prompts[: held_back(len(prompts), share)])
 
@@ -184,13 +176,13 @@ def _views(
                 "Log-probability of answers",
                 points,
                 {"real": "real_logp", "generated": "generated_logp"},
-                "nats an answer",
+                "nats per answer",
             ),
             line(
                 "Gain over the opponent",
                 points,
                 {"real": "real_gain", "generated": "generated_gain"},
-                "nats an answer",
+                "nats per answer",
                 "By how much the policy finds an answer likelier than the opponent does.",
             ),
             line(
@@ -228,7 +220,7 @@ def _falling(points: Sequence[dict[str, JSON]]) -> list[View]:
         return []
     text = (
         f"At the end the model finds the real answers less likely than its opponent did, by "
-        f"{-mean:.2f} nats an answer. nll_weight adds an anchor on them; a smaller learning_rate or "
+        f"{-mean:.2f} nats per answer. nll_weight adds an anchor on them; a smaller learning_rate or "
         "a larger beta keeps nearer to the opponent."
     )
     return [alarm("Real answers became less likely", text)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
@@ -20,7 +19,7 @@ from woolgather.ops.train.sft import weight_bytes
 from woolgather.training.job import Trainer, TrainJob, is_fake
 
 
-def _work(model: Model, **_: Any) -> Expected:
+def _work(model: Model, **_: object) -> Expected:
     return Expected(disk_bytes=weight_bytes(model))
 
 
@@ -53,12 +52,12 @@ def merge(
 
 
 def is_adapter(model: Model) -> bool:
-    """Whether the directory holds an adapter that names its base."""
+    """Returns whether the directory holds an adapter that names its base."""
     return (Path(model.path) / "adapter_config.json").is_file()
 
 
 def card_text(card: Mapping[str, JSON]) -> str:
-    """A model card: `title`, `text` (Markdown), `license` and `base_model` have their places, any
+    """Returns a model card: `title`, `text` (Markdown), `license` and `base_model` have their places, any
     other key is a line of a table."""
     import yaml
 

@@ -13,10 +13,9 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import YieldError
@@ -46,7 +45,7 @@ Tokens = tuple[list[int], list[int]]
 """input_ids and labels of a row."""
 
 
-def _work(rows: Any, *, start: Model, config: SftOptions, **_: Any) -> Expected:
+def _work(rows: Sized, *, start: Model, config: SftOptions, **_: object) -> Expected:
     count = min(len(rows), config.max_rows or len(rows))
     updates = config.updates(count)
     return Expected(
@@ -104,13 +103,14 @@ def sft(
 
 
 def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
-    """Ids and labels of rows, where templates see `date` as today. Hashes of words for a fake model,
-    which has no tokens."""
+    """Returns ids and labels of rows, where templates see `date` as today; hashes of words for a fake
+    model, which has no tokens."""
     return list(map(encoder(start, date), rows))
 
 
 def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
-    """The same for one row after another. A row with the finish reason "length" has no end token."""
+    """Returns what does the same for one row after another. A row with the finish reason "length" has no
+    end token."""
     render = _words if is_fake(start) else _renderer(start, date)
 
     def ids_and_labels(row: Example) -> Tokens:
@@ -132,7 +132,7 @@ def write_tokens(
     path: Path,
     columns: Sequence[str] = ("input_ids", "labels"),
 ) -> None:
-    """Lists of ids, one for each of `columns`, as `path`.parquet."""
+    """Writes lists of ids, one for each of `columns`, as `path`.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -159,7 +159,8 @@ def _words(row: Example) -> Tokens:
 
 
 def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
-    """Numbers, and rows by update, that a trainer left in `out`; empty where it left none."""
+    """Returns the numbers, and the rows by update, that a trainer left in `out`; both are empty where it
+    left none."""
     result: dict[str, JSON] = {}
     points: list[dict[str, JSON]] = []
     if (out / RESULT).is_file():
@@ -174,7 +175,7 @@ def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON
 def line(
     title: str, points: Sequence[dict[str, JSON]], keys: Mapping[str, str], y: str, note: str = ""
 ) -> View:
-    """A curve over updates; `keys` are columns of the points by the name they are shown with."""
+    """Returns a curve over updates; `keys` are columns of the points by the name they are shown with."""
     series = {
         name: [(float(p["update"]), float(p[key])) for p in points if p[key] is not None]
         for name, key in keys.items()
@@ -189,7 +190,7 @@ def numbers(
     left_out: Mapping[str, int],
     more: Sequence[tuple[str, JSON]] = (),
 ) -> View:
-    """The table of a training; what is not known is left out."""
+    """Returns the table of a training; what is not known is left out."""
     rows = [
         ("rows", result.get("rows")),
         ("rows held back for validation", held),
@@ -207,7 +208,7 @@ def numbers(
 
 
 def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
-    """Where the learning rate never got to where it was meant to be."""
+    """Returns an alarm where the learning rate never got to where it was meant to be."""
     if updates is None or config.warmup_updates < max(1, updates):
         return []
     text = (

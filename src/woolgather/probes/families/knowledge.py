@@ -4,67 +4,77 @@ from __future__ import annotations
 
 import random
 
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, ask, family, pick
+from woolgather.probes.families.words import (
+    CAPITAL_SPELLINGS,
+    CAPITALS,
+    DAYS,
+    GAPS,
+    LETTERED,
+    MONTHS,
+    OPPOSITES,
+    PASTS,
+    PLURALS,
+)
 
 
 @family
 def opposite(rng: random.Random) -> Draft:
-    word = rng.choice(list(pool.OPPOSITES))
+    word = rng.choice(list(OPPOSITES))
     wordings = (
         'What is the opposite of "{x}"?',
         "Give a word that means the opposite of {x}.",
         "Write an antonym of the word {x}.",
         "Name the opposite of this word.",
     )
-    right = pool.OPPOSITES[word]
+    right = OPPOSITES[word]
     return *ask(rng, wordings, word), {"kind": "contains", "any": right, "max_words": 16}, right[0]
 
 
 @family
 def capital(rng: random.Random) -> Draft:
-    country = rng.choice(list(pool.CAPITALS))
-    city = pool.CAPITALS[country]
+    country = rng.choice(list(CAPITALS))
+    city = CAPITALS[country]
     wordings = (
         "What is the capital of {x}?",
         "Name the capital city of {x}.",
         "Which city is the capital of {x}? Answer with the name of the city.",
         "Give the capital of this country.",
     )
-    right = [city, *pool.CAPITAL_SPELLINGS.get(city, [])]
+    right = [city, *CAPITAL_SPELLINGS.get(city, [])]
     asked = ask(rng, wordings, country)
     return *asked, {"kind": "contains", "any": right, "max_words": 16}, f"The capital is {city}."
 
 
 @family
 def plural(rng: random.Random) -> Draft:
-    one = rng.choice(list(pool.PLURALS))
+    one = rng.choice(list(PLURALS))
     wordings = (
         'What is the plural of "{x}"?',
         'Write the plural form of the word "{x}".',
         'One {x}, two ... how does the word "{x}" change? Give only the plural.',
         "Give the plural of this noun.",
     )
-    many = pool.PLURALS[one]
+    many = PLURALS[one]
     return *ask(rng, wordings, one), {"kind": "contains", "all": many, "max_words": 16}, many[0]
 
 
 @family
 def past_tense(rng: random.Random) -> Draft:
-    verb = rng.choice(list(pool.PASTS))
+    verb = rng.choice(list(PASTS))
     wordings = (
         'What is the simple past tense of the verb "{x}"?',
         'Write the past form of "{x}", as in "Yesterday I ...".',
         "Put this verb into the simple past.",
         'Today I {x}. Which form of "{x}" do I use for yesterday?',
     )
-    past = pool.PASTS[verb]
+    past = PASTS[verb]
     return *ask(rng, wordings, verb), {"kind": "contains", "all": past, "max_words": 16}, past[0]
 
 
 @family
 def fill_in(rng: random.Random) -> Draft:
-    gap = rng.choice(list(pool.GAPS))
+    gap = rng.choice(list(GAPS))
     wordings = (
         "Fill in the blank.",
         "Which word is missing in this sentence?",
@@ -72,13 +82,13 @@ def fill_in(rng: random.Random) -> Draft:
         "Give the word that belongs in the gap: {x}",
         "Replace the line (___) by a fitting word.",
     )
-    right = pool.GAPS[gap]
+    right = GAPS[gap]
     return *ask(rng, wordings, gap), {"kind": "contains", "any": right, "max_words": 16}, right[0]
 
 
 @family
 def calendar(rng: random.Random) -> Draft:
-    cycle, unit = rng.choice(((pool.DAYS, "day"), (pool.MONTHS, "month"), (pool.MONTHS, "month")))
+    cycle, unit = rng.choice(((DAYS, "day"), (MONTHS, "month"), (MONTHS, "month")))
     at = rng.randrange(len(cycle))
     step, words = rng.choice(
         ((1, "right after"), (-1, "right before"), (2, "two {u}s after"), (-2, "two {u}s before"))
@@ -96,8 +106,8 @@ def calendar(rng: random.Random) -> Draft:
 
 @family
 def first_letter(rng: random.Random) -> Draft:
-    kind = rng.choice(list(pool.LETTERED))
-    names = pool.LETTERED[kind]
+    kind = rng.choice(list(LETTERED))
+    names = LETTERED[kind]
     by_letter = {name[0].upper(): sorted({n for n in names if n[0] == name[0]}) for name in names}
     # Letters with hardly an item are left out: there a right answer may be one we do not know.
     letter = rng.choice(sorted(key for key, found in by_letter.items() if len(found) > 1))

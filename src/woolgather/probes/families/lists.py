@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from woolgather.probes.checks import Check
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, ask, family, pick
+from woolgather.probes.families.words import ADJECTIVES, LISTABLE, NOUNS
 
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 _PLACES = ("first", "second", "third", "fourth", "fifth")
@@ -14,20 +14,20 @@ _PLACES = ("first", "second", "third", "fourth", "fifth")
 
 def _allowed(topic: str) -> list[str]:
     """The items of a topic with their plurals, since both "cat" and "cats" are plain answers."""
-    names = pool.LISTABLE[topic]
+    names = LISTABLE[topic]
     return list(names) if names[0][0].isupper() else [*names, *(f"{name}s" for name in names)]
 
 
 @family
 def list_k(rng: random.Random) -> Draft:
-    topic, count = rng.choice(list(pool.LISTABLE)), rng.randint(2, 5)
+    topic, count = rng.choice(list(LISTABLE)), rng.randint(2, 5)
     wordings = (
         "List exactly {n} {topic}.",
         "Name {n} {topic}, separated by commas.",
         "Give me {n} different {topic} and nothing else.",
         "Write down {n} {topic}.",
     )
-    items = rng.sample(pool.LISTABLE[topic], count)
+    items = rng.sample(LISTABLE[topic], count)
     asked = ask(rng, wordings, n=rng.choice((count, _NUMBERS[count])), topic=topic)
     check = {"kind": "items", "count": count, "among": _allowed(topic)}
     return *asked, check, ", ".join(items)
@@ -35,8 +35,8 @@ def list_k(rng: random.Random) -> Draft:
 
 @family
 def another(rng: random.Random) -> Draft:
-    topic = rng.choice(list(pool.LISTABLE))
-    known = rng.choice([item for item in pool.LISTABLE[topic] if " " not in item])
+    topic = rng.choice(list(LISTABLE))
+    known = rng.choice([item for item in LISTABLE[topic] if " " not in item])
     wordings = (
         "My list of {topic} begins with {x}. Add one more to it and write only the new one.",
         "Name one of the {topic}, but not {x}.",
@@ -49,8 +49,8 @@ def another(rng: random.Random) -> Draft:
 
 @family
 def marked_list(rng: random.Random) -> Draft:
-    topic, count = rng.choice(list(pool.LISTABLE)), rng.randint(2, 5)
-    items = rng.sample(pool.LISTABLE[topic], count)
+    topic, count = rng.choice(list(LISTABLE)), rng.randint(2, 5)
+    items = rng.sample(LISTABLE[topic], count)
     if rng.random() < 0.5:
         style, lines = "bulleted", [f"- {item}" for item in items]
         wordings = (
@@ -72,7 +72,7 @@ def marked_list(rng: random.Random) -> Draft:
 
 @family
 def end_item(rng: random.Random) -> Draft:
-    words = rng.sample(pool.NOUNS, rng.randint(4, 6))
+    words = rng.sample(NOUNS, rng.randint(4, 6))
     at, place = rng.choice(((0, "first"), (-1, "last")))
     wordings = (
         "What is the {place} word in this list?",
@@ -86,7 +86,7 @@ def end_item(rng: random.Random) -> Draft:
 
 @family
 def nth_item(rng: random.Random) -> Draft:
-    words = rng.sample(pool.NOUNS, rng.randint(5, 6))
+    words = rng.sample(NOUNS, rng.randint(5, 6))
     at = rng.randint(1, 3)
     wordings = (
         "What is the {place} word in this list?",
@@ -104,7 +104,7 @@ def _only(words: list[str], answer: str) -> Check:
 @family
 def longest_word(rng: random.Random) -> Draft:
     while True:
-        words = rng.sample(pool.NOUNS + pool.ADJECTIVES, 4)
+        words = rng.sample(NOUNS + ADJECTIVES, 4)
         by_length = sorted(words, key=len)
         if len(by_length[-1]) > len(by_length[-2]) and len(by_length[0]) < len(by_length[1]):
             break
@@ -121,7 +121,7 @@ def longest_word(rng: random.Random) -> Draft:
 
 @family
 def remove_item(rng: random.Random) -> Draft:
-    words = rng.sample(pool.NOUNS, 4)
+    words = rng.sample(NOUNS, 4)
     gone = rng.choice(words)
     rest = [word for word in words if word != gone]
     wordings = (
@@ -146,7 +146,7 @@ def _unsorted(rng: random.Random, items: list[str], wanted: list[str]) -> list[s
 
 @family
 def sort_words(rng: random.Random) -> Draft:
-    wanted = sorted(rng.sample(pool.NOUNS, rng.choice((3, 4))))
+    wanted = sorted(rng.sample(NOUNS, rng.choice((3, 4))))
     wordings = (
         "Sort these words in alphabetical order.",
         "Put the following words into the order of the alphabet: {x}",
@@ -175,7 +175,7 @@ def sort_numbers(rng: random.Random) -> Draft:
 
 @family
 def reverse_list(rng: random.Random) -> Draft:
-    words = rng.sample(pool.NOUNS, rng.choice((3, 4)))
+    words = rng.sample(NOUNS, rng.choice((3, 4)))
     wordings = (
         "Write these words in reverse order.",
         "Turn this list around, so that the last word comes first.",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, ask, family, number_is, phrase
+from woolgather.probes.families.words import ADJECTIVES, GOODS, NAMES, NOUNS, VERBS_ING
 
 
 @family
@@ -47,8 +47,8 @@ def multiply(rng: random.Random) -> Draft:
 
 @family
 def word_problem(rng: random.Random) -> Draft:
-    name, other = rng.sample(pool.NAMES, 2)
-    things = f"{rng.choice(pool.GOODS)}s"
+    name, other = rng.sample(NAMES, 2)
+    things = f"{rng.choice(GOODS)}s"
     have, more = rng.randint(5, 20), rng.randint(2, 9)
     away = rng.randint(2, 5)
     stories = (
@@ -107,7 +107,7 @@ def count_words(rng: random.Random) -> Draft:
 
 @family
 def count_letters(rng: random.Random) -> Draft:
-    word = rng.choice(pool.NOUNS + pool.ADJECTIVES + pool.VERBS_ING)
+    word = rng.choice(NOUNS + ADJECTIVES + VERBS_ING)
     wordings = (
         'How many letters does the word "{x}" have?',
         "Count the letters of {x}.",

@@ -5,15 +5,24 @@ from __future__ import annotations
 import random
 
 from woolgather.probes.checks import Check
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, a_, ask, coin, family, pick
+from woolgather.probes.families.words import (
+    CITIES,
+    COMPLAINTS,
+    GOODS,
+    KINDS,
+    MONTHS,
+    NAMES,
+    PRAISE,
+    REVIEWED,
+)
 
 
 @family
 def sentiment(rng: random.Random) -> Draft:
     good = coin(rng)
-    thing = rng.choice(pool.REVIEWED)
-    remarks = rng.sample(pool.PRAISE if good else pool.COMPLAINTS, 2)
+    thing = rng.choice(REVIEWED)
+    remarks = rng.sample(PRAISE if good else COMPLAINTS, 2)
     opening = rng.choice(
         ("About the {t}.", "This is my view of the {t}.", "Here is what I thought of the {t}.")
     )
@@ -37,7 +46,7 @@ def category(rng: random.Random) -> Draft:
         "Which group does this word belong to: {k[0]}, {k[1]} or {k[2]}?",
         "Choose the right label for {x}: {k[0]}, {k[1]}, {k[2]}.",
     )
-    word = rng.choice(pool.KINDS[kind])
+    word = rng.choice(KINDS[kind])
     wrong = [form for other in kinds if other != kind for form in (other, f"{other}s")]
     return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong, 16), kind
 
@@ -46,13 +55,13 @@ def _kinds(rng: random.Random, count: int) -> list[str]:
     """Kinds no member of which could be taken for another's (a plum is a fruit and a tree)."""
     plant = rng.choice(("fruit", "tree", "vegetable"))
     clashing = {"fruit", "tree", "vegetable"} - {plant}
-    return rng.sample([kind for kind in pool.KINDS if kind not in clashing], count)
+    return rng.sample([kind for kind in KINDS if kind not in clashing], count)
 
 
 @family
 def odd_one_out(rng: random.Random) -> Draft:
     kind, other = _kinds(rng, 2)
-    odd, same = rng.choice(pool.KINDS[other]), rng.sample(pool.KINDS[kind], 3)
+    odd, same = rng.choice(KINDS[other]), rng.sample(KINDS[kind], 3)
     words = rng.sample([odd, *same], 4)
     wordings = (
         "Which of these words does not belong with the others?",
@@ -65,7 +74,7 @@ def odd_one_out(rng: random.Random) -> Draft:
 @family
 def yes_no_kind(rng: random.Random) -> Draft:
     kind, other = _kinds(rng, 2)
-    member = rng.choice(pool.KINDS[kind])
+    member = rng.choice(KINDS[kind])
     answer, asked_kind = ("yes", kind) if coin(rng) else ("no", other)
     wordings = (
         "Is the word {x} the name of {k}? Answer yes or no.",
@@ -101,12 +110,12 @@ _ORDERS = (
 
 def _order(rng: random.Random) -> tuple[str, dict[str, str]]:
     facts = {
-        "name": rng.choice(pool.NAMES),
-        "city": rng.choice(pool.CITIES),
+        "name": rng.choice(NAMES),
+        "city": rng.choice(CITIES),
         "n": str(rng.randint(2, 9)),
-        "things": f"{rng.choice(pool.GOODS)}s",
+        "things": f"{rng.choice(GOODS)}s",
         "day": str(rng.randint(1, 28)),
-        "month": rng.choice(pool.MONTHS),
+        "month": rng.choice(MONTHS),
         "price": str(rng.randint(30, 400)),
     }
     return rng.choice(_ORDERS).format(**facts), facts
@@ -158,7 +167,7 @@ def extract_price(rng: random.Random) -> Draft:
 
 @family
 def who_has(rng: random.Random) -> Draft:
-    people, things = rng.sample(pool.NAMES, 3), rng.sample(pool.GOODS, 3)
+    people, things = rng.sample(NAMES, 3), rng.sample(GOODS, 3)
     owns = [f"{p} has the {t}" for p, t in zip(people, things, strict=True)]
     which = rng.randrange(3)
     wordings = (

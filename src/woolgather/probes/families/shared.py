@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from woolgather.probes.checks import Check
-from woolgather.probes.families import words as pool
+from woolgather.probes.families.words import ADJECTIVES, NOUNS, VERBS_ING
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ FAMILIES: dict[str, Callable[[random.Random], Probe]] = {}
 
 
 def family(build: Callable[[random.Random], Draft]) -> Callable[[random.Random], Draft]:
-    """Enter `build` among the families under its own name."""
+    """Enter `build` among the families under its own name. Returns it unchanged."""
     name = build.__name__
     FAMILIES[name] = lambda rng: Probe("", name, *build(rng))
     return build
@@ -43,40 +43,44 @@ def family(build: Callable[[random.Random], Draft]) -> Callable[[random.Random],
 def ask(
     rng: random.Random, wordings: Sequence[str], x: str = "", **slots: object
 ) -> tuple[str, str]:
-    """A wording, filled. The material `x` is the input unless the wording has a place for it."""
+    """Returns a wording with its slots filled, and the input: the material `x`, or nothing where the
+    wording has a place for it."""
     wording = rng.choice(wordings)
     return wording.format(x=x, **slots), "" if "{x}" in wording else x
 
 
 def coin(rng: random.Random) -> bool:
+    """Returns True in half of the cases."""
     return rng.random() < 0.5
 
 
 def a_(noun: str) -> str:
+    """Returns a noun with its article."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def phrase(rng: random.Random) -> str:
-    """Three to six words without meaning to guess, such as "tall green lamp near old bridge"."""
-    words = [*rng.sample(pool.ADJECTIVES, rng.choice((1, 2))), rng.choice(pool.NOUNS)]
+    """Returns three to six words that cannot be guessed, such as "tall green lamp near old bridge"."""
+    words = [*rng.sample(ADJECTIVES, rng.choice((1, 2))), rng.choice(NOUNS)]
     if coin(rng):
-        words += [rng.choice(("near", "under", "behind")), "the", rng.choice(pool.NOUNS)]
+        words += [rng.choice(("near", "under", "behind")), "the", rng.choice(NOUNS)]
     else:
-        words.append(rng.choice(pool.VERBS_ING))
+        words.append(rng.choice(VERBS_ING))
     return " ".join(words)
 
 
 def sentence(noun: str) -> str:
+    """Returns a sentence with the noun in it, to serve as a reference."""
     return f"We saw the {noun} near the old town last week."
 
 
 def free(text: str, run: int = 5) -> dict[str, object]:
-    """Forbids an echo of the instruction in free writing."""
+    """Returns a check that forbids an echo of the instruction in free writing."""
     return {"kind": "not_echo", "text": text, "run": run}
 
 
 def pick(right: Sequence[str], wrong: Sequence[str], max_words: int = 10) -> Check:
-    """Names a right answer and no wrong candidate."""
+    """Returns a check that an answer names a right candidate and no wrong one."""
     return [
         {"kind": "contains", "any": list(right), "max_words": max_words},
         {"kind": "excludes", "words": list(wrong)},
@@ -84,4 +88,5 @@ def pick(right: Sequence[str], wrong: Sequence[str], max_words: int = 10) -> Che
 
 
 def number_is(value: int, max_words: int = 30) -> Check:
+    """Returns a check that the last number of an answer is `value`."""
     return {"kind": "number", "value": value, "max_words": max_words}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import re
 
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, ask, family, phrase, sentence
+from woolgather.probes.families.words import ADJECTIVES, NOUNS
 
 
 @family
@@ -60,7 +60,7 @@ def lowercase(rng: random.Random) -> Draft:
 
 @family
 def title_case(rng: random.Random) -> Draft:
-    words = [*rng.sample(pool.ADJECTIVES, 2), rng.choice(pool.NOUNS)]
+    words = [*rng.sample(ADJECTIVES, 2), rng.choice(NOUNS)]
     title = " ".join(word.capitalize() for word in words)
     wordings = (
         "Capitalize the first letter of each word.",
@@ -76,7 +76,7 @@ def title_case(rng: random.Random) -> Draft:
 
 @family
 def replace_word(rng: random.Random) -> Draft:
-    old, new = rng.sample(pool.NOUNS, 2)
+    old, new = rng.sample(NOUNS, 2)
     wordings = (
         'Replace the word "{old}" with "{new}" in this sentence.',
         'Rewrite the sentence, using "{new}" instead of "{old}".',
@@ -88,7 +88,7 @@ def replace_word(rng: random.Random) -> Draft:
 
 @family
 def join(rng: random.Random) -> Draft:
-    words = rng.sample(pool.NOUNS, rng.choice((3, 4)))
+    words = rng.sample(NOUNS, rng.choice((3, 4)))
     name, sign = rng.choice((("hyphens", "-"), ("slashes", "/"), ("plus signs", "+")))
     wordings = (
         "Join these words with {name} and no spaces.",
@@ -101,7 +101,7 @@ def join(rng: random.Random) -> Draft:
 
 @family
 def spell(rng: random.Random) -> Draft:
-    word = rng.choice(pool.NOUNS + pool.ADJECTIVES)
+    word = rng.choice(NOUNS + ADJECTIVES)
     spelled = "-".join(word)
     wordings = (
         'Spell the word "{x}" with a hyphen between the letters, as in c-a-t.',
@@ -113,7 +113,7 @@ def spell(rng: random.Random) -> Draft:
 
 @family
 def repeat(rng: random.Random) -> Draft:
-    word, times = rng.choice(pool.NOUNS), rng.randint(2, 5)
+    word, times = rng.choice(NOUNS), rng.randint(2, 5)
     number = ("two", "three", "four", "five")[times - 2]
     wordings = (
         'Write the word "{x}" {number} times.',

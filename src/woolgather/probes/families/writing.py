@@ -6,19 +6,27 @@ import json
 import random
 
 from woolgather.probes.checks import Check
-from woolgather.probes.families import words as pool
 from woolgather.probes.families.shared import Draft, a_, ask, family, free, phrase
+from woolgather.probes.families.words import (
+    ADJECTIVES,
+    AVOIDABLE,
+    CITIES,
+    NAMES,
+    NOUNS,
+    STARTERS,
+    THINGS,
+)
 
 
 def _thing(rng: random.Random) -> tuple[str, list[str]]:
     """A thing and the forms in which a text may name it."""
-    thing = rng.choice(list(pool.THINGS))
-    return thing, [thing, pool.THINGS[thing]]
+    thing = rng.choice(list(THINGS))
+    return thing, [thing, THINGS[thing]]
 
 
 @family
 def contain_word(rng: random.Random) -> Draft:
-    word = rng.choice(pool.NOUNS + pool.ADJECTIVES)
+    word = rng.choice(NOUNS + ADJECTIVES)
     wordings = (
         'Write a sentence that contains the word "{w}".',
         "Use the word {w} in a short sentence of your own.",
@@ -32,7 +40,7 @@ def contain_word(rng: random.Random) -> Draft:
         {"kind": "sentences", "max": 1},
         free(instruction),
     ]
-    adjective = word in pool.ADJECTIVES
+    adjective = word in ADJECTIVES
     reference = f"Everyone agreed that it was {word}." if adjective else _near(word)
     return instruction, given, check, reference
 
@@ -43,7 +51,7 @@ def _near(word: str) -> str:
 
 @family
 def two_words(rng: random.Random) -> Draft:
-    one, other = rng.sample(pool.NOUNS, 2)
+    one, other = rng.sample(NOUNS, 2)
     wordings = (
         'Write a sentence with the words "{a}" and "{b}".',
         "Use both {a} and {b} in one sentence.",
@@ -92,7 +100,7 @@ _NOTES = {
 
 @family
 def note(rng: random.Random) -> Draft:
-    kind, name = rng.choice(list(_NOTES)), rng.choice(pool.NAMES)
+    kind, name = rng.choice(list(_NOTES)), rng.choice(NAMES)
     marks, reference = _NOTES[kind]
     wordings = (
         "Write {k} to {n} in one or two sentences.",
@@ -111,7 +119,7 @@ def note(rng: random.Random) -> Draft:
 
 @family
 def start_word(rng: random.Random) -> Draft:
-    word = rng.choice(list(pool.STARTERS))
+    word = rng.choice(list(STARTERS))
     thing, forms = _thing(rng)
     wordings = (
         'Write a sentence about {a} that begins with the word "{w}".',
@@ -124,12 +132,12 @@ def start_word(rng: random.Random) -> Draft:
         {"kind": "contains", "any": forms},
         {"kind": "words", "min": 4, "max": 40},
     ]
-    return instruction, given, check, f"{word} {pool.STARTERS[word].format(a=a_(thing))}"
+    return instruction, given, check, f"{word} {STARTERS[word].format(a=a_(thing))}"
 
 
 @family
 def end_word(rng: random.Random) -> Draft:
-    word = rng.choice([*pool.NOUNS, *(t for t in pool.THINGS if t not in pool.NOUNS)])
+    word = rng.choice([*NOUNS, *(t for t in THINGS if t not in NOUNS)])
     wordings = (
         'Write a sentence whose last word is "{w}", and nothing else.',
         'End a sentence with the word "{w}". Write only that sentence.',
@@ -210,7 +218,7 @@ def exact_words(rng: random.Random) -> Draft:
 @family
 def avoid_word(rng: random.Random) -> Draft:
     thing, forms = _thing(rng)
-    word = rng.choice(pool.AVOIDABLE)
+    word = rng.choice(AVOIDABLE)
     wordings = (
         'Write one sentence about {a} without using the word "{w}".',
         'Describe {a} in a sentence. The word "{w}" is not allowed.',
@@ -251,7 +259,7 @@ def letter_case(rng: random.Random) -> Draft:
 
 @family
 def json_object(rng: random.Random) -> Draft:
-    name, city, age = rng.choice(pool.NAMES), rng.choice(pool.CITIES), rng.randint(18, 90)
+    name, city, age = rng.choice(NAMES), rng.choice(CITIES), rng.randint(18, 90)
     text, values = rng.choice(
         (
             (f"{name} is {age} years old.", {"name": name, "age": age}),

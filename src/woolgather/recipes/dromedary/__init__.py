@@ -15,7 +15,7 @@ from __future__ import annotations
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.ops.curate.response_rules import apply_rules
 from woolgather.ops.generate.respond import Responding, fixed_shots, respond
-from woolgather.ops.measure.side_by_side import side_by_side
+from woolgather.ops.measure.summary import side_by_side
 from woolgather.ops.principles.align import align
 from woolgather.prompting.templates import fill
 from woolgather.recipes.dromedary.config import Config
@@ -28,7 +28,7 @@ from woolgather.recipes.dromedary.stages import (
     training_rows,
 )
 from woolgather.recipes.scope import Scope
-from woolgather.recipes.stages import Candidates, train
+from woolgather.recipes.stages import Candidates, Tuning, train
 
 __all__ = ["Config", "recipe"]
 
@@ -50,7 +50,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     answered = it.step("align", align, asked, run.engine(base), guide=given.guide, how=cfg.align)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
     rows = training_rows(it, clean, identity, base, cfg.sft)
-    engraved = train(it, "train", base, rows, cfg.sft, cfg.lora_scale)
+    engraved = train(it, "train", base, rows, Tuning(cfg.sft, cfg.lora_scale))
     found.add(it, engraved, name="engraved")
 
     if cfg.variant == "v1" and cfg.verbose.use and not found.stop(run):
@@ -66,7 +66,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
         long_rows = training_rows(it, clean_long, identity, base, config)
-        found.add(it, train(it, "train", base, long_rows, config, cfg.lora_scale), name="cloned")
+        cloned = train(it, "train", base, long_rows, Tuning(config, cfg.lora_scale))
+        found.add(it, cloned, name="cloned")
         short, verbose = found.measures[1:]
         title = "What verbosity costs"
         run.step("verbose-tax", side_by_side, short, verbose, names=found.names, title=title)
@@ -78,5 +79,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         controls = control(run.scope("control"), found, given, asked, rows, shots)
-    facts = {"variant": cfg.variant, "principles": len(given.guide.principles), "seeds": len(seeds)}
-    return found.hand_over(chosen, controls, method=METHOD[cfg.variant], facts=facts, seeds=seeds)
+    facts = {
+        "method": METHOD[cfg.variant],
+        "variant": cfg.variant,
+        "principles": len(given.guide.principles),
+        "seeds": len(seeds),
+    }
+    return found.hand_over(chosen, controls, facts=facts, seeds=seeds)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
+from woolgather.ops.curate.pool import Pooling
 from woolgather.ops.curate.response_rules import ResponseRules
 from woolgather.ops.generate.synthesize import Synthesis
 from woolgather.ops.generate.topics import Questions, Topics
@@ -21,17 +22,6 @@ from woolgather.ops.principles.identity import Identity
 from woolgather.prompting.templates import Template, load, takes
 from woolgather.recipes.settings import Common, Judging
 from woolgather.training.job import LoraOptions, SftOptions
-
-
-class Pooling(Options):
-    """Which prompts are answered."""
-
-    min_tokens: int = Field(default=2, ge=0)
-    """Shorter prompts are set aside."""
-    max_tokens: int | None = Field(default=256, ge=1)
-    """Longer prompts are set aside; None keeps all."""
-    limit: int | None = Field(default=None, ge=1)
-    """A random choice of this many when there are more; None answers all."""
 
 
 class Verbose(Options):

@@ -16,7 +16,6 @@ from woolgather.ops.curate.pool import pool
 from woolgather.ops.generate.respond import Responding
 from woolgather.ops.generate.synthesize import synthesize
 from woolgather.ops.generate.topics import ask_about, brainstorm
-from woolgather.ops.judge.rubrics import rubrics_of
 from woolgather.ops.principles.adherence import adherence
 from woolgather.ops.principles.align import align, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_kinds, read_principles
@@ -27,9 +26,10 @@ from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.stages import (
     Candidates,
+    Tuning,
     answer_tasks,
+    choose_assessor,
     draw_rows,
-    hire,
     mix_rows,
     open_inputs,
 )
@@ -83,15 +83,7 @@ def prompts(scope: Scope, given: Inputs) -> Rows[Example]:
             "answered: few, and not what people ask."
         )
     return scope.step(
-        "pool",
-        pool,
-        sources,
-        base=given.base,
-        avoid=given.held_out,
-        note=note,
-        min_tokens=cfg.pool.min_tokens,
-        max_tokens=cfg.pool.max_tokens,
-        limit=cfg.pool.limit,
+        "pool", pool, sources, base=given.base, how=cfg.pool, avoid=given.held_out, note=note
     )
 
 
@@ -144,7 +136,7 @@ def training_rows(
 ) -> Rows[Example]:
     """Returns questions and answers alone, with the identity rows: nothing of the prompt is left."""
     bare = scope.step("prune", prune, answered)
-    return mix_rows(scope, bare, identity, base, config, EACH)
+    return mix_rows(scope, [bare], identity, base, config, EACH)
 
 
 def judge_adherence(
@@ -154,8 +146,8 @@ def judge_adherence(
     held-out tasks."""
     cfg, base, guide = given.cfg, given.base, given.guide
     other = scope.model("judge_model", cfg.judge_model) if cfg.judge_model != "base" else base
-    rubrics = rubrics_of(cfg.judge.rubric.style, cfg.judge.rubric.templates)
-    assessor = hire(scope, given.seeds, scope.engine(other), cfg.judge, rubrics)
+    asked = cfg.judge.questionnaire()
+    assessor = choose_assessor(scope, given.seeds, scope.engine(other), cfg.judge, asked)
     sample = draw_rows(scope, "sample", found.held_out, range(cfg.adherence.sample))
     teacher = scope.step(
         "teacher",
@@ -199,8 +191,8 @@ def control(
     plain = answer_tasks(scope, asked, base, plainly, shots, "plain")
     like = draw_rows(scope, "draw", plain, rows)
     mixes = {
-        "seeds alone": mix_rows(scope, (), given.seeds, base, cfg.sft, name="seeds-mix"),
-        "plain answers": mix_rows(scope, like, (), base, cfg.sft, EACH, name="plain-mix"),
+        "seeds alone": mix_rows(scope, [], given.seeds, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mix_rows(scope, [like], (), base, cfg.sft, EACH, name="plain-mix"),
     }
     teacher = scope.step(
         "teacher-measure",
@@ -212,6 +204,6 @@ def control(
         probe_seeds=(m.select_seed, m.report_seed),
         probes=cfg.teacher.probes or m.probes,
     )
-    trained = cfg.sft.like(len(rows))
-    others = found.controls(scope, mixes, trained, shots, scale=cfg.lora_scale)
+    alike = Tuning(cfg.sft.like(len(rows)), cfg.lora_scale)
+    others = found.controls(scope, mixes, alike, shots)
     return {"prompted teacher": teacher, **others}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from woolgather.core.artifacts import Metrics
-from woolgather.ops.measure.side_by_side import side_by_side
+from woolgather.ops.measure.summary import side_by_side
 
 
 def measure(passed: list[float], length: float | None, family: float) -> Metrics:

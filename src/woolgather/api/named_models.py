@@ -1,0 +1,158 @@
+"""A model that a user names in a command, and how it is asked: for `eval` and `chat`.
+
+The one idea: a name is a folder, a hub repository, a run (its result), `embedded`, or what a server
+calls a model; from here on it is a Model with the options of an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.rows import Example
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.prompting.messages import Prompt
+
+FORMAT_ROWS = 16
+"""Answered tasks by which the prompt format is chosen where it is "auto"."""
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model as the user called it, resolved."""
+
+    name: str
+    model: Model
+    options: EngineOptions
+
+
+def resolve_models(
+    names: Sequence[str],
+    options: EngineOptions,
+    prompt_format: str = "auto",
+    answered: Sequence[Example] = (),
+) -> list[NamedModel]:
+    """Returns the models that `names` stand for.
+
+    `options` has the --url and --serve of all of them. `prompt_format` is chat, raw or auto; auto is
+    what a run recorded of its result, else the format that makes the responses of `answered` more
+    likely. Raises ConfigError for a mistake in the options, InputError for a model that is not found.
+    """
+    if options.name not in ("transformers", "openai", "fake"):
+        raise ConfigError(f"--engine {options.name}: choose transformers, openai or fake.")
+    if prompt_format not in ("auto", "chat", "raw"):
+        raise ConfigError(f"--prompt-format {prompt_format}: choose auto, chat or raw.")
+    each = zip(names, _options_of(names, options), strict=True)
+    return [
+        NamedModel(name, _resolve(name, own, prompt_format, answered), own) for name, own in each
+    ]
+
+
+def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, dict[str, float | int] | None]:
+    """Returns the difference to the first model for each measure that both have, item by item; None
+    where it cannot be known."""
+    from woolgather.core.intervals import paired_difference
+
+    shared = [key for key in metrics.items if key in first.items]
+    found = {key: paired_difference(metrics.items[key], first.items[key]) for key in shared}
+    return {key: gain.json() if gain else None for key, gain in found.items()}
+
+
+def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:
+    """How each model is asked: on servers, each at the endpoints of its own."""
+    from woolgather.engines.openai.serving import Asked, assign, read_options
+
+    serving = read_options(options.name, options.urls, options.serve)
+    if options.name != "openai":
+        return [options] * len(names)
+    paths = [str(p.resolve()) if (p := Path(name).expanduser()).is_dir() else "" for name in names]
+    asked: dict[str, Asked] = {}
+    for name, path in zip(names, paths, strict=True):
+        known = asked.get(path or name, Asked(path=path))
+        asked[path or name] = replace(known, sources=(*known.sources, name))
+    found = dict(zip(asked, assign(serving, list(asked.values())), strict=True))
+    return [
+        replace(options, urls=tuple(endpoint.text for endpoint in found[path or name]), serve=())
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _resolve(
+    name: str, options: EngineOptions, prompt_format: str, answered: Sequence[Example]
+) -> Model:
+    from woolgather.models.open import open_model
+    from woolgather.runs.record import RUN
+
+    form: Literal["chat", "raw"] = "raw" if prompt_format == "raw" else "chat"
+    if options.name == "fake":
+        return open_model(f"fake:{name}", form)
+    folder = Path(name).expanduser()
+    if options.name == "openai" and not folder.is_dir():
+        return Model(name, f"served:{name}", form)
+    if (folder / RUN).is_file():
+        path, recorded = _result_of(folder)
+        if recorded and prompt_format == "auto":
+            return open_model(path, "raw" if recorded == "raw" else "chat")
+        name = path
+    try:
+        model = open_model(name, form)
+    except InputError as error:
+        raise InputError(str(error).replace(f"base={name}", name)) from error
+    if prompt_format == "auto" and options.name == "transformers":
+        return _choose_format(model, options, [row for row in answered if row.response])
+    return model
+
+
+def _result_of(run_dir: Path) -> tuple[str, str | None]:
+    """Path of a run's resulting model, and how it is prompted where that is on record."""
+    from woolgather.runs.record import current_steps
+
+    for entry, record in current_steps(run_dir):
+        if record.step == "result" and record.kind == "model":
+            inside = run_dir / str(entry["path"]) / str(record.result.get("path"))
+            path = inside if inside.exists() else Path(str(record.result.get("path")))
+            form = record.result.get("prompt_format")
+            return str(path), str(form) if form else None
+    raise InputError(
+        f"{run_dir} has no result yet. Give the same `woolgather run` command again to finish it, "
+        "or name the model's folder in one of its steps."
+    )
+
+
+def _choose_format(model: Model, options: EngineOptions, answered: Sequence[Example]) -> Model:
+    from woolgather.ops.measure.prompt_format import choose_format
+
+    if not answered:
+        return model
+    raw, chat = (_OpenedPerCall(replace(model, prompt_format=f), options) for f in ("raw", "chat"))
+    choice = choose_format(answered, raw, chat, rows_used=FORMAT_ROWS)
+    return replace(model, prompt_format="raw" if choice.value == "raw" else "chat")
+
+
+class _OpenedPerCall(Engine):
+    """An engine that loads its model for one call and frees it afterwards, so that two formats of a
+    model are never in memory together."""
+
+    def __init__(self, model: Model, options: EngineOptions) -> None:
+        super().__init__(model)
+        self._options = options
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        with closing(self._open()) as engine:
+            yield from engine.complete(requests)
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]:
+        with closing(self._open()) as engine:
+            return engine.sequence_logprobs(prompts, continuations, temperature)
+
+    def _open(self) -> Engine:
+        from woolgather.engines import open_engine
+
+        return open_engine(self.model, self._options)
