@@ -2,11 +2,11 @@
 to give answers that cannot be told apart; each iteration plays against the one before.
 
 Defaults are ours; preset `paper` is the paper's. Departures in both: one template for generating and
-training; exactly one end token, trained on; unfinished, empty and identical pairs are set aside; no
-test split is needed. In `default` only: real answers have the budget of generated ones; an adapter
-instead of all weights, at a rate that suits it; one epoch; it stops after an iteration that is no
-better; a control is tuned on the real answers alone; the result is the best candidate, the base
-included. docs/spin.md maps every parameter.
+training; exactly one end token, trained on (none where an answer was cut); unfinished, empty and
+identical pairs are set aside; no test split is needed. In `default` only: real answers have the budget
+of generated ones; an adapter instead of all weights, at a rate that suits it; one epoch; it stops after
+an iteration that is no better; a control is tuned on the real answers alone; the result is the best
+candidate, the base included. docs/spin.md maps every parameter.
 """
 
 from __future__ import annotations
