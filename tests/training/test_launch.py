@@ -172,7 +172,7 @@ def wait_for(condition, seconds: float) -> bool:
 
 
 def job_of(out: Path, start: Model) -> TrainJob:
-    return TrainJob("sft", start, out / "data", OPTIONS.model_dump(mode="json"), 1)
+    return TrainJob(OPTIONS, start, out / "data", 1)
 
 
 def workers(out: Path) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ that it names in `added` is so from the moment that it is used.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +36,6 @@ class Options(BaseModel):
             if getattr(self, name) == fields[name].get_default(call_default_factory=True)
         )
 
-    def __canonical__(self) -> dict[str, Any]:
+    def __canonical__(self) -> dict[str, object]:
         left_out = self.execution | self.unused
         return {k: getattr(self, k) for k in type(self).model_fields if k not in left_out}

@@ -110,7 +110,8 @@ class FakeEngine(Engine):
 
 
 def text_of(prompt: Prompt) -> str:
-    """Returns a prompt as one text, roles named; for doubles and messages to people."""
+    """Returns a prompt as one text, with the role before each turn; for test doubles and for messages to
+    people."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{m.role}: {m.content}" for m in prompt)

@@ -17,7 +17,7 @@ from woolgather import data
 from woolgather.core.artifacts import Dataset
 from woolgather.core.errors import InputError
 from woolgather.core.fingerprint import fingerprint
-from woolgather.core.rows import Row
+from woolgather.core.rows import JSON, Row
 from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
 from woolgather.data.hub_errors import why_not
@@ -34,7 +34,8 @@ def open_dataset(
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
 ) -> Dataset:
-    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
+    """Returns the rows of a file or directory, in any shape that `data` reads, as a Dataset under
+    `store`.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
@@ -62,8 +63,8 @@ def open_texts(
     split: str = "train",
     subset: str = "",
 ) -> Texts:
-    """Documents of a file, a folder, several of them, or a data set `owner/name[@revision]` on the
-    hub, known by their content. Raises InputError when there are none."""
+    """Returns the documents of a file, a folder, several of them, or a data set
+    `owner/name[@revision]` on the hub, known by their content. Raises InputError when there are none."""
     sources = [source] if isinstance(source, str | Path) else list(source)
     if len(sources) == 1 and _on_hub(sources[0]):
         return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
@@ -95,11 +96,11 @@ def _begin(texts: Texts) -> Texts:
 
 
 def note_texts(texts: Texts, store: Path, name: str) -> Path:
-    """A note under `store` of what the texts are, where rows would lie if there were not so many;
-    a row made from a text names its place within them. The folder."""
+    """Write a note under `store` of what the texts are, where rows would lie if there were not so many;
+    a row made from a text names its place within them. Returns the folder."""
     folder = store / f"{name}-{texts.fingerprint[:12]}"
-    where = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
-    noted = {
+    where: dict[str, JSON] = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
+    noted: dict[str, JSON] = {
         "name": texts.name,
         "files": len(texts.files),
         "bytes": texts.size,

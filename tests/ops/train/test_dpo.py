@@ -15,8 +15,10 @@ from woolgather.core.rows import PreferencePair
 from woolgather.core.storage import write_json
 from woolgather.ops.train.dpo import COLUMNS, dpo, pair_encoder
 from woolgather.training.checkpoints import write_curves
-from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions, is_fake
+
+from .stamps import read_stamp
 
 FAKE = Model("fake", fingerprint="fake")
 

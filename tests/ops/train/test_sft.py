@@ -8,8 +8,10 @@ from woolgather.core.errors import YieldError
 from woolgather.core.rows import Example
 from woolgather.core.storage import digest
 from woolgather.ops.train.sft import encode, sft
-from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob, is_fake
+
+from .stamps import read_stamp
 
 FAKE = Model("fake", fingerprint="fake")
 
@@ -131,7 +133,7 @@ def test_the_trainer_gets_the_whole_job(tmp_path):
     model = tuned(rows(20), tmp_path, trainer=trainer, seed=5, learning_rate=1e-4)
     job = trainer.job
     assert (job.kind, job.start, job.seed, job.data) == ("sft", FAKE, 5, tmp_path / "data")
-    assert SftOptions.model_validate(job.config).learning_rate == 1e-4
+    assert job.options.learning_rate == 1e-4
     assert [view.kind for view in model.views] == ["table"]
 
 

@@ -107,7 +107,7 @@ def dpo(
     for name, part in parts.items():
         if part:
             write_tokens(part, data / name, COLUMNS)
-    job = TrainJob("dpo", start, data, config.model_dump(mode="json"), seed, reference)
+    job = TrainJob(config, start, data, seed, reference)
     model = trainer(job, out)
     same = start.fingerprint == reference.fingerprint
     views = _views(out, config, len(parts["validation"]), left_out, same)

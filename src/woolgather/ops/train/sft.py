@@ -97,7 +97,7 @@ def sft(
     write_tokens([ids for i, (_, ids) in enumerate(encoded) if i not in held], data / "train")
     if held:
         write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
-    model = trainer(TrainJob("sft", start, data, config.model_dump(mode="json"), seed), out)
+    model = trainer(TrainJob(config, start, data, seed), out)
     left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
     return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
