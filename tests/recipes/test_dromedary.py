@@ -27,9 +27,9 @@ THOUGHT = "I am asked something odd. Principles: candor, static."
 
 
 def written(prompt: str, sampling: Sampling) -> str:
-    """Replies in form where a thought is begun, hashed text elsewhere."""
-    text = make_text(prompt, sampling)
-    return f"{THOUGHT}\n\n### Answer\n{text}" if prompt.endswith("### Thought\n") else text
+    """The fake's own replies, with this thought where one is begun."""
+    text, mark = make_text(prompt, sampling), "\n\n### Answer\n"
+    return f"{THOUGHT}{mark}{text.partition(mark)[2]}" if prompt.endswith("### Thought\n") else text
 
 
 def open_engine(model: Model, *_: Any) -> FakeEngine:
@@ -356,7 +356,7 @@ def test_presets_say_what_the_papers_say() -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "paper-v2"])
 def test_paper_presets_run_on_the_fake_path(tmp_path: Path, preset: str) -> None:
-    small = [*V1] if preset == "paper" else [*BASE]
+    small = [*V1, "topics.calls=2"] if preset == "paper" else [*BASE]
     cfg = built(*small, "sft.batch_size=8", "judge.candidates=[yes_no]", "judge.probes=0",
                 preset=preset)  # fmt: skip
     made(tmp_path / "run", cfg)

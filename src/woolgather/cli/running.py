@@ -36,7 +36,9 @@ Settings = Annotated[
 ]
 Preset = Annotated[
     str,
-    typer.Option("--preset", metavar="NAME", help="Named settings: demo, paper, default, ..."),
+    typer.Option(
+        "--preset", metavar="NAME", help="Named settings: demo, paper, code, default, ..."
+    ),
 ]
 Files = Annotated[
     list[Path] | None,
