@@ -113,7 +113,7 @@ def spelled_numbers(text: str) -> list[float]:
 def without_numbering(text: str) -> str:
     """Returns a text without the marks of a numbered list: two or more of "1." or "1)" in a row, at the
     beginning of lines or within one."""
-    marks = []
+    marks: list[re.Match[str]] = []
     for mark in re.finditer(r"(?:(?<=\s)|^)(\d{1,2})[.):]\s+(?=\S)", text):
         if int(mark[1]) == len(marks) + 1:
             marks.append(mark)

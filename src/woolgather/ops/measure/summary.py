@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from woolgather.core.artifacts import Choice, Metrics
-from woolgather.core.intervals import Estimate, mean_interval
+from woolgather.core.intervals import Estimate, rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, curve, table, table_cell
@@ -209,7 +209,7 @@ def _views_of_rounds(rounds: Sequence[Round]) -> list[View]:
 def _rate(measure: Metrics, by: str) -> JSON:
     key = item_key(measure, by, 1)
     outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
-    return table_cell(mean_interval(outcomes), "percent") or "not measured"
+    return table_cell(rate_interval(outcomes), "percent") or "not measured"
 
 
 def _round(value: JSON) -> float | None:
