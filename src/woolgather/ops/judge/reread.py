@@ -18,7 +18,6 @@ from woolgather.core.rows import Example, Verdict, set_aside
 from woolgather.core.views import View, alarm, histogram, table
 from woolgather.ops.judge.rubrics import Rubric, literal_score
 
-
 PUBLISHED = {
     "published, lenient": re.compile(r"[Ss]core:\s*(\d+)"),
     "published, strict": re.compile(r"[Ss]core:\s*(\d+)$"),
