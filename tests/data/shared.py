@@ -1,6 +1,7 @@
 """Rows and files that the tests of formats share."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,26 @@ def file(tmp_path: Path, name: str, content: Any) -> Path:
 def one(tmp_path: Path, record: Any, **options: Any) -> Example:
     (row,) = read_examples(file(tmp_path, "one.jsonl", [record]), **options)
     return row
+
+
+def talk(asked: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def spin(number: int, generated: str | None = None) -> dict[str, Any]:
+    asked = f"Question {number}?"
+    said = f"machine {number}" if generated is None else generated
+    return {"real": talk(asked, f"people {number}"), "generated": talk(asked, said)}
+
+
+def rows_of(source: Any, **how: Any) -> tuple[list[Example], Counter[str], list[str]]:
+    """The rows in use, reasons of the others, and what was told."""
+    told: list[str] = []
+    rows = list(read_examples(source, tell=told.append, **how))
+    used = [row for row in rows if row.set_aside is None]
+    return used, Counter(row.set_aside for row in rows if row.set_aside), told
+
+
+def seed(number: int) -> dict[str, Any]:
+    asked = {"instruction": f"Seed {number}?", "instruction_quality": 0.75}
+    return {**asked, "response": f"People {number}.", "response_quality": 0.9}

@@ -232,28 +232,17 @@ def _rate(outcomes: Mapping[str, float | None]) -> JSON:
 
 def _doubts(values: Mapping[str, JSON], max_tokens: int) -> list[View]:
     """What makes the rates say less than they seem to, as alarms."""
-    found = []
-    if (values["unanswered"] or 0) > ABSENT:
-        share = f"{100 * values['unanswered']:.0f} %"
-        found.append(
-            alarm(
-                "Prompts without an answer",
-                f"{share} of the probes and held-out tasks got no answer: the prompt did not fit into "
-                "the model's context, or the engine gave up. They count in no rate.",
-                "warning",
-            )
-        )
-    if (values["unfinished"] or 0) > CUT:
-        share = f"{100 * values['unfinished']:.0f} %"
-        found.append(
-            alarm(
-                "Unfinished answers",
-                f"{share} of the answers ran into the limit of {max_tokens} tokens, and count as failed. "
-                "Set measure.max_tokens higher to see what the model would have said.",
-                "note",
-            )
-        )
-    return found
+    absent, cut = values["unanswered"] or 0, values["unfinished"] or 0
+    no_answer = (
+        f"{100 * absent:.0f} % of the probes and held-out tasks got no answer: the prompt did not fit "
+        "into the model's context, or the engine gave up. They count in no rate."
+    )
+    too_short = (
+        f"{100 * cut:.0f} % of the answers ran into the limit of {max_tokens} tokens, and count as "
+        "failed. Set measure.max_tokens higher to see what the model would have said."
+    )
+    found = [alarm("Prompts without an answer", no_answer, "warning")] if absent > ABSENT else []
+    return [*found, alarm("Unfinished answers", too_short, "note")] if cut > CUT else found
 
 
 def _probe_values(
