@@ -169,7 +169,7 @@ def plan(
         if line["state"] != "new":
             numbers = ["", "", "", ""]
         time = duration(line["seconds"]) if line["state"] == "new" and line["seconds"] else ""
-        style = "dim" if line["state"] == "remembered" else ""
+        style = "dim" if line["state"] in ("remembered", "not needed") else ""
         table.add_row(
             escape(line["step"]), line["state"], *numbers, time, escape(line["why"]), style=style
         )
@@ -197,7 +197,7 @@ def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) ->
     """Raises ConfigError for a `--given` that is not STEP=PATH."""
     from woolgather.runs.call import StepChoices
 
-    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate)
+    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate=replicate)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,49 +2,69 @@
 
 Rows are read in any shape that `data` knows, checked, and stored in the run as Parquet under the hash
 of their content. Texts may be many: they are hashed like a model, stay where they are, and are read as
-a stream.
+a stream. Rows that stand for a step's result are held to what the next step needs of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from woolgather import data
-from woolgather.core.artifacts import Dataset
-from woolgather.core.errors import InputError
+from woolgather.core.artifacts import Dataset, Model
+from woolgather.core.errors import InputError, RunDirError
 from woolgather.core.fingerprint import fingerprint
-from woolgather.core.rows import JSON, Row
+from woolgather.core.rows import JSON, PreferencePair, Row
 from woolgather.core.storage import to_record, write_rows
-from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
+from woolgather.data.documents import Texts, find_files
 from woolgather.data.hub_errors import why_not
-from woolgather.data.record_files import SUFFIXES
+from woolgather.data.sources import Sources, find_rows, on_hub, split_sources
 from woolgather.models.digests import files_digest, read_digests, remember_digests
+from woolgather.models.open import open_model
+from woolgather.runs.call import Call, artifacts_in
 from woolgather.runs.record import read_input, write_input
+
+GOOD = {
+    "response": '{"instruction": "...", "response": "..."}',
+    "verdicts": '{"instruction": "...", "response": "...", "parents": [], '
+    '"verdicts": [{"name": "NAME", "score": 9, "text": ""}]}',
+}
+"""A row that has a field which a step needs."""
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows that were handed in as the result of a step."""
+
+    step: str
+    source: str
+    rows: Dataset
 
 
 def open_dataset(
-    source: str | Path | Dataset,
+    source: Sources | Dataset,
     store: Path,
     name: str,
     *,
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
 ) -> Dataset:
-    """Returns the rows of a file or directory, in any shape that `data` reads, as a Dataset under
-    `store`.
+    """Returns the rows of files, directories or data sets on the hub, in any shape that `data` reads, as
+    a Dataset under `store`. `name` is their role.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
         return source
     rows: list[Row] = []
-    if kind == "pair":
-        rows += data.read_pairs(Path(source))
-    else:
-        rows += data.read_examples(Path(source), needs_response=needs_response)
+    for place in split_sources(source):
+        path = find_rows(place, name)
+        if kind == "pair":
+            rows += data.read_pairs(path)
+        else:
+            rows += data.read_examples(path, needs_response=needs_response)
     used = sum(row.set_aside is None for row in rows)
     if not used:
         raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
@@ -56,8 +76,48 @@ def open_dataset(
     return Dataset(folder, print_, used, kind)
 
 
+def open_given(call: Call, source: str, store: Path) -> Dataset | Model:
+    """Returns the rows, put under `store`, or the model that stand for the result of `call`. Raises
+    InputError for what cannot be read, RunDirError for a step that makes neither."""
+    if call.kind == "model":
+        return open_model(source)
+    if call.kind != "dataset":
+        raise RunDirError(f"--given {call.name}: only steps that make rows or a model can be given")
+    role = call.name.replace("/", "-")
+    return open_dataset(source, store, role, needs_response=False, kind=call.op.rows)
+
+
+def check_needs(call: Call, given: Mapping[str, GivenRows]) -> None:
+    """Raises InputError where rows that were handed in (by their fingerprint) have nothing of what the
+    op needs; single rows without it are for the op to set aside. No argument may be put off."""
+    for parameter, fields in call.op.needs(**call.bound).items():
+        for artifact in artifacts_in(call.bound[parameter]):
+            found = given.get(artifact.fingerprint)
+            for field in fields if found else ():
+                assert found
+                if not any(_has(row, field) for row in found.rows):
+                    kind, _, name = field.partition(".")
+                    what = f"verdict {name!r}" if name else kind.removesuffix("s")
+                    good = GOOD[kind].replace("NAME", name or "quality")
+                    raise InputError(
+                        f"--given {found.step}={found.source}: no row has a {what}, which "
+                        f"{call.name} needs (field {kind!r}). Give rows that have it, such as {good}, "
+                        "or give these for an earlier step, so that the run adds it."
+                    )
+
+
+def _has(row: Row, field: str) -> bool:
+    kind, _, name = field.partition(".")
+    if isinstance(row, PreferencePair):
+        return True
+    if kind == "verdicts":
+        found = [v for n, v in row.verdicts.items() if name in ("", n)]
+        return any(verdict.score is not None for verdict in found)
+    return bool(row.response.strip())
+
+
 def open_texts(
-    source: str | Path | Iterable[str | Path],
+    source: Sources,
     *,
     column: str = "text",
     split: str = "train",
@@ -65,8 +125,8 @@ def open_texts(
 ) -> Texts:
     """Returns the documents of a file, a folder, several of them, or a data set
     `owner/name[@revision]` on the hub, known by their content. Raises InputError when there are none."""
-    sources = [source] if isinstance(source, str | Path) else list(source)
-    if len(sources) == 1 and _on_hub(sources[0]):
+    sources = split_sources(source)
+    if len(sources) == 1 and on_hub(sources[0]):
         return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
     for each in sources:
@@ -110,17 +170,6 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
     if read_input(folder) != noted:
         write_input(folder, noted)
     return folder
-
-
-def _on_hub(source: str | Path) -> bool:
-    text = str(source)
-    name = text.partition("@")[0]
-    return (
-        isinstance(source, str)
-        and not Path(text).exists()
-        and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
-        and Path(name).suffix.lower() not in (*TEXT_SUFFIXES, *SUFFIXES)
-    )
 
 
 def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:
