@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ from woolgather.runs.call import (
     placeholder,
     put_off,
 )
-from woolgather.runs.execute import Tools, execute, put_given
+from woolgather.runs.execute import Tools, errors_of, execute, put_given
 from woolgather.runs.folder import AskedRecipe, RunFolder
 from woolgather.runs.lookup import Planned
 from woolgather.runs.models import RunModels
@@ -94,6 +94,7 @@ class Run:
         self._walked: list[lookup.Walked] = []
         self._looked_at: set[str] = set()
         """Fingerprints of results that a plan's recipe looked at."""
+        self._errors: dict[str, Sequence[str]] = {}
         self._given: dict[str, inputs.GivenRows] = {}
         self._told_precision = False
 
@@ -292,8 +293,9 @@ class Run:
         folder, found = self._folder, dataclasses.asdict(self._options)
         options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
         return Tools(
-            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models
-        )
+            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models,
+            self._errors,
+        )  # fmt: skip
 
     def _note_texts(self, call: Call) -> None:
         """Texts become known to the run with the first step that reads them (see open.py)."""
@@ -356,6 +358,7 @@ class Run:
         self._index[call.identity] = (call.name, record.digest)
         if state == "remembered":
             self.progress.step_remembered(call.name, record)
+        self._errors[call.name] = errors_of(record)
         self._folder.enter(call.name, call.identity, call.folder, state, why)
         return load(record, call.folder)
 

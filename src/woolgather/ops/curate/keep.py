@@ -17,10 +17,10 @@ from typing import Literal
 from pydantic import Field
 
 from woolgather.core.artifacts import Choice
-from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
-from woolgather.core.op import op
+from woolgather.core.op import Needs, op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, funnel, histogram
@@ -34,6 +34,7 @@ By = Literal[
     "auto", "threshold", "fraction", "best_of_n", "perplexity", "density", "density_perplexity",
     "random", "all",
 ]  # fmt: skip
+_BY_VERDICTS = ("threshold", "fraction", "best_of_n")
 
 
 class KeepRule(Options):
@@ -78,7 +79,15 @@ def _work(rows: Sized, *, rule: KeepRule, limit: int | None, **_: object) -> Exp
     return Expected(rows=min([count, *bounds]), calls=calls.get(rule.by, 0))
 
 
-@op("keep", expects=_work)
+def _need(*, rule: KeepRule, assessor: Assessor | Choice, **_: object) -> Needs:
+    """Rules that go by verdicts need those that are named, or any."""
+    rated = rule.by == "auto" and assessor_of(assessor).kind != "none"
+    if not rated and rule.by not in _BY_VERDICTS:
+        return {}
+    return {"rows": tuple(f"verdicts.{name}" for name in rule.on) or ("verdicts",)}
+
+
+@op("keep", expects=_work, needs=_need)
 def keep(
     rows: Iterable[Example],
     *,
@@ -91,7 +100,8 @@ def keep(
     """Yields every row again, those not kept set aside with the rule's reason.
 
     `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
-    `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
+    `rule.limit`. Raises ConfigError when rule and assessor do not fit each other, YieldError when a rule
+    goes by verdicts and not one of them can be read."""
     chosen = assessor_of(assessor)
     by = _resolve_rule(rule, chosen)
     bound = min((b for b in (rule.limit, limit) if b), default=None)
@@ -103,12 +113,13 @@ def keep(
     given = list(rows)
     names = sorted({name for row in given for name in row.verdicts})
     reasons: list[str | None] = [None] * len(given)
-    if by in ("threshold", "fraction", "best_of_n"):
+    if by in _BY_VERDICTS:
         wanted = rule.on or tuple(names)
         for i, row in enumerate(given):
             scores = [row.verdicts[n].score if n in row.verdicts else None for n in wanted]
             if not scores or None in scores:
                 reasons[i] = "unreadable"
+        _check_readable(len(given), reasons.count("unreadable"), wanted)
     chooser = _RULES[by]
     chooser(given, reasons, rule, engine, random.Random(seed))
     _limit(reasons, bound, seed)
@@ -146,7 +157,17 @@ def _decide_each(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
+    _check_readable(total, counts["unreadable"], asked)
     return _views(total, scores, rule, by, counts)
+
+
+def _check_readable(total: int, unreadable: int, names: Sequence[str]) -> None:
+    if total and unreadable == total:
+        raise YieldError(
+            f"none of {total} rows has every verdict that counts ({', '.join(names) or 'it has none'}) "
+            "in a form that can be read, so that none can be kept. Look at the verdicts' texts, choose "
+            "another assessor, or name the verdicts that the rows have (keep.on)."
+        )
 
 
 def _note(row: Example, scores: dict[str, list[float]]) -> None:

@@ -20,7 +20,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
-from woolgather.core.views import View, funnel, table
+from woolgather.core.views import View, alarm, funnel, table
 from woolgather.prompting.turns import messages_of
 from woolgather.training.job import is_fake
 
@@ -62,7 +62,7 @@ def _work(
     return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
 
 
-@op("mix", expects=_work)
+@op("mix", expects=_work, needs={"kept": ("response",), "seeds": ("response",)})
 def mix(
     kept: Sequence[Iterable[Example]],
     seeds: Iterable[Example],
@@ -77,7 +77,8 @@ def mix(
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
     `limits.max_length` tokens of `base`), `over_max_rows` (a random choice of the machine's own rows
-    when more than `limits.max_rows` are left). Memory grows with the rows.
+    when more than `limits.max_rows` are left). An alarm tells when nothing of `kept` is used. Memory
+    grows with the rows.
     """
     rng = random.Random(seed)
     tokens = token_counter(base, date)
@@ -108,13 +109,17 @@ def mix(
     yield from rows
     yield from aside
     reasons = Counter(str(row.set_aside) for row in aside)
+    origins = sorted(Counter(map(_origin, rows)).items())
+    alone = f"no row that the method made is left to train on, only {len(rows)} others ("
+    alone += ", ".join(f"{origin} {count}" for origin, count in origins) + ")."
     return [
+        *([alarm("Nothing of its own to train on", alone, "error")] if kept and not own else []),
         funnel(
             "Into training",
             [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))],
             {name: reasons[name] for name in ORDER if reasons[name]},
         ),
-        table("Training rows", ["origin", "rows"], sorted(Counter(map(_origin, rows)).items())),
+        table("Training rows", ["origin", "rows"], origins),
     ]
 
 

@@ -86,7 +86,7 @@ RESPONSE_PRESETS: Mapping[str, tuple[str, ...]] = {
 """`mostly_copied` is in no list: it belongs to an assessor that rewards copying."""
 
 
-@op("apply_rules")
+@op("apply_rules", needs={"rows": ("response",)})
 def apply_rules(
     rows: Iterable[Example], *, rules: ResponseRules, seeds: Iterable[Example] = ()
 ) -> Generator[Example, None, list[View]]:

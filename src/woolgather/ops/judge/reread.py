@@ -17,7 +17,7 @@ from woolgather.core.views import View, alarm, histogram, table
 from woolgather.ops.judge.rubrics import Rubric, literal_score
 
 
-@op("read_again")
+@op("read_again", needs={"rows": ("verdicts",)})
 def read_again(
     rows: Iterable[Example],
     *,
