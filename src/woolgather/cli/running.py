@@ -52,7 +52,8 @@ Given = Annotated[
     typer.Option(
         "--given",
         metavar="STEP=PATH",
-        help="Take a step's result from a file of rows, or from a model. May be repeated.",
+        help="Take a step's result from rows (files, or a data set of the hub), or from a model. "
+        "May be repeated.",
     ),
 ]
 Redo = Annotated[

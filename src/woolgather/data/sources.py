@@ -47,7 +47,7 @@ def on_hub(source: str | Path) -> bool:
 
 def find_rows(source: str | Path, role: str) -> Path:
     """Returns the file or folder that `source` is, for the setting or step `role`. Raises InputError
-    where it is a name on the hub that the hub does not give."""
+    where it is a name on the hub that the hub does not give, or gives without a file of rows."""
     return _fetch(str(source), role) if on_hub(source) else Path(source).expanduser()
 
 
@@ -66,4 +66,8 @@ def _fetch(name: str, role: str) -> Path:
             f"{role}={name}: no file or folder here, and {why_not(error, name, 'data set')} "
             "Or give files."
         ) from error
+    if not any(path.is_file() for path in Path(found).rglob("*")):
+        raise InputError(
+            f"{role}={name}: no file of this data set ends in {', '.join(SUFFIXES)}. Give one with rows."
+        )
     return Path(found)

@@ -29,7 +29,7 @@ from woolgather.runs.record import read_input, write_input
 
 GOOD = {
     "response": '{"instruction": "...", "response": "..."}',
-    "verdicts": '{"instruction": "...", "response": "...", "parents": [], '
+    "verdicts": '{"instruction": "...", "input": "", "response": "...", "parents": [], '
     '"verdicts": [{"name": "NAME", "score": 9, "text": ""}]}',
 }
 """A row that has a field which a step needs."""
@@ -67,7 +67,8 @@ def open_dataset(
             rows += data.read_examples(path, needs_response=needs_response)
     used = sum(row.set_aside is None for row in rows)
     if not used:
-        raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
+        where = ", ".join(map(str, split_sources(source)))
+        raise InputError(f"{where} holds no rows. Give at least a handful of examples.")
     print_ = fingerprint([to_record(row) for row in rows])
     folder = store / f"{name}-{print_[:12]}"
     if not list(folder.glob("part-*.parquet")):
@@ -83,8 +84,9 @@ def open_given(call: Call, source: str, store: Path) -> Dataset | Model:
         return open_model(source)
     if call.kind != "dataset":
         raise RunDirError(f"--given {call.name}: only steps that make rows or a model can be given")
-    role = call.name.replace("/", "-")
-    return open_dataset(source, store, role, needs_response=False, kind=call.op.rows)
+    places = [find_rows(place, f"--given {call.name}") for place in split_sources(source)]
+    name = call.name.replace("/", "-")
+    return open_dataset(places, store, name, needs_response=False, kind=call.op.rows)
 
 
 def check_needs(call: Call, given: Mapping[str, GivenRows]) -> None:

@@ -127,9 +127,9 @@ def check_names(choices: StepChoices, known: Collection[str]) -> None:
 def _nearest(name: str, known: Collection[str]) -> str:
     """Names that end alike come first."""
     last = name.rpartition("/")[2]
-    alike = [each for each in known if each.rpartition("/")[2] == last]
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    found = [*alike, *close][:3]
+    alike = [each for each in sorted(known) if each.rpartition("/")[2] == last]
+    close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    found = list(dict.fromkeys([*alike, *close]))[:3]
     return (
         f" Did you mean {' or '.join(found)}?" if found else " `woolgather plan` lists its steps."
     )

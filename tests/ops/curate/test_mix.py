@@ -53,6 +53,24 @@ def test_seeds_can_be_left_out_or_repeated():
     assert all(r.meta["origin"] == "seed" for r in copies)
 
 
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [([[row(1)]], 0), ([[]], 1), ([[row(1, "")]], 1), ([], 0)],
+)
+def test_an_alarm_tells_when_nothing_of_its_own_is_left(kept, told):
+    seeds = [seed_row(1), seed_row(2)]
+    made = mix(kept, seeds, base=Model("fake"), limits=RowLimits(max_length=50))
+    views = []
+
+    def rows():
+        views.extend((yield from made))
+
+    assert list(rows())
+    alarms = [view.data for view in views if view.kind == "alarm"]
+    text = "no row that the method made is left to train on, only 2 others (seed 2)."
+    assert alarms == [{"text": text, "level": "error"}] * told
+
+
 def test_rows_that_are_too_long_or_empty_are_set_aside_whole():
     long = row(1, response="word " * 60)
     used, aside, _ = mixed([long, row(2, response="  "), row(3)])
