@@ -101,7 +101,9 @@ def test_a_training_on_the_seeds_alone_is_said_first(tmp_path: Path) -> None:
     )
     done = steps(ISHEEP.finished(tmp_path / "run", *settings))
     assert done["iter0/keep"][1].result["count"] == 0
-    said = "iter0/mix: no row that the method made is left to train on, only "
+    said = (
+        "iter0/mix: No row was kept before. The model is trained on the seeds or other given rows"
+    )
     assert done["summary"][1].headline.startswith(said)
     assert "Result: " in done["summary"][1].headline
     assert any(text.startswith(said.partition(": ")[2]) for text in done["iter0/mix"][1].warnings)
@@ -115,4 +117,6 @@ def test_a_training_on_identity_rows_alone_is_said_first(tmp_path: Path, rows: s
     given = {"engrave/align": rows}
     done = steps(DROMEDARY.finished(tmp_path / "run", *settings, given=given))
     said = done["summary"][1].headline
-    assert said.startswith("engrave/mix: no row that the method made is left to train on, only ")
+    assert said.startswith(
+        "engrave/mix: No row was kept before. The model is trained on the seeds or "
+    )

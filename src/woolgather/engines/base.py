@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
@@ -37,6 +37,13 @@ class Sampling(Options):
     """Divides the scores of tokens seen before; 1 is off."""
     seed: int = 0
     """Random seed."""
+    trigram_penalty: float = 0.0
+    """Subtracted from a token's score for each time that the new text has it after the same two
+    tokens already; 0 is off. The engine `transformers` alone has it."""
+    quadgram_penalty: float = 0.0
+    """The same, after the same three tokens."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"trigram_penalty", "quadgram_penalty"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,8 @@ def text_of(prompt: Prompt) -> str:
 
 def make_text(prompt: str, sampling: Sampling) -> str:
     """Returns a few words that follow from the request alone, in the form that the prompt asks for."""
-    rng = random.Random(hashlib.sha256(f"{prompt}\0{sampling.model_dump_json()}".encode()).digest())
+    settings = sampling.model_dump_json(exclude=set(sampling.unused))
+    rng = random.Random(hashlib.sha256(f"{prompt}\0{settings}".encode()).digest())
     if number := _OPEN_ITEM.search(prompt):
         return _continue_list(rng, int(number[1]))
     text = _some_words(rng)

@@ -12,7 +12,7 @@ from typing import ParamSpec, Protocol, TypeVar, overload
 
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair
-from woolgather.data.sources import Sources
+from woolgather.data import Part, Source
 from woolgather.engines.base import Engine
 from woolgather.training.job import Trainer
 
@@ -74,12 +74,17 @@ class Scope(Protocol):
         opened."""
 
     def rows(
-        self, name: str, source: Sources | Dataset, *, needs_response: bool = True
+        self,
+        name: str,
+        source: Source | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
     ) -> Rows[Example]:
         """Returns rows from outside, read in any shape that is known; `name` is their role. `source` is
         a file, a folder or `owner/name[@revision]` on the hub, or several of them. Raises InputError
         where there are none, or where a row lacks what it needs: an instruction, and a response unless
-        `needs_response` is False."""
+        `needs_response` is False. `part` is what they are for, where a file has more than one kind."""
 
     def given(self, name: str) -> bool:
         """Returns whether this step's result was handed in (`--given`)."""

@@ -2,11 +2,12 @@
 to give answers that cannot be told apart; each iteration plays against the one before.
 
 Defaults are ours; presets `paper` and `code` are the paper's and its scripts'. Departures in all: one
-template for generating and training; exactly one end token, trained on; empty and identical pairs are
-set aside; no test split is needed. In `default` only: unfinished answers are set aside; real answers
-have the budget of generated ones; an adapter instead of all weights, at a rate that suits it; one
-epoch; it stops after an iteration that is no better; a control is tuned on the real answers alone; the
-result is the best candidate, the base included. docs/spin.md maps every parameter.
+template for generating and training; exactly one end token, trained on, and none where an answer was
+cut; empty and identical pairs are set aside; no test split is needed. In `default` only: unfinished
+answers are set aside; real answers have the budget of generated ones; an adapter instead of all
+weights, at a rate that suits it; one epoch; it stops after an iteration that is no better; a control is
+tuned on the real answers alone; the result is the best candidate, the base included. docs/spin.md maps
+every parameter.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Playing(PreferenceOptions):
     def at(self, t: int) -> DpoOptions:
         """Returns the training as iteration `t` has it."""
         now = {"learning_rate": at(self.learning_rate, t), "beta": at(self.beta, t)}
-        return DpoOptions.model_validate({**dict(self), **now})
+        return DpoOptions.model_validate(dict(self) | now)
 
 
 class Config(Common):

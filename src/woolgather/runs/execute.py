@@ -18,7 +18,7 @@ from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.rows import JSON, Row, as_mapping
 from woolgather.core.storage import read_rows, write_rows
 from woolgather.core.views import View
-from woolgather.engines.base import Engine
+from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.runs.lookup import Index
@@ -26,6 +26,17 @@ from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import RECORD, StepRecord, StepResult, ViewRecord, write
 from woolgather.runs.results import publish
+from woolgather.training.job import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Backends:
+    """What asks models and what trains them."""
+
+    open_engine: Callable[[Model, EngineOptions, Path], Engine]
+    """Opens an engine for a model; the path is that of its log."""
+    trainer: Trainer
+    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,12 +164,14 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
     folder = call.folder
     folder.mkdir(parents=True, exist_ok=True)
     result: StepResult
+    aside: Counter[str] = Counter()
     if isinstance(made, Dataset):
         for part in made.path.glob("part-*.parquet"):
             shutil.copy2(part, folder / part.name)
         files = {p.name: p.stat().st_size for p in folder.glob("part-*.parquet")}
-        total = sum(1 for _ in read_rows(folder))
-        result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
+        reasons = [row.set_aside for row in read_rows(folder)]
+        aside.update(reason for reason in reasons if reason)
+        result = {"count": made.count, "rows": len(reasons), "kind": made.kind, "files": files}
     else:
         form = made.prompt_format
         result = {"path": made.path, "prompt_format": form, "digest": made.digest}
@@ -169,6 +182,7 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
         kind=call.kind,
         payload={"given": made.fingerprint},
         result=result,
+        set_aside=dict(aside),
         digest=made.fingerprint,
         launch=launch,
         execution={"given": source},

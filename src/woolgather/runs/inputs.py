@@ -19,9 +19,9 @@ from woolgather.core.errors import InputError, RunDirError
 from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import JSON, PreferencePair, Row
 from woolgather.core.storage import to_record, write_rows
-from woolgather.data.documents import Texts, find_files
+from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
+from woolgather.data.folders import is_hub_name, split_sources, suffix_of
 from woolgather.data.hub_errors import why_not
-from woolgather.data.sources import Sources, find_rows, on_hub, split_sources
 from woolgather.models.digests import files_digest, read_digests, remember_digests
 from woolgather.models.open import open_model
 from woolgather.runs.call import Call, artifacts_in
@@ -45,26 +45,26 @@ class GivenRows:
 
 
 def open_dataset(
-    source: Sources | Dataset,
+    source: data.Source | Dataset,
     store: Path,
     name: str,
     *,
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
+    part: data.Part = "seeds",
+    tell: data.Tell = lambda text: None,
 ) -> Dataset:
-    """Returns the rows of files, directories or data sets on the hub, in any shape that `data` reads, as
-    a Dataset under `store`. `name` is their role.
+    """Returns the rows of files, folders or a data set of the hub, in any shape that `data` reads, as
+    a Dataset under `store`. `part` is what they are for; `tell` takes what was left out.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
         return source
     rows: list[Row] = []
-    for place in split_sources(source):
-        path = find_rows(place, name)
-        if kind == "pair":
-            rows += data.read_pairs(path)
-        else:
-            rows += data.read_examples(path, needs_response=needs_response)
+    if kind == "pair":
+        rows += data.read_pairs(source, tell=tell)
+    else:
+        rows += data.read_examples(source, needs_response=needs_response, part=part, tell=tell)
     used = sum(row.set_aside is None for row in rows)
     if not used:
         where = ", ".join(map(str, split_sources(source)))
@@ -77,16 +77,22 @@ def open_dataset(
     return Dataset(folder, print_, used, kind)
 
 
-def open_given(call: Call, source: str, store: Path) -> Dataset | Model:
+def open_given(call: Call, source: str, store: Path, tell: data.Tell) -> Dataset | Model:
     """Returns the rows, put under `store`, or the model that stand for the result of `call`. Raises
     InputError for what cannot be read, RunDirError for a step that makes neither."""
     if call.kind == "model":
         return open_model(source)
     if call.kind != "dataset":
         raise RunDirError(f"--given {call.name}: only steps that make rows or a model can be given")
-    places = [find_rows(place, f"--given {call.name}") for place in split_sources(source)]
-    name = call.name.replace("/", "-")
-    return open_dataset(places, store, name, needs_response=False, kind=call.op.rows)
+    return open_dataset(
+        source,
+        store,
+        call.name.replace("/", "-"),
+        needs_response=False,
+        kind=call.op.rows,
+        part="made",
+        tell=tell,
+    )
 
 
 def check_needs(call: Call, given: Mapping[str, GivenRows]) -> None:
@@ -119,7 +125,7 @@ def _has(row: Row, field: str) -> bool:
 
 
 def open_texts(
-    source: Sources,
+    source: data.Source,
     *,
     column: str = "text",
     split: str = "train",
@@ -128,7 +134,7 @@ def open_texts(
     """Returns the documents of a file, a folder, several of them, or a data set
     `owner/name[@revision]` on the hub, known by their content. Raises InputError when there are none."""
     sources = split_sources(source)
-    if len(sources) == 1 and on_hub(sources[0]):
+    if len(sources) == 1 and _on_hub(sources[0]):
         return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
     for each in sources:
@@ -172,6 +178,11 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
     if read_input(folder) != noted:
         write_input(folder, noted)
     return folder
+
+
+def _on_hub(source: str | Path) -> bool:
+    name = Path(str(source).partition("@")[0])
+    return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
 def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:

@@ -82,6 +82,10 @@ class Planned:
     seconds: float | None = None
     """Measured, for a remembered step."""
 
+    def spared(self) -> Planned:
+        """Returns the line of a step that need not run."""
+        return Planned(self.step, "not needed", "only given steps need it", Expected())
+
 
 @dataclass(frozen=True)
 class Walked:

@@ -20,11 +20,11 @@ from typing import Any, cast
 from woolgather.core.artifacts import Artifact, Dataset, Model
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.core.expected import Expected
-from woolgather.core.machine_speed import Precision, read_speeds, speed_of
+from woolgather.core.machine_speed import Precision
 from woolgather.core.op import as_op
+from woolgather.data import Part, Source
 from woolgather.data.documents import Texts
-from woolgather.data.sources import Sources
-from woolgather.engines.base import Engine, EngineOptions
+from woolgather.engines.base import Engine
 from woolgather.engines.openai.serving import read_endpoint
 from woolgather.models.open import open_model
 from woolgather.runs import inputs, lookup
@@ -39,6 +39,7 @@ from woolgather.runs.call import (
     placeholder,
     put_off,
 )
+from woolgather.runs.execute import Backends as Backends  # part of what makes a Run
 from woolgather.runs.execute import Tools, errors_of, execute, put_given
 from woolgather.runs.folder import AskedRecipe, RunFolder
 from woolgather.runs.lookup import Planned
@@ -46,17 +47,8 @@ from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
+from woolgather.runs.speed import explain_precision
 from woolgather.training.job import Trainer, TrainingOptions
-
-
-@dataclasses.dataclass(frozen=True)
-class Backends:
-    """What asks models and what trains them."""
-
-    open_engine: Callable[[Model, EngineOptions, Path], Engine]
-    """Opens an engine for a model; the path is that of its log."""
-    trainer: Trainer
-    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
 
 class Run:
@@ -151,11 +143,23 @@ class Run:
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
-    def rows(self, name: str, source: Sources | Dataset, *, needs_response: bool = True) -> Dataset:
-        """Returns rows from outside as a Dataset of this run. Raises InputError for what cannot be
-        read, or has no rows."""
+    def rows(
+        self,
+        name: str,
+        source: Source | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
+    ) -> Dataset:
+        """Returns rows from outside as a Dataset of this run, and tells what was left out of them.
+        Raises InputError for what cannot be read, or has no rows."""
         found = inputs.open_dataset(
-            source, self._folder.inputs, name.replace("/", "-"), needs_response=needs_response
+            source,
+            self._folder.inputs,
+            name.replace("/", "-"),
+            needs_response=needs_response,
+            part=part,
+            tell=self.progress.note,
         )
         if not isinstance(source, Dataset):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
@@ -277,11 +281,7 @@ class Run:
                 self._models.ask(step.call, anew=anew)
                 if anew:
                     inputs.check_needs(step.call.settled(), self._given)
-        why = "only given steps need it"
-        self.planned = [
-            Planned(line.step, "not needed", why, Expected()) if line.step in spare else line
-            for line in self.planned
-        ]
+        self.planned = [line.spared() if line.step in spare else line for line in self.planned]
 
     def _look_up(self, call: Call) -> tuple[StepRecord | None, str]:
         if call.name in self.choices.redo:
@@ -308,7 +308,7 @@ class Run:
     def _take_given(self, call: Call) -> Artifact:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
         name, source = call.name, self.choices.given[call.name]
-        made = inputs.open_given(call, source, self._folder.inputs)
+        made = inputs.open_given(call, source, self._folder.inputs, self.progress.note)
         if isinstance(made, Model):
             self._models.bring(name, source, made)
         else:
@@ -332,15 +332,7 @@ class Run:
         self._told_precision = True
         here = self._backends.trainer.precision()
         if began and here and here != began:
-            speed = speed_of(read_speeds(), "auto")
-            rates = speed.product if speed else {}
-            factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
-            shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
-            cost = f" ({here} is {shown} times as fast here)" if factor else ""
-            self.progress.note(
-                f"{call.name}: trains in {began}, as this run began{cost}. To train in {here}, set "
-                "the training's precision (sft.precision, say): that makes it anew."
-            )
+            self.progress.note(f"{call.name}: {explain_precision(began, here)}")
 
     def _open_engine(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)
@@ -383,9 +375,17 @@ class RunScope:
         """As `Run.model`, under the prefix."""
         return self.run.model(self.prefix + name, source)
 
-    def rows(self, name: str, source: Sources | Dataset, *, needs_response: bool = True) -> Dataset:
+    def rows(
+        self,
+        name: str,
+        source: Source | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
+    ) -> Dataset:
         """As `Run.rows`, under the prefix."""
-        return self.run.rows(self.prefix + name, source, needs_response=needs_response)
+        name = self.prefix + name
+        return self.run.rows(name, source, needs_response=needs_response, part=part)
 
     def given(self, name: str) -> bool:
         """As `Run.given`, under the prefix."""

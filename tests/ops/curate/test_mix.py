@@ -10,6 +10,9 @@ from woolgather.prompting.turns import messages_of
 FAKE = Model("fake", fingerprint="fake")
 
 
+ALONE = ("Nothing but seeds", "error")
+
+
 def row(n: int, response: str = "an answer", **fields) -> Example:
     return Example(instruction=f"task {n}", response=response, id=f"r{n}", **fields)
 
@@ -66,9 +69,8 @@ def test_an_alarm_tells_when_nothing_of_its_own_is_left(kept, told):
         views.extend((yield from made))
 
     assert list(rows())
-    alarms = [view.data for view in views if view.kind == "alarm"]
-    text = "no row that the method made is left to train on, only 2 others (seed 2)."
-    assert alarms == [{"text": text, "level": "error"}] * told
+    alarms = [view for view in views if view.kind == "alarm"]
+    assert [(view.title, view.data["level"]) for view in alarms] == [ALONE] * told
 
 
 def test_rows_that_are_too_long_or_empty_are_set_aside_whole():
@@ -153,3 +155,12 @@ def test_the_plan_says_how_many():
     assert mix.expects([kept], seeds, limits=RowLimits(max_length=9), **how).rows == 25
     limits = RowLimits(max_length=9, max_rows=8)
     assert mix.expects([kept, kept], seeds, limits=limits, **how).rows == 13
+
+
+@pytest.mark.parametrize("kept", [[], [row(1, response=" ")]])
+def test_training_on_seeds_alone_is_told(kept: list[Example]):
+    _, _, views = mixed(kept, [seed_row(1)])
+    assert (views[0].kind, views[0].title, views[0].data["level"]) == (
+        "alarm", "Nothing but seeds", "error",
+    )  # fmt: skip
+    assert mixed([row(1)], [seed_row(1)])[2][0].kind != "alarm"

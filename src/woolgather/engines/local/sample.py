@@ -8,6 +8,7 @@ request gets does not depend on its company in the batch (beyond rounding in the
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -45,19 +46,28 @@ class Unfinished:
     @property
     def plain_greedy(self) -> bool:
         """Returns whether its next token is the likeliest by the model's own logits."""
-        return self.sampling.temperature <= 0 and self.sampling.repetition_penalty == 1.0
+        how = self.sampling
+        return how.temperature <= 0 and how.repetition_penalty == 1.0 and not self.penalizes_runs
+
+    @property
+    def penalizes_runs(self) -> bool:
+        """Returns whether runs of three or four tokens are penalized when they come again."""
+        return bool(self.sampling.trigram_penalty or self.sampling.quadgram_penalty)
 
 
 def choose(logits: Tensor, rows: Sequence[Unfinished]) -> list[int]:
     """Returns a token id for each row, from logits [n, vocabulary].
 
-    Penalty, temperature, top-k and top-p act in this order, as in transformers.
+    Penalties, temperature, top-k and top-p act in this order, as in transformers; the penalties on
+    runs of tokens (`_penalize_runs`) come after the one on single tokens.
     """
     if all(row.plain_greedy for row in rows):
         return [int(i) for i in logits.argmax(dim=-1).tolist()]
     scores = logits.float()
     if any(row.sampling.repetition_penalty != 1.0 for row in rows):
         scores = _penalize(scores, rows)
+    if any(row.penalizes_runs for row in rows):
+        scores = _penalize_runs(scores, rows)
     greedy = scores.argmax(dim=-1).tolist()
     drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
     chosen = [int(i) for i in greedy]
@@ -133,6 +143,32 @@ def _penalize(scores: Tensor, rows: Sequence[Unfinished]) -> Tensor:
             old = scores[i, seen]
             scores[i, seen] = torch.where(old < 0, old * penalty, old / penalty)
     return scores
+
+
+def _penalize_runs(scores: Tensor, rows: Sequence[Unfinished]) -> Tensor:
+    """Returns scores [n, vocabulary] in which a token t has lost, of a text x of new tokens,
+
+        trigram_penalty * c3(t) + quadgram_penalty * c4(t)
+
+    where cn(t) counts how often the last n - 1 tokens of x with t after them stand in x already. The
+    prompt is no part of x.
+    """
+    scores = scores.clone()
+    for i, row in enumerate(rows):
+        lengths = ((3, row.sampling.trigram_penalty), (4, row.sampling.quadgram_penalty))
+        for length, penalty in lengths:
+            counts = _count_followers(row.new, length) if penalty else {}
+            for token, count in counts.items():
+                scores[i, token] -= penalty * count
+    return scores
+
+
+def _count_followers(new: Sequence[int], length: int) -> Counter[int]:
+    """Counts the tokens with which runs of that many tokens end that begin as `new` ends."""
+    before = length - 1
+    last = new[-before:]
+    starts = range(len(new) - before)  # the run at the very end has no follower yet
+    return Counter(new[at + before] for at in starts if new[at : at + before] == last)
 
 
 def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | None:

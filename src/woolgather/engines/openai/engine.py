@@ -286,7 +286,12 @@ class OpenAIEngine(Engine):
 
 def _sampling(sampling: Sampling) -> dict[str, JSON]:
     """Returns a request's fields of sampling; those beyond the protocol's core only where they change
-    something."""
+    something. Raises CapabilityError for what no server has."""
+    for name in ("trigram_penalty", "quadgram_penalty"):
+        if getattr(sampling, name):
+            raise CapabilityError(
+                f"servers have no {name}. Leave it at 0, or use engine=transformers."
+            )
     body: dict[str, JSON] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

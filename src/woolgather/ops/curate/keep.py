@@ -100,8 +100,7 @@ def keep(
     """Yields every row again, those not kept set aside with the rule's reason.
 
     `engine` is asked by the perplexity and density rules only. `limit` bounds the rows like
-    `rule.limit`. Raises ConfigError when rule and assessor do not fit each other, YieldError when a rule
-    goes by verdicts and not one of them can be read."""
+    `rule.limit`. Raises ConfigError when rule and assessor do not fit each other."""
     chosen = assessor_of(assessor)
     by = _resolve_rule(rule, chosen)
     bound = min((b for b in (rule.limit, limit) if b), default=None)
@@ -119,7 +118,6 @@ def keep(
             scores = [row.verdicts[n].score if n in row.verdicts else None for n in wanted]
             if not scores or None in scores:
                 reasons[i] = "unreadable"
-        _check_readable(len(given), reasons.count("unreadable"), wanted)
     chooser = _RULES[by]
     chooser(given, reasons, rule, engine, random.Random(seed))
     _limit(reasons, bound, seed)
@@ -128,6 +126,8 @@ def keep(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
+    if by in _BY_VERDICTS:
+        _check_verdicts(len(given), counts, rule.on or tuple(names))
     found: dict[str, list[float]] = {}
     for row in given:
         _note(row, found)
@@ -157,16 +157,20 @@ def _decide_each(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
-    _check_readable(total, counts["unreadable"], asked)
+    if by == "threshold":
+        _check_verdicts(total, counts, asked)
     return _views(total, scores, rule, by, counts)
 
 
-def _check_readable(total: int, unreadable: int, names: Sequence[str]) -> None:
-    if total and unreadable == total:
+def _check_verdicts(rows: int, counts: Counter[str], asked: Sequence[str]) -> None:
+    """Raises YieldError where no verdict at all could be read: nothing would be kept, and the
+    training would see none of the rows."""
+    if rows and counts["unreadable"] == rows:
+        names = ", ".join(asked) or "none was asked for"
         raise YieldError(
-            f"none of {total} rows has every verdict that counts ({', '.join(names) or 'it has none'}) "
-            "in a form that can be read, so that none can be kept. Look at the verdicts' texts, choose "
-            "another assessor, or name the verdicts that the rows have (keep.on)."
+            f"None of the {rows} rows has a verdict that can be read ({names}), so none can be kept. "
+            "Give rows with these scores, rate them with another assessor (judge.assessor), or keep "
+            "them unrated (keep.by=all)."
         )
 
 

@@ -77,8 +77,7 @@ def mix(
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
     `limits.max_length` tokens of `base`), `over_max_rows` (a random choice of the machine's own rows
-    when more than `limits.max_rows` are left). An alarm tells when nothing of `kept` is used. Memory
-    grows with the rows.
+    when more than `limits.max_rows` are left). Memory grows with the rows.
     """
     rng = random.Random(seed)
     tokens = token_counter(base, date)
@@ -109,18 +108,27 @@ def mix(
     yield from rows
     yield from aside
     reasons = Counter(str(row.set_aside) for row in aside)
-    origins = sorted(Counter(map(_origin, rows)).items())
-    alone = f"no row that the method made is left to train on, only {len(rows)} others ("
-    alone += ", ".join(f"{origin} {count}" for origin, count in origins) + ")."
+    nothing = [] if own or not kept else [_nothing_new(offered)]
     return [
-        *([alarm("Nothing of its own to train on", alone, "error")] if kept and not own else []),
+        *nothing,
         funnel(
             "Into training",
             [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))],
             {name: reasons[name] for name in ORDER if reasons[name]},
         ),
-        table("Training rows", ["origin", "rows"], origins),
+        table("Training rows", ["origin", "rows"], sorted(Counter(map(_origin, rows)).items())),
     ]
+
+
+def _nothing_new(offered: int) -> View:
+    """Says that an iteration trains on none of its rows."""
+    why = f"All {offered} rows were set aside." if offered else "No row was kept before."
+    return alarm(
+        "Nothing but seeds",
+        f"{why} The model is trained on the seeds or other given rows alone, and on nothing that it "
+        "wrote itself.",
+        "error",
+    )
 
 
 def _best_of_prompts(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:

@@ -41,6 +41,7 @@ GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "evaluate": {"how": _same("probes", "max_tokens", "likelihood")},
     "evaluate_teacher": {"how": _same("sampling", "nudge")},
+    "identity_rows": {"how": _same("repeats")},
     "judge": {"asked": _ASKED},
     "mix": {"limits": _same("max_length", "max_rows")},
     "pool": {"how": _same("min_tokens", "max_tokens", "limit")},

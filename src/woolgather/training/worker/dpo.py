@@ -143,7 +143,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
         """Returns it as it is: prompts and both answers are token ids, each answer with its one end
-        token."""
+        token, or with none."""
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
