@@ -117,6 +117,8 @@ def test_held_out_tasks_are_read_with_the_same_care(
         ("iteration=3", "there is no setting 'iteration'. Did you mean iterations?"),
         ("sft.learning_rat=1", "Did you mean sft.learning_rate?"),
         ("learning_rate=1e-4", "Did you mean sft.learning_rate?"),
+        ("foo=1", "there is no setting 'foo'. Did you mean judge.floor?"),
+        ("xyzzyx=1", "there is no setting 'xyzzyx'. `woolgather recipes NAME` lists those"),
         ("sft.args.adam_beta=0.9", "Did you mean 'adam_beta"),
         ("iterations=0", "iterations: Input should be greater than or equal to 1 (given: 0)."),
         ("iterations=many", "iterations: Input should be a valid integer"),
@@ -163,6 +165,15 @@ def test_a_settings_file_that_cannot_be(
         ),
         (("run", "none.py"), "recipe none.py: no such file."),
         ((*RUN, "--given", "iter0/keep"), "--given iter0/keep: write STEP=PATH"),
+        (
+            (*RUN, "--given", "keep=x"),
+            "--given keep: the run has no such step. Did you mean iter0/",
+        ),
+        ((*RUN, "--redo", "iter0/kep"), "--redo iter0/kep: the run has no such step. Did you mean"),
+        (
+            (*RUN, "--redo", "nono"),
+            "--redo nono: the run has no such step. `woolgather plan` lists",
+        ),
         ((*RUN, "--max-hours", "0"), "--max-hours 0: give a number above 0."),
     ],
 )

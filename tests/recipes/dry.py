@@ -41,7 +41,10 @@ class Dry:
         return Run(folder, recipe, backends, StepChoices(**choices), plan=plan)
 
     def finished(self, folder: Path, *overrides: str, **options: Any) -> Path:
-        with self.opened(folder, **options) as run:
+        """Run, without what a plan finds not needed."""
+        plan = self.planned(folder, *overrides, **options) if options.get("given") else {}
+        spare = frozenset(step for step, (state, _) in plan.items() if state == "not needed")
+        with self.opened(folder, spare=spare, **options) as run:
             self.module.recipe(run, self.built(*overrides))
         return folder
 

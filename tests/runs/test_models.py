@@ -121,12 +121,15 @@ def test_a_model_that_is_given_is_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_model_that_one_recipe_hands_to_the_next_stays_the_runs_own(tmp_path: Path) -> None:
-    with opened(tmp_path / "run", engine="openai", plan=True, urls=(URL,)) as run:
-        base = run.model("base", "fake")
-        made = run.step("train", tune, run.step("respond", write, run.engine(base)))
-        handed = run.scope("second").model("base", made)
-        with pytest.raises(ConfigError, match="second/respond asks the model that train makes"):
+    def walk() -> None:
+        with opened(tmp_path / "run", engine="openai", plan=True, urls=(URL,)) as run:
+            base = run.model("base", "fake")
+            made = run.step("train", tune, run.step("respond", write, run.engine(base)))
+            handed = run.scope("second").model("base", made)
             run.scope("second").step("respond", write, run.engine(handed))
+
+    with pytest.raises(ConfigError, match="second/respond asks the model that train makes"):
+        walk()
 
 
 def test_engines_are_found_wherever_arguments_hold_them() -> None:

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
-    from woolgather.runs.run import Planned, Run
+    from woolgather.runs.lookup import Planned
+    from woolgather.runs.run import Run
     from woolgather.runs.speed import Rates
     from woolgather.training.job import Trainer
 
@@ -100,12 +101,13 @@ class Launch:
         written: Path | None = None
         try:
             self.measure_machine()
-            _, total = self.plan(ready=True)
+            lines, total = self.plan(ready=True)
             self._check_disk(total)
             self.dir.mkdir(parents=True, exist_ok=True)
             shown = progress(total)
             try:
-                with self.open(progress=shown) as live:
+                spare = frozenset(line["step"] for line in lines if line["state"] == "not needed")
+                with self.open(progress=shown, spare=spare) as live:
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False
@@ -122,8 +124,15 @@ class Launch:
             raise
         return written
 
-    def open(self, *, progress: Progress | None = None, plan: bool = False) -> Run:
-        """Returns the run, to be entered; with `plan` nothing is written."""
+    def open(
+        self,
+        *,
+        progress: Progress | None = None,
+        plan: bool = False,
+        spare: frozenset[str] = frozenset(),
+    ) -> Run:
+        """Returns the run, to be entered; with `plan` nothing is written. `spare` are the steps that a
+        plan found not needed."""
         from woolgather.core.op import source_hash
         from woolgather.engines import open_engine
         from woolgather.runs.folder import AskedRecipe
@@ -137,7 +146,8 @@ class Launch:
         )
         trainer = self._trainer(progress.training if progress else None)
         backends = Backends(open_engine, trainer, self.options)
-        return Run(self.dir, recipe, backends, self.choices, plan=plan, progress=progress)
+        choices = replace(self.choices, spare=spare)
+        return Run(self.dir, recipe, backends, choices, plan=plan, progress=progress)
 
     def measure_machine(self) -> None:
         """Measure, before a new run, what this machine computes fast: it decides the run's
@@ -202,7 +212,7 @@ class Launch:
             "train_tokens": sum(line["train_tokens"] for line in new),
             "disk_bytes": sum(line["disk_bytes"] for line in new),
             "new": len(new),
-            "remembered": len(lines) - len(new),
+            "remembered": sum(line["state"] in ("remembered", "given") for line in lines),
             "seconds": round(sum(line["seconds"] for line in new), 1),
             "rate_source": rates.source,
             "precision": precision,

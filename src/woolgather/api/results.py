@@ -133,9 +133,9 @@ class PlanLine(TypedDict):
     """One step of a plan. What it takes is an upper bound."""
 
     step: str
-    state: Literal["new", "remembered", "given"]
+    state: Literal["new", "remembered", "given", "not needed"]
     why: str
-    """Why it is new; where it is given, by what."""
+    """Why it is new or not needed; where it is given, by what."""
     seconds: float
     rows: int
     """Rows in use that come out."""

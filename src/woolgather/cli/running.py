@@ -52,7 +52,8 @@ Given = Annotated[
     typer.Option(
         "--given",
         metavar="STEP=PATH",
-        help="Take a step's result from a file of rows, or from a model. May be repeated.",
+        help="Take a step's result from rows (files, or a data set of the hub), or from a model. "
+        "May be repeated.",
     ),
 ]
 Redo = Annotated[
@@ -169,7 +170,7 @@ def plan(
         if line["state"] != "new":
             numbers = ["", "", "", ""]
         time = duration(line["seconds"]) if line["state"] == "new" and line["seconds"] else ""
-        style = "dim" if line["state"] == "remembered" else ""
+        style = "dim" if line["state"] in ("remembered", "not needed") else ""
         table.add_row(
             escape(line["step"]), line["state"], *numbers, time, escape(line["why"]), style=style
         )
@@ -197,7 +198,7 @@ def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) ->
     """Raises ConfigError for a `--given` that is not STEP=PATH."""
     from woolgather.runs.call import StepChoices
 
-    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate)
+    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate=replicate)
 
 
 def _pair(text: str) -> tuple[str, str]:

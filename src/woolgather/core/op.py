@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
@@ -28,6 +28,9 @@ from woolgather.core.rows import Example, PreferencePair
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
+Needs = Mapping[str, Sequence[str]]
+"""By parameter, what rows must have to be of use there: "response", "verdicts" (any of them), or
+"verdicts.NAME"."""
 ResultKind = Literal["dataset", "model", "metrics", "choice"]
 RowKind = Literal["example", "pair"]
 
@@ -47,6 +50,7 @@ class Op(Generic[P, T_co]):
         name: str = "",
         version: int = 1,
         expects: Callable[..., Expected] | None = None,
+        needs: Callable[..., Needs] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -57,6 +61,8 @@ class Op(Generic[P, T_co]):
         self.expects = expects or _as_many
         """The size of the work from the bound arguments. A Dataset among them may be a placeholder: its
         `count` is then the expected one, and it must not be read."""
+        self.needs = needs or _nothing
+        """What the rows among the bound arguments must have; rows that are handed in are held to it."""
         self.signature = inspect.signature(function)
         self.kind, self.rows = _read_return_type(function)
 
@@ -73,17 +79,25 @@ class Op(Generic[P, T_co]):
 
 
 def op(
-    name: str, *, version: int = 1, expects: Callable[..., Expected] | None = None
+    name: str,
+    *,
+    version: int = 1,
+    expects: Callable[..., Expected] | None = None,
+    needs: Needs | Callable[..., Needs] | None = None,
 ) -> Callable[[Callable[P, T_co]], Op[P, T_co]]:
     """Decorator that makes an op of a function, known by `name` and `version` wherever it lies.
 
     `expects` takes the function's arguments and returns the size of the work, for plans; without it a
-    step is taken to make as many rows as its first argument has. Returns an `Op`, which is called like
+    step is taken to make as many rows as its first argument has. `needs` says what its rows must have,
+    where that hangs on other arguments as a function of them all. Returns an `Op`, which is called like
     the function. Raises TypeError where the function is not annotated to return Model, Metrics, Choice,
     or an iterator of Example or PreferencePair."""
 
+    def asked(**_: object) -> Needs:
+        return needs if isinstance(needs, Mapping) else {}
+
     def make(function: Callable[P, T_co]) -> Op[P, T_co]:
-        return Op(function, name, version, expects)
+        return Op(function, name, version, expects, needs if callable(needs) else asked)
 
     return make
 
@@ -106,6 +120,10 @@ def _as_many(*args: object, **bound: object) -> Expected:
     """Without a word of the op's own: as many rows as its first argument has."""
     first = next(iter([*args, *bound.values()]), None)
     return Expected(rows=first.count if isinstance(first, Dataset) else 0)
+
+
+def _nothing(**_: object) -> Needs:
+    return {}
 
 
 def _read_return_type(function: Callable[..., object]) -> tuple[ResultKind, RowKind]:

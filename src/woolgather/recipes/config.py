@@ -227,7 +227,11 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     leaf = [k for k in names if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    best = (leaf or close)[:1]
+    ends = {k.rsplit(".", 1)[-1]: k for k in reversed(names)}
+    alike = difflib.get_close_matches(name.rsplit(".", 1)[-1], ends, n=1, cutoff=0.5)
+    best = [*leaf, *close, *(ends[end] for end in alike)][:1]
     if best:
         return f". Did you mean {best[0]}?"
-    return f". Known: {', '.join(names[:12])}." if len(names) <= 12 else "."
+    if len(names) <= 12:
+        return f". Known: {', '.join(names)}."
+    return ". `woolgather recipes NAME` lists those of a recipe."

@@ -13,13 +13,14 @@ the result is the best candidate, the base included. docs/humback.md maps every 
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TypeVar
 
 from pydantic import Field, field_validator
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.options import Options
-from woolgather.core.rows import Example
+from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_texts
 from woolgather.engines.base import Sampling
 from woolgather.ops.curate.keep import KeepRule
@@ -164,11 +165,11 @@ def recipe(run: Scope, cfg: Config) -> Model:
     augmented = run.step(
         "backtranslate", backtranslate, texts, run.engine(writer), how=how, seeds=seeds, avoid=known
     )
-    rated, kept, configs = list[Rows[Example]](), list[Rows[Example]](), list[SftOptions]()
+    rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
         it, curator = run.scope(f"iter{t}"), found.last if t else first
         scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
-        rated.append(scored)
+        rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         kept.append(good)
         rows = join_with_seeds(it, "", good, tagged, base, cfg)
         model, measured, config = train_round(it, base, rows, found.held_out, cfg)
@@ -189,12 +190,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
         alike = Tuning(configs[last], system=cfg.tags.line("both"))
         others = found.controls(scope, {"random rows": chance}, alike, shots)
         controls = {"seeds alone (M_0)": seeded, **others}
-    facts = {
-        "method": METHOD,
-        "seeds": len(seeds),
-        "texts": len(texts),
-        "iterations": len(kept),
-    }
+    facts: dict[str, JSON] = {"method": METHOD, "seeds": len(seeds), "iterations": len(kept)}
+    if not run.given("backtranslate"):
+        facts["texts"] = len(texts)
     return found.hand_over(
         chosen,
         controls,

@@ -12,6 +12,7 @@ maps every parameter.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Literal
 
 from pydantic import Field
@@ -84,7 +85,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
     found = Candidates(run, cfg, base, held_out)
-    clean, rated, kept = list[Rows[Example]](), list[Rows[Example]](), list[Rows[Example]]()
+    clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
@@ -96,8 +97,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )  # fmt: skip
         pairs = answer_tasks(it, tasks, model, cfg.respond, shots)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
-        rated.append(rate(it, clean[-1], rater, assessor, cfg.judge, asked))
-        kept.append(best(it, rated[-1], cfg.keep, assessor, rater))
+        scored = rate(it, clean[-1], rater, assessor, cfg.judge, asked)
+        kept.append(best(it, scored, cfg.keep, assessor, rater))
+        rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         rows = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, tuning))

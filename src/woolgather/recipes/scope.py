@@ -8,12 +8,11 @@ this; a recipe needs no more of them than is written here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, overload
 
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair
-from woolgather.data import Part
+from woolgather.data import Part, Source
 from woolgather.engines.base import Engine
 from woolgather.training.job import Trainer
 
@@ -77,15 +76,15 @@ class Scope(Protocol):
     def rows(
         self,
         name: str,
-        source: str | Path | Dataset,
+        source: Source | Dataset,
         *,
         needs_response: bool = True,
         part: Part = "seeds",
     ) -> Rows[Example]:
-        """Returns rows from outside, read in any shape that is known; `name` is their role. Raises
-        InputError where there are none, or where a row lacks what it needs: an instruction, and a
-        response unless `needs_response` is False. `part` is what they are for, where a file has more
-        than one kind."""
+        """Returns rows from outside, read in any shape that is known; `name` is their role. `source` is
+        a file, a folder or `owner/name[@revision]` on the hub, or several of them. Raises InputError
+        where there are none, or where a row lacks what it needs: an instruction, and a response unless
+        `needs_response` is False. `part` is what they are for, where a file has more than one kind."""
 
     def given(self, name: str) -> bool:
         """Returns whether this step's result was handed in (`--given`)."""

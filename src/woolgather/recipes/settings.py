@@ -65,10 +65,11 @@ class Common(Options):
 
     base: str | Model = ""
     """Base model: a folder, `repo[@revision]` on the hub, or `embedded`."""
-    seeds: str = ""
-    """File or folder of seed tasks with responses; empty takes ours (182)."""
-    held_out: str = ""
-    """File of tasks to measure on, never synthesised from; empty takes ours (80)."""
+    seeds: str | tuple[str, ...] = ""
+    """Seed tasks with responses: a file, a folder, a data set of the hub (`owner/name[@revision]`), or
+    several of these; empty takes ours (182)."""
+    held_out: str | tuple[str, ...] = ""
+    """Tasks to measure on, never synthesised from, in the same places; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
     """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
     measure: Measuring = Measuring()

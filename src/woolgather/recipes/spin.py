@@ -109,10 +109,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
     windows: list[list[Rows[PreferencePair]]] = []
     for t in range(cfg.iterations):
         it, opponent, earlier = run.scope(f"iter{t}"), found.last, t < cfg.start_iteration
-        given = it.given("pairs")
-        if earlier and not given:
+        if earlier and not it.given("pairs"):
             continue
-        answers = () if given else answer_prompts(it, real, opponent, cfg)
+        answers = answer_prompts(it, real, opponent, cfg)
         pairs[t] = it.step(
             "pairs", pair, real, answers, start=base, max_length=longest, options=cfg.pairs
         )

@@ -1,8 +1,9 @@
 """What a step is called with: handles that stand for execution, and artifacts among the arguments.
 
 An `EngineHandle` stands for a model until a step asks it, `OUT` for the directory of the attempt that
-runs the step. Neither a place nor a machine is in their canonical form. A `Call` is an op with its
-arguments under a step's name, which is all that a step is.
+runs the step, and what `put_off` returns for the result of a step until someone looks at it. Neither a
+place nor a machine is in their canonical form. A `Call` is an op with its arguments under a step's
+name, which is all that a step is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.expected import Expected
@@ -49,6 +51,8 @@ class StepChoices:
     """By step: the file of rows, or the model, that stands for its result."""
     redo: frozenset[str] = frozenset()
     """Steps that are done again."""
+    spare: frozenset[str] = frozenset()
+    """Steps that only given ones need, as the plan found: done when something looks at their results."""
     replicate: int = 0
     """A number that changes every step's seed: the same recipe once more, drawn otherwise."""
 
@@ -89,6 +93,10 @@ class Call:
     def expected(self) -> Expected:
         """The size of the work, as the op says."""
         return self.op.expects(**self.bound)
+
+    def settled(self) -> Call:
+        """Returns the call with results for arguments; those that were put off are made."""
+        return replace(self, bound={key: settle(value) for key, value in self.bound.items()})
 
     def known_as(self, identity: str, run_dir: Path) -> Call:
         """Returns the call with a result whose fingerprint is not the call's own."""
@@ -176,6 +184,58 @@ def engines_in(value: object) -> Iterator[EngineHandle]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from engines_in(inner)
+
+
+_LOOKED_AT = ("__class__", "__canonical__", "fingerprint", "prompt_format")
+"""What is known of a result before it is made."""
+
+
+class PutOff:
+    """The result of a step that nobody has looked at: what is known of it beforehand is answered, and
+    whatever else is asked makes it."""
+
+    def __init__(
+        self, known: Artifact, make: Callable[[], Artifact], looked: Callable[[], None]
+    ) -> None:
+        object.__setattr__(self, "_put_off", (known, make, looked))
+
+    def __getattribute__(self, name: str) -> object:
+        known, make, looked = object.__getattribute__(self, "_put_off")
+        if name in _LOOKED_AT:
+            return getattr(known, name)
+        looked()
+        return getattr(make(), name)
+
+
+_PUT_OFF: Mapping[ResultKind, type[PutOff]] = {
+    "dataset": type("_PutOffDataset", (PutOff, Dataset), {}),
+    "model": type("_PutOffModel", (PutOff, Model), {}),
+    "metrics": type("_PutOffMetrics", (PutOff, Metrics), {}),
+    "choice": type("_PutOffChoice", (PutOff, Choice), {}),
+}
+
+
+def put_off(
+    call: Call, make: Callable[[], Artifact], looked: Callable[[], None] = lambda: None
+) -> Artifact:
+    """Returns what passes for the call's result, in an `isinstance`, too. `make` is called when it is
+    looked at, by a recipe (then `looked` is called first) or with `settle`."""
+    known = placeholder(call.kind, call.identity, Expected(), {})
+    return cast(Artifact, _PUT_OFF[call.kind](known, make, looked))
+
+
+def settle(value: object) -> object:
+    """Returns an argument in which no result is put off: those that were are made."""
+    if isinstance(value, PutOff):
+        made: object = object.__getattribute__(value, "_put_off")[1]()
+        return made
+    if isinstance(value, EngineHandle):
+        return EngineHandle(cast(Model, settle(value.model)), value.options)
+    if isinstance(value, Mapping):
+        return {key: settle(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [settle(inner) for inner in value]
+    return value
 
 
 def placeholder(

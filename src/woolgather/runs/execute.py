@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.rows import JSON, Row, as_mapping
 from woolgather.core.storage import read_rows, write_rows
 from woolgather.core.views import View
-from woolgather.engines.base import Engine
+from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.runs.lookup import Index
@@ -26,6 +26,17 @@ from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import RECORD, StepRecord, StepResult, ViewRecord, write
 from woolgather.runs.results import publish
+from woolgather.training.job import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Backends:
+    """What asks models and what trains them."""
+
+    open_engine: Callable[[Model, EngineOptions, Path], Engine]
+    """Opens an engine for a model; the path is that of its log."""
+    trainer: Trainer
+    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Tools:
     """Settings of engines, for the record."""
     models: RunModels
     """Names of models, and which of their remembered answers are sound."""
+    errors: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """Grave alarms of the steps before, by step: what concludes a run begins with them."""
 
 
 def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
@@ -77,6 +90,8 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     started, clock = datetime.now(UTC), time.monotonic()
     made = call.op(**{key: live(value) for key, value in call.bound.items()})
     artifact, aside, total = _store(call, made, attempt, tools.progress)
+    if isinstance(artifact, Metrics) and artifact.concludes:
+        artifact = _begin_with_errors(name, artifact, tools.errors)
     result, sha = publish(artifact, attempt, folder)
     if isinstance(artifact, Dataset):
         result["rows"] = total
@@ -111,6 +126,25 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     for old in folder.glob("attempt-*"):
         shutil.rmtree(old, ignore_errors=True)
     return record
+
+
+def errors_of(record: StepRecord) -> list[str]:
+    """Returns what the grave alarms among the record's views say."""
+    alarms = (view.data for view in record.shown() if view.kind == "alarm")
+    return [str(alarm["text"]) for alarm in alarms if alarm.get("level") == "error"]
+
+
+def _begin_with_errors(name: str, found: Metrics, errors: Mapping[str, Sequence[str]]) -> Metrics:
+    """What concludes a run, or a scope of it, never passes over what went wrong there."""
+    scope = name.rpartition("/")[0]
+    within = f"{scope}/" if scope else ""
+    told = [
+        f"{step.removeprefix(within)}: {text}"
+        for step, texts in errors.items()
+        for text in texts
+        if step.startswith(within)
+    ]
+    return dataclasses.replace(found, headline=" ".join([*told, found.headline]))
 
 
 def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:

@@ -2,27 +2,46 @@
 
 Rows are read in any shape that `data` knows, checked, and stored in the run as Parquet under the hash
 of their content. Texts may be many: they are hashed like a model, stay where they are, and are read as
-a stream.
+a stream. Rows that stand for a step's result are held to what the next step needs of them.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from woolgather import data
-from woolgather.core.artifacts import Dataset
-from woolgather.core.errors import InputError
+from woolgather.core.artifacts import Dataset, Model
+from woolgather.core.errors import InputError, RunDirError
 from woolgather.core.fingerprint import fingerprint
-from woolgather.core.rows import JSON, Row
+from woolgather.core.rows import JSON, PreferencePair, Row
 from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
 from woolgather.data.folders import is_hub_name, split_sources, suffix_of
 from woolgather.data.hub_errors import why_not
 from woolgather.models.digests import files_digest, read_digests, remember_digests
+from woolgather.models.open import open_model
+from woolgather.runs.call import Call, artifacts_in
 from woolgather.runs.record import read_input, write_input
+
+GOOD = {
+    "response": '{"instruction": "...", "response": "..."}',
+    "verdicts": '{"instruction": "...", "input": "", "response": "...", "parents": [], '
+    '"verdicts": [{"name": "NAME", "score": 9, "text": ""}]}',
+}
+"""A row that has a field which a step needs."""
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows that were handed in as the result of a step."""
+
+    step: str
+    source: str
+    rows: Dataset
 
 
 def open_dataset(
@@ -48,13 +67,61 @@ def open_dataset(
         rows += data.read_examples(source, needs_response=needs_response, part=part, tell=tell)
     used = sum(row.set_aside is None for row in rows)
     if not used:
-        raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
+        where = ", ".join(map(str, split_sources(source)))
+        raise InputError(f"{where} holds no rows. Give at least a handful of examples.")
     print_ = fingerprint([to_record(row) for row in rows])
     folder = store / f"{name}-{print_[:12]}"
     if not list(folder.glob("part-*.parquet")):
         for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, kind):
             pass
     return Dataset(folder, print_, used, kind)
+
+
+def open_given(call: Call, source: str, store: Path, tell: data.Tell) -> Dataset | Model:
+    """Returns the rows, put under `store`, or the model that stand for the result of `call`. Raises
+    InputError for what cannot be read, RunDirError for a step that makes neither."""
+    if call.kind == "model":
+        return open_model(source)
+    if call.kind != "dataset":
+        raise RunDirError(f"--given {call.name}: only steps that make rows or a model can be given")
+    return open_dataset(
+        source,
+        store,
+        call.name.replace("/", "-"),
+        needs_response=False,
+        kind=call.op.rows,
+        part="made",
+        tell=tell,
+    )
+
+
+def check_needs(call: Call, given: Mapping[str, GivenRows]) -> None:
+    """Raises InputError where rows that were handed in (by their fingerprint) have nothing of what the
+    op needs; single rows without it are for the op to set aside. No argument may be put off."""
+    for parameter, fields in call.op.needs(**call.bound).items():
+        for artifact in artifacts_in(call.bound[parameter]):
+            found = given.get(artifact.fingerprint)
+            for field in fields if found else ():
+                assert found
+                if not any(_has(row, field) for row in found.rows):
+                    kind, _, name = field.partition(".")
+                    what = f"verdict {name!r}" if name else kind.removesuffix("s")
+                    good = GOOD[kind].replace("NAME", name or "quality")
+                    raise InputError(
+                        f"--given {found.step}={found.source}: no row has a {what}, which "
+                        f"{call.name} needs (field {kind!r}). Give rows that have it, such as {good}, "
+                        "or give these for an earlier step, so that the run adds it."
+                    )
+
+
+def _has(row: Row, field: str) -> bool:
+    kind, _, name = field.partition(".")
+    if isinstance(row, PreferencePair):
+        return True
+    if kind == "verdicts":
+        found = [v for n, v in row.verdicts.items() if name in ("", n)]
+        return any(verdict.score is not None for verdict in found)
+    return bool(row.response.strip())
 
 
 def open_texts(

@@ -1,20 +1,25 @@
-"""Whether a step's result is there already; if it is not, why not, in a sentence.
+"""Whether a step's result is there already, and if not, why not, in a sentence; whether it is needed.
 
 The one idea: a record counts only while what it was made from and what it says it made are still
 the same, and those that answered are the models that were asked. A change is explained field by
-field, from the newest earlier result of the same name.
+field, from the newest earlier result of the same name. A step is needed unless all that is made from
+its result is given, or not needed either.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from woolgather.core.errors import RunDirError
+from woolgather.core.errors import ConfigError, RunDirError
+from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import explain_change, fingerprint
 from woolgather.core.rows import JSON
-from woolgather.runs.call import Call, artifacts_in
+from woolgather.runs.call import Call, StepChoices, artifacts_in
 from woolgather.runs.earlier.payloads import modern
 from woolgather.runs.models import RunModels
 from woolgather.runs.record import RECORD, StepRecord, read_record
@@ -64,6 +69,74 @@ def look_up(
             return None, f"{path} is missing or has another size"
     doubt = models.doubt(call, record)
     return (None, doubt) if doubt else (record, "")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One line of a plan."""
+
+    step: str
+    state: Literal["remembered", "new", "given", "not needed"]
+    why: str
+    expected: Expected
+    seconds: float | None = None
+    """Measured, for a remembered step."""
+
+    def spared(self) -> Planned:
+        """Returns the line of a step that need not run."""
+        return Planned(self.step, "not needed", "only given steps need it", Expected())
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A step that a plan came to."""
+
+    call: Call
+    anew: bool = True
+    """Whether it has to run."""
+    given: bool = False
+
+
+def spare_steps(
+    walked: Sequence[Walked], looked_at: Collection[str], redo: Collection[str]
+) -> frozenset[str]:
+    """Returns the names of the steps, of all that a plan came to, in order, that need not run.
+
+    A step whose result no other step takes (a measure, a view) is wanted for itself, and so is one in
+    `redo` and one whose result the recipe looked at: `looked_at` holds fingerprints."""
+    takes = [{a.fingerprint for a in artifacts_in(step.call.bound)} for step in walked]
+    taken = set[str]().union(*takes)
+    needed, spare = set(looked_at), set[str]()
+    for step, uses in zip(reversed(walked), reversed(takes), strict=True):
+        made, name = step.call.identity, step.call.name
+        if step.given:
+            continue
+        if made in needed or made not in taken or name in redo:
+            needed |= uses
+        else:
+            spare.add(name)
+    return frozenset(spare)
+
+
+def check_names(choices: StepChoices, known: Collection[str]) -> None:
+    """Raises ConfigError, with the nearest of the `known` names, for a step that the run has not."""
+    for option, names in (("--given", choices.given), ("--redo", choices.redo)):
+        for name in sorted(names):
+            if name not in known:
+                raise ConfigError(
+                    f"{option} {name}: the run has no such step.{_nearest(name, known)}"
+                )
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Names that end alike come first."""
+    last = name.rpartition("/")[2]
+    alike = [each for each in sorted(known) if each.rpartition("/")[2] == last]
+    close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    found = list(dict.fromkeys([*alike, *close]))[:3]
+    return (
+        f" Did you mean {' or '.join(found)}?" if found else " `woolgather plan` lists its steps."
+    )
 
 
 def _explain(run_dir: Path, call: Call, index: Index) -> str:

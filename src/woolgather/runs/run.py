@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from woolgather.core.artifacts import Artifact, Dataset, Model
-from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
+from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.core.expected import Expected
-from woolgather.core.machine_speed import Precision, read_speeds, speed_of
+from woolgather.core.machine_speed import Precision
 from woolgather.core.op import as_op
-from woolgather.data import Part
+from woolgather.data import Part, Source
 from woolgather.data.documents import Texts
-from woolgather.engines.base import Engine, EngineOptions
+from woolgather.engines.base import Engine
 from woolgather.engines.openai.serving import read_endpoint
 from woolgather.models.open import open_model
-from woolgather.runs import inputs
+from woolgather.runs import inputs, lookup
 from woolgather.runs.call import (
     Call,
     EngineHandle,
@@ -36,37 +37,18 @@ from woolgather.runs.call import (
     artifacts_in,
     call_of,
     placeholder,
+    put_off,
 )
-from woolgather.runs.execute import Tools, execute, put_given
+from woolgather.runs.execute import Backends as Backends  # part of what makes a Run
+from woolgather.runs.execute import Tools, errors_of, execute, put_given
 from woolgather.runs.folder import AskedRecipe, RunFolder
-from woolgather.runs.lookup import look_up, standing
+from woolgather.runs.lookup import Planned
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
+from woolgather.runs.speed import explain_precision
 from woolgather.training.job import Trainer, TrainingOptions
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """One line of a plan."""
-
-    step: str
-    state: Literal["remembered", "new", "given"]
-    why: str
-    expected: Expected
-    seconds: float | None = None
-    """Measured, for a remembered step."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Backends:
-    """What asks models and what trains them."""
-
-    open_engine: Callable[[Model, EngineOptions, Path], Engine]
-    """Opens an engine for a model; the path is that of its log."""
-    trainer: Trainer
-    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
 
 class Run:
@@ -92,6 +74,7 @@ class Run:
         self.choices = choices or StepChoices()
         self.plan = plan
         self.planned: list[Planned] = []
+        """In a plan, each step in order; complete when it has been left."""
         self.progress = progress or Progress()
         self._backends = backends
         self._options = backends.engine
@@ -100,6 +83,11 @@ class Run:
         self._models = RunModels(self._options)
         self._engines: dict[tuple[str, str], Engine] = {}
         self._doing = ""
+        self._walked: list[lookup.Walked] = []
+        self._looked_at: set[str] = set()
+        """Fingerprints of results that a plan's recipe looked at."""
+        self._errors: dict[str, Sequence[str]] = {}
+        self._given: dict[str, inputs.GivenRows] = {}
         self._told_precision = False
 
     def __enter__(self) -> Run:
@@ -121,6 +109,8 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         full = disk_error(error, self.dir, self._doing)
         try:
+            if self.plan and error is None:
+                self._complete_plan()
             self.close_engines()
             self._folder.finish(kind, str(full or error or ""))
         except OSError as later:
@@ -156,7 +146,7 @@ class Run:
     def rows(
         self,
         name: str,
-        source: str | Path | Dataset,
+        source: Source | Dataset,
         *,
         needs_response: bool = True,
         part: Part = "seeds",
@@ -176,8 +166,7 @@ class Run:
         return found
 
     def given(self, name: str) -> bool:
-        """Returns whether this step's result was handed in (--given): what only it needs can be left
-        out."""
+        """Returns whether this step's result was handed in (--given)."""
         return name in self.choices.given
 
     def engine(self, model: Model) -> Engine:
@@ -226,46 +215,87 @@ class Run:
         self._doing = name
         date = Pinned(self._options.date)
         around = Surroundings(self.dir, self.choices.replicate, date, self.training_precision)
-        call = standing(self.dir, call_of(name, as_op(op), args, kwargs, around))
-        self._note_texts(call)
+        call = call_of(name, as_op(op), args, kwargs, around)
+        call = lookup.standing(self.dir, call)
         if name in self.choices.given:
             return self._take_given(call)
         self._models.make(call)
+        if self.plan:
+            return self._plan_step(call)
+        if name in self.choices.spare:
+            self.progress.note(f"{name}: not needed")
+            return put_off(call, functools.cache(lambda: self._do(call)))
+        return self._do(call)
+
+    def _do(self, call: Call) -> Artifact:
+        """The step's result, made if it is not there."""
+        name = self._doing = call.name
+        self._note_texts(call)
         record, why = self._look_up(call)
         self._models.ask(call, anew=record is None)
-        expected = call.expected
         if record is not None:
             if record.source != call.op.source:
                 self.progress.note(
                     f"{name}: remembered from an older version of its code; "
                     f"to do it again: --redo {name}"
                 )
-            return self._enter(call, record, "remembered", "", expected)
-        if self.plan:
-            self._index[call.identity] = (name, "")
-            self.planned.append(Planned(name, "new", why, expected))
-            return placeholder(call.kind, call.identity, expected, call.bound)
-        self.progress.step_started(name, why, expected)
+            return self._enter(call, record, "remembered", "")
+        call = call.settled()
+        inputs.check_needs(call, self._given)
+        self._doing = name
+        self.progress.step_started(name, why, call.expected)
         if "trainer" in call.bound:
             self.close_engines()
             self._tell_precision(call)
         record = execute(call, self._index, self._tools())
-        made = self._enter(call, record, "ran", why, expected)
+        made = self._enter(call, record, "ran", why)
         self.progress.step_finished(name, record)
         return made
+
+    def _plan_step(self, call: Call) -> Artifact:
+        """What stands for the step's result in a plan, which notes whether the recipe looks at it."""
+        self._note_texts(call)
+        record, why = self._look_up(call)
+        self._walked.append(lookup.Walked(call, record is None))
+        expected = call.settled().expected
+        made: Artifact
+        if record is None:
+            self._index[call.identity] = (call.name, "")
+            self.planned.append(Planned(call.name, "new", why, expected))
+            made = placeholder(call.kind, call.identity, expected, call.settled().bound)
+        else:
+            self._index[call.identity] = (call.name, record.digest)
+            self.planned.append(Planned(call.name, "remembered", why, expected, record.seconds))
+            made = load(record, call.folder)
+        return put_off(call, lambda: made, lambda: self._looked_at.add(call.identity))
+
+    def _complete_plan(self) -> None:
+        """Every step is known now, and so which of them are needed. Raises ConfigError for steps that
+        are asked for and are not there, and for a server that could not have the model it is asked
+        for; InputError for given rows that lack what a step needs."""
+        lookup.check_names(self.choices, self._names)
+        spare = lookup.spare_steps(self._walked, self._looked_at, self.choices.redo)
+        for step in self._walked:
+            if not step.given:
+                anew = step.anew and step.call.name not in spare
+                self._models.ask(step.call, anew=anew)
+                if anew:
+                    inputs.check_needs(step.call.settled(), self._given)
+        self.planned = [line.spared() if line.step in spare else line for line in self.planned]
 
     def _look_up(self, call: Call) -> tuple[StepRecord | None, str]:
         if call.name in self.choices.redo:
             return None, "asked for with --redo"
-        return look_up(self.dir, call, self._index, self._models, plan=self.plan)
+        return lookup.look_up(self.dir, call, self._index, self._models, plan=self.plan)
 
     def _tools(self) -> Tools:
         """Addresses may hold secrets: what a record says of servers is what they answered."""
         folder, found = self._folder, dataclasses.asdict(self._options)
         options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
         return Tools(
-            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models
-        )
+            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models,
+            self._errors,
+        )  # fmt: skip
 
     def _note_texts(self, call: Call) -> None:
         """Texts become known to the run with the first step that reads them (see open.py)."""
@@ -278,30 +308,20 @@ class Run:
     def _take_given(self, call: Call) -> Artifact:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
         name, source = call.name, self.choices.given[call.name]
-        if call.kind not in ("dataset", "model"):
-            raise RunDirError(f"--given {name}: only steps that make rows or a model can be given")
-        made: Dataset | Model
-        if call.kind == "model":
-            made = open_model(source)
+        made = inputs.open_given(call, source, self._folder.inputs, self.progress.note)
+        if isinstance(made, Model):
             self._models.bring(name, source, made)
         else:
-            made = inputs.open_dataset(
-                source,
-                self._folder.inputs,
-                name.replace("/", "-"),
-                needs_response=False,
-                kind=call.op.rows,
-                part="made",
-                tell=self.progress.note,
-            )
+            self._given[made.fingerprint] = inputs.GivenRows(name, source, made)
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
         if self.plan:
+            self._walked.append(lookup.Walked(call, given=True))
             self.planned.append(Planned(name, "given", source, Expected()))
             return made
         call = call.known_as(made.fingerprint, self.dir)
         record = put_given(call, made, source, self._folder.launch)
-        return self._enter(call, record, "given", source, Expected())
+        return self._enter(call, record, "given", source)
 
     def _tell_precision(self, call: Call) -> None:
         """A run that goes on elsewhere trains as it began; said once, with what that costs."""
@@ -312,15 +332,7 @@ class Run:
         self._told_precision = True
         here = self._backends.trainer.precision()
         if began and here and here != began:
-            speed = speed_of(read_speeds(), "auto")
-            rates = speed.product if speed else {}
-            factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
-            shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
-            cost = f" ({here} is {shown} times as fast here)" if factor else ""
-            self.progress.note(
-                f"{call.name}: trains in {began}, as this run began{cost}. To train in {here}, set "
-                "the training's precision (sft.precision, say): that makes it anew."
-            )
+            self.progress.note(f"{call.name}: {explain_precision(began, here)}")
 
     def _open_engine(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)
@@ -333,17 +345,13 @@ class Run:
             self._engines[key] = self._backends.open_engine(model, options, self.dir / "engine.log")
         return self._engines[key]
 
-    def _enter(
-        self, call: Call, record: StepRecord, state: StepState, why: str, expected: Expected
-    ) -> Artifact:
+    def _enter(self, call: Call, record: StepRecord, state: StepState, why: str) -> Artifact:
         """The step is done, now or before: its result, as later steps take it."""
         self._index[call.identity] = (call.name, record.digest)
-        if self.plan:
-            self.planned.append(Planned(call.name, "remembered", why, expected, record.seconds))
-        else:
-            if state == "remembered":
-                self.progress.step_remembered(call.name, record)
-            self._folder.enter(call.name, call.identity, call.folder, state, why)
+        if state == "remembered":
+            self.progress.step_remembered(call.name, record)
+        self._errors[call.name] = errors_of(record)
+        self._folder.enter(call.name, call.identity, call.folder, state, why)
         return load(record, call.folder)
 
 
@@ -370,7 +378,7 @@ class RunScope:
     def rows(
         self,
         name: str,
-        source: str | Path | Dataset,
+        source: Source | Dataset,
         *,
         needs_response: bool = True,
         part: Part = "seeds",

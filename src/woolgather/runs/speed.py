@@ -125,3 +125,17 @@ def _parameters(path: Path) -> float:
     """Weights of a model directory, taken as two bytes each, as most are stored."""
     size = sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else 0
     return size / 2 if size else _SMALLEST
+
+
+def explain_precision(began: Precision, here: Precision) -> str:
+    """Returns what is said where a run goes on in the precision it began in, and this machine would have
+    chosen another: what that costs, and how to change it."""
+    speed = speed_of(read_speeds(), "auto")
+    rates = speed.product if speed else {}
+    factor = rates[here] / max(rates[began], 1e-9) if rates else 0.0
+    shown = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
+    cost = f" ({here} is {shown} times as fast here)" if factor else ""
+    return (
+        f"trains in {began}, as this run began{cost}. To train in {here}, set the training's precision "
+        "(sft.precision, say): that makes it anew."
+    )

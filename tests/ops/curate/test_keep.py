@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,9 @@ from woolgather.ops.judge.assessors import Assessor
 
 RUBRIC = Assessor(kind="rubric", scope="across", scale=(1, 10))
 INFORMATION = Assessor(kind="mutual_information", scope="across")
+
+
+RATED = {"rows": ("verdicts",)}
 
 
 def row(i: int, prompt: str = "", words: int = 5, **scores: float | None) -> Example:
@@ -150,6 +154,29 @@ def test_at_least_includes_its_bound() -> None:
         (KeepRule(by="auto", at_least=4.5), [None, None, "unreadable"]),
     ):
         assert reasons(rows, rule, assessor=five) == wanted
+
+
+@pytest.mark.parametrize("by", ["threshold", "fraction", "best_of_n"])
+@pytest.mark.parametrize("on", [(), ("quality",)])
+def test_where_no_verdict_can_be_read_it_stops(by: Any, on: tuple[str, ...]) -> None:
+    named = Assessor(kind="rubric", scale=(1, 10), verdicts=("quality",))
+    rule = KeepRule(by=by, on=on)
+    unread = [row(i, quality=None) for i in range(4)]
+    with pytest.raises(YieldError, match=r"None of the 4 rows has a verdict.*\(quality\)"):
+        reasons(unread, rule, assessor=named)
+    assert None in reasons([*unread, row(4, quality=9)], rule, assessor=named)
+    assert reasons([], rule, assessor=named) == []
+
+
+def test_what_it_needs_of_given_rows_follows_from_the_rule() -> None:
+    quality = Assessor(kind="rubric", scale=(1, 10), verdicts=("quality",))
+    rules: list[Any] = ["auto", "threshold", "random", "perplexity"]
+    found = {by: keep.needs(rule=KeepRule(by=by), assessor=quality) for by in rules}
+    assert found == {"auto": RATED, "threshold": RATED, "random": {}, "perplexity": {}}
+    assert keep.needs(rule=KeepRule(by="auto"), assessor=Assessor(kind="none")) == {}
+    named = KeepRule(by="fraction", on=("quality", "following"))
+    wanted = {"rows": ("verdicts.quality", "verdicts.following")}
+    assert keep.needs(rule=named, assessor=quality) == wanted
 
 
 def test_a_threshold_is_taken_as_rows_stream_by() -> None:

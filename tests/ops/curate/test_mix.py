@@ -10,6 +10,9 @@ from woolgather.prompting.turns import messages_of
 FAKE = Model("fake", fingerprint="fake")
 
 
+ALONE = ("Nothing but seeds", "error")
+
+
 def row(n: int, response: str = "an answer", **fields) -> Example:
     return Example(instruction=f"task {n}", response=response, id=f"r{n}", **fields)
 
@@ -51,6 +54,23 @@ def test_seeds_can_be_left_out_or_repeated():
     copies = [r for r in used if not r.id]
     assert {r.parents for r in copies} == {("s1",), ("s2",)}
     assert all(r.meta["origin"] == "seed" for r in copies)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [([[row(1)]], 0), ([[]], 1), ([[row(1, "")]], 1), ([], 0)],
+)
+def test_an_alarm_tells_when_nothing_of_its_own_is_left(kept, told):
+    seeds = [seed_row(1), seed_row(2)]
+    made = mix(kept, seeds, base=Model("fake"), limits=RowLimits(max_length=50))
+    views = []
+
+    def rows():
+        views.extend((yield from made))
+
+    assert list(rows())
+    alarms = [view for view in views if view.kind == "alarm"]
+    assert [(view.title, view.data["level"]) for view in alarms] == [ALONE] * told
 
 
 def test_rows_that_are_too_long_or_empty_are_set_aside_whole():

@@ -20,7 +20,7 @@ from woolgather.core.artifacts import Choice
 from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
-from woolgather.core.op import op
+from woolgather.core.op import Needs, op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, funnel, histogram
@@ -34,6 +34,7 @@ By = Literal[
     "auto", "threshold", "fraction", "best_of_n", "perplexity", "density", "density_perplexity",
     "random", "all",
 ]  # fmt: skip
+_BY_VERDICTS = ("threshold", "fraction", "best_of_n")
 
 
 class KeepRule(Options):
@@ -78,7 +79,15 @@ def _work(rows: Sized, *, rule: KeepRule, limit: int | None, **_: object) -> Exp
     return Expected(rows=min([count, *bounds]), calls=calls.get(rule.by, 0))
 
 
-@op("keep", expects=_work)
+def _need(*, rule: KeepRule, assessor: Assessor | Choice, **_: object) -> Needs:
+    """Rules that go by verdicts need those that are named, or any."""
+    rated = rule.by == "auto" and assessor_of(assessor).kind != "none"
+    if not rated and rule.by not in _BY_VERDICTS:
+        return {}
+    return {"rows": tuple(f"verdicts.{name}" for name in rule.on) or ("verdicts",)}
+
+
+@op("keep", expects=_work, needs=_need)
 def keep(
     rows: Iterable[Example],
     *,
@@ -103,7 +112,7 @@ def keep(
     given = list(rows)
     names = sorted({name for row in given for name in row.verdicts})
     reasons: list[str | None] = [None] * len(given)
-    if by in ("threshold", "fraction", "best_of_n"):
+    if by in _BY_VERDICTS:
         wanted = rule.on or tuple(names)
         for i, row in enumerate(given):
             scores = [row.verdicts[n].score if n in row.verdicts else None for n in wanted]
@@ -117,7 +126,7 @@ def keep(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
-    if by in ("threshold", "fraction", "best_of_n"):
+    if by in _BY_VERDICTS:
         _check_verdicts(len(given), counts, rule.on or tuple(names))
     found: dict[str, list[float]] = {}
     for row in given:

@@ -62,7 +62,7 @@ def _work(
     return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
 
 
-@op("mix", expects=_work)
+@op("mix", expects=_work, needs={"kept": ("response",), "seeds": ("response",)})
 def mix(
     kept: Sequence[Iterable[Example]],
     seeds: Iterable[Example],

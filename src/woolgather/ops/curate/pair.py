@@ -102,7 +102,7 @@ def _expect_pairs(real: Iterable[Example], generated: object, **_: object) -> Ex
     return Expected(rows=len(real) if isinstance(real, Sized) else 0)
 
 
-@op("pair", expects=_expect_pairs)
+@op("pair", expects=_expect_pairs, needs={"real": ("response",), "generated": ("response",)})
 def pair(
     real: Iterable[Example],
     generated: Iterable[Example],

@@ -99,7 +99,7 @@ RESPONSE_PRESETS: Mapping[str, tuple[str, ...]] = {
 Dromedary's stages: `short_finished`, `short_unfinished`, `reference_heading` and `persona_text`."""
 
 
-@op("apply_rules")
+@op("apply_rules", needs={"rows": ("response",)})
 def apply_rules(
     rows: Iterable[Example], *, rules: ResponseRules, seeds: Iterable[Example] = ()
 ) -> Generator[Example, None, list[View]]:

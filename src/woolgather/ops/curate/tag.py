@@ -15,7 +15,7 @@ from woolgather.core.rows import Example
 from woolgather.core.views import View, alarm
 
 
-@op("tag")
+@op("tag", needs={"rows": ("response",)})
 def tag(
     rows: Iterable[Example], *, origin: str, line: str = ""
 ) -> Generator[Example, None, list[View]]:

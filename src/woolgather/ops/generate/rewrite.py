@@ -49,7 +49,7 @@ def _expect(rows: Sized, engine: Engine, *, how: Rewriting, **_: object) -> Expe
     )
 
 
-@op("rewrite", expects=_expect)
+@op("rewrite", expects=_expect, needs={"rows": ("response",)})
 def rewrite(
     rows: Iterable[Example],
     engine: Engine,

@@ -72,7 +72,7 @@ def _work(
     )
 
 
-@op("judge", expects=_work)
+@op("judge", expects=_work, needs={"rows": ("response",)})
 def judge(
     rows: Iterable[Example],
     engine: Engine,

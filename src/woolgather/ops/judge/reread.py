@@ -32,7 +32,7 @@ def published_score(reply: str, reading: str) -> int | None:
     return int(found[1]) if found else None
 
 
-@op("read_again")
+@op("read_again", needs={"rows": ("verdicts",)})
 def read_again(
     rows: Iterable[Example],
     *,

@@ -262,7 +262,7 @@ PRUNED_META = ("origin", "prompt_id", "category", "kind", "topic", "principles")
 """What a pruned row keeps of its meta: tags, no text that a prompt or a thought had."""
 
 
-@op("prune")
+@op("prune", needs={"rows": ("response",)})
 def prune(rows: Iterable[Example]) -> Iterator[Example]:
     """Yields question and answer alone: no system turn, no thought. Only such rows are trained on. An
     answer that was cut at the length limit loses its last word, which may be half of one."""

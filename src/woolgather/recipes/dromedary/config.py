@@ -59,8 +59,8 @@ class Config(Common):
     """File of worked questions, JSON lines; empty takes ours of the variant (5 or 6)."""
     kinds: str = ""
     """v1: file of kinds of question, `- name: text` items; empty takes ours (20)."""
-    prompts: str = ""
-    """v2: file or folder of prompts, in any format that seeds may have; responses are not used.
+    prompts: str | tuple[str, ...] = ""
+    """v2: prompts, in any format and place that seeds may have; responses are not used.
     Empty takes the instructions of the seeds."""
     tasks: int = Field(default=10_000, ge=0)
     """v1: accepted tasks of plain self-instruct; 0 leaves them out."""
