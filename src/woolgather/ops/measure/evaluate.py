@@ -2,17 +2,21 @@
 
 The one idea: a measure that can see. Probes are generated and machine-checked, so there are enough
 of them for a narrow interval, and the headline is their pass rate minus that of the best null answer
-(a constant, an echo), with a paired interval. The first probe seed is for selecting a model, the
-last for reporting on it. Every model answers greedily with the same limit, zero-shot by its own
-format; a base may be shown `shots`, as a control.
+(a constant, an echo). The first probe seed is for selecting a model, the last for reporting on it.
+Every model answers greedily with the same limit, zero-shot by its own format; a base may be shown
+`shots`, as a control.
 
 What every model is asked is identical; outcomes per item are kept, so that two models are compared
-on the same items. Win rates need a judge and are measured apart (win_rate.py); here they are None.
+on the same items. An answer that was cut at the limit does not pass. A question that got no answer
+is neither right nor wrong: its outcome is None, and it is counted apart. Win rates need a judge and
+are measured apart (win_rate.py); here they are None.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pydantic import Field
@@ -20,7 +24,7 @@ from pydantic import Field
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import mean_interval, paired_difference
+from woolgather.core.intervals import Estimate, rate_interval
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example
@@ -30,13 +34,16 @@ from woolgather.ops.measure.degeneration import (
     TEMPERATURES,
     distinct_2,
     length_ratio,
-    loop_share,
+    looped,
     reference_likelihood,
-    stop_share,
+    share,
+    stopped,
 )
-from woolgather.ops.text.ask import ask_rows
-from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate, task_of
-from woolgather.probes.checks import passes
+from woolgather.ops.measure.null_answers import expected_best_null
+from woolgather.ops.measure.outcomes import Outcomes, item_ids
+from woolgather.ops.text.ask import ask_rows, no_reply
+from woolgather.probes import Probe, generate, task_of
+from woolgather.probes.checks import Check, passes
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.turns import answer_prompt, stops
 
@@ -44,6 +51,9 @@ PROMPT_TOKENS = 60
 """Tokens of a probe or a held-out task, about; for plans."""
 SHOWN = 12
 """Answers that a report shows."""
+ABSENT = 0.05
+"""Share of questions without an answer above which there is an alarm: the rates are then those of the
+questions that the model could take."""
 
 
 class EvaluationOptions(Options):
@@ -79,7 +89,23 @@ def _work(
     )
 
 
-@op("evaluate", expects=_work)
+@dataclass(frozen=True)
+class _Asked:
+    """A probe, what came back, and what that is worth."""
+
+    probe: Probe
+    answer: Completion
+    outcome: float | None
+
+    @property
+    def verdict(self) -> str:
+        if self.outcome is None:
+            return "no answer"
+        unfinished = self.answer.finish_reason == "length"
+        return "pass" if self.outcome else "unfinished" if unfinished else "fail"
+
+
+@op("evaluate", version=2, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
@@ -97,18 +123,19 @@ def evaluate(
 
     Values (None is "not measured"; an estimate is {value, low, high, error, count}):
       probes        pass rate on the reporting seed, an estimate; `probes_select` on the selecting one
-      null          {name, rate} of the best null answer on the reporting seed
-      above_null    the headline: pass rate minus the best null's, a paired estimate
+      null          {name, rate} of the best null answer, as expected on such probes
+      above_null    the headline: pass rate minus the best null's, an estimate
       families      pass rate by family, over all seeds
       heldout       pass rate of the held-out tasks with a check, an estimate
+      asked, unfinished, absent  questions, answers cut at the limit, questions without an answer
       stops, loops  share of all answers that end by themselves, and that go round in circles
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
       win_rate      None
       probe_seeds, prompted  how it was asked
-    Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
-    a probe seed.
+    Items: `probes:<seed>` by probe id, `heldout` by task id, `stops` and `loops` by both: 1, 0, or None
+    without an answer. Raises ConfigError without a probe seed.
     """
     probes = how.probes
     if probes and not probe_seeds:
@@ -119,31 +146,40 @@ def evaluate(
     asked = [task_of(p) for s in seeds for p in sets[s]] + held_out
     answers = _answers(asked, engine, shown, how.max_tokens, seed)
     own = answers[len(answers) - len(held_out) :]
+    ids = item_ids(held_out)
 
     values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
-    items: dict[str, Mapping[str, float | None]] = {}
-    outcomes: list[tuple[Probe, Completion, bool]] = []
-    start = 0
+    items: dict[str, Outcomes] = {}
+    checked: list[_Asked] = []
     for s in seeds:
-        done = list(zip(sets[s], answers[start : start + probes], strict=True))
-        checked = [(p, a, passes(a.text, p.check)) for p, a in done]
-        items[f"probes:{s}"] = {p.id: float(ok) for p, _, ok in checked}
-        outcomes += checked
-        start += probes
-    values |= _probe_values(sets, items, seed)
-    items["heldout"] = _rate_held_out(held_out, own)
-    values["heldout"] = _estimate(list(items["heldout"].values()), seed)
+        done = zip(sets[s], answers[len(checked) : len(checked) + probes], strict=True)
+        own_set = [_Asked(p, a, _outcome(a, p.check)) for p, a in done]
+        items[f"probes:{s}"] = {each.probe.id: each.outcome for each in own_set}
+        checked += own_set
+    values |= _probe_values(sets, items)
+    items["heldout"] = {
+        name: _outcome(answer, task.meta["check"])
+        for name, task, answer in zip(ids, held_out, own, strict=True)
+        if task.meta.get("check")
+    }
+    values["heldout"] = table_cell(_rate(items["heldout"]))
+    names = [*(each.probe.id for each in checked), *ids]
+    items["stops"] = dict(zip(names, map(stopped, answers), strict=True))
+    items["loops"] = dict(zip(names, map(looped, answers), strict=True))
     values |= {
-        "families": _by_family(outcomes),
-        "stops": stop_share(answers),
-        "loops": loop_share(answers),
+        "families": _by_family(checked),
+        "asked": len(answers),
+        "unfinished": sum(answer.finish_reason == "length" for answer in answers),
+        "absent": sum(no_reply(answer) is not None for answer in answers),
+        "stops": share(items["stops"].values()),
+        "loops": share(items["loops"].values()),
         "length_ratio": length_ratio(own, [task.response for task in held_out]),
         "distinct_2": distinct_2([a.text for a in own]),
         "win_rate": None,
     }
-    notes: list[View] = []
+    notes = [*_note_absent(values), *_note_ids(held_out, ids)]
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
-    views = (*_views(values, outcomes, held_out, own), *notes)
+    views = (*_views(values, checked, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
 
 
@@ -157,6 +193,8 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("probes passed, selecting seed", table_cell(values["probes_select"], "percent")),
         (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
         ("held-out tasks passed", table_cell(values["heldout"], "percent")),
+        ("cut at the limit, so not passed", f"{values['unfinished']} of {values['asked']}"),
+        ("no answer, so not counted", f"{values['absent']} of {values['asked']}"),
         ("stops by itself", table_cell(values["stops"], "percent")),
         ("goes round in circles", table_cell(values["loops"], "percent")),
         ("length against the reference", values["length_ratio"]),
@@ -200,47 +238,64 @@ def _describe_prompt(engine: Engine, shots: Sequence[Example]) -> str:
     )
 
 
-def _estimate(outcomes: Sequence[float | None], seed: int) -> JSON:
-    found = mean_interval([o for o in outcomes if o is not None], seed)
-    return found.json() if found else None
+def _outcome(completion: Completion, check: Check) -> float | None:
+    """1 for an answer that passes, 0 for one that does not or was cut at the limit; None without an
+    answer."""
+    if no_reply(completion):
+        return None
+    return float(completion.finish_reason != "length" and passes(completion.text, check))
+
+
+def _rate(outcomes: Outcomes) -> Estimate | None:
+    return rate_interval([v for v in outcomes.values() if v is not None])
 
 
 def _probe_values(
-    sets: Mapping[int, Sequence[Probe]],
-    items: Mapping[str, Mapping[str, float | None]],
-    seed: int,
+    sets: Mapping[int, Sequence[Probe]], items: Mapping[str, Outcomes]
 ) -> dict[str, JSON]:
     if not sets:
         return dict.fromkeys(("probes", "probes_select", "null", "above_null"))
     selecting, *_, reporting = [*sets, *sets]
-    name, rate = best_null(sets[reporting])
-    null = {p.id: float(passes(NULL_ANSWERS[name](p), p.check)) for p in sets[reporting]}
-    above = paired_difference(items[f"probes:{reporting}"], null, seed)
+    name, null = expected_best_null(sets[reporting])
+    rate = _rate(items[f"probes:{reporting}"])
+    above = rate and replace(
+        rate, value=rate.value - null, low=rate.low - null, high=rate.high - null
+    )
     return {
-        "probes": _estimate(list(items[f"probes:{reporting}"].values()), seed),
-        "probes_select": _estimate(list(items[f"probes:{selecting}"].values()), seed),
-        "null": {"name": name, "rate": rate},
-        "above_null": above.json() if above else None,
+        "probes": table_cell(rate),
+        "probes_select": table_cell(_rate(items[f"probes:{selecting}"])),
+        "null": {"name": name, "rate": null},
+        "above_null": table_cell(above),
     }
 
 
-def _rate_held_out(
-    tasks: Sequence[Example], answers: Sequence[Completion]
-) -> dict[str, float | None]:
-    return {
-        task.id or f"task-{index}": float(passes(answer.text, task.meta["check"]))
-        for index, (task, answer) in enumerate(zip(tasks, answers, strict=True))
-        if task.meta.get("check")
-    }
+def _by_family(checked: Sequence[_Asked]) -> dict[str, float | None]:
+    ordered = sorted(checked, key=lambda each: each.probe.family)
+    groups = groupby(ordered, key=lambda each: each.probe.family)
+    return {family: share(each.outcome for each in group) for family, group in groups}
 
 
-def _by_family(outcomes: Sequence[tuple[Probe, Completion, bool]]) -> dict[str, float]:
-    ordered = sorted(outcomes, key=lambda o: o[0].family)
-    found = {}
-    for family, group in groupby(ordered, key=lambda o: o[0].family):
-        passed = [ok for _, _, ok in group]
-        found[family] = sum(passed) / len(passed)
-    return found
+def _note_absent(values: Mapping[str, JSON]) -> list[View]:
+    absent, asked = values["absent"], values["asked"]
+    if not asked or absent / asked <= ABSENT:
+        return []
+    text = (
+        f"{absent} of {asked} questions got no answer: the prompt was too long for the model, or the "
+        "engine failed. They count as neither right nor wrong, so the rates are those of the others."
+    )
+    return [alarm("Questions without an answer", text)]
+
+
+def _note_ids(tasks: Sequence[Example], ids: Sequence[str]) -> list[View]:
+    again = [name for task, name in zip(tasks, ids, strict=True) if task.id and task.id != name]
+    if not again:
+        return []
+    are = "task has an id" if len(again) == 1 else "tasks have ids"
+    text = (
+        f"{len(again)} held-out {are} that an earlier one has. All are measured; the first of the "
+        f"later ones is called {again[0]} here. Give every task an id of its own, or none."
+    )
+    return [alarm("Held-out tasks with the same id", text, "note")]
 
 
 def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> dict[str, JSON]:
@@ -257,23 +312,24 @@ def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> 
 
 def _views(
     values: Mapping[str, JSON],
-    outcomes: Sequence[tuple[Probe, Completion, bool]],
+    checked: Sequence[_Asked],
     tasks: Sequence[Example],
     answers: Sequence[Completion],
 ) -> list[View]:
     rows = [*measures(values), ("win rate", None)]
     shown = [[name, "not measured" if value is None else value] for name, value in rows]
     out = [table("Measures", ["measure", "value"], shown, f"Prompted: {values['prompted']}.")]
-    if outcomes:
+    if checked:
+        counts = Counter(each.probe.family for each in checked)
         families = [
-            [family, table_cell(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
+            [family, table_cell(rate, "percent"), counts[family]]
             for family, rate in values["families"].items()
         ]
         out.append(table("Probes by family", ["family", "passed", "probes"], families))
-        step = max(1, len(outcomes) // SHOWN)
+        step = max(1, len(checked) // SHOWN)
         sample = [
-            [p.family, p.instruction, p.input, a.text, "pass" if ok else "fail"]
-            for p, a, ok in outcomes[::step][:SHOWN]
+            [o.probe.family, o.probe.instruction, o.probe.input, o.answer.text, o.verdict]
+            for o in checked[::step][:SHOWN]
         ]
         columns = ["family", "instruction", "input", "answer", "check"]
         out.append(table("Some probes", columns, sample))
