@@ -16,7 +16,7 @@ from woolgather.core.intervals import rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, table, table_cell
-from woolgather.ops.measure.harms import Harm, find_harm
+from woolgather.ops.measure.harms import find_harm
 from woolgather.ops.measure.outcomes import By, difference, known, mean
 
 NAMES = {"probes": "probes", "heldout": "held-out tasks"}
@@ -35,20 +35,16 @@ def find_winner(measures: Sequence[Metrics], by: By) -> int:
     return -max(clear)[1] if clear else 0
 
 
-def find_refusal(measures: Sequence[Metrics], by: By) -> tuple[int, Harm] | None:
-    """Returns the winner that the reporting items show to be worse than the base, and by how much;
-    None where the winner stands. By "last" nothing is refused."""
-    winner = 0 if by == "last" else find_winner(measures, by)
+def why_refused(measures: Sequence[Metrics], winner: int, by: By, names: Sequence[str] = ()) -> str:
+    """Returns why a winner is not the result: the items that report show it to be worse than the base.
+    Empty where it stands."""
     harm = find_harm(measures[winner], measures[0], by, by) if winner else None
-    return (winner, harm) if harm else None
-
-
-def describe_refusal(name: str, harm: Harm) -> str:
-    """Returns why a winner is not the result."""
+    if harm is None:
+        return ""
     lost = harm.change.format("+.1f", 100, " points")
     return (
-        f"{name} was better than the base on the {NAMES[harm.on]} that select, and is worse on those "
-        f"that report ({lost})"
+        f"{label(winner, names)} was better than the base on the {NAMES[by]} that select, and is worse "
+        f"on those that report ({lost})"
     )
 
 
@@ -101,9 +97,8 @@ def select_model(
         return Choice(len(measures) - 1, "the last model, as asked")
     views = (_selection(measures, by, names),)
     winner = find_winner(measures, by)
-    if refused := find_refusal(measures, by):
-        why = describe_refusal(label(winner, names), refused[1])
-        return Choice(0, f"the base: {why}", views=views)
+    if refused := why_refused(measures, winner, by, names):
+        return Choice(0, f"the base: {refused}", views=views)
     if winner:
         why = f"{label(winner, names)} is the best that is better than the base"
         return Choice(winner, why, views=views)

@@ -19,7 +19,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.ops.measure.harms import RATES, Harm, describe_harms, find_harms
 from woolgather.ops.measure.outcomes import By, difference, known, side_of
-from woolgather.ops.measure.select import describe_refusal, find_refusal, label
+from woolgather.ops.measure.select import find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import Round, show_measures, show_models, show_rounds
 
 BASE = "the base"
@@ -66,7 +66,7 @@ def summarize(
     index = int(chosen.value)
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
-    refused = find_refusal(measures, by) if not index else None
+    winner = find_winner(measures, by) if by != "last" and not index else 0
     found = _Conclusion(
         name=label(index, names) if index else "",
         on=on,
@@ -74,7 +74,7 @@ def summarize(
         over_base=difference(result, base, on, "report"),
         over_controls={n: difference(result, m, on, "report") for n, m in controls.items()},
         harms=find_harms(result, base, by) if index else [],
-        refusal=describe_refusal(label(refused[0], names), refused[1]) if refused else "",
+        refusal=why_refused(measures, winner, by, names),
     )
     rival, gain = found.rivals[0] if found.rivals else (BASE, found.over_base)
     values: dict[str, JSON] = {
