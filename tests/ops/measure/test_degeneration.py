@@ -5,11 +5,11 @@ from woolgather.engines.base import Completion, LogProb
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.degeneration import (
     distinct_2,
+    ends_by_itself,
+    goes_in_circles,
     length_ratio,
-    looped,
     reference_likelihood,
     share,
-    stopped,
 )
 
 
@@ -19,16 +19,16 @@ def said(text, finish="stop"):
 
 def test_shares():
     answers = [said("a b c"), said("no no " * 20, "length"), said("fine"), said("x", "length")]
-    assert share(map(stopped, answers)) == 0.5
-    assert share(map(looped, answers)) == 0.25
+    assert share(map(ends_by_itself, answers)) == 0.5
+    assert share(map(goes_in_circles, answers)) == 0.25
     assert share([]) is None
 
 
 def test_what_got_no_answer_says_nothing_of_form():
     answers = [said("a b c"), said("", "too_long"), said("", "error")]
-    assert [stopped(a) for a in answers] == [1.0, None, None]
-    assert [looped(a) for a in answers] == [0.0, None, None]
-    assert share(map(stopped, answers)) == 1.0
+    assert [ends_by_itself(a) for a in answers] == [1.0, None, None]
+    assert [goes_in_circles(a) for a in answers] == [0.0, None, None]
+    assert share(map(ends_by_itself, answers)) == 1.0
     assert length_ratio(answers, ["a b c", "a b c", "a b c"]) == 1.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.rows import Example
-from woolgather.ops.measure.outcomes import difference, item_ids, known, outcomes, selects
+from woolgather.ops.measure.outcomes import difference, item_ids, list_known, outcomes, selects
 
 
 def test_every_row_has_an_id_and_no_two_the_same() -> None:
@@ -26,7 +26,7 @@ def test_sides_of_probes_are_sets_and_form_has_no_sides() -> None:
     assert outcomes(measure, "probes", "all") == {"a": 1.0, "b": 0.0, "c": None}
     assert outcomes(measure, "stops", "report") == {"a": 1.0}
     assert outcomes(measure, "heldout") == {}
-    assert known(measure, "probes", "report") == [0.0]
+    assert list_known(measure, "probes", "report") == [0.0]
     assert outcomes(Metrics({"probe_seeds": []}, {}), "probes") == {}
 
 

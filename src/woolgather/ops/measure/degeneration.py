@@ -20,12 +20,12 @@ from woolgather.prompting.turns import answer_prompt
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
-def stopped(answer: Completion) -> float | None:
+def ends_by_itself(answer: Completion) -> float | None:
     """Returns 1 for an answer that ended by itself before `max_tokens`, else 0; None for none."""
     return None if no_reply(answer) else float(answer.finish_reason == "stop")
 
 
-def looped(answer: Completion) -> float | None:
+def goes_in_circles(answer: Completion) -> float | None:
     """Returns 1 for an answer that goes round in circles (see words.loops), else 0; None for none."""
     return None if no_reply(answer) else float(loops(answer.text))
 

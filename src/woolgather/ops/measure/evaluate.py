@@ -33,11 +33,11 @@ from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.measure.degeneration import (
     TEMPERATURES,
     distinct_2,
+    ends_by_itself,
+    goes_in_circles,
     length_ratio,
-    looped,
     reference_likelihood,
     share,
-    stopped,
 )
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.ops.measure.outcomes import Outcomes, item_ids
@@ -164,8 +164,8 @@ def evaluate(
     }
     values["heldout"] = table_cell(_rate(items["heldout"]))
     names = [*(each.probe.id for each in checked), *ids]
-    items["stops"] = dict(zip(names, map(stopped, answers), strict=True))
-    items["loops"] = dict(zip(names, map(looped, answers), strict=True))
+    items["stops"] = dict(zip(names, map(ends_by_itself, answers), strict=True))
+    items["loops"] = dict(zip(names, map(goes_in_circles, answers), strict=True))
     values |= {
         "families": _by_family(checked),
         "asked": len(answers),

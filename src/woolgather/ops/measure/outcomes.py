@@ -52,14 +52,14 @@ def difference(a: Metrics, b: Metrics, on: str, side: Side = "select") -> Estima
     return paired_difference(outcomes(a, on, side), outcomes(b, on, side))
 
 
-def known(measure: Metrics, on: str, side: Side = "select") -> list[float]:
+def list_known(measure: Metrics, on: str, side: Side = "select") -> list[float]:
     """Returns the outcomes of the items that were answered."""
     return [v for v in outcomes(measure, on, side).values() if v is not None]
 
 
 def mean(measure: Metrics, on: str, side: Side = "select") -> float | None:
     """Returns the mean outcome; None where it was not measured."""
-    values = known(measure, on, side)
+    values = list_known(measure, on, side)
     return sum(values) / len(values) if values else None
 
 

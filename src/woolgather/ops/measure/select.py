@@ -17,7 +17,7 @@ from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, table, table_cell
 from woolgather.ops.measure.harms import find_harm
-from woolgather.ops.measure.outcomes import By, difference, known, mean
+from woolgather.ops.measure.outcomes import By, difference, list_known, mean
 
 NAMES = {"probes": "probes", "heldout": "held-out tasks"}
 
@@ -102,7 +102,7 @@ def select_model(
     if winner:
         why = f"{label(winner, names)} is the best that is better than the base"
         return Choice(winner, why, views=views)
-    if not known(measures[0], by):
+    if not list_known(measures[0], by):
         return Choice(0, f"the base: it was not measured on {NAMES[by]} that select", views=views)
     return Choice(0, f"no candidate is better than the base on {by}", views=views)
 
@@ -110,7 +110,7 @@ def select_model(
 def _selection(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
     rows: list[list[JSON]] = []
     for index, measure in enumerate(measures):
-        rate = rate_interval(known(measure, by))
+        rate = rate_interval(list_known(measure, by))
         gain = difference(measure, measures[0], by) if index else None
         against = table_cell(gain, "points") if index else ""
         rows.append([label(index, names), table_cell(rate, "percent"), against])

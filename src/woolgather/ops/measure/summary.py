@@ -18,8 +18,8 @@ from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.ops.measure.harms import RATES, Harm, describe_harms, find_harms
-from woolgather.ops.measure.outcomes import By, difference, known, side_of
-from woolgather.ops.measure.select import find_winner, label, why_refused
+from woolgather.ops.measure.outcomes import By, difference, list_known, side_of
+from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import Round, show_measures, show_models, show_rounds
 
 BASE = "the base"
@@ -70,7 +70,7 @@ def summarize(
     found = _Conclusion(
         name=label(index, names) if index else "",
         on=on,
-        items=len(known(result, on, "report")),
+        items=len(list_known(result, on, "report")),
         over_base=difference(result, base, on, "report"),
         over_controls={n: difference(result, m, on, "report") for n, m in controls.items()},
         harms=find_harms(result, base, by) if index else [],
@@ -133,7 +133,7 @@ class _Conclusion:
         begin = f"Warning: {describe_harms(self.name, self.harms)} " if self.harms else ""
         result = f"Result: {self.name or 'the base itself'}"
         if not self.items:
-            return f"{begin}{result}. It was not measured on {self.on}."
+            return f"{begin}{result}. It was not measured on {NAMES[self.on]}."
         if self.refusal:
             result += f"; {self.refusal}"
         elif not self.name and not self.rivals:
@@ -178,7 +178,7 @@ class _Conclusion:
         if not rows:
             return []
         note = (
-            f"Items that both answered. The sentence names the base and the control with the smallest "
+            "Items that both answered. The sentence names the base and the control with the smallest "
             f"lower bound, of those that answered {COMMON:.0%} of the result's items or more."
         )
         title = f"The result against each rival, by {RATES[self.on]}"

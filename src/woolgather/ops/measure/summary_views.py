@@ -13,7 +13,7 @@ from woolgather.core.artifacts import Metrics
 from woolgather.core.intervals import Estimate, rate_interval
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, curve, table, table_cell
-from woolgather.ops.measure.outcomes import By, difference, known, mean, side_of
+from woolgather.ops.measure.outcomes import By, difference, list_known, mean, side_of
 
 Round = tuple[Sized, Sized, Metrics]
 """One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
@@ -107,7 +107,7 @@ def show_rounds(rounds: Sequence[Round]) -> list[View]:
 
 
 def _rate(measure: Metrics, on: str, by: By) -> JSON:
-    found = rate_interval(known(measure, on, side_of(on, by)))
+    found = rate_interval(list_known(measure, on, side_of(on, by)))
     return table_cell(found, "percent") or "not measured"
 
 
