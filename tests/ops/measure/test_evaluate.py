@@ -124,15 +124,12 @@ def test_an_unfinished_answer_does_not_pass_and_an_absent_one_is_neither_right_n
     rate = found.values["probes"]
     assert rate["count"] == 54
     assert rate["value"] == pytest.approx(sum(outcomes[16:]) / 54)
-    assert (found.values["asked"], found.values["unfinished"], found.values["absent"]) == (
-        120,
-        20,
-        12,
-    )
+    assert found.values["unfinished"] == pytest.approx(20 / 120)
+    assert found.values["unanswered"] == pytest.approx(12 / 120)
     assert found.values["stops"] == pytest.approx(88 / 108)
     rows = dict(found.views[0].data["rows"])
-    assert rows["cut at the limit, so not passed"] == "20 of 120"
-    assert rows["no answer, so not counted"] == "12 of 120"
+    assert rows["cut at the limit, and so failed"]["value"] == pytest.approx(20 / 120)
+    assert rows["without an answer, and so not counted"]["value"] == pytest.approx(12 / 120)
     shown = {row[-1] for v in found.views if v.title == "Some probes" for row in v.data["rows"]}
     assert {"pass", "unfinished", "no answer"} <= shown
 
@@ -144,7 +141,17 @@ def test_there_is_an_alarm_when_more_than_one_in_twenty_questions_got_no_answer(
     alarms = [v.data["text"] for v in found.views if v.kind == "alarm"]
     assert bool(alarms) == told
     if told:
-        assert "7 of 120 questions got no answer" in alarms[0]
+        assert alarms[0].startswith("6 % of the questions got no answer")
+
+
+@pytest.mark.parametrize(("cut", "told"), [(30, False), (31, True)])
+def test_it_is_told_when_more_than_a_quarter_of_the_answers_were_cut(cut, told):
+    engine = Faulty(lambda index: "length" if index < cut else "stop", 60)
+    found = evaluate([], engine, how=EvaluationOptions(probes=60, likelihood=False))
+    alarms = [v.data["text"] for v in found.views if v.kind == "alarm"]
+    assert [a.startswith("26 % of the answers were cut at the limit of 128") for a in alarms] == (
+        [True] if told else []
+    )
 
 
 def test_held_out_tasks_with_one_id_are_told_and_kept_apart():

@@ -213,6 +213,18 @@ def test_held_out_tasks_that_select_do_not_report() -> None:
     assert "that did not select" in models.note
 
 
+def test_an_iteration_of_which_nothing_was_kept_leads_the_sentence() -> None:
+    facts = {
+        "generated": dict.fromkeys(("median words", "distinct-2", "one-word %", "duplicates %"))
+    }
+    maps = [Metrics(facts), Metrics(facts)]
+    rounds = [(range(40), range(0), maps[0]), (range(50), range(5), maps[1])]
+    out = summarize([measured(0.5)] * 3, chosen=Choice(0), controls={}, rounds=rounds)
+    assert out.headline.startswith(
+        "No row was kept in iter0: nothing new was trained on there. Result"
+    )
+
+
 def test_iterations_are_drawn_side_by_side() -> None:
     facts = {"median words": 40, "distinct-2": 0.5, "one-word %": 10.0, "duplicates %": None}
     maps = [

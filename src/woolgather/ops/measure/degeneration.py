@@ -2,7 +2,7 @@
 
 The one idea: a loop left to itself learns to stop early, to repeat itself or to answer in one word,
 and a pass rate does not see it. These are shares and ratios to be read beside the base's, not goals.
-What got no answer (no_reply) says nothing of form and is left out.
+What got no answer says nothing of form and is left out.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ from woolgather.ops.measure.degeneration import (
 )
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.ops.measure.outcomes import Outcomes, item_ids
-from woolgather.ops.text.ask import ask_rows, no_reply
+from woolgather.ops.text.ask import ask_rows
 from woolgather.probes import Probe, generate, task_of
-from woolgather.probes.checks import Check, passes
+from woolgather.probes.checks import outcome
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.turns import answer_prompt, stops
 
@@ -51,9 +51,8 @@ PROMPT_TOKENS = 60
 """Tokens of a probe or a held-out task, about; for plans."""
 SHOWN = 12
 """Answers that a report shows."""
-ABSENT = 0.05
-"""Share of questions without an answer above which there is an alarm: the rates are then those of the
-questions that the model could take."""
+ABSENT, CUT = 0.05, 0.25
+"""Shares of answers that are missing, or cut at the limit, above which an alarm says so."""
 
 
 class EvaluationOptions(Options):
@@ -105,7 +104,7 @@ class _Asked:
         return "pass" if self.outcome else "unfinished" if unfinished else "fail"
 
 
-@op("evaluate", version=2, expects=_work)
+@op("evaluate", version=3, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
@@ -127,7 +126,9 @@ def evaluate(
       above_null    the headline: pass rate minus the best null's, an estimate
       families      pass rate by family, over all seeds
       heldout       pass rate of the held-out tasks with a check, an estimate
-      asked, unfinished, absent  questions, answers cut at the limit, questions without an answer
+      unanswered    share of the questions that got no answer (the prompt does not fit, the engine gave
+                    up): neither right nor wrong, they count in no rate
+      unfinished    share of the questions whose answer was cut at `how.max_tokens`, which never passes
       stops, loops  share of all answers that end by themselves, and that go round in circles
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
@@ -153,12 +154,12 @@ def evaluate(
     checked: list[_Asked] = []
     for s in seeds:
         done = zip(sets[s], answers[len(checked) : len(checked) + probes], strict=True)
-        own_set = [_Asked(p, a, _outcome(a, p.check)) for p, a in done]
+        own_set = [_Asked(p, a, _as_number(outcome(a, p.check))) for p, a in done]
         items[f"probes:{s}"] = {each.probe.id: each.outcome for each in own_set}
         checked += own_set
     values |= _probe_values(sets, items)
     items["heldout"] = {
-        name: _outcome(answer, task.meta["check"])
+        name: _as_number(outcome(answer, task.meta["check"]))
         for name, task, answer in zip(ids, held_out, own, strict=True)
         if task.meta.get("check")
     }
@@ -168,16 +169,15 @@ def evaluate(
     items["loops"] = dict(zip(names, map(goes_in_circles, answers), strict=True))
     values |= {
         "families": _by_family(checked),
-        "asked": len(answers),
-        "unfinished": sum(answer.finish_reason == "length" for answer in answers),
-        "absent": sum(no_reply(answer) is not None for answer in answers),
+        "unanswered": share(float(flag is None) for flag in items["stops"].values()),
+        "unfinished": share(float(answer.finish_reason == "length") for answer in answers),
         "stops": share(items["stops"].values()),
         "loops": share(items["loops"].values()),
         "length_ratio": length_ratio(own, [task.response for task in held_out]),
         "distinct_2": distinct_2([a.text for a in own]),
         "win_rate": None,
     }
-    notes = [*_note_absent(values), *_note_ids(held_out, ids)]
+    notes = [*_note_endings(values, how.max_tokens), *_note_ids(held_out, ids)]
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
     views = (*_views(values, checked, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
@@ -193,8 +193,8 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("probes passed, selecting seed", table_cell(values["probes_select"], "percent")),
         (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
         ("held-out tasks passed", table_cell(values["heldout"], "percent")),
-        ("cut at the limit, so not passed", f"{values['unfinished']} of {values['asked']}"),
-        ("no answer, so not counted", f"{values['absent']} of {values['asked']}"),
+        ("cut at the limit, and so failed", table_cell(values["unfinished"], "percent")),
+        ("without an answer, and so not counted", table_cell(values["unanswered"], "percent")),
         ("stops by itself", table_cell(values["stops"], "percent")),
         ("goes round in circles", table_cell(values["loops"], "percent")),
         ("length against the reference", values["length_ratio"]),
@@ -238,12 +238,8 @@ def _describe_prompt(engine: Engine, shots: Sequence[Example]) -> str:
     )
 
 
-def _outcome(completion: Completion, check: Check) -> float | None:
-    """1 for an answer that passes, 0 for one that does not or was cut at the limit; None without an
-    answer."""
-    if no_reply(completion):
-        return None
-    return float(completion.finish_reason != "length" and passes(completion.text, check))
+def _as_number(passed: bool | None) -> float | None:
+    return None if passed is None else float(passed)
 
 
 def _rate(outcomes: Outcomes) -> Estimate | None:
@@ -275,15 +271,22 @@ def _by_family(checked: Sequence[_Asked]) -> dict[str, float | None]:
     return {family: share(each.outcome for each in group) for family, group in groups}
 
 
-def _note_absent(values: Mapping[str, JSON]) -> list[View]:
-    absent, asked = values["absent"], values["asked"]
-    if not asked or absent / asked <= ABSENT:
-        return []
-    text = (
-        f"{absent} of {asked} questions got no answer: the prompt was too long for the model, or the "
-        "engine failed. They count as neither right nor wrong, so the rates are those of the others."
-    )
-    return [alarm("Questions without an answer", text)]
+def _note_endings(values: Mapping[str, JSON], max_tokens: int) -> list[View]:
+    """What makes the rates say less than they seem to."""
+    found = []
+    if (missing := values["unanswered"] or 0) > ABSENT:
+        text = (
+            f"{100 * missing:.0f} % of the questions got no answer: the prompt did not fit into the "
+            "model's context, or the engine gave up. They count in no rate."
+        )
+        found.append(alarm("Questions without an answer", text))
+    if (cut := values["unfinished"] or 0) > CUT:
+        text = (
+            f"{100 * cut:.0f} % of the answers were cut at the limit of {max_tokens} tokens, and count "
+            "as failed. Set measure.max_tokens higher to see what the model would have said."
+        )
+        found.append(alarm("Unfinished answers", text, "note"))
+    return found
 
 
 def _note_ids(tasks: Sequence[Example], ids: Sequence[str]) -> list[View]:

@@ -43,7 +43,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=2)
+@op("summarize", version=3)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -61,7 +61,8 @@ def summarize(
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
-    iteration, are drawn: the share of rows that were good enough, and what the rows kept look like.
+    iteration, are drawn: the share of rows that were good enough, and what the rows kept look like. One
+    of which no row was kept is told first.
     """
     index = int(chosen.value)
     result, base = measures[index], measures[0]
@@ -95,7 +96,19 @@ def summarize(
         show_measures(measures, by, names),
         *show_rounds(rounds),
     )
-    return Metrics(values, views=views, headline=found.sentence(), concludes=True)
+    return Metrics(
+        values, views=views, headline=_describe_empty(rounds) + found.sentence(), concludes=True
+    )
+
+
+def _describe_empty(rounds: Sequence[Round]) -> str:
+    """Says which iterations kept no row; empty where each kept some."""
+    empty = [f"iter{t}" for t, (_, kept, _) in enumerate(rounds) if not len(kept)]
+    return (
+        f"No row was kept in {', '.join(empty)}: nothing new was trained on there. "
+        if empty
+        else ""
+    )
 
 
 @dataclass(frozen=True)
