@@ -89,7 +89,7 @@ def _work(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CheckedProbe:
     """A probe, what came back, and what that is worth."""
 
     probe: Probe
@@ -151,10 +151,10 @@ def evaluate(
 
     values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
     items: dict[str, Outcomes] = {}
-    checked: list[_Asked] = []
+    checked: list[_CheckedProbe] = []
     for s in seeds:
         done = zip(sets[s], answers[len(checked) : len(checked) + probes], strict=True)
-        own_set = [_Asked(p, a, _as_number(outcome(a, p.check))) for p, a in done]
+        own_set = [_CheckedProbe(p, a, _as_number(outcome(a, p.check))) for p, a in done]
         items[f"probes:{s}"] = {each.probe.id: each.outcome for each in own_set}
         checked += own_set
     values |= _probe_values(sets, items)
@@ -265,7 +265,7 @@ def _probe_values(
     }
 
 
-def _by_family(checked: Sequence[_Asked]) -> dict[str, float | None]:
+def _by_family(checked: Sequence[_CheckedProbe]) -> dict[str, float | None]:
     ordered = sorted(checked, key=lambda each: each.probe.family)
     groups = groupby(ordered, key=lambda each: each.probe.family)
     return {family: share(each.outcome for each in group) for family, group in groups}
@@ -315,7 +315,7 @@ def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> 
 
 def _views(
     values: Mapping[str, JSON],
-    checked: Sequence[_Asked],
+    checked: Sequence[_CheckedProbe],
     tasks: Sequence[Example],
     answers: Sequence[Completion],
 ) -> list[View]:
