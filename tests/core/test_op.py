@@ -256,14 +256,19 @@ def planned(stored: Path, *words: str) -> dict[str, Any]:
     return {line["step"]: line for line in json.loads(done.stdout)["steps"]}
 
 
-def test_a_run_of_the_version_before_is_remembered_but_for_its_measures(stored: Path) -> None:
-    """Measures are made anew, since checks judge otherwise now, and so is what follows from them."""
+ANEW = {"measure", "iter0/measure", "iter0/stop", "select", "summary"}
+"""Steps of ops that make something else of the same arguments since, and so count a version more."""
+
+
+def test_a_run_of_the_version_before_is_remembered_but_for_what_measures_otherwise(
+    stored: Path,
+) -> None:
     told = planned(stored)
     assert len(told) == 17
     new = {name: line["why"] for name, line in told.items() if line["state"] != "remembered"}
-    assert set(new) == {"measure", "iter0/measure", "iter0/stop", "select", "summary", "result"}
-    assert new["measure"] == "new because version: 1 -> 2"
-    assert new["summary"] == "new because version: 1 -> 2"
+    assert {name for name, why in new.items() if "new because version: 1 -> " in why} == ANEW
+    # A plan does not know what will be selected, and takes the last model.
+    assert new.keys() - ANEW == {"result"}
 
 
 @pytest.mark.parametrize("command", ["status", "report", "show"])

@@ -216,6 +216,7 @@ class Launch:
             "seconds": round(sum(line["seconds"] for line in new), 1),
             "rate_source": rates.source,
             "precision": precision,
+            "visible": getattr(self.config, "visible", ""),
         }
         return lines, total
 

@@ -167,6 +167,8 @@ class PlanTotal(TypedDict):
     """Where the times come from, in words."""
     precision: Precision | None
     """What `precision: auto` is in this run; None where this machine was not measured."""
+    visible: str
+    """How small a difference the report can see, in a sentence; empty without probes."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def eval_(
     prompt_format: Form = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure models on held-out tasks and probes, with bootstrap intervals and the best null answer.
+    """Measure models on held-out tasks and probes, with 95 % intervals and the best null answer.
 
     Each further model is compared with the first, item by item.
 

@@ -181,6 +181,8 @@ def plan(
         f"{number(total['calls'])} calls, {number(total['new_tokens'])} new tokens, "
         f"{number(total['updates'])} updates, {size(total['disk_bytes'])} on disk. {_outlook(total)}"
     )
+    if total["visible"]:
+        console.print(total["visible"])
 
 
 def _outlook(total: PlanTotal) -> str:

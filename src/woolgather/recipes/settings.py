@@ -9,15 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
+from woolgather.core.intervals import smallest_visible
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
 from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
+
+CHURN = 0.05
+"""Share of answers that a training turns each way, from right to wrong and back, without a gain. About
+what two system lines did to a model of 135M parameters."""
 
 
 class Hiring(AuditionOptions):
@@ -59,6 +65,16 @@ class Measuring(EvaluationOptions):
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
 
+    @model_validator(mode="after")
+    def _apart(self) -> Measuring:
+        if self.select_seed == self.report_seed:
+            raise ConfigError(
+                f"measure.select_seed and measure.report_seed are both {self.report_seed}: the probes "
+                "that select the result would also report on it. Give two different numbers, such as "
+                f"measure.report_seed={self.report_seed + 1}."
+            )
+        return self
+
 
 class Common(Options):
     """Settings that every method has."""
@@ -76,9 +92,21 @@ class Common(Options):
     controls: bool = True
     """Also train controls: models that the same effort gives without the method."""
     select_by: Literal["probes", "heldout", "last"] = "probes"
-    """The measure in which the result must beat the base; last takes the last model without comparing."""
+    """The measure in which the result must beat the base; last takes the last model without comparing.
+    With heldout one half of the tasks, by a hash of their ids, selects, and the other reports."""
     patience: int | None = Field(default=2, ge=1)
     """Stop after this many iterations without a better model; None never stops early."""
+
+    @property
+    def visible(self) -> str:
+        """Returns how small a difference the report can see, for plans; "" without probes."""
+        if not (n := self.measure.probes):
+            return ""
+        points = 100 * smallest_visible(round(2 * CHURN * n), n)
+        return (
+            f"{n} probes see a difference of about {points:.0f} points in four of five runs, where "
+            f"{CHURN:.0%} of the answers change each way by chance."
+        )
 
     @property
     def base_name(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 from woolgather.core.artifacts import Choice, Metrics, Model
+from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
@@ -23,9 +24,11 @@ from woolgather.ops.judge.judge import judge
 from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
+from woolgather.ops.measure.outcomes import item_ids, selects
 from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
-from woolgather.ops.measure.summary import Round, summarize
+from woolgather.ops.measure.summary import summarize
+from woolgather.ops.measure.summary_views import Round
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
 from woolgather.recipes.scope import Rows, Scope
@@ -172,10 +175,32 @@ def train(scope: Scope, name: str, start: Model, rows: Rows[Example], how: Tunin
     )
 
 
+def check_measure(cfg: Common, held_out: Rows[Example]) -> None:
+    """Raises ConfigError where the measure that selects the result would have nothing to measure."""
+    by = cfg.select_by
+    if by == "probes" and not cfg.measure.probes:
+        raise ConfigError(
+            "select_by=probes with measure.probes=0: nothing would be measured. Ask for probes, such as "
+            "measure.probes=300, or take select_by=heldout or select_by=last."
+        )
+    if by != "heldout":
+        return
+    tasks = list(held_out)
+    checked = [n for n, t in zip(item_ids(tasks), tasks, strict=True) if t.meta.get("check")]
+    if len({selects(name) for name in checked}) < 2:
+        raise ConfigError(
+            f"select_by=heldout with {len(checked)} of {len(tasks)} held-out tasks that have a check: "
+            "one half of these selects the result and the other reports on it, and one half is empty. "
+            "Give more tasks a check, or take select_by=probes."
+        )
+
+
 class Candidates:
-    """The models of a run and their measures, in the order they were made, the base first."""
+    """The models of a run and their measures, in the order they were made, the base first. Raises
+    ConfigError, in a plan too, where nothing could be measured."""
 
     def __init__(self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example]) -> None:
+        check_measure(cfg, held_out)
         self.run, self.cfg = run, cfg
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""

@@ -5,10 +5,11 @@ from woolgather.engines.base import Completion, LogProb
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.degeneration import (
     distinct_2,
+    ends_by_itself,
+    goes_in_circles,
     length_ratio,
-    loop_share,
     reference_likelihood,
-    stop_share,
+    share,
 )
 
 
@@ -18,10 +19,17 @@ def said(text, finish="stop"):
 
 def test_shares():
     answers = [said("a b c"), said("no no " * 20, "length"), said("fine"), said("x", "length")]
-    assert stop_share(answers) == 0.5
-    assert loop_share(answers) == 0.25
-    assert stop_share([]) is None
-    assert loop_share([]) is None
+    assert share(map(ends_by_itself, answers)) == 0.5
+    assert share(map(goes_in_circles, answers)) == 0.25
+    assert share([]) is None
+
+
+def test_what_got_no_answer_says_nothing_of_form():
+    answers = [said("a b c"), said("", "too_long"), said("", "error")]
+    assert [ends_by_itself(a) for a in answers] == [1.0, None, None]
+    assert [goes_in_circles(a) for a in answers] == [0.0, None, None]
+    assert share(map(ends_by_itself, answers)) == 1.0
+    assert length_ratio(answers, ["a b c", "a b c", "a b c"]) == 1.0
 
 
 def test_length_is_a_ratio_of_medians_over_tasks_with_a_reference():

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.rows import Example
-from woolgather.engines.base import LogProb
+from woolgather.engines.base import Completion, LogProb
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
-from woolgather.probes import best_null, generate
+from woolgather.ops.measure.null_answers import expected_best_null
+from woolgather.probes import generate
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
 TASKS = [
@@ -39,7 +42,7 @@ def knows(share, seeds=(1, 2), n=60):
 
 def test_the_headline_is_what_is_above_the_best_null():
     found = evaluate(TASKS, knows(0.7), how=EvaluationOptions(probes=60))
-    name, rate = best_null(generate(60, 2))
+    name, rate = expected_best_null(generate(60, 2))
     assert found.values["null"] == {"name": name, "rate": rate}
     assert found.values["probes"]["value"] == pytest.approx(0.7, abs=0.07)
     above = found.values["above_null"]
@@ -52,7 +55,7 @@ def test_one_seed_selects_and_another_reports():
     assert found.values["probe_seeds"] == [1, 2]
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
-    assert set(found.items) == {"probes:1", "probes:2", "heldout"}
+    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"}
     assert set(found.items["probes:1"]) == {p.id for p in generate(60, 1)}
 
 
@@ -84,9 +87,90 @@ def test_without_probes_they_are_not_measured():
     found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0))
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
-    assert list(found.items) == ["heldout"]
+    assert list(found.items) == ["heldout", "stops", "loops"]
     with pytest.raises(ConfigError, match="probe_seeds is empty"):
         evaluate(TASKS, knows(0.5), probe_seeds=(), how=EvaluationOptions(probes=5))
+
+
+class Faulty(FakeEngine):
+    """Right on every probe, and every question of a kind ends in another way than by itself."""
+
+    def __init__(self, ends, n):
+        right = {p.instruction: p.reference for s in (1, 2) for p in generate(n, s)}
+        super().__init__(answer=lambda prompt, _: right.get(prompt.split(chr(10))[0][6:], "x"))
+        self.ends = ends
+
+    def complete(self, requests):
+        for index, answer in super().complete(requests):
+            reason = self.ends(index)
+            text = answer.text if reason in ("stop", "length") else ""
+            yield index, Completion(text, reason)
+
+
+def test_an_unfinished_answer_does_not_pass_and_an_absent_one_is_neither_right_nor_wrong():
+    """Of 60 probes per seed the first 10 are cut, the next 6 get no answer, the others are right."""
+
+    def ends(index):
+        place = index % 60
+        if index >= 120 or place >= 16:
+            return "stop"
+        return "length" if place < 10 else "too_long" if place < 13 else "error"
+
+    found = evaluate([], Faulty(ends, 60), how=EvaluationOptions(probes=60, likelihood=False))
+    outcomes = list(found.items["probes:2"].values())
+    assert outcomes[:10] == [0.0] * 10
+    assert outcomes[10:16] == [None] * 6
+    assert sum(outcomes[16:]) >= 40
+    rate = found.values["probes"]
+    assert rate["count"] == 54
+    assert rate["value"] == pytest.approx(sum(outcomes[16:]) / 54)
+    assert found.values["unfinished"] == pytest.approx(20 / 120)
+    assert found.values["unanswered"] == pytest.approx(12 / 120)
+    assert found.values["stops"] == pytest.approx(88 / 108)
+    rows = dict(found.views[0].data["rows"])
+    assert rows["cut at the limit, and so failed"]["value"] == pytest.approx(20 / 120)
+    assert rows["without an answer, and so not counted"]["value"] == pytest.approx(12 / 120)
+    shown = {row[-1] for v in found.views if v.title == "Some probes" for row in v.data["rows"]}
+    assert {"pass", "unfinished", "no answer"} <= shown
+
+
+@pytest.mark.parametrize(("absent", "told"), [(6, False), (7, True)])
+def test_there_is_an_alarm_when_more_than_one_in_twenty_questions_got_no_answer(absent, told):
+    engine = Faulty(lambda index: "error" if index < absent else "stop", 60)
+    found = evaluate([], engine, how=EvaluationOptions(probes=60, likelihood=False))
+    alarms = [v.data["text"] for v in found.views if v.kind == "alarm"]
+    assert bool(alarms) == told
+    if told:
+        assert alarms[0].startswith("6 % of the questions got no answer")
+
+
+@pytest.mark.parametrize(("cut", "told"), [(30, False), (31, True)])
+def test_it_is_told_when_more_than_a_quarter_of_the_answers_were_cut(cut, told):
+    engine = Faulty(lambda index: "length" if index < cut else "stop", 60)
+    found = evaluate([], engine, how=EvaluationOptions(probes=60, likelihood=False))
+    alarms = [v.data["text"] for v in found.views if v.kind == "alarm"]
+    assert [a.startswith("26 % of the answers were cut at the limit of 128") for a in alarms] == (
+        [True] if told else []
+    )
+
+
+def test_held_out_tasks_with_one_id_are_told_and_kept_apart():
+    twice = [TASKS[0], replace(TASKS[1], id="h0"), TASKS[2]]
+    how = EvaluationOptions(probes=0, likelihood=False)
+    found = evaluate(twice, knows(0.0), how=how)
+    assert found.items["heldout"] == {"h0": 1.0, "h0#2": 1.0, "h2": 1.0}
+    assert found.values["heldout"]["count"] == 3
+    (told,) = [v.data["text"] for v in found.views if v.kind == "alarm"]
+    assert told.startswith("1 held-out task has an id that an earlier one has.")
+    assert "h0#2" in told
+    assert not [v for v in evaluate(TASKS, knows(0.0), how=how).views if v.kind == "alarm"]
+
+
+def test_a_rate_of_none_is_no_point():
+    found = evaluate(TASKS, FakeEngine(["zzz"]), how=EvaluationOptions(probes=10, likelihood=False))
+    heldout = found.values["heldout"]
+    assert (heldout["value"], heldout["low"]) == (0, 0)
+    assert heldout["high"] == pytest.approx(0.39, abs=0.01)
 
 
 def test_likelihood_is_optional():

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from woolgather.core.artifacts import Choice, Metrics
-from woolgather.ops.measure.select import mean, select_model, should_stop
+from woolgather.ops.measure.outcomes import mean, outcomes, selects, side_of
+from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 
 
@@ -28,7 +29,8 @@ def test_best_clear_of_zero_is_chosen() -> None:
     assert "iter1" in choice.why
     rows = choice.views[0].data["rows"]
     assert rows[0][2] == ""
-    assert rows[2][1] == {"value": mean(measured(0.5), "probes"), "unit": "percent"}
+    assert rows[2][1]["value"] == mean(measured(0.5), "probes")
+    assert rows[2][1]["low"] < rows[2][1]["value"] < rows[2][1]["high"]
     assert rows[2][2]["unit"] == "points"
     assert rows[2][2]["low"] > 0
 
@@ -81,60 +83,134 @@ def test_the_order_of_probe_seeds_is_the_recorded_one() -> None:
     """Not the order of names: a file may hold them sorted."""
     items = {"probes:2": {"a": 0.0, "b": 0.0}, "probes:9": {"a": 1.0, "b": 1.0}}
     measure = Metrics({"probe_seeds": [9, 2]}, items)
-    assert mean(measure, "probes", 0) == 1.0
-    assert mean(measure, "probes", 1) == 0.0
+    assert mean(measure, "probes", "select") == 1.0
+    assert mean(measure, "probes", "report") == 0.0
     assert mean(Metrics({"probe_seeds": []}, {}), "probes") is None
 
 
-def test_the_rival_is_the_one_over_which_the_lead_is_least_sure() -> None:
-    """On the reporting seed: a control that was lucky on the selecting one is not the best for that."""
-
-    def control(selecting: float, reporting: float) -> Metrics:
-        both = (measured(selecting), measured(reporting))
-        return Metrics(
-            {}, {"probes:1": both[0].items["probes:1"], "probes:2": both[1].items["probes:2"]}
-        )
-
-    controls = {"strong": control(0.3, 0.5), "lucky": control(0.4, 0.4)}
-    out = summarize([measured(0.3), measured(0.6)], chosen=Choice(1), controls=controls)
-    assert out.values["rival"] == "strong"
+def of_sets(selecting: dict[str, float], reporting: dict[str, float], **more: object) -> Metrics:
+    return Metrics({}, {"probes:1": selecting, "probes:2": reporting, **more})
 
 
-def test_a_control_of_few_probes_is_no_rival() -> None:
-    few = measured(0.9)
-    few = Metrics(few.values, {k: dict(list(v.items())[:24]) for k, v in few.items.items()})
-    controls = {"teacher": few, "seeds alone": measured(0.4)}
-    out = summarize([measured(0.3), measured(0.6)], chosen=Choice(1), controls=controls)
-    assert out.values["rival"] == "seeds alone"
-    assert "teacher" in [row[0] for row in out.views[0].data["rows"]]
+def passing(count: int, n: int = 100) -> dict[str, float]:
+    """The first `count` of `n` items passed."""
+    return {str(i): float(i < count) for i in range(n)}
 
 
-def test_a_result_taken_unseen_is_compared_with_the_base_too() -> None:
-    measures, controls = [measured(0.6), measured(0.4)], {"random rows": measured(0.2)}
+def test_the_control_that_comes_closest_makes_the_headline() -> None:
+    """Whatever it did on the selecting seed."""
+    controls = {
+        "lucky": of_sets(passing(30), passing(90)),
+        "steady": of_sets(passing(40), passing(40)),
+    }
+    both = [of_sets(passing(30), passing(30)), of_sets(passing(60), passing(60))]
+    out = summarize(both, chosen=Choice(1), controls=controls)
+    assert out.values["rival"] == "lucky"
+    assert out.values["verdict"] == "worse"
+    assert out.values["against_controls"]["steady"]["value"] == pytest.approx(0.2)
+    rows = next(v for v in out.views if "each rival" in v.title).data["rows"]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        ("the base", "100 of 100", "better"),
+        ("lucky", "100 of 100", "worse"),
+        ("steady", "100 of 100", "better"),
+    ]
+
+
+@pytest.mark.parametrize(("count", "rival"), [(24, "large"), (49, "large"), (50, "small")])
+def test_a_control_measured_on_fewer_items_is_shown_and_not_named(count: int, rival: str) -> None:
+    """It passes all of its items: by them it comes closest."""
+    small = of_sets(passing(count, count), passing(count, count))
+    controls = {"small": small, "large": of_sets(passing(20), passing(20))}
+    both = [of_sets(passing(10), passing(10)), of_sets(passing(40), passing(40))]
+    out = summarize(both, chosen=Choice(1), controls=controls)
+    assert f"best control ({rival})" in out.headline
+    rows = next(v for v in out.views if "each rival" in v.title).data["rows"]
+    told = {row[0]: row[1:] for row in rows}
+    assert told["small"][0] == f"{count} of 100"
+    assert (told["small"][2] == "on too few items to be named") == (rival == "large")
+
+
+def test_the_base_is_a_rival_of_the_last_model() -> None:
+    """Ten points worse than the base is no "better", however bad the control is."""
+    measures = [of_sets(passing(50), passing(50)), of_sets(passing(40), passing(40))]
+    controls = {"random rows": of_sets(passing(20), passing(20))}
     out = summarize(measures, chosen=Choice(1), controls=controls, by="last")
-    assert (out.values["rival"], out.values["verdict"]) == ("the base", "worse")
-    assert out.headline.startswith("Worse than the base: -")
+    assert (out.values["verdict"], out.values["rival"]) == ("worse", "the base")
+    assert out.headline.startswith("Warning: iter0 is worse than the base in probes passed (-10.0 ")
+    assert "Result: iter0. Against the base: worse, -10.0 points" in out.headline
+    assert "; against the best control (random rows): better, +20.0" in out.headline
 
 
-def test_what_became_worse_leads_the_sentence() -> None:
-    def model(rate: float, held_out: float, stops: float, loops: float) -> Metrics:
-        found = measured(rate)
-        tasks = {f"t{i}": float(i < 75 * held_out) for i in range(75)}
-        values = {**found.values, "stops": stops, "loops": loops}
-        return Metrics(values, {**found.items, "heldout": tasks})
-
-    base = model(0.3, 0.27, 0.95, 0.01)
-    out = summarize([base, model(0.5, 0.03, 0.2, 0.6)], chosen=Choice(1), controls={})
-    held_out, stops, loops, result = out.headline.split(". ", 3)
-    assert held_out.startswith("Worse than the base: -24.0 points")
-    assert held_out.endswith("of held-out tasks passed")
-    assert stops == "Worse than the base: 20 % of the answers end by themselves, 95 % of the base's"
-    assert (
-        loops == "Worse than the base: 60 % of the answers go round in circles, 1 % of the base's"
+def test_a_winner_that_is_worse_on_what_reports_goes_back_to_the_base() -> None:
+    measures = [of_sets(passing(50), passing(50)), of_sets(passing(70), passing(40))]
+    chosen = select_model(measures)
+    assert chosen.value == 0
+    assert chosen.why.startswith(
+        "the base: iter0 was better than the base on the probes that select"
     )
-    assert result.startswith("Result: iter0. Against the base: better")
-    calm = summarize([base, model(0.5, 0.25, 0.9, 0.05)], chosen=Choice(1), controls={})
-    assert calm.headline.startswith("Result: ")
+    out = summarize(measures, chosen=chosen, controls={"c": measures[0]})
+    assert out.headline.startswith(
+        "Result: the base itself; iter0 was better than the base on the probes that select, and is "
+        "worse on those that report (-10.0 points ["
+    )
+    assert [v.title for v in out.views if v.kind == "alarm"] == ["Back to the base"]
+    assert select_model(measures, by="last").value == 1
+
+
+@pytest.mark.parametrize(
+    ("on", "base", "result", "told"),
+    [
+        ("heldout", 20, 2, "held-out tasks passed (-18.0 points ["),
+        ("stops", 95, 20, "answers that end by themselves (-75.0 points ["),
+        ("loops", 1, 60, "answers that go round in circles (+59.0 points ["),
+    ],
+)
+def test_what_a_gain_costs_leads_the_sentence(on: str, base: int, result: int, told: str) -> None:
+    measures = [
+        of_sets(passing(30), passing(30), **{on: passing(base)}),
+        of_sets(passing(43), passing(43), **{on: passing(result)}),
+    ]
+    chosen = select_model(measures)
+    out = summarize(measures, chosen=chosen, controls={})
+    assert chosen.value == 1
+    assert out.headline.startswith(f"Warning: iter0 is worse than the base in {told}")
+    assert "Result: iter0. Against the base: better, +13.0 points" in out.headline
+    assert set(out.values["worse_on"]) == {on}
+    (warning,) = [v for v in out.views if v.kind == "alarm"]
+    assert warning.data["level"] == "warning"
+    assert told in warning.data["text"]
+
+
+@pytest.mark.parametrize(("on", "result"), [("stops", 92), ("loops", 5), ("heldout", 96)])
+def test_a_small_or_unclear_change_of_form_is_no_harm(on: str, result: int) -> None:
+    start = {"stops": 96, "loops": 1, "heldout": 95}[on]
+    measures = [
+        of_sets(passing(30), passing(30), **{on: passing(start)}),
+        of_sets(passing(43), passing(43), **{on: passing(result)}),
+    ]
+    out = summarize(measures, chosen=Choice(1), controls={})
+    assert out.headline.startswith("Result: iter0.")
+    assert out.values["worse_on"] == {}
+
+
+def test_held_out_tasks_that_select_do_not_report() -> None:
+    names = [f"t{i}" for i in range(200)]
+    chosen_by = {n for n in names if selects(n)}
+    assert 80 < len(chosen_by) < 120
+    measure = Metrics({}, {"heldout": dict.fromkeys(names, 1.0)})
+    assert set(outcomes(measure, "heldout", "select")) == chosen_by
+    assert set(outcomes(measure, "heldout", "report")) == set(names) - chosen_by
+    assert set(outcomes(measure, "heldout", side_of("heldout", "probes"))) == set(names)
+    # A candidate that passes only what selects is nothing to report.
+    base = Metrics({}, {"heldout": dict.fromkeys(names, 0.0)})
+    lucky = Metrics({}, {"heldout": {n: float(n in chosen_by) for n in names}})
+    picked = select_model([base, lucky], by="heldout")
+    out = summarize([base, lucky], chosen=picked, controls={}, by="heldout")
+    assert picked.value == 1
+    assert "no difference seen, +0.0 points [+0.0, +0.0] of held-out tasks passed" in out.headline
+    models = next(v for v in out.views if v.title == "Models")
+    assert models.data["rows"][1][4]["value"] == 0
+    assert "that did not select" in models.note
 
 
 def test_an_iteration_of_which_nothing_was_kept_leads_the_sentence() -> None:
@@ -184,7 +260,8 @@ def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
 def test_an_unmeasured_model_stops_nothing_and_is_not_chosen() -> None:
     bare = Metrics({}, {})
     assert should_stop([bare, bare], patience=1).value is False
-    assert select_model([bare, bare]).value == 0
+    choice = select_model([bare, bare])
+    assert (choice.value, choice.why) == (0, "the base: it was not measured on probes that select")
 
 
 def test_the_plan_walks_to_the_last_iteration() -> None:

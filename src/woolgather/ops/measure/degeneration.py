@@ -2,37 +2,47 @@
 
 The one idea: a loop left to itself learns to stop early, to repeat itself or to answer in one word,
 and a pass rate does not see it. These are shares and ratios to be read beside the base's, not goals.
+What got no answer says nothing of form and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Engine
+from woolgather.ops.text.ask import no_reply
 from woolgather.ops.text.words import count_words, loops, ngrams, tokens
 from woolgather.prompting.turns import answer_prompt
 
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
-def stop_share(answers: Sequence[Completion]) -> float | None:
-    """Returns the share that ended by itself before `max_tokens`; None without any answer."""
-    return _share([a.finish_reason == "stop" for a in answers])
+def ends_by_itself(answer: Completion) -> float | None:
+    """Returns 1 for an answer that ended by itself before `max_tokens`, else 0; None for none."""
+    return None if no_reply(answer) else float(answer.finish_reason == "stop")
 
 
-def loop_share(answers: Sequence[Completion]) -> float | None:
-    """Returns the share that goes round in circles (see words.loops); None without any answer."""
-    return _share([loops(a.text) for a in answers])
+def goes_in_circles(answer: Completion) -> float | None:
+    """Returns 1 for an answer that goes round in circles (see words.loops), else 0; None for none."""
+    return None if no_reply(answer) else float(loops(answer.text))
+
+
+def share(flags: Iterable[float | None]) -> float | None:
+    """Returns the mean of the flags that are known; None where none is."""
+    found = [flag for flag in flags if flag is not None]
+    return sum(found) / len(found) if found else None
 
 
 def length_ratio(answers: Sequence[Completion], references: Sequence[str]) -> float | None:
     """Returns the median number of words of the answers over that of the references; None without
     references."""
     lengths = [
-        (count_words(a.text), count_words(r)) for a, r in zip(answers, references, strict=True)
+        (count_words(a.text), count_words(r))
+        for a, r in zip(answers, references, strict=True)
+        if not no_reply(a)
     ]
     known = [(mine, theirs) for mine, theirs in lengths if theirs]
     if not known:
@@ -86,7 +96,3 @@ def _loss(tasks: Sequence[Example], engine: Engine, temperature: float) -> tuple
     known = [s for s in scored if s.tokens > 0 and s.total == s.total]
     count = sum(s.tokens for s in known)
     return (-sum(s.total for s in known) / count, count) if count else None
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None

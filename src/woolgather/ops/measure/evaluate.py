@@ -2,17 +2,21 @@
 
 The one idea: a measure that can see. Probes are generated and machine-checked, so there are enough
 of them for a narrow interval, and the headline is their pass rate minus that of the best null answer
-(a constant, an echo), with a paired interval. The first probe seed is for selecting a model, the
-last for reporting on it. Every model answers greedily with the same limit, zero-shot by its own
-format; a base may be shown `shots`, as a control.
+(a constant, an echo). The first probe seed is for selecting a model, the last for reporting on it.
+Every model answers greedily with the same limit, zero-shot by its own format; a base may be shown
+`shots`, as a control.
 
 What every model is asked is identical; outcomes per item are kept, so that two models are compared
-on the same items. Win rates need a judge and are measured apart (win_rate.py); here they are None.
+on the same items. An answer that was cut at the limit does not pass. A question that got no answer
+is neither right nor wrong: its outcome is None, and it is counted apart. Win rates need a judge and
+are measured apart (win_rate.py); here they are None.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pydantic import Field
@@ -20,7 +24,7 @@ from pydantic import Field
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import paired_difference, rate_interval
+from woolgather.core.intervals import Estimate, rate_interval
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example
@@ -29,14 +33,17 @@ from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.measure.degeneration import (
     TEMPERATURES,
     distinct_2,
+    ends_by_itself,
+    goes_in_circles,
     length_ratio,
-    loop_share,
     reference_likelihood,
-    stop_share,
+    share,
 )
+from woolgather.ops.measure.null_answers import expected_best_null
+from woolgather.ops.measure.outcomes import Outcomes, item_ids
 from woolgather.ops.text.ask import ask_rows
-from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate, task_of
-from woolgather.probes.checks import outcome, passes
+from woolgather.probes import Probe, generate, task_of
+from woolgather.probes.checks import outcome
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.turns import answer_prompt, stops
 
@@ -45,9 +52,7 @@ PROMPT_TOKENS = 60
 SHOWN = 12
 """Answers that a report shows."""
 ABSENT, CUT = 0.05, 0.25
-"""Shares of answers that are missing, or cut by their length, above which an alarm says so."""
-_WORDS = {True: "pass", False: "fail", None: "no answer"}
-_Outcome = tuple[Probe, Completion, bool | None]
+"""Shares of answers that are missing, or cut at the limit, above which an alarm says so."""
 
 
 class EvaluationOptions(Options):
@@ -83,7 +88,23 @@ def _work(
     )
 
 
-@op("evaluate", version=2, expects=_work)
+@dataclass(frozen=True)
+class _CheckedProbe:
+    """A probe, what came back, and what that is worth."""
+
+    probe: Probe
+    answer: Completion
+    outcome: float | None
+
+    @property
+    def verdict(self) -> str:
+        if self.outcome is None:
+            return "no answer"
+        unfinished = self.answer.finish_reason == "length"
+        return "pass" if self.outcome else "unfinished" if unfinished else "fail"
+
+
+@op("evaluate", version=3, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
@@ -101,21 +122,21 @@ def evaluate(
 
     Values (None is "not measured"; an estimate is {value, low, high, error, count}):
       probes        pass rate on the reporting seed, an estimate; `probes_select` on the selecting one
-      null          {name, rate} of the best null answer on the reporting seed
-      above_null    the headline: pass rate minus the best null's, a paired estimate
+      null          {name, rate} of the best null answer, as expected on such probes
+      above_null    the headline: pass rate minus the best null's, an estimate
       families      pass rate by family, over all seeds
       heldout       pass rate of the held-out tasks with a check, an estimate
-      unanswered    share of the probes and checked tasks to which no answer came (the prompt does not
-                    fit, the engine gave up): neither right nor wrong, they count in no rate
-      unfinished    share of them whose answer ran into `how.max_tokens`, which never passes
+      unanswered    share of the questions that got no answer (the prompt does not fit, the engine gave
+                    up): neither right nor wrong, they count in no rate
+      unfinished    share of the questions whose answer was cut at `how.max_tokens`, which never passes
       stops, loops  share of all answers that end by themselves, and that go round in circles
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
       win_rate      None
       probe_seeds, prompted  how it was asked
-    Items: `probes:<seed>` by probe id and `heldout` by task id: 1 or 0, None without an answer.
-    Raises ConfigError without a probe seed.
+    Items: `probes:<seed>` by probe id, `heldout` by task id, `stops` and `loops` by both: 1, 0, or None
+    without an answer. Raises ConfigError without a probe seed.
     """
     probes = how.probes
     if probes and not probe_seeds:
@@ -126,38 +147,39 @@ def evaluate(
     asked = [task_of(p) for s in seeds for p in sets[s]] + held_out
     answers = _answers(asked, engine, shown, how.max_tokens, seed)
     own = answers[len(answers) - len(held_out) :]
+    ids = item_ids(held_out)
 
     values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
-    items: dict[str, Mapping[str, float | None]] = {}
-    outcomes: list[_Outcome] = []
-    start = 0
+    items: dict[str, Outcomes] = {}
+    checked: list[_CheckedProbe] = []
     for s in seeds:
-        done = list(zip(sets[s], answers[start : start + probes], strict=True))
-        checked = [(p, a, outcome(a, p.check)) for p, a in done]
-        items[f"probes:{s}"] = {p.id: _number(ok) for p, _, ok in checked}
-        outcomes += checked
-        start += probes
-    values |= _probe_values(sets, items, seed)
-    items["heldout"] = _rate_held_out(held_out, own)
-    values["heldout"] = _rate(items["heldout"])
-    checkable = [a for _, a, _ in outcomes] + [
-        a for task, a in zip(held_out, own, strict=True) if task.meta.get("check")
-    ]
-    values |= {
-        "unanswered": _share(a.finish_reason not in ("stop", "length") for a in checkable),
-        "unfinished": _share(a.finish_reason == "length" for a in checkable),
+        done = zip(sets[s], answers[len(checked) : len(checked) + probes], strict=True)
+        own_set = [_CheckedProbe(p, a, _as_number(outcome(a, p.check))) for p, a in done]
+        items[f"probes:{s}"] = {each.probe.id: each.outcome for each in own_set}
+        checked += own_set
+    values |= _probe_values(sets, items)
+    items["heldout"] = {
+        name: _as_number(outcome(answer, task.meta["check"]))
+        for name, task, answer in zip(ids, held_out, own, strict=True)
+        if task.meta.get("check")
     }
+    values["heldout"] = table_cell(_rate(items["heldout"]))
+    names = [*(each.probe.id for each in checked), *ids]
+    items["stops"] = dict(zip(names, map(ends_by_itself, answers), strict=True))
+    items["loops"] = dict(zip(names, map(goes_in_circles, answers), strict=True))
     values |= {
-        "families": _by_family(outcomes),
-        "stops": stop_share(answers),
-        "loops": loop_share(answers),
+        "families": _by_family(checked),
+        "unanswered": share(float(flag is None) for flag in items["stops"].values()),
+        "unfinished": share(float(answer.finish_reason == "length") for answer in answers),
+        "stops": share(items["stops"].values()),
+        "loops": share(items["loops"].values()),
         "length_ratio": length_ratio(own, [task.response for task in held_out]),
         "distinct_2": distinct_2([a.text for a in own]),
         "win_rate": None,
     }
-    notes = _doubts(values, how.max_tokens)
+    notes = [*_note_endings(values, how.max_tokens), *_note_ids(held_out, ids)]
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
-    views = (*_views(values, outcomes, held_out, own), *notes)
+    views = (*_views(values, checked, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
 
 
@@ -171,8 +193,8 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("probes passed, selecting seed", table_cell(values["probes_select"], "percent")),
         (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
         ("held-out tasks passed", table_cell(values["heldout"], "percent")),
-        ("cut by its length, and so failed", table_cell(values.get("unfinished"), "percent")),
-        ("without an answer", table_cell(values.get("unanswered"), "percent")),
+        ("cut at the limit, and so failed", table_cell(values["unfinished"], "percent")),
+        ("without an answer, and so not counted", table_cell(values["unanswered"], "percent")),
         ("stops by itself", table_cell(values["stops"], "percent")),
         ("goes round in circles", table_cell(values["loops"], "percent")),
         ("length against the reference", values["length_ratio"]),
@@ -216,71 +238,67 @@ def _describe_prompt(engine: Engine, shots: Sequence[Example]) -> str:
     )
 
 
-def _share(flags: Iterable[bool]) -> float | None:
-    known = list(flags)
-    return sum(known) / len(known) if known else None
+def _as_number(passed: bool | None) -> float | None:
+    return None if passed is None else float(passed)
 
 
-def _number(ok: bool | None) -> float | None:
-    return None if ok is None else float(ok)
-
-
-def _rate(outcomes: Mapping[str, float | None]) -> JSON:
-    found = rate_interval([o for o in outcomes.values() if o is not None])
-    return found.json() if found else None
-
-
-def _doubts(values: Mapping[str, JSON], max_tokens: int) -> list[View]:
-    """What makes the rates say less than they seem to, as alarms."""
-    absent, cut = values["unanswered"] or 0, values["unfinished"] or 0
-    no_answer = (
-        f"{100 * absent:.0f} % of the probes and held-out tasks got no answer: the prompt did not fit "
-        "into the model's context, or the engine gave up. They count in no rate."
-    )
-    too_short = (
-        f"{100 * cut:.0f} % of the answers ran into the limit of {max_tokens} tokens, and count as "
-        "failed. Set measure.max_tokens higher to see what the model would have said."
-    )
-    found = [alarm("Prompts without an answer", no_answer, "warning")] if absent > ABSENT else []
-    return [*found, alarm("Unfinished answers", too_short, "note")] if cut > CUT else found
+def _rate(outcomes: Outcomes) -> Estimate | None:
+    return rate_interval([v for v in outcomes.values() if v is not None])
 
 
 def _probe_values(
-    sets: Mapping[int, Sequence[Probe]],
-    items: Mapping[str, Mapping[str, float | None]],
-    seed: int,
+    sets: Mapping[int, Sequence[Probe]], items: Mapping[str, Outcomes]
 ) -> dict[str, JSON]:
     if not sets:
         return dict.fromkeys(("probes", "probes_select", "null", "above_null"))
     selecting, *_, reporting = [*sets, *sets]
-    name, rate = best_null(sets[reporting])
-    null = {p.id: float(passes(NULL_ANSWERS[name](p), p.check)) for p in sets[reporting]}
-    above = paired_difference(items[f"probes:{reporting}"], null, seed)
+    name, null = expected_best_null(sets[reporting])
+    rate = _rate(items[f"probes:{reporting}"])
+    above = rate and replace(
+        rate, value=rate.value - null, low=rate.low - null, high=rate.high - null
+    )
     return {
-        "probes": _rate(items[f"probes:{reporting}"]),
-        "probes_select": _rate(items[f"probes:{selecting}"]),
-        "null": {"name": name, "rate": rate},
-        "above_null": above.json() if above else None,
+        "probes": table_cell(rate),
+        "probes_select": table_cell(_rate(items[f"probes:{selecting}"])),
+        "null": {"name": name, "rate": null},
+        "above_null": table_cell(above),
     }
 
 
-def _rate_held_out(
-    tasks: Sequence[Example], answers: Sequence[Completion]
-) -> dict[str, float | None]:
-    return {
-        task.id or f"task-{index}": _number(outcome(answer, task.meta["check"]))
-        for index, (task, answer) in enumerate(zip(tasks, answers, strict=True))
-        if task.meta.get("check")
-    }
+def _by_family(checked: Sequence[_CheckedProbe]) -> dict[str, float | None]:
+    ordered = sorted(checked, key=lambda each: each.probe.family)
+    groups = groupby(ordered, key=lambda each: each.probe.family)
+    return {family: share(each.outcome for each in group) for family, group in groups}
 
 
-def _by_family(outcomes: Sequence[_Outcome]) -> dict[str, float | None]:
-    ordered = sorted(outcomes, key=lambda o: o[0].family)
-    found: dict[str, float | None] = {}
-    for family, group in groupby(ordered, key=lambda o: o[0].family):
-        passed = [ok for _, _, ok in group if ok is not None]
-        found[family] = sum(passed) / len(passed) if passed else None
+def _note_endings(values: Mapping[str, JSON], max_tokens: int) -> list[View]:
+    """What makes the rates say less than they seem to."""
+    found = []
+    if (missing := values["unanswered"] or 0) > ABSENT:
+        text = (
+            f"{100 * missing:.0f} % of the questions got no answer: the prompt did not fit into the "
+            "model's context, or the engine gave up. They count in no rate."
+        )
+        found.append(alarm("Questions without an answer", text))
+    if (cut := values["unfinished"] or 0) > CUT:
+        text = (
+            f"{100 * cut:.0f} % of the answers were cut at the limit of {max_tokens} tokens, and count "
+            "as failed. Set measure.max_tokens higher to see what the model would have said."
+        )
+        found.append(alarm("Unfinished answers", text, "note"))
     return found
+
+
+def _note_ids(tasks: Sequence[Example], ids: Sequence[str]) -> list[View]:
+    again = [name for task, name in zip(tasks, ids, strict=True) if task.id and task.id != name]
+    if not again:
+        return []
+    are = "task has an id" if len(again) == 1 else "tasks have ids"
+    text = (
+        f"{len(again)} held-out {are} that an earlier one has. All are measured; the first of the "
+        f"later ones is called {again[0]} here. Give every task an id of its own, or none."
+    )
+    return [alarm("Held-out tasks with the same id", text, "note")]
 
 
 def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> dict[str, JSON]:
@@ -297,23 +315,24 @@ def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> 
 
 def _views(
     values: Mapping[str, JSON],
-    outcomes: Sequence[_Outcome],
+    checked: Sequence[_CheckedProbe],
     tasks: Sequence[Example],
     answers: Sequence[Completion],
 ) -> list[View]:
     rows = [*measures(values), ("win rate", None)]
     shown = [[name, "not measured" if value is None else value] for name, value in rows]
     out = [table("Measures", ["measure", "value"], shown, f"Prompted: {values['prompted']}.")]
-    if outcomes:
+    if checked:
+        counts = Counter(each.probe.family for each in checked)
         families = [
-            [family, table_cell(rate, "percent"), sum(p.family == family for p, _, _ in outcomes)]
+            [family, table_cell(rate, "percent"), counts[family]]
             for family, rate in values["families"].items()
         ]
         out.append(table("Probes by family", ["family", "passed", "probes"], families))
-        step = max(1, len(outcomes) // SHOWN)
+        step = max(1, len(checked) // SHOWN)
         sample = [
-            [p.family, p.instruction, p.input, a.text, _WORDS[ok]]
-            for p, a, ok in outcomes[::step][:SHOWN]
+            [o.probe.family, o.probe.instruction, o.probe.input, o.answer.text, o.verdict]
+            for o in checked[::step][:SHOWN]
         ]
         columns = ["family", "instruction", "input", "answer", "check"]
         out.append(table("Some probes", columns, sample))

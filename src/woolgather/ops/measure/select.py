@@ -1,23 +1,25 @@
 """Whether to go on, and which candidate is the result.
 
 The one idea: a candidate qualifies when the paired interval of its difference to the base is clear
-of zero; the best of these is the result, otherwise the base. One probe seed decides (the first that
-`evaluate` was given), another reports, so that the winner is not praised for its luck.
+of zero; the best of these is the result, otherwise the base. What decides is not what reports
+(outcomes.py), so that the winner is not praised for its luck; and a winner that the reporting items
+show to be worse than the base does not win.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import Estimate, paired_difference
+from woolgather.core.intervals import rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
-from woolgather.core.views import table, table_cell
+from woolgather.core.views import View, table, table_cell
+from woolgather.ops.measure.harms import find_harm
+from woolgather.ops.measure.outcomes import By, difference, list_known, mean
 
-By = Literal["probes", "heldout", "last"]
+NAMES = {"probes": "probes", "heldout": "held-out tasks"}
 
 
 def label(index: int, names: Sequence[str] = ()) -> str:
@@ -25,40 +27,32 @@ def label(index: int, names: Sequence[str] = ()) -> str:
     return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
 
 
-def item_key(measure: Metrics, by: str, which: int = 0) -> str | None:
-    """Returns the name in `measure.items` that `by` speaks of; for probes that of the selecting seed
-    (`which` 0) or of the reporting one (1); None where it was not measured."""
-    if by == "heldout":
-        return "heldout" if measure.items.get("heldout") else None
-    seeds = measure.values.get("probe_seeds")
-    keys = (
-        [f"probes:{seed}" for seed in seeds]
-        if seeds is not None
-        else [k for k in measure.items if k.startswith("probes:")]
+def find_winner(measures: Sequence[Metrics], by: By) -> int:
+    """Returns the index of the best candidate whose gain over the base is clear of zero on the items
+    that select, the earlier of equal ones; 0, the base, where none is."""
+    gains = [difference(measure, measures[0], by) for measure in measures[1:]]
+    clear = [(g.value, -i) for i, g in enumerate(gains, start=1) if g is not None and g.low > 0]
+    return -max(clear)[1] if clear else 0
+
+
+def why_refused(measures: Sequence[Metrics], winner: int, by: By, names: Sequence[str] = ()) -> str:
+    """Returns why a winner is not the result: the items that report show it to be worse than the base.
+    Empty where it stands."""
+    harm = find_harm(measures[winner], measures[0], by, by) if winner else None
+    if harm is None:
+        return ""
+    lost = harm.change.format("+.1f", 100, " points")
+    return (
+        f"{label(winner, names)} was better than the base on the {NAMES[by]} that select, and is worse "
+        f"on those that report ({lost})"
     )
-    return keys[-1 if which else 0] if keys else None
-
-
-def difference(a: Metrics, b: Metrics, by: str, which: int = 0) -> Estimate | None:
-    """Returns the paired difference a - b on the measure `by`; None where either lacks it."""
-    key = item_key(a, by, which)
-    if key is None or key not in b.items:
-        return None
-    return paired_difference(a.items[key], b.items[key])
-
-
-def mean(measure: Metrics, by: str, which: int = 0) -> float | None:
-    """Returns the mean outcome; None where it was not measured."""
-    key = item_key(measure, by, which)
-    values = [v for v in measure.items[key].values() if v is not None] if key else []
-    return sum(values) / len(values) if values else None
 
 
 def _go_on(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=False)
 
 
-@op("should_stop", expects=_go_on)
+@op("should_stop", version=2, expects=_go_on)
 def should_stop(
     measures: Sequence[Metrics],
     *,
@@ -73,10 +67,10 @@ def should_stop(
     if patience is None or by == "last":
         return Choice(False, "runs all iterations")
     scores = [mean(m, by) for m in measures]
-    known = [(s, i) for i, s in enumerate(scores) if s is not None]
-    if not known:
+    measured = [(s, i) for i, s in enumerate(scores) if s is not None]
+    if not measured:
         return Choice(False, f"{by} not measured")
-    best = max(known, key=lambda pair: (pair[0], -pair[1]))
+    best = max(measured, key=lambda pair: (pair[0], -pair[1]))
     since = len(measures) - 1 - best[1]
     where = label(best[1], names) if best[1] else "the base"
     ago = f"{since} {'stage' if names else 'iteration'}{'' if since == 1 else 's'} ago"
@@ -88,40 +82,47 @@ def _longest(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=len(measures) - 1)
 
 
-@op("select_model", expects=_longest)
+@op("select_model", version=2, expects=_longest)
 def select_model(
     measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
 ) -> Choice:
     """Returns the index of the result among the measured models; 0 is the base. `names` are those of
     the others, iterations where not given.
 
-    By "probes" or "heldout" the best of those whose paired interval against the base is above
-    zero, the earlier of equal ones; by "last" the last, whatever it is worth.
+    By "probes" or "heldout" the best of those whose paired interval against the base is above zero,
+    the earlier of equal ones; the base where that one is clearly worse on the items that report. By
+    "last" the last, whatever it is worth.
     """
     if by == "last":
         return Choice(len(measures) - 1, "the last model, as asked")
+    views = (_selection(measures, by, names),)
+    winner = find_winner(measures, by)
+    if refused := why_refused(measures, winner, by, names):
+        return Choice(0, f"the base: {refused}", views=views)
+    if winner:
+        why = f"{label(winner, names)} is the best that is better than the base"
+        return Choice(winner, why, views=views)
+    if not list_known(measures[0], by):
+        return Choice(0, f"the base: it was not measured on {NAMES[by]} that select", views=views)
+    return Choice(0, f"no candidate is better than the base on {by}", views=views)
+
+
+def _selection(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
     rows: list[list[JSON]] = []
-    qualified: list[tuple[float, int]] = []
     for index, measure in enumerate(measures):
-        score = mean(measure, by)
+        rate = rate_interval(list_known(measure, by))
         gain = difference(measure, measures[0], by) if index else None
-        if gain is not None and gain.low > 0:
-            qualified.append((gain.value, -index))
         against = table_cell(gain, "points") if index else ""
-        rows.append([label(index, names), table_cell(score, "percent"), against])
-    chosen = -max(qualified)[1] if qualified else 0
-    views = (table(f"Selection on {by}", ["model", by, "against the base"], rows),)
-    if not qualified:
-        return Choice(0, f"no candidate is better than the base on {by}", views=views)
-    why = f"{label(chosen, names)} is the best that is better than the base"
-    return Choice(chosen, why, views=views)
+        rows.append([label(index, names), table_cell(rate, "percent"), against])
+    note = f"The {NAMES[by]} that select; the report is on others."
+    return table(f"Selection on {by}", ["model", by, "against the base"], rows, note)
 
 
 def _any(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=0)
 
 
-@op("best_of", expects=_any)
+@op("best_of", version=2, expects=_any)
 def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
     """Returns the index of the measure with the highest mean, the first of equals; by "last" the last.
 
@@ -129,9 +130,9 @@ def best_of(measures: Sequence[Metrics], *, by: By = "probes") -> Choice:
     if by == "last":
         return Choice(len(measures) - 1, "the last one, as asked")
     scores = [mean(measure, by) for measure in measures]
-    known = [i for i, score in enumerate(scores) if score is not None]
-    if not known:
+    measured = [i for i, score in enumerate(scores) if score is not None]
+    if not measured:
         return Choice(len(measures) - 1, f"{by} not measured: the last one")
-    best = max(known, key=lambda i: (scores[i], -i))
+    best = max(measured, key=lambda i: (scores[i], -i))
     told = ", ".join("-" if s is None else f"{s:.3f}" for s in scores)
     return Choice(best, f"{by} of the variants: {told}")

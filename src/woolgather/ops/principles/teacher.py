@@ -67,7 +67,7 @@ def _expect(
     return expect_replies(guide, how, probes * len(set(probe_seeds)) + len(tasks))
 
 
-@op("evaluate_teacher", expects=_expect)
+@op("evaluate_teacher", version=2, expects=_expect)
 def evaluate_teacher(
     tasks: Iterable[Example],
     engine: Engine,

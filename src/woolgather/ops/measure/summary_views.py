@@ -1,0 +1,115 @@
+"""What a summary shows: all models in one table, the result against each rival, measures and kept rows
+over the iterations.
+
+The one idea: the sentence names two rivals, the tables show all there are, also those that were
+measured on too little to be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+
+from woolgather.core.artifacts import Metrics
+from woolgather.core.intervals import Estimate, rate_interval
+from woolgather.core.rows import JSON
+from woolgather.core.views import View, curve, table, table_cell
+from woolgather.ops.measure.outcomes import By, difference, list_known, mean, side_of
+
+Round = tuple[Sized, Sized, Metrics]
+"""One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
+
+
+def show_models(
+    models: Mapping[str, Metrics], *, base: Metrics, result: Metrics, by: By, wins: Metrics | None
+) -> View:
+    """Returns the table of all models and controls; `by` is what selected the result."""
+    rows: list[list[JSON]] = []
+    for name, m in models.items():
+        null = m.values.get("null") or {}
+        against = difference(m, base, "probes", "report") if m is not base else None
+        rows.append(
+            [
+                name + (" ← result" if m is result else ""),
+                _rate(m, "probes", by),
+                table_cell(null.get("rate"), "percent"),
+                table_cell(against, "points") if against else "",
+                _rate(m, "heldout", by),
+                table_cell(m.values.get("stops"), "percent"),
+                table_cell(m.values.get("loops"), "percent"),
+                _round(m.values.get("length_ratio")),
+                _round(m.values.get("distinct_2")),
+            ]
+        )
+    columns = [
+        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "distinct-2",
+    ]  # fmt: skip
+    half = (
+        "Held out: the half of the tasks, by a hash of their ids, that did not select. "
+        if by == "heldout"
+        else ""
+    )
+    note = (
+        "Probes of the reporting seed. Intervals are 95 %: Wilson's for a rate, paired bootstrap over "
+        f"the same items for a difference. {half}Win rate over the base: {_describe_wins(wins)}."
+    )
+    return table("Models", columns, rows, note)
+
+
+def show_measures(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
+    """Returns the curve of what each model passes, in the order they were made."""
+    curves = {
+        shown: [
+            (float(t), 100 * rate)
+            for t, m in enumerate(measures)
+            if (rate := mean(m, on, side_of(on, by))) is not None
+        ]
+        for shown, on in (("probes", "probes"), ("held out", "heldout"))
+    }
+    title = f"Measures over {'stages' if names else 'iterations'}"
+    return curve(title, curves, x="0 is the base", y="% passed")
+
+
+def _describe_wins(wins: Metrics | None) -> str:
+    if wins is None:
+        return "not measured (no judge was named for it: measure.win_judge)"
+    found = wins.values["win_rate"]
+    if found is None:
+        return f"not measured ({wins.values['why']})"
+    return Estimate(**found).format(".1f", 100, " %")
+
+
+def show_rounds(rounds: Sequence[Round]) -> list[View]:
+    """Returns iterations side by side: the share kept of what was rated (a figure of I-SHEEP's paper),
+    length, repetition and one-word answers of what was kept."""
+    views: list[View] = []
+    shares = [
+        (float(t), 100 * len(kept) / len(rated))
+        for t, (rated, kept, _) in enumerate(rounds)
+        if len(rated)
+    ]
+    if len(shares) > 1:
+        title = "Share of high-quality data, by iteration"
+        views.append(curve(title, {"kept": shares}, x="iteration", y="% of rated rows"))
+    facts = [looks.values["generated"] for _, _, looks in rounds]
+    for title, keys in (
+        ("Length of kept responses", ("median words",)),
+        ("Diversity of kept responses", ("distinct-2",)),
+        ("Kept responses of one word, and duplicates", ("one-word %", "duplicates %")),
+    ):
+        lines = {
+            key: [(float(t), float(f[key])) for t, f in enumerate(facts) if f[key] is not None]
+            for key in keys
+        }
+        if any(len(line) > 1 for line in lines.values()):
+            views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
+    return views
+
+
+def _rate(measure: Metrics, on: str, by: By) -> JSON:
+    found = rate_interval(list_known(measure, on, side_of(on, by)))
+    return table_cell(found, "percent") or "not measured"
+
+
+def _round(value: JSON) -> float | None:
+    return round(float(value), 2) if isinstance(value, int | float) else None
