@@ -7,8 +7,9 @@ read likelihoods; `length`, `overlap` and `random` ask no model and are what a r
 
 Likelihoods of an answer y to a task x: p(y|x) is taken after the task put as a user turn (chat) or
 as text and a line end (raw); p(y) after the same with an empty task, so that both differ in nothing
-but the task: for chat the template with an empty user turn, for raw a bare line end. -n times the
-log of the IFD score (arXiv 2308.12032) is their difference.
+but the task: for chat the template with an empty user turn, for raw a bare line end. Their difference
+is -n times the log of the ratio of the two perplexities of y, over its n tokens; Superfiltering (arXiv
+2402.00530) rates instructions by that ratio.
 
 This module does not decide which assessor is any good (see audition) nor which rows stay (keep).
 """
@@ -193,7 +194,7 @@ def _read_verdicts(
     return [
         Verdict(None, f"no reply: {reply.finish_reason}")
         if no_reply(reply)
-        else Verdict(rubric.score(reply.text), reply.text)
+        else rubric.verdict(reply.text, cut=reply.finish_reason == "length")
         for _, reply, _ in replies
     ]
 

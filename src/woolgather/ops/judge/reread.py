@@ -1,23 +1,31 @@
-"""What a judge's replies say, read leniently and strictly: two readings of the same replies.
+"""What a judge's replies say under several readings: ours, lenient and strict, and the published ones.
 
 The one idea: how a reply is read is not how it was asked for. In a published run of instruction
-backtranslation 45 % of the replies had no readable score under one reading and 67 % under the
-other, and which rows are trained on hangs on it. Reading again costs no call.
+backtranslation 45 % of the replies had no score under one reading and 67 % under the other, and which
+rows are trained on hangs on it. Reading again costs no call. The published readings stand beside ours,
+so that a run can be laid beside those shares; no row is kept by them.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Generator, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from woolgather.core.op import op
 from woolgather.core.rows import Example, Verdict, set_aside
-from woolgather.core.views import View, alarm, histogram, table
-from woolgather.ops.judge.rubrics import Rubric, literal_score
+from woolgather.core.views import View, alarm, histogram, table, table_cell
+from woolgather.ops.judge.rubrics import Rubric
+from woolgather.ops.judge.score_reading import CUT, Stated
+
+READINGS = ("lenient", "strict", "published lenient", "published strict")
+PUBLISHED = re.compile(r"[Ss]core:\s*([0-9]+)")
+"""How the unofficial implementation (Spico197/Humback at 43c0086, filter_curation_results.py) finds a
+score: the first match in the reply; its strict reading has the match end the reply."""
 
 
-@op("read_again")
+@op("read_again", version=2)
 def read_again(
     rows: Iterable[Example],
     *,
@@ -27,51 +35,87 @@ def read_again(
 ) -> Generator[Example, None, list[View]]:
     """Yields every row, its verdict of `rubric` read again from the reply.
 
-    Lenient: the score is anywhere on the reply's last line. `strict`: it is the very end of the
-    reply, and the instruction has `window[0]` to `window[1]` characters, otherwise the row is set
+    Lenient: as the rubric reads (score_reading.py). `strict`: the score must be the very end of the
+    reply, and the instruction must have `window[0]` to `window[1]` characters, otherwise the row is set
     aside as instruction_length. Rows that another assessor rated stay as they are. The views count
-    every score as it literally stands there, in range or not, under both readings.
+    every score as it literally stands there, in range or not, under both readings and the published
+    ones.
     """
-    counts: dict[str, Counter[str]] = {"lenient": Counter(), "strict": Counter()}
-    scores: dict[str, list[float]] = {"lenient": [], "strict": []}
-    rated = 0
+    tally = _Tally(rubric)
     for row in rows:
         verdict = row.verdicts.get(rubric.name)
         if verdict is None:
             yield row
             continue
-        rated += 1
-        read: dict[str, float | None] = {}
-        for name in counts:
-            literal = literal_score(verdict.text, strict=name == "strict")
-            counts[name]["none" if literal is None else f"{literal.value:g}"] += 1
-            score = None if literal is None else rubric.score(verdict.text)
-            read[name] = score
-            if score is not None:
-                scores[name].append(score)
-        again = Verdict(read["strict" if strict else "lenient"], verdict.text)
+        stated = _read(rubric, verdict.text)
+        tally.add(stated)
+        own = stated["strict" if strict else "lenient"]
+        score = None if own is None else own.on(rubric.low, rubric.high)
+        again = Verdict(score, verdict.text)
         row = replace(row, verdicts={**row.verdicts, rubric.name: again})
         outside = strict and not window[0] <= len(row.instruction) <= window[1]
         yield set_aside(row, "instruction_length") if outside else row
-    if not rated:
+    if not tally.rated:
         text = "No row has a reply to this rubric: the scores are another assessor's."
         return [alarm("Not read again", text, "note")]
-    return _views(rubric, counts, scores)
+    return tally.views()
 
 
-def _views(
-    rubric: Rubric, counts: dict[str, Counter[str]], scores: dict[str, list[float]]
-) -> list[View]:
-    edges = [rubric.low - 0.5 + i for i in range(round(rubric.high - rubric.low) + 2)]
-    literal = sorted({*counts["lenient"], *counts["strict"]} - {"none"}, key=float)
-    rows = [[name, counts["lenient"][name], counts["strict"][name]] for name in [*literal, "none"]]
-    return [
-        histogram("Scores under two readings", scores, edges=edges, x="score"),
-        table(
-            "Every score as it stands in the replies",
-            ["score", "lenient", "strict"],
-            rows,
-            f"Lenient: anywhere on the last line; strict: at the very end. Outside of "
-            f"{rubric.low:g} to {rubric.high:g} it counts as unreadable, like none.",
-        ),
-    ]
+def _read(rubric: Rubric, reply: str) -> dict[str, Stated | None]:
+    """Returns what a reply states, by reading."""
+    found = rubric.find(reply)
+    # The mark of a cut reply is ours; the published readings know nothing of limits.
+    whole = reply.removesuffix(f"\n{CUT}").rstrip()
+    matches = list(PUBLISHED.finditer(whole))
+    ends = [match for match in matches if match.end() == len(whole)]
+    first, last = (Stated(float(m[0][1])) if m else None for m in (matches, ends))
+    return dict(
+        zip(READINGS, (found, found if found and found.last else None, first, last), strict=True)
+    )
+
+
+@dataclass
+class _Tally:
+    """What the replies stated, counted by reading."""
+
+    rubric: Rubric
+    rated: int = 0
+    counts: dict[str, Counter[float | None]] = field(
+        default_factory=lambda: {name: Counter() for name in READINGS}
+    )
+    """Replies by the score that stands there, None where none does."""
+
+    def add(self, stated: dict[str, Stated | None]) -> None:
+        self.rated += 1
+        for name, found in stated.items():
+            self.counts[name][None if found is None else found.value] += 1
+
+    def views(self) -> list[View]:
+        low, high = self.rubric.low, self.rubric.high
+        edges = [low - 0.5 + i for i in range(round(high - low) + 2)]
+        literal = sorted(
+            {score for counts in self.counts.values() for score in counts if score is not None}
+        )
+        scores = {
+            name: [
+                score for score in counts.elements() if score is not None and low <= score <= high
+            ]
+            for name, counts in self.counts.items()
+        }
+        rows = [
+            [f"{score:g}", *(self.counts[name][score] for name in READINGS)] for score in literal
+        ]
+        none = [self.counts[name][None] for name in READINGS]
+        shares = [table_cell(count / self.rated, "percent") for count in none]
+        return [
+            histogram("Scores under four readings", scores, edges=edges, x="score"),
+            table(
+                "Every score as it stands in the replies",
+                ["score", *READINGS],
+                [*rows, ["none", *none], ["none, of all", *shares]],
+                "Lenient: what the last line states; strict: at the very end of the reply. Published "
+                'lenient: the first "Score:" with a number anywhere; published strict: the same at the '
+                "very end; the published run has 45 % and 67 % without a score. Outside of "
+                f"{low:g} to {high:g} a score counts as unreadable, like none.",
+            ),
+        ]
