@@ -67,12 +67,14 @@ def find_score(
         return _first(text, name)
     if text.endswith(CUT):
         return None
-    last = text.rpartition("\n")[2]
+    before, _, last = text.rpartition("\n")
     found = _on_last_line(last, name)
     if found is None and read == "last_line_number":
         found = _agree(_read(m) for m in _CONCLUDED.finditer(last) if not _is_hedged(m))
-    if found is not None or _SPEAKS_OF_SCORES.search(last):
-        return found
+    if found is not None:
+        return _unless_other(found, before.rpartition("\n")[2], name)
+    if _SPEAKS_OF_SCORES.search(last):
+        return None
     earlier = _agree(_read(m) for m in _LABELLED.finditer(text) if _concerns(m, name))
     return None if earlier is None else earlier._replace(last=False)
 
@@ -165,9 +167,10 @@ _HEAD = re.compile(
 )
 _ANCHOR = re.compile(rf"(?<![\w.,]){_DIGITS}:?\s(?:{_OWN})", _I)
 _LINE = re.compile(rf"{_EDGE}(?:{_LABEL})?{_VALUE}[.!]?{_CLOSE}", _I)
+_TOP = r"(?:\s?/\s?[0-9]+|\sout\sof\s\w+)?"
 _RANGE = re.compile(
-    rf"{_EDGE}(?:{_LABEL})?{_NUMBER}(?:\s?/\s?[0-9]+)?(?:\s?(?:[-–—&]|(?:to|or|and)\b)\s?|[,;]\s)"
-    rf"{_NUMBER}(?:\s?/\s?[0-9]+)?\s?(?:$|[^\w\s%])",
+    rf"{_EDGE}(?:{_LABEL})?{_NUMBER}{_TOP}(?:\s?(?:[-–—&]|(?:to|or|and)\b)\s?|[,;]\s)"
+    rf"{_NUMBER}{_TOP}\s?(?:$|[^\w\s%])",
     _I,
 )
 _LIST = re.compile(rf"{_EDGE}1[.)][*_]{{0,2}} \S")
@@ -200,7 +203,8 @@ _GIVEN = re.compile(
     _I,
 )
 _FRACTION = re.compile(
-    rf"(?<![\w.,/])(?P<score>{_DIGITS})[*_`]{{0,4}}\s?(?:/|out\sof)\s?(?P<of>[0-9]+)(?![\w/]|[.,][0-9])"
+    rf"(?<![\w.,/])(?<![0-9]-)(?<!\bor )(?<!\bto )(?P<score>{_DIGITS})[*_`]{{0,4}}"
+    r"\s?(?:/|out\sof)\s?(?P<of>[0-9]+)(?![\w/]|[.,][0-9])"
     rf"{_NO_MORE}{_CLOSE}\s?(?:$|[-–—:;,.!)\n]|{_REASON}|for\b|overall\b)",
     _I,
 )
@@ -221,12 +225,16 @@ def _first(text: str, name: str) -> Stated | None:
         return None
     head = _HEAD.match(text)
     if head is not None and _concerns(head, name) and not _is_prose(head):
-        found = _read(head)
         after = text[head.start("score") :].partition("\n")[2].partition("\n")[0]
-        line = _LINE.fullmatch(after)
-        other = _read(line) if line is not None and _concerns(line, name) else found
-        return found if found.value == other.value else None
+        return _unless_other(_read(head), after, name)
     return _anywhere(text, name)
+
+
+def _unless_other(found: Stated, line: str, name: str) -> Stated | None:
+    """Returns what was found, unless the line beside it is another score and nothing else."""
+    match = _LINE.fullmatch(line)
+    other = match is not None and _concerns(match, name) and _read(match).value != found.value
+    return None if other else found
 
 
 def _on_last_line(line: str, name: str) -> Stated | None:
