@@ -89,8 +89,8 @@ def test_the_chosen_reading_is_the_verdict_and_both_are_shown(
     assert histogram.data["series"] == {
         "lenient": [0, 0, 1, 0, 2],
         "strict": [0, 0, 1, 0, 1],
-        "published lenient": [0, 0, 1, 0, 2],
-        "published strict": [0, 0, 1, 0, 1],
+        "published, lenient": [0, 0, 1, 0, 2],
+        "published, strict": [0, 0, 1, 0, 1],
     }
     counts = [["3", 1, 1, 1, 1], ["5", 2, 1, 2, 1], ["10502", 1, 1, 1, 1], ["none", 1, 2, 1, 2]]
     assert literal.data["rows"][:-1] == counts
@@ -98,12 +98,13 @@ def test_the_chosen_reading_is_the_verdict_and_both_are_shown(
     assert {cell["unit"] for cell in literal.data["rows"][-1][1:]} == {"percent"}
 
 
-PUBLISHED = {
+READ_SO = {
     "Score: 5\n\nThe answer is clear": (5, 5, None),
     "Score: 4\n\n### Instruction: next": (4, 4, None),
     "I would give it a 5.": (5, None, None),
     "Score: 5/5": (5, 5, None),
     "Fine.\nscore:4\n": (4, 4, 4),
+    "Score: 0": (0, 0, 0),
     "Score: 3 at first.\nScore: 4": (4, 3, 4),
     "SCORE: 4": (4, None, None),
     "Score: 4.": (4, 4, None),
@@ -113,16 +114,16 @@ PUBLISHED = {
 """What our lenient reading, the published lenient one and the published strict one make of a reply."""
 
 
-@pytest.mark.parametrize("reply", PUBLISHED)
+@pytest.mark.parametrize("reply", READ_SO)
 def test_the_published_readings_stand_beside_ours(reply: str) -> None:
     _, (_, literal) = read([row(reply)])
     columns = literal.data["columns"]
-    assert columns == ["score", "lenient", "strict", "published lenient", "published strict"]
+    assert columns == ["score", "lenient", "strict", "published, lenient", "published, strict"]
     told = [
         next(r[0] for r in literal.data["rows"] if r[columns.index(name)] == 1)
-        for name in ("lenient", "published lenient", "published strict")
+        for name in ("lenient", "published, lenient", "published, strict")
     ]
-    assert told == ["none" if score is None else f"{score:g}" for score in PUBLISHED[reply]]
+    assert told == ["none" if score is None else f"{score:g}" for score in READ_SO[reply]]
 
 
 def test_only_the_strict_reading_has_a_window_of_lengths() -> None:

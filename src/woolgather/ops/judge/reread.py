@@ -19,10 +19,20 @@ from woolgather.core.views import View, alarm, histogram, table, table_cell
 from woolgather.ops.judge.rubrics import Rubric
 from woolgather.ops.judge.score_reading import CUT, Stated
 
-READINGS = ("lenient", "strict", "published lenient", "published strict")
-PUBLISHED = re.compile(r"[Ss]core:\s*([0-9]+)")
-"""How the unofficial implementation (Spico197/Humback at 43c0086, filter_curation_results.py) finds a
-score: the first match in the reply; its strict reading has the match end the reply."""
+PUBLISHED = {
+    "published, lenient": re.compile(r"[Ss]core:\s*(\d+)"),
+    "published, strict": re.compile(r"[Ss]core:\s*(\d+)$"),
+}
+"""How the unofficial implementation of Humback finds a score: the first "score: N" anywhere in a reply
+(Spico197/Humback at d09f208, src/core/filter_curation_results.py), or one at the very end of it."""
+READINGS = ("lenient", "strict", *PUBLISHED)
+
+
+def published_score(reply: str, reading: str) -> int | None:
+    """Returns the score that a reply has under one of the readings PUBLISHED; None without one."""
+    # The mark of a cut reply is ours; the published readings know nothing of limits.
+    found = PUBLISHED[reading].search(reply.removesuffix(f"\n{CUT}"))
+    return int(found[1]) if found else None
 
 
 @op("read_again", version=2)
@@ -41,7 +51,7 @@ def read_again(
     every score as it literally stands there, in range or not, under both readings and the published
     ones.
     """
-    tally = _Tally(rubric)
+    tally = _Counts(rubric)
     for row in rows:
         verdict = row.verdicts.get(rubric.name)
         if verdict is None:
@@ -64,18 +74,15 @@ def read_again(
 def _read(rubric: Rubric, reply: str) -> dict[str, Stated | None]:
     """Returns what a reply states, by reading."""
     found = rubric.find(reply)
-    # The mark of a cut reply is ours; the published readings know nothing of limits.
-    whole = reply.removesuffix(f"\n{CUT}").rstrip()
-    matches = list(PUBLISHED.finditer(whole))
-    ends = [match for match in matches if match.end() == len(whole)]
-    first, last = (Stated(float(m[0][1])) if m else None for m in (matches, ends))
-    return dict(
-        zip(READINGS, (found, found if found and found.last else None, first, last), strict=True)
-    )
+    stated = {"lenient": found, "strict": found if found and found.last else None}
+    for reading in PUBLISHED:
+        score = published_score(reply, reading)
+        stated[reading] = None if score is None else Stated(score)
+    return stated
 
 
 @dataclass
-class _Tally:
+class _Counts:
     """What the replies stated, counted by reading."""
 
     rubric: Rubric
