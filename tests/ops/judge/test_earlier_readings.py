@@ -19,7 +19,8 @@ from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import rubrics_of
 from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.principles.adherence import adherence
-from woolgather.runs.run import Run
+from woolgather.runs.folder import AskedRecipe
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 
 QUALITY = rubrics_of()[0]
@@ -27,14 +28,8 @@ ASKED = Questionnaire(rubrics=(QUALITY,))
 
 
 def open_run(folder: Path, engine: FakeEngine, *, plan: bool = False) -> Run:
-    return Run(
-        folder,
-        "test",
-        open_engine=lambda model, o, log: engine,
-        trainer=FakeTrainer(),
-        engine_options=EngineOptions(name="fake"),
-        plan=plan,
-    )
+    backends = Backends(lambda model, o, log: engine, FakeTrainer(), EngineOptions(name="fake"))
+    return Run(folder, AskedRecipe("test"), backends, plan=plan)
 
 
 def rate(run: Run, rows: Path) -> Dataset:
