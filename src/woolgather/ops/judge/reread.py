@@ -51,7 +51,7 @@ def read_again(
     every score as it literally stands there, in range or not, under both readings and the published
     ones.
     """
-    tally = _Counts(rubric)
+    tally = _ByReading(rubric)
     for row in rows:
         verdict = row.verdicts.get(rubric.name)
         if verdict is None:
@@ -82,7 +82,7 @@ def _read(rubric: Rubric, reply: str) -> dict[str, Stated | None]:
 
 
 @dataclass
-class _Counts:
+class _ByReading:
     """What the replies stated, counted by reading."""
 
     rubric: Rubric
