@@ -11,8 +11,9 @@ import pytest
 
 from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.rows import Example, Verdict
+from woolgather.core.views import View
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.curate.keep import KeepRule, keep
+from woolgather.ops.curate.keep import By, KeepRule, keep, name_control
 from woolgather.ops.judge.assessors import Assessor
 
 RUBRIC = Assessor(kind="rubric", scope="across", scale=(1, 10))
@@ -84,6 +85,40 @@ def test_best_of_n_keeps_one_a_prompt() -> None:
     ]
 
 
+def views_of(rows: list[Example], rule: KeepRule, assessor: Assessor) -> list[View]:
+    views: list[View] = []
+
+    def drained() -> Iterator[Example]:
+        views.extend((yield from keep(rows, rule=rule, assessor=assessor)))
+
+    list(drained())
+    return views
+
+
+@pytest.mark.parametrize("by", ["auto", "best_of_n"])
+def test_a_judge_within_prompts_that_had_nothing_to_choose_from_is_told(by: By) -> None:
+    within = Assessor(kind="channel", scope="within", fit=True)
+    alone = [row(0, "a", m=1.0), row(1, "b", m=2.0), row(2, "c", m=None), row(3, "a", m=None)]
+    assert reasons(alone, KeepRule(by=by), assessor=within)[:2] == [None, None]
+    (told,) = (v for v in views_of(alone, KeepRule(by=by), within) if v.kind == "alarm")
+    assert told.title == "The judge chose nothing"
+    assert told.data["level"] == "warning"
+    assert "every row that could be read was kept" in told.data["text"]
+    assert "respond.samples=2" in told.data["text"]
+    for rows in ([*alone, row(4, "a", m=0.5)], []):
+        assert not [v for v in views_of(rows, KeepRule(by=by), within) if v.kind == "alarm"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "name"),
+    [(10, "the same rows"), (9, "nearly the same rows"), (8, "random rows"), (0, "random rows")],
+)
+def test_random_rows_are_called_what_they_are(kept: int, name: str) -> None:
+    assert name_control([range(kept)], [range(10)]) == name
+    assert name_control([range(kept), range(2 * kept)], [range(10), range(20)]) == name
+    assert name_control([range(0)], [range(0)]) == "random rows"
+
+
 def test_short_answers_are_voted_on() -> None:
     said = ["Paris", "Rome", "paris."]
     rows = [replace(row(i, "a", m=float(i == 1)), response=text) for i, text in enumerate(said)]
@@ -103,13 +138,7 @@ def test_short_answers_are_voted_on() -> None:
     ],
 )
 def test_auto_follows_what_the_assessor_may_do(assessor: Assessor, first: str) -> None:
-    generator = keep([row(i, m=float(i)) for i in range(3)], rule=KeepRule(), assessor=assessor)
-    views = []
-
-    def drained() -> Iterator[Example]:
-        views.extend((yield from generator))
-
-    assert len(list(drained())) == 3
+    views = views_of([row(i, m=float(i)) for i in range(3)], KeepRule(), assessor)
     assert views[0].title == first
 
 

@@ -161,13 +161,6 @@ def test_controls_ask_no_model():
     assert length(Example(instruction="x")) == 0
 
 
-def test_random_follows_from_seed_and_place():
-    a = rate([ROW] * 4, FakeEngine(), Assessor(kind="random"), seed=1)
-    b = rate([ROW] * 2, FakeEngine(), Assessor(kind="random"), seed=1, start=2)
-    assert a[2:] == b
-    assert len({v["random"].score for v in a}) == 4
-
-
 def test_one_number_needs_every_verdict():
     assert combine_verdicts({"a": Verdict(4.0), "b": Verdict(8.0)}) == 6
     assert combine_verdicts({"a": Verdict(4.0), "b": Verdict(None)}) is None

@@ -94,7 +94,61 @@ def test_an_assessor_that_knows_is_chosen_across_prompts():
     row = rows_of(choice)["yes_no"]
     assert row["verdict"] == "fit across"
     assert row["mismatched"]["value"] > 0.95
-    assert 0.3 < rows_of(choice)["random"]["all, across"]["value"] < 0.7
+
+
+FACTS = [
+    Example(
+        instruction=f"{s.instruction} How many?", response=f"{s.response} makes {20 + i} in all."
+    )
+    for i, s in enumerate(seeds())
+]
+
+
+class Reader(Judge):
+    """Knows the topic and the order of words of every answer, and its number where `numerate`."""
+
+    def __init__(self, numerate):
+        super().__init__(4.0)
+        self.numerate = numerate
+        self.known = {s.instruction: self.read(s.response) for s in FACTS}
+
+    def read(self, answer):
+        return answer if self.numerate else "".join(c for c in answer if not c.isdigit())
+
+    def liking(self, prompt, answer):
+        return super().liking(prompt, self.read(answer))
+
+
+@pytest.mark.parametrize("numerate", [True, False])
+def test_one_that_is_fit_by_topic_and_fluency_alone_is_told(numerate):
+    how = AuditionOptions(candidates=("yes_no",), pairs=120, probes=0)
+    choice = audition(FACTS, Reader(numerate), how=how, seed=1)
+    assert choice.value["fit"] is True
+    alarms = [v for v in choice.views if v.title == "Blind to wrong facts"]
+    assert bool(alarms) is not numerate
+    shown = rows_of(choice)["yes_no"]["misstated"]
+    assert shown["value"] > 0.9 if numerate else shown["low"] <= 0.5
+    assert all("misstated 0.5" in v.data["text"] for v in alarms)
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.5])
+def test_chance_is_a_half_and_no_draw(effect):
+    """Fifty auditions each: hardly one of those that guess passes, nearly all of AUC .64 do."""
+    from woolgather.ops.judge.audition import _judge_act
+
+    rng = random.Random(3)
+    passed = 0
+    for n in range(50):
+        pairs = [
+            Pair("edited", f"seed:{i}", *(Example(instruction=f"{i}", response=r) for r in "ab"))
+            for i in range(160)
+        ]
+        stage = Stage(pairs, FakeEngine(), Questionnaire(), n)
+        scores = [rng.gauss(effect * (row.response == "a"), 1) for row in stage.rows]
+        stage._scores = lambda assessor, scores=scores: (assessor, scores)
+        act = stage.hear(Assessor(kind="yes_no"))
+        passed += _judge_act(act, [], stage.groups).fit["across"]
+    assert passed <= 4 if effect == 0 else passed >= 46
 
 
 def test_the_blind_one_is_not_chosen_and_stopping_gives_advice():
@@ -106,7 +160,7 @@ def test_among_several_the_seeing_one_is_chosen():
     choice = hear(Judge(4.0))
     assert choice.value["kind"] in ("expected", "yes_no", "mutual_information")
     table = rows_of(choice)
-    assert set(table) == {*CANDIDATES, "length", "overlap", "random"}
+    assert set(table) == {*CANDIDATES, "length", "overlap"}
     assert table["rubric"]["verdict"] == "unfit"
     shown = table["rubric"]["mismatched"]
     assert [shown[key] for key in ("value", "low", "high", "unit")] == [0.5, 0.5, 0.5, "score"]
@@ -233,11 +287,11 @@ def test_the_plan_walks_with_a_chosen_assessor():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_rival_is_the_control_that_comes_closest_and_chance_is_not_turned_round(seed):
+def test_the_rival_is_the_control_that_comes_closest_or_chance(seed):
     choice = hear(Judge(0.0), candidates=("yes_no",), on_unfit="keep_best", seed=seed)
     scores = {name: row["all, across"]["value"] for name, row in rows_of(choice).items()}
     turned = {k: max(scores[k], 1 - scores[k]) for k in ("length", "overlap")}
-    turned["random"] = scores["random"]
+    turned["chance"] = 0.5
     said = choice.why.split("ahead of ")[1]
     rival, margin = said.split(" by ")[0], float(said.split(" by ")[1].split()[0])
     assert margin == pytest.approx(scores["yes_no"] - max(turned.values()), abs=0.006)

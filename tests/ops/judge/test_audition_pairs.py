@@ -88,6 +88,21 @@ def test_scrambled_has_the_same_words_in_another_order():
         assert sorted(pair.good.response.split()) == sorted(pair.bad.response.split())
 
 
+def test_a_misstated_answer_has_one_fact_exchanged():
+    sums = [
+        Example(instruction=f"What is {i} plus 90?", response=f"The sum is {i + 90}.")
+        for i in range(12)
+    ]
+    found = of_kind(build_pairs(sums, 10, 1), "misstated")
+    assert len(found) == 10
+    for pair in found:
+        assert pair.good in sums
+        assert pair.bad.instruction == pair.good.instruction
+        good, bad = (row.response.split() for row in (pair.good, pair.bad))
+        assert [a == b for a, b in zip(good, bad, strict=True)] == [True, True, True, False]
+    assert not of_kind(build_pairs(seeds(), 40, 1), "misstated")
+
+
 def test_short_answers_and_missing_ones_make_fewer_pairs():
     short = [replace(s, response="Yes" if i % 2 else "") for i, s in enumerate(seeds())]
     found = build_pairs(short, 40, 1)

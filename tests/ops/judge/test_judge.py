@@ -8,7 +8,7 @@ from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import LogProb, Sampling
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.judge.assessors import Assessor, Questionnaire
-from woolgather.ops.judge.judge import WAVE, InformationLimits, judge
+from woolgather.ops.judge.judge import BATCH, InformationLimits, judge
 from woolgather.ops.judge.rubrics import rubrics_of
 
 ROW = Example(instruction="Name a red fruit.", response="The cherry is red.", id="r1")
@@ -43,25 +43,25 @@ def test_rows_come_out_in_order_with_their_verdicts():
     assert found[1].set_aside is None
 
 
-def test_it_streams_in_waves():
+def test_it_streams_in_batches():
     pulled = []
 
     def source():
-        for row in rows(3 * WAVE):
+        for row in rows(3 * BATCH):
             pulled.append(row)
             yield row
 
     generator = judge(source(), FakeEngine(["5"]))
     next(generator)
-    assert len(pulled) == WAVE
+    assert len(pulled) == BATCH
 
 
-def test_a_verdict_does_not_depend_on_the_size_of_waves(monkeypatch):
+def test_a_verdict_does_not_depend_on_the_size_of_batches(monkeypatch):
     def once():
         return list(judge(rows(7), FakeEngine(), floor=0, seed=3))
 
     whole = once()
-    monkeypatch.setattr("woolgather.ops.judge.judge.WAVE", 2)
+    monkeypatch.setattr("woolgather.ops.judge.judge.BATCH", 2)
     assert once() == whole
 
 
@@ -82,9 +82,9 @@ def test_too_many_unreadable_replies_end_the_work_with_advice():
 
 def test_a_hopeless_judge_is_stopped_early():
     engine = FakeEngine(["I like it"])
-    with pytest.raises(YieldError, match=f"of {WAVE} rows"):
-        list(judge(rows(5 * WAVE), engine))
-    assert engine.calls == 2 * WAVE
+    with pytest.raises(YieldError, match=f"of {BATCH} rows"):
+        list(judge(rows(5 * BATCH), engine))
+    assert engine.calls == 2 * BATCH
 
 
 def test_rows_set_aside_pass_unrated():

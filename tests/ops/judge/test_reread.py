@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from woolgather.core.rows import Example, Verdict
-from woolgather.ops.judge.reread import published_score, read_again
-from woolgather.ops.judge.rubrics import curation_rubric, literal_score
+from woolgather.ops.judge.reread import read_again
+from woolgather.ops.judge.rubrics import curation_rubric
+from woolgather.ops.judge.score_reading import CUT
 
 RUBRIC = curation_rubric()
 BOTH = {
@@ -22,45 +23,40 @@ BOTH = {
     "I would give this a score of 3.": 3,
     "My rating is 4 out of 5": 4,
     "Score:\n5": 5,
-    "<score>3</score>"[:10] + ": 3": 3,
+    "Score: five": 5,
+    "<score>3</score>": 3,
 }
 LENIENT_ONLY = {
     "Score: 5 - it could not be better": 5,
     "Score: 5 because 2 of 3 points are covered": 5,
     "I give it 4 for its order.": 4,
+    "Score: 5\nThank you!": 5,
 }
 NEITHER = [
     "", "It is good.", "Score: 10502", "Score: 0", "Score: 6", "7/10", "4/10", "Score: 4-5",
-    "between 3 and 4", "Score: 5\nThank you!", "Level 4 or 5", "Score: five", "-3", "3, 4",
-    "no reply: too_long",
+    "between 3 and 4", "Level 4 or 5", "-3", "3, 4", "no reply: too_long",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("reply", BOTH)
 def test_read_both_ways(reply: str) -> None:
     assert RUBRIC.score(reply) == BOTH[reply]
-    strict = literal_score(reply, strict=True)
-    assert strict is not None
-    assert strict.value == BOTH[reply]
+    stated = RUBRIC.find(reply)
+    assert stated is not None
+    assert (stated.value, stated.last) == (BOTH[reply], True)
 
 
 @pytest.mark.parametrize("reply", LENIENT_ONLY)
 def test_read_leniently(reply: str) -> None:
     assert RUBRIC.score(reply) == LENIENT_ONLY[reply]
-    assert literal_score(reply, strict=True) is None
+    stated = RUBRIC.find(reply)
+    assert stated is not None
+    assert not stated.last
 
 
 @pytest.mark.parametrize("reply", NEITHER)
 def test_unreadable_is_none(reply: str) -> None:
     assert RUBRIC.score(reply) is None
-
-
-def test_a_hostile_reply_is_read_in_no_time() -> None:
-    scores = {"1 ": 1.0, "4 or ": 4.0}
-    for filler in (" ", "*", "1.", "1 ", "score ", "7/", "-", "4 or "):
-        reply = filler * 20_000 + "x"
-        assert RUBRIC.score(reply) == scores.get(filler)
-        assert literal_score(reply, strict=True) is None
 
 
 REPLIES = ["Score: 5", "Score: 5 - good", "Score: 10502", "nothing", "Score: 3"]
@@ -90,31 +86,44 @@ def test_the_chosen_reading_is_the_verdict_and_both_are_shown(
     assert [r.verdicts["curation"].score for r in rows] == scores
     assert [r.verdicts["curation"].text for r in rows] == REPLIES
     histogram, literal = views
-    assert histogram.data["series"] == {"lenient": [0, 0, 1, 0, 2], "strict": [0, 0, 1, 0, 1]}
-    assert literal.data["columns"][1:] == [
-        "lenient", "strict", "published, lenient", "published, strict",
-    ]  # fmt: skip
-    assert literal.data["rows"] == [
-        ["3", 1, 1, 1, 1], ["5", 2, 1, 2, 1], ["10502", 1, 1, 1, 1], ["none", 1, 2, 1, 2],
-    ]  # fmt: skip
+    assert histogram.data["series"] == {
+        "lenient": [0, 0, 1, 0, 2],
+        "strict": [0, 0, 1, 0, 1],
+        "published, lenient": [0, 0, 1, 0, 2],
+        "published, strict": [0, 0, 1, 0, 1],
+    }
+    counts = [["3", 1, 1, 1, 1], ["5", 2, 1, 2, 1], ["10502", 1, 1, 1, 1], ["none", 1, 2, 1, 2]]
+    assert literal.data["rows"][:-1] == counts
+    assert [cell["value"] for cell in literal.data["rows"][-1][1:]] == [0.2, 0.4, 0.2, 0.4]
+    assert {cell["unit"] for cell in literal.data["rows"][-1][1:]} == {"percent"}
 
 
-@pytest.mark.parametrize(
-    ("reply", "lenient", "strict"),
-    [
-        ("Score: 5\n\nThe answer is clear", 5, None),
-        ("Score: 4\n\n### Instruction: next", 4, None),
-        ("Good reasons.\nscore:3", 3, 3),
-        ("Score: 2, or rather\nScore: 4", 2, 4),
-        ("Score: 5/5", 5, None),
-        ("Score: 0", 0, 0),
-        ("I would give it a 5.", None, None),
-        ("SCORE: 5", None, None),
-    ],
-)
-def test_the_published_scripts_read_so(reply: str, lenient: int | None, strict: int | None) -> None:
-    assert published_score(reply, "published, lenient") == lenient
-    assert published_score(reply, "published, strict") == strict
+READ_SO = {
+    "Score: 5\n\nThe answer is clear": (5, 5, None),
+    "Score: 4\n\n### Instruction: next": (4, 4, None),
+    "I would give it a 5.": (5, None, None),
+    "Score: 5/5": (5, 5, None),
+    "Fine.\nscore:4\n": (4, 4, 4),
+    "Score: 0": (0, 0, 0),
+    "Score: 3 at first.\nScore: 4": (4, 3, 4),
+    "SCORE: 4": (4, None, None),
+    "Score: 4.": (4, 4, None),
+    f"It is fine.\nScore: 4\n{CUT}": (None, 4, 4),
+    "It covers all 5": (None, None, None),
+}
+"""What our lenient reading, the published lenient one and the published strict one make of a reply."""
+
+
+@pytest.mark.parametrize("reply", READ_SO)
+def test_the_published_readings_stand_beside_ours(reply: str) -> None:
+    _, (_, literal) = read([row(reply)])
+    columns = literal.data["columns"]
+    assert columns == ["score", "lenient", "strict", "published, lenient", "published, strict"]
+    told = [
+        next(r[0] for r in literal.data["rows"] if r[columns.index(name)] == 1)
+        for name in ("lenient", "published, lenient", "published, strict")
+    ]
+    assert told == ["none" if score is None else f"{score:g}" for score in READ_SO[reply]]
 
 
 def test_only_the_strict_reading_has_a_window_of_lengths() -> None:

@@ -23,7 +23,7 @@ from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import Needs, op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
-from woolgather.core.views import View, funnel, histogram
+from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import Assessor, assessor_of, combine_verdicts
 from woolgather.ops.text.embeddings import clusters, embeddings, perplexities
@@ -42,7 +42,8 @@ class KeepRule(Options):
 
     by: By = "auto"
     """auto: by threshold where the assessor has a scale, by fraction where it may rank prompts, by
-    best_of_n where it may only rank responses to one prompt, all where nothing was rated.
+    best_of_n where it may only rank responses to one prompt, which keeps all where prompts have one,
+    all where nothing was rated.
     threshold, fraction, best_of_n; perplexity, density and density_perplexity are the paper's
     ablations; random and all rate nothing."""
     above: float = 8.0
@@ -360,6 +361,15 @@ _RULES: dict[str, _Rule] = {
 }
 
 
+def name_control(kept: Sequence[Sized], drawn_from: Sequence[Sized]) -> str:
+    """Returns what a control is that is trained on as many rows drawn at random as each iteration kept:
+    "random rows" only as long as the rule left out more than a tenth of them."""
+    share = sum(map(len, kept)) / max(1, sum(map(len, drawn_from)))
+    return (
+        "random rows" if share < 0.9 else "nearly the same rows" if share < 1 else "the same rows"
+    )
+
+
 def _limit(reasons: list[str | None], bound: int | None, seed: int) -> None:
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     if bound is not None and len(kept) > bound:
@@ -373,6 +383,13 @@ def _views(
 ) -> list[View]:
     kept = total - counts.total()
     views = [funnel(f"Kept by {by}", [("rated", total), ("kept", kept)], counts)]
+    if by == "best_of_n" and kept and not counts["not_best_of_prompt"]:
+        text = (
+            "No prompt has two responses that could be read, so there was nothing to choose from, and "
+            "every row that could be read was kept. The judge may only compare responses to one prompt: "
+            "draw two or more for each (respond.samples=2), or rate with another judge."
+        )
+        views.append(alarm("The judge chose nothing", text))
     scores = {name: scores[name] for name in sorted(scores)}
     if any(scores.values()):
         share = ""

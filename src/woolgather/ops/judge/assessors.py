@@ -3,12 +3,13 @@
 The one idea: an assessor is a kind and a few parameters, data that an audition can hand over, and
 `rate` turns rows into verdicts whichever kind it is. `rubric` lets the judge write; `expected`
 reads the same question as a distribution over scores; `yes_no`, `mutual_information` and `channel`
-read likelihoods; `length`, `overlap` and `random` ask no model and are what a real one must beat.
+read likelihoods; `length` and `overlap` ask no model and are what a real one must beat.
 
 Likelihoods of an answer y to a task x: p(y|x) is taken after the task put as a user turn (chat) or
 as text and a line end (raw); p(y) after the same with an empty task, so that both differ in nothing
-but the task: for chat the template with an empty user turn, for raw a bare line end. -n times the
-log of the IFD score (arXiv 2308.12032) is their difference.
+but the task: for chat the template with an empty user turn, for raw a bare line end. Their difference
+is -n times the log of the ratio of the two perplexities of y, over its n tokens; Superfiltering (arXiv
+2402.00530) rates instructions by that ratio.
 
 This module does not decide which assessor is any good (see audition) nor which rows stay (keep).
 """
@@ -34,7 +35,7 @@ from woolgather.prompting.templates import Template, load
 from woolgather.prompting.turns import answer_prompt
 
 Candidate = Literal["rubric", "expected", "yes_no", "mutual_information", "channel"]
-Control = Literal["length", "overlap", "random"]
+Control = Literal["length", "overlap"]
 CANDIDATES: tuple[Candidate, ...] = get_args(Candidate)
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
@@ -45,7 +46,7 @@ class Assessor(Options):
     kind: Candidate | Control | Literal["none"] = "rubric"
     """rubric: the judge writes a score; expected: the mean of its distribution over scores; yes_no:
     log-odds that the response is right; mutual_information: log p(y|x) - log p(y); channel: log
-    p(x|y) per token; length, overlap, random: controls; none: rows are not rated."""
+    p(x|y) per token; length, overlap: controls; none: rows are not rated."""
     exponent: float = Field(default=1.0, ge=0, le=1)
     """mutual_information is divided by (tokens of y) to this power: 0 the total, 1 per token."""
     scope: Literal["across", "within", "none"] = "across"
@@ -141,9 +142,6 @@ def rate(
         return _by_name(kind, [_scale(info, assessor.exponent) for info in found])
     if kind == "channel":
         return _by_name(kind, _channel(rows, engine, asked.questions["channel"]))
-    if kind == "random":
-        units = [seed_of(seed, "random", start + i) / 2**31 for i in range(len(rows))]
-        return _by_name(kind, [Verdict(u) for u in units])
     return _by_name(kind, [Verdict(TEXT_SCORES[kind](row)) for row in rows])
 
 
@@ -193,7 +191,7 @@ def _read_verdicts(
     return [
         Verdict(None, f"no reply: {reply.finish_reason}")
         if no_reply(reply)
-        else Verdict(rubric.score(reply.text), reply.text)
+        else rubric.verdict(reply.text, cut=reply.finish_reason == "length")
         for _, reply, _ in replies
     ]
 

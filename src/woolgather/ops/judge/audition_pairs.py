@@ -1,21 +1,24 @@
 """Pairs of answered tasks whose order is known by construction: what an assessor is tried on.
 
 The one idea: nobody has to label anything. A seed's reference answers its task; something is then
-done to the pair of task and answer that certainly makes it worse. Four kinds:
+done to the pair of task and answer that certainly makes it worse. Five kinds:
 
     mismatched  another seed's answer, of like length, to this task
     edited      the same answer to an edited task: another input, or a condition that it breaks (the
                 better one then has a condition of the same form that it keeps)
     scrambled   the words of the answer in another order
+    misstated   the same answer with one fact exchanged: a number, a name, yes for no (wrong_facts.py)
     sampled     two answers the model itself gave to one generated probe, one passes its check
 
-Echoes, repetition and unfinished answers are left to the rules, so no pair is of those.
+The first three can be told by words and fluency alone, the last two cannot: there the worse answer is
+fluent, on its topic and wrong. Echoes, repetition and unfinished answers are left to the rules, so no
+pair is of those.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -25,14 +28,20 @@ from woolgather.core.fingerprint import seed_of
 from woolgather.core.options import Options
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, Sampling
+from woolgather.ops.judge.wrong_facts import misstate
 from woolgather.ops.text.ask import ask_rows
 from woolgather.ops.text.words import count_words, loops, tokens
 from woolgather.probes import generate, task_of
 from woolgather.probes.checks import passes
 from woolgather.prompting.turns import answer_prompt, stops
 
-PairKind = Literal["mismatched", "edited", "scrambled", "sampled"]
+PairKind = Literal["mismatched", "edited", "scrambled", "misstated", "sampled"]
 KINDS: tuple[PairKind, ...] = get_args(PairKind)
+BUILT: tuple[PairKind, ...] = tuple(kind for kind in KINDS if kind != "sampled")
+"""The kinds that need no model."""
+WRONG: tuple[PairKind, ...] = ("misstated", "sampled")
+"""The kinds whose worse answer is fluent, on its topic and wrong."""
+_Builder = Callable[[Example, Sequence[Example], random.Random], tuple[Example, Example] | None]
 NEAREST = 5
 """Seeds closest in length among which a stranger is drawn."""
 
@@ -59,7 +68,8 @@ class Pair:
 def build_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair]:
     """Returns at most `per_kind` pairs of each kind that needs no model, from answered seeds.
 
-    A kind has fewer when fewer seeds can make one (a one-word answer cannot be scrambled).
+    A kind has fewer when fewer seeds can make one (a one-word answer cannot be scrambled, and not every
+    answer states a fact that a program can tell).
     """
     usable = [
         (f"seed:{i}", replace(s, response=s.response.strip()))
@@ -67,7 +77,7 @@ def build_pairs(seeds: Sequence[Example], per_kind: int, seed: int) -> list[Pair
         if s.response.strip()
     ]
     out: list[Pair] = []
-    for kind in ("mismatched", "edited", "scrambled"):
+    for kind in BUILT:
         rng = random.Random(seed_of(seed, kind))
         order = rng.sample(usable, len(usable))
         made = 0
@@ -170,7 +180,19 @@ def _scramble(
     return row, replace(row, response=" ".join(mixed))
 
 
-_BUILDERS = {"mismatched": _mismatch, "edited": _edit, "scrambled": _scramble}
+def _misstate(
+    row: Example, others: Sequence[Example], rng: random.Random
+) -> tuple[Example, Example] | None:
+    wrong = misstate(row, rng)
+    return None if wrong is None else (row, replace(row, response=wrong))
+
+
+_BUILDERS: Mapping[PairKind, _Builder] = {
+    "mismatched": _mismatch,
+    "edited": _edit,
+    "scrambled": _scramble,
+    "misstated": _misstate,
+}
 
 
 def sample_pairs(

@@ -77,8 +77,9 @@ class Stage:
             kind: [names.index(p.group) for p in self.pairs if p.kind == kind]
             for kind in self.kinds
         }
+        # Answers as the seeds have them, to the tasks as they are.
         self.references = sorted(
-            {self._place(p.good) for p in self.pairs if p.kind in ("mismatched", "scrambled")}
+            {self._place(p.good) for p in self.pairs if p.kind not in ("edited", "sampled")}
         )
 
     def _place(self, row: Example) -> int:

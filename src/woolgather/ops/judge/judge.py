@@ -35,8 +35,8 @@ from woolgather.ops.judge.assessors import (
 from woolgather.ops.judge.rank_correlation import spearman
 from woolgather.ops.text.words import copied_share
 
-WAVE = 256
-"""Rows rated at a time: enough for any batch, little enough to stream."""
+BATCH = 256
+"""Rows rated at a time: enough for any engine, little enough to stream."""
 ENOUGH = 200
 """Rows after which a parse rate under the floor ends the work early."""
 
@@ -72,7 +72,7 @@ def _work(
     )
 
 
-@op("judge", expects=_work, needs={"rows": ("response",)})
+@op("judge", version=2, expects=_work, needs={"rows": ("response",)})
 def judge(
     rows: Iterable[Example],
     engine: Engine,
@@ -92,10 +92,10 @@ def judge(
     """
     chosen = assessor_of(assessor)
     seen = _Seen(verdict_names(chosen, asked.rubrics))
-    for wave in _waves(rows):
-        used = [row for row in wave if row.set_aside is None]
+    for batch in _batches(rows):
+        used = [row for row in batch if row.set_aside is None]
         found = iter(rate(used, engine, chosen, asked, seed=seed, start=seen.rated))
-        for row in wave:
+        for row in batch:
             if row.set_aside is not None:
                 yield row
                 continue
@@ -135,10 +135,10 @@ class _Seen:
                 self.lengths[name].append(length(row))
 
 
-def _waves(rows: Iterable[Example]) -> Iterator[list[Example]]:
+def _batches(rows: Iterable[Example]) -> Iterator[list[Example]]:
     source = iter(rows)
-    while wave := list(islice(source, WAVE)):
-        yield wave
+    while batch := list(islice(source, BATCH)):
+        yield batch
 
 
 def _apply_limits(row: Example, assessor: Assessor, limits: InformationLimits) -> Example:

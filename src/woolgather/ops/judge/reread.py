@@ -1,9 +1,9 @@
-"""What a judge's replies say, read leniently and strictly: several readings of the same replies.
+"""What a judge's replies say under several readings: ours, lenient and strict, and the published ones.
 
 The one idea: how a reply is read is not how it was asked for. In a published run of instruction
-backtranslation 45 % of the replies had no readable score under one reading and 67 % under the
-other, and which rows are trained on hangs on it. Reading again costs no call. Our two readings decide;
-those of that run's scripts are counted beside them, so that its histogram can be laid beside ours.
+backtranslation 45 % of the replies had no score under one reading and 67 % under the other, and which
+rows are trained on hangs on it. Reading again costs no call. The published readings stand beside ours,
+so that a run can be laid beside those shares; no row is kept by them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from woolgather.core.op import op
 from woolgather.core.rows import Example, Verdict, set_aside
-from woolgather.core.views import View, alarm, histogram, table
-from woolgather.ops.judge.rubrics import Rubric, literal_score
+from woolgather.core.views import View, alarm, histogram, table, table_cell
+from woolgather.ops.judge.rubrics import Rubric
+from woolgather.ops.judge.score_reading import CUT, Stated
 
 PUBLISHED = {
     "published, lenient": re.compile(r"[Ss]core:\s*(\d+)"),
@@ -24,15 +25,17 @@ PUBLISHED = {
 }
 """How the unofficial implementation of Humback finds a score: the first "score: N" anywhere in a reply
 (Spico197/Humback at d09f208, src/core/filter_curation_results.py), or one at the very end of it."""
+READINGS = ("lenient", "strict", *PUBLISHED)
 
 
 def published_score(reply: str, reading: str) -> int | None:
     """Returns the score that a reply has under one of the readings PUBLISHED; None without one."""
-    found = PUBLISHED[reading].search(reply)
+    # The mark of a cut reply is ours; the published readings know nothing of limits.
+    found = PUBLISHED[reading].search(reply.removesuffix(f"\n{CUT}"))
     return int(found[1]) if found else None
 
 
-@op("read_again", needs={"rows": ("verdicts",)})
+@op("read_again", version=2, needs={"rows": ("verdicts",)})
 def read_again(
     rows: Iterable[Example],
     *,
@@ -42,57 +45,84 @@ def read_again(
 ) -> Generator[Example, None, list[View]]:
     """Yields every row, its verdict of `rubric` read again from the reply.
 
-    Lenient: the score is anywhere on the reply's last line. `strict`: it is the very end of the
-    reply, and the instruction has `window[0]` to `window[1]` characters, otherwise the row is set
+    Lenient: as the rubric reads (score_reading.py). `strict`: the score must be the very end of the
+    reply, and the instruction must have `window[0]` to `window[1]` characters, otherwise the row is set
     aside as instruction_length. Rows that another assessor rated stay as they are. The views count
-    every score as it literally stands there, in range or not, under both readings, and under the two
-    of the published scripts.
+    every score as it literally stands there, in range or not, under both readings and the published
+    ones.
     """
-    scores: dict[str, list[float]] = {"lenient": [], "strict": []}
-    counts: dict[str, Counter[str]] = {name: Counter() for name in (*scores, *PUBLISHED)}
-    rated = 0
+    tally = _ByReading(rubric)
     for row in rows:
         verdict = row.verdicts.get(rubric.name)
         if verdict is None:
             yield row
             continue
-        rated += 1
-        read: dict[str, float | None] = {}
-        for name in PUBLISHED:
-            found = published_score(verdict.text, name)
-            counts[name]["none" if found is None else str(found)] += 1
-        for name in scores:
-            literal = literal_score(verdict.text, strict=name == "strict")
-            counts[name]["none" if literal is None else f"{literal.value:g}"] += 1
-            score = None if literal is None else rubric.score(verdict.text)
-            read[name] = score
-            if score is not None:
-                scores[name].append(score)
-        again = Verdict(read["strict" if strict else "lenient"], verdict.text)
+        stated = _read(rubric, verdict.text)
+        tally.add(stated)
+        own = stated["strict" if strict else "lenient"]
+        score = None if own is None else own.on(rubric.low, rubric.high)
+        again = Verdict(score, verdict.text)
         row = replace(row, verdicts={**row.verdicts, rubric.name: again})
         outside = strict and not window[0] <= len(row.instruction) <= window[1]
         yield set_aside(row, "instruction_length") if outside else row
-    if not rated:
+    if not tally.rated:
         text = "No row has a reply to this rubric: the scores are another assessor's."
         return [alarm("Not read again", text, "note")]
-    return _views(rubric, counts, scores)
+    return tally.views()
 
 
-def _views(
-    rubric: Rubric, counts: dict[str, Counter[str]], scores: dict[str, list[float]]
-) -> list[View]:
-    edges = [rubric.low - 0.5 + i for i in range(round(rubric.high - rubric.low) + 2)]
-    literal = sorted({score for found in counts.values() for score in found} - {"none"}, key=float)
-    rows = [[name, *(found[name] for found in counts.values())] for name in [*literal, "none"]]
-    return [
-        histogram("Scores under two readings", scores, edges=edges, x="score"),
-        table(
-            "Every score as it stands in the replies",
-            ["score", *counts],
-            rows,
-            f"Lenient: anywhere on the last line; strict: at the very end. Outside of "
-            f"{rubric.low:g} to {rubric.high:g} it counts as unreadable, like none. Published: as the "
-            'unofficial implementation reads, the first "score: N" anywhere, or one at the very end; it '
-            "found none in 45 % and 67 % of 482,963 replies.",
-        ),
-    ]
+def _read(rubric: Rubric, reply: str) -> dict[str, Stated | None]:
+    """Returns what a reply states, by reading."""
+    found = rubric.find(reply)
+    stated = {"lenient": found, "strict": found if found and found.last else None}
+    for reading in PUBLISHED:
+        score = published_score(reply, reading)
+        stated[reading] = None if score is None else Stated(score)
+    return stated
+
+
+@dataclass
+class _ByReading:
+    """What the replies stated, counted by reading."""
+
+    rubric: Rubric
+    rated: int = 0
+    counts: dict[str, Counter[float | None]] = field(
+        default_factory=lambda: {name: Counter() for name in READINGS}
+    )
+    """Replies by the score that stands there, None where none does."""
+
+    def add(self, stated: dict[str, Stated | None]) -> None:
+        self.rated += 1
+        for name, found in stated.items():
+            self.counts[name][None if found is None else found.value] += 1
+
+    def views(self) -> list[View]:
+        low, high = self.rubric.low, self.rubric.high
+        edges = [low - 0.5 + i for i in range(round(high - low) + 2)]
+        literal = sorted(
+            {score for counts in self.counts.values() for score in counts if score is not None}
+        )
+        scores = {
+            name: [
+                score for score in counts.elements() if score is not None and low <= score <= high
+            ]
+            for name, counts in self.counts.items()
+        }
+        rows = [
+            [f"{score:g}", *(self.counts[name][score] for name in READINGS)] for score in literal
+        ]
+        none = [self.counts[name][None] for name in READINGS]
+        shares = [table_cell(count / self.rated, "percent") for count in none]
+        return [
+            histogram("Scores under four readings", scores, edges=edges, x="score"),
+            table(
+                "Every score as it stands in the replies",
+                ["score", *READINGS],
+                [*rows, ["none", *none], ["none, of all", *shares]],
+                "Lenient: what the last line states; strict: at the very end of the reply. Published "
+                'lenient: the first "Score:" with a number anywhere; published strict: the same at the '
+                "very end; the published run has 45 % and 67 % without a score. Outside of "
+                f"{low:g} to {high:g} a score counts as unreadable, like none.",
+            ),
+        ]

@@ -2,28 +2,26 @@
 
 The one idea: a rubric is data. Its template is a file a user may replace. Its fixed text comes
 first and the row last, so that an engine computes what all rows share once; its last line is the
-slot where the judge begins to write, so that a raw base model and a chat model are asked alike. A
-reply is read by a grammar that would rather answer "unreadable" than guess: a stray number in free
-text is no score, a number off the scale is no score, and unreadable is None, never 0.
+slot where the judge begins to write, so that a raw base model and a chat model are asked alike. How
+a reply is read is in score_reading.py: unreadable is None, never 0.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question
+from woolgather.core.rows import Example, Verdict, question
+from woolgather.ops.judge.score_reading import CUT, Read, Stated, find_score
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill, load
 
 Style = Literal["full", "simple", "icl"]
-Read = Literal["first_score", "last_line_score", "last_line_number"]
 FIELDS = frozenset({"question", "instruction", "input", "response"})
 STYLES: Mapping[Style, Mapping[str, str]] = {
     "full": {"quality": "rubric-quality", "following": "rubric-following"},
@@ -46,8 +44,8 @@ class Rubric(Options):
     high: float = 10
     """Best score."""
     read: Read = "first_score"
-    """first_score: the reply begins with it; last_line_score: reasons first, the last line begins
-    with the score; last_line_number: the score is anywhere on the last line."""
+    """first_score: the reply begins with it; last_line_score: reasons first, the last line holds the
+    score; last_line_number: the same, and the last line may end with a level ("So level 4")."""
 
     @model_validator(mode="after")
     def _check(self) -> Rubric:
@@ -55,9 +53,27 @@ class Rubric(Options):
             raise ValueError(f"rubric {self.name}: low {self.low} is not below high {self.high}")
         return self
 
+    def find(self, reply: str) -> Stated | None:
+        """Returns the score that `reply` states, on the scale or not; None where it states none."""
+        return find_score(reply, (self.low, self.high), self.read, self.name)
+
     def score(self, reply: str) -> float | None:
-        """Returns what `reply` says; None where it cannot be read."""
-        return read_score(reply, self.low, self.high, self.read)
+        """Returns the score from `low` to `high` that `reply` states; None where it cannot be read."""
+        found = self.find(reply)
+        return None if found is None else found.on(self.low, self.high)
+
+    def verdict(self, reply: str, *, cut: bool) -> Verdict:
+        """Returns what a reply says; `cut` where it ran into its limit. The last line of a cut reply is
+        missing, and a number that the limit may have broken off is none."""
+        if cut and self.read != "first_score":
+            reply = f"{reply}\n{CUT}"
+        found = self.find(reply)
+        broken = cut and found is not None and found.last and reply.endswith(_UNSURE_ENDS)
+        return Verdict(None if broken or found is None else found.on(self.low, self.high), reply)
+
+
+_UNSURE_ENDS = tuple("0123456789./,")
+"""A limit behind one of these may have cut "10" to "1", or "8.5" to "8."."""
 
 
 class RubricOptions(Options):
@@ -120,128 +136,3 @@ def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -
     if not body or not slot.endswith(":"):
         return (Message("user", text),)
     return (Message("user", body.rstrip("\n")), Message("assistant", slot))
-
-
-_EDGE = r"[\s*_`\"'#>(\[{<]*"
-_NUMBER = r"[+]?[0-9]+(?:\.[0-9]+|,[0-9](?![0-9]))?"
-_WHOLE = r"(?!\w|[.,:][0-9])"
-_LABEL = (
-    r"(?:[-•]\s+)?(?:(?:the|my|your|final|overall|total|quality)\s+){0,3}"
-    r"(?:score|rating|grade|mark|verdict|quality|following)"
-    r"(?:\s+(?:is|of|for\s+\w+(?:\s+\w+)?))?[*_`\"']*\s*(?:[:=–—-]|is\b|would be\b)?"
-)
-_OF = r"[*_`]*\s*(?:/|out\s+of|of)\s*[*_`]*(?P<of>[0-9]+(?:\.[0-9]+)?)(?![\w%])"
-_TAIL = r"(?:\s*(?:points?|stars?)\b)?"
-_END = r"[*_`\"')\]}>]*\s*(?:$|[-–—:;,.|!(<\n]|because\b|since\b|as\b)"
-_HEAD = re.compile(
-    rf"{_EDGE}(?:{_LABEL}{_EDGE})?(?P<score>-?{_NUMBER}){_WHOLE}(?:{_OF})?{_TAIL}{_END}",
-    re.IGNORECASE,
-)
-_LABELLED = re.compile(
-    rf"^{_EDGE}{_LABEL}{_EDGE}(?P<score>-?{_NUMBER}){_WHOLE}(?:{_OF})?{_TAIL}{_END}",
-    re.IGNORECASE | re.MULTILINE,
-)
-_FRACTION = re.compile(
-    rf"(?<![\w.,/])(?P<score>{_NUMBER})[*_`]*\s*(?:/|out\s+of)\s*(?P<of>[0-9]+)(?![\w.,]*[\w/])",
-    re.IGNORECASE,
-)
-_RANGE = re.compile(
-    rf"{_EDGE}(?:{_LABEL}{_EDGE})?[0-9.]+(?:\s*(?:[-–—]|to|or)\s*|,\s+)[0-9.]+\s*(?:$|[^\w\s%])",
-    re.IGNORECASE,
-)
-_LIST = re.compile(r"^\s*1[.)]\s", re.MULTILINE)
-_NEXT = re.compile(r"^\s*2[.)]\s", re.MULTILINE)
-
-
-def read_score(
-    reply: str,
-    low: float,
-    high: float,
-    read: Read = "first_score",
-) -> float | None:
-    """Returns the one score that a reply states, or None where it states none on this scale.
-
-    Read in turn: a number where the reply begins ("8", "**9**", "7 - clear", "Score: 7/10"); a
-    labelled number at the start of a later line ("Final score: 6"), if all such agree; a fraction
-    of this scale's top in running text ("I would give it 7/10"), if all such agree. None: a range
-    ("7-8"), several numbers ("10, 2"), a numbered list, another scale ("4/5"), a number outside
-    `low`..`high`, prose.
-
-    With last_line_number only the last line counts, and a number anywhere on it (see
-    `literal_score`).
-    """
-    if read == "last_line_number":
-        literal = literal_score(reply)
-        if literal is None or (literal.of is not None and literal.of != high):
-            return None
-        return literal.value if low <= literal.value <= high else None
-    text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", reply.strip()))
-    if read == "last_line_score":
-        last = text.rpartition("\n")[2]
-        found = _at_start(last, low, high)
-        return found if found is not None else _anywhere(text, low, high)
-    if _RANGE.match(text) or (_LIST.match(text) and _NEXT.search(text)):
-        return None
-    if match := _HEAD.match(text):
-        return _value(match, low, high)
-    return _anywhere(text, low, high)
-
-
-class Literally(NamedTuple):
-    """A number as a reply states it, on whatever scale."""
-
-    value: float
-    of: float | None = None
-    """The scale's top where the reply names it: 5 in "4/5"."""
-
-
-_ANY = r"(?<![\w.,/])(?P<score>(?:(?<![\w)])-)?[0-9]+(?:[.,][0-9]+)?)(?![\w]|[.,][0-9])"
-_TOP = r"(?:\s*[*_`]*\s*(?:/|out\s+of)\s*[*_`]*(?P<of>[0-9]+(?:\.[0-9]+)?)(?![\w%]))?"
-_NO_RANGE = r"(?!\s*(?:[-–—]|to\b|or\b|,)\s*[0-9])"
-_ON_LINE = re.compile(_ANY + _TOP, re.IGNORECASE)
-_NAMED = re.compile(
-    rf"\b(?:score|rating|grade|level)\b(?:\s+(?:is|of))?[\s*_`\"':=–—<(\[-]{{0,8}}{_ANY}{_TOP}{_NO_RANGE}",
-    re.IGNORECASE,
-)
-_VERY_END = re.compile(rf"{_ANY}{_TOP}[\s.*_`)\]>\"']*\Z", re.IGNORECASE)
-
-
-def literal_score(reply: str, *, strict: bool = False) -> Literally | None:
-    """Returns the number that the last line of a reply states, in range or not; None without one.
-
-    Lenient: one called a score, a rating, a grade or a level, the last of these; else the only
-    number there is ("5", "5.", "5/5", "I give it 4"). `strict`: it must also be the very end of the
-    reply. Several numbers, or a range, state none.
-    """
-    last = reply.strip().rpartition("\n")[2]
-    found = list(_NAMED.finditer(last))[-1:] or list(_ON_LINE.finditer(last))
-    if len({(m["score"], m["of"]) for m in found}) != 1:
-        return None
-    if strict and not ((end := _VERY_END.search(last)) and end["score"] == found[-1]["score"]):
-        return None
-    match = found[-1]
-    top = match["of"]
-    return Literally(float(match["score"].replace(",", ".")), float(top) if top else None)
-
-
-def _at_start(line: str, low: float, high: float) -> float | None:
-    if _RANGE.match(line):
-        return None
-    match = _HEAD.match(line)
-    return _value(match, low, high) if match else None
-
-
-def _anywhere(text: str, low: float, high: float) -> float | None:
-    for pattern in (_LABELLED, _FRACTION):
-        if matches := list(pattern.finditer(text)):
-            found = {_value(match, low, high) for match in matches}
-            return found.pop() if len(found) == 1 else None
-    return None
-
-
-def _value(match: re.Match[str], low: float, high: float) -> float | None:
-    of = match["of"]
-    if of and float(of) != high:
-        return None
-    score = float(match["score"].replace(",", "."))
-    return score if low <= score <= high else None

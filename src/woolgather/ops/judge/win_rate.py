@@ -42,7 +42,7 @@ def _work(
     return Expected(calls=calls, new_tokens=written * asked.sampling.max_tokens)
 
 
-@op("win_rate", expects=_work, needs={"ours": ("response",), "theirs": ("response",)})
+@op("win_rate", version=2, expects=_work, needs={"ours": ("response",), "theirs": ("response",)})
 def win_rate(
     ours: Iterable[Example],
     theirs: Iterable[Example],

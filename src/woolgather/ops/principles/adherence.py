@@ -2,7 +2,7 @@
 
 The one idea: the thought of the prompted teacher says which principles a question calls for; every
 model's answer to it is then read against these and no others, one verdict per principle. So all models
-answer to the same demands, and none chooses its own. The judge is the one that the audition chosen,
+answer to the same demands, and none chooses its own. The judge is the one that the audition chose,
 as far as it can be asked such a question: by rubric, by its expected score, or by yes and no.
 
 A verdict that cannot be read is None and counts in no mean; so does a question without a tag.
@@ -64,7 +64,7 @@ def _expect(
     return Expected(calls=calls, prompt_tokens=calls * PROMPT_TOKENS)
 
 
-@op("adherence", expects=_expect)
+@op("adherence", version=2, expects=_expect)
 def adherence(
     teacher: Iterable[Example],
     answers: Mapping[str, Iterable[Example]],
