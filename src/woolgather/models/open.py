@@ -109,7 +109,7 @@ def _check_model_dir(path: Path, name: str = "") -> None:
 
 
 def _check_adapter(path: Path, said: str) -> None:
-    """Raises InputError for an adapter whose base is not there; one on the hub is taken as it is named."""
+    """Raises InputError for an adapter whose base is not there; one on the hub is taken as named."""
     told = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
     base = str(told.get("base_model_name_or_path") or "")
     local = base.startswith((".", "/", "~")) or base.count("/") != 1

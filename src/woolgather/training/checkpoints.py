@@ -14,12 +14,10 @@ from pathlib import Path
 
 from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
-from woolgather.training.job import EPOCHS
+from woolgather.training.job import EPOCHS, MARKER
 
 JOB, LOG, PROGRESS, ERROR, STOP = "job.json", "train.log", "progress.jsonl", "error.json", "stop"
 CHECKPOINTS = "checkpoints"
-MARKER = "complete.json"
-"""In a checkpoint or a kept model, written last: its update and the digest of its job."""
 STOPPED = 75
 """Exit code of a worker that was asked to stop and has saved a checkpoint."""
 _NUMBERS = ("epoch", "loss", "learning_rate", "validation_loss")

@@ -45,6 +45,8 @@ and the generated ones; by how much the policy gives them more than the opponent
 difference of the two gains, which the loss takes; the share of pairs where it is above 0."""
 EPOCHS = "epochs"
 """Models after each epoch but the last, in `out`: directories that `epoch_dir` names."""
+MARKER = "complete.json"
+"""In a checkpoint or a kept model, written last: its update and the digest of its job."""
 STAMP = "fake.json"
 """Marks a directory that a fake trainer made."""
 ALL_LINEAR = "all-linear"

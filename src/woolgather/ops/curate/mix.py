@@ -77,8 +77,9 @@ def mix(
     """Yields the rows of `kept` (by iteration, oldest first) and of `seeds`, shuffled.
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
-    `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (a random choice of the machine's own rows
-    when more than `limits.max_rows` are left). Memory grows with the rows.
+    `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (a random
+    choice of the machine's own rows when more than `limits.max_rows` are left). Memory grows with the
+    rows.
     """
     rng = random.Random(seed)
     tokens, longest = token_counter(base, date), longest_row(base.path, limits.max_length)

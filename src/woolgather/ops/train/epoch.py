@@ -14,7 +14,7 @@ from pathlib import Path
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.core.op import op
-from woolgather.training.job import MODEL, epoch_dir
+from woolgather.training.job import MARKER, MODEL, epoch_dir
 
 
 @op("take_epoch")
@@ -30,7 +30,8 @@ def take_epoch(tuned: Model, *, epoch: int, out: Path = Path()) -> Model:
             "keep_epochs=false, or train again (--redo with the name of the training's step)."
         )
     target = out / MODEL / kept.name
-    shutil.copytree(kept, target, copy_function=_link)
+    marker = shutil.ignore_patterns(MARKER)
+    shutil.copytree(kept, target, ignore=marker, copy_function=_link)
     return replace(tuned, path=str(target), fingerprint="", views=(), digest="")
 
 

@@ -72,9 +72,9 @@ def sft(
 ) -> Model:
     """Returns `start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
-    Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens, or over
-    the positions that the model has, are left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
-    than `min_rows` are left, TrainingError when the process fails.
+    Rows over `config.max_rows` are left out at random, and so are rows over `config.max_length` tokens
+    or over the positions that the model has (`mix` sets both aside with their reasons). Raises
+    YieldError with advice when fewer than `min_rows` are left, TrainingError when the process fails.
     """
     examples = list(rows)
     rng = random.Random(seed)
