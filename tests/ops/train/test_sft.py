@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -91,6 +92,18 @@ def test_rows_over_a_bound_are_left_out_and_told(tmp_path):
     shown = dict(model.views[1].data["rows"])
     assert shown["rows left out: too long"] == 3
     assert shown["rows left out: over max_rows"] == 5
+
+
+@pytest.mark.parametrize("positions", [128, 512], ids=["fewer", "more"])
+def test_a_row_over_the_positions_of_the_model_is_left_out(tmp_path, tiny_model, positions):
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps({**config, "max_position_embeddings": positions}))
+    examples = [*rows(10), *rows(3, words=40)]
+    model = tuned(examples, tmp_path, start=Model(str(start)), trainer=Remembers(), validation=0)
+    left = dict(model.views[0].data["rows"]).get("rows left out: too long", 0)
+    longest = max(len(r["input_ids"]) for r in stored(tmp_path, "train"))
+    assert (left, longest > 128) == ((3, False) if positions == 128 else (0, True))
 
 
 def test_loss_is_on_the_response_and_one_end_token(tmp_path, tiny_model):
