@@ -73,6 +73,44 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         ["9 is larger than 4", "4 < 9"],
     ),
     (
+        {"kind": "number", "value": 59, "given": [21, 38]},
+        [
+            "59 is the sum of 21 and 38.",
+            "59 (that is 21 + 38 = 60 - 1)",
+            "Fifty-nine",
+            "The answer is 59, since 59 - 38 = 21.",
+        ],
+        ["21 + 38 = 60", "38", "59? No, 60.", "21 + 38 = 59, so the answer is 38.", "59.5"],
+    ),
+    (
+        {"kind": "number", "value": 9, "unit": ["words"]},
+        ["There are 9 words in this text, made of 1 phrase.", "nine words", "9"],
+        ["8 words, or 9 with the title", "It has 9 letters and 8 words."],
+    ),
+    (
+        {"kind": "names", "any": ["Thursday"], "not": ["Wednesday", "Friday"]},
+        [
+            "Thursday",
+            "It is **Thursday**, not Friday.",
+            "Thursday, because Friday comes after it.",
+            "Wednesday comes first, then Friday follows. So it is Thursday.",
+            "That is easy. The answer is Thursday.",
+        ],
+        [
+            "Friday",
+            "Thursday or Friday",
+            "Wednesday, Thursday, Friday",
+            "Not Thursday",
+            "Thursday is not the answer; Friday is.",
+            "It is Friday, since Thursday is the day before.",
+        ],
+    ),
+    (
+        {"kind": "names", "any": ["May", "Brasilia"]},
+        ["may", "It is May.", "Brasília"],
+        ["I may not be able to do that.", "May or June", "The month's name"],
+    ),
+    (
         {"kind": "regex", "pattern": r"[a-z]+-\d+"},
         ["ab-12", "  ab-12\n"],
         ["ab-12 and", "AB-12"],
@@ -99,6 +137,45 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
             "[" * 100_000,
         ],
     ),
+    (
+        {"kind": "json", "values": {"year": 1987, "of": ["Salt"]}, "typed": True},
+        ['{"year": 1987, "of": ["salt"]}'],
+        ['{"year": "1987", "of": ["Salt"]}', '{"year": 1987, "of": "Salt"}', '{"year": true}'],
+    ),
+    (
+        {"kind": "regex", "pattern": "ab+", "mode": "absent"},
+        ["ax", "AB"],
+        ["x abb y"],
+    ),
+    (
+        {"kind": "words", "min": 3, "distinct": 3},
+        ["A volcano throws lava.", "old red lamp"],
+        ["A volcano is a volcano!", "red lamp, red lamp", "old lamp"],
+    ),
+    (
+        {"kind": "items", "count": 1, "among": ["bear", "bears", "wolf"], "initial": "P"},
+        ["Polar bear", "a polar bear", "An animal with P is the polar bear.", "polar bears"],
+        ["bear", "wolf", "panda", "polar bear, wolf"],
+    ),
+    (
+        {"kind": "items", "count": 2, "among": ["wolf", "wolves", "mouse", "mice", "peru"]},
+        [
+            "Wolves and mice",
+            "Two animals are the wolf and the mouse.",
+            "A wolf, a mouse. Both bite.",
+        ],
+        ["wolf, wolf", "1. wolf (mouse)\n2. wolf (wolf)", "wolf, cat", "peru"],
+    ),
+    (
+        {"kind": "ordered", "values": ["a", "b"], "once": True},
+        ["a, b", "1. a\n2. b"],
+        ["a, b, a, b", "b, a", "a"],
+    ),
+    (
+        {"kind": "no_loop"},
+        ["One two, one two, and on.", "rows of rows of seats"],
+        ["well well well", "a row of rows of rows of rows of"],
+    ),
     ({"kind": "json", "type": "array"}, ["[1, 2]", "[]"], ['{"a": 1}', "1, 2"]),
     ({"kind": "json"}, ['{"a": 1}', "[1]"], ["null", "a"]),
     (
@@ -113,6 +190,11 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
             "Dr. Lee came at 3.30. He left.",
             "One.\nTwo.",
             'He said "no." Fine.',
+            "Mt. Etna is high. It smokes.",
+            "Acme Inc. and Ed Jr. sell shoes at Ft. Rose. I buy them.",
+            "Come at 4 p.m. Bring a chair.",
+            "Dear Fiona,\n\nI am sorry. It was me.\n\nSincerely,\n[Your Name]",
+            "1. It rains.\n2. It pours.",
         ],
         ["It rains.", "A b. C d. E f.", "e.g. this"],
     ),
@@ -278,6 +360,13 @@ def test_numbers() -> None:
     assert numbers("12-5=7") == [12, 5, 7]
     assert numbers("zero, Ninety-nine and thirty four") == [0, 99, 34]
     assert numbers("none") == []
+    assert numbers("Six hundred eighty-seven, one hundred and two, two thousand") == [
+        687,
+        102,
+        2000,
+    ]
+    assert numbers("1. 40\n2. 21\n3. 2") == [40, 21, 2]
+    assert numbers(r"\frac{1}{2} or ½") == [0.5, 0.5]
     assert numbers("9" * 5000) == [float("inf")]
 
 

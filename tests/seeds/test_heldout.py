@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from importlib.resources import files
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 from rapidfuzz.distance import LCSseq
@@ -158,3 +159,26 @@ def test_other_wordings_pass_and_wrong_answers_fail() -> None:
             assert passes(response, task["check"]), (task["id"], response)
         for response in wrong:
             assert not passes(response, task["check"]), (task["id"], response)
+
+
+ANSWERS = [
+    json.loads(line)
+    for line in Path(__file__).with_name("answers.jsonl").read_text(encoding="utf-8").splitlines()
+]
+"""Right and wrong answers, written and labelled by hand."""
+
+
+def test_every_checked_task_has_its_answers() -> None:
+    counts = Counter((row["task"], row["right"]) for row in ANSWERS)
+    assert set(counts) == {(task["id"], right) for task in CHECKED for right in (True, False)}
+    assert min(counts.values()) >= 3, counts.most_common()[-5:]
+
+
+def test_right_answers_pass_and_wrong_ones_fail() -> None:
+    checks = {task["id"]: task["check"] for task in CHECKED}
+    for right, least in ((True, 0.95), (False, 0.98)):
+        rows = [row for row in ANSWERS if row["right"] is right]
+        misjudged = [row for row in rows if passes(row["answer"], checks[row["task"]]) is not right]
+        for row in misjudged:
+            print("right" if right else "wrong", row["task"], repr(row["answer"]))
+        assert len(misjudged) <= (1 - least) * len(rows)

@@ -53,7 +53,7 @@ class Playing(PreferenceOptions):
     def at(self, t: int) -> DpoOptions:
         """Returns the training as iteration `t` has it."""
         now = {"learning_rate": at(self.learning_rate, t), "beta": at(self.beta, t)}
-        return DpoOptions.model_validate({**dict(self), **now})
+        return DpoOptions.model_validate(dict(self) | now)
 
 
 class Config(Common):

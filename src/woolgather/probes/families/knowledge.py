@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from woolgather.probes.families.accepted import accepted
 from woolgather.probes.families.shared import Draft, ask, family, pick
 from woolgather.probes.families.words import (
     CAPITAL_SPELLINGS,
@@ -28,7 +29,7 @@ def opposite(rng: random.Random) -> Draft:
         "Name the opposite of this word.",
     )
     right = OPPOSITES[word]
-    return *ask(rng, wordings, word), {"kind": "contains", "any": right, "max_words": 16}, right[0]
+    return *ask(rng, wordings, word), pick(right), right[0]
 
 
 @family
@@ -43,7 +44,7 @@ def capital(rng: random.Random) -> Draft:
     )
     right = [city, *CAPITAL_SPELLINGS.get(city, [])]
     asked = ask(rng, wordings, country)
-    return *asked, {"kind": "contains", "any": right, "max_words": 16}, f"The capital is {city}."
+    return *asked, pick(right), f"The capital is {city}."
 
 
 @family
@@ -56,7 +57,7 @@ def plural(rng: random.Random) -> Draft:
         "Give the plural of this noun.",
     )
     many = PLURALS[one]
-    return *ask(rng, wordings, one), {"kind": "contains", "all": many, "max_words": 16}, many[0]
+    return *ask(rng, wordings, one), pick(many), many[0]
 
 
 @family
@@ -69,7 +70,7 @@ def past_tense(rng: random.Random) -> Draft:
         'Today I {x}. Which form of "{x}" do I use for yesterday?',
     )
     past = PASTS[verb]
-    return *ask(rng, wordings, verb), {"kind": "contains", "all": past, "max_words": 16}, past[0]
+    return *ask(rng, wordings, verb), pick(past), past[0]
 
 
 @family
@@ -83,7 +84,7 @@ def fill_in(rng: random.Random) -> Draft:
         "Replace the line (___) by a fitting word.",
     )
     right = GAPS[gap]
-    return *ask(rng, wordings, gap), {"kind": "contains", "any": right, "max_words": 16}, right[0]
+    return *ask(rng, wordings, gap), pick(right), right[0]
 
 
 @family
@@ -101,7 +102,19 @@ def calendar(rng: random.Random) -> Draft:
         "What {unit} is {words} {x}?",
     )
     asked = ask(rng, wordings, known, unit=unit, words=words.format(u=unit))
-    return *asked, pick([answer], [c for c in cycle if c not in (known, answer)], 16), answer
+    return *asked, pick([answer], [c for c in cycle if c not in (known, answer)]), answer
+
+
+_TOPICS = {
+    "an animal": "animals",
+    "a country": "countries",
+    "a fruit": "fruits",
+    "a bird": "birds",
+    "a colour": "colours",
+    "a vegetable": "vegetables",
+    "a month of the year": "months of the year",
+    "a part of the body": "body parts",
+}
 
 
 @family
@@ -118,5 +131,5 @@ def first_letter(rng: random.Random) -> Draft:
         'Think of {kind} whose name begins with "{letter}" and write it down.',
     )
     asked = ask(rng, wordings, kind=kind, letter=letter)
-    plurals = [f"{name}s" for name in right]
-    return *asked, {"kind": "contains", "any": right + plurals, "max_words": 16}, right[0]
+    check = {"kind": "items", "count": 1, "among": accepted(_TOPICS[kind]), "initial": letter}
+    return *asked, {**check, "max_words": 30}, right[0]

@@ -5,17 +5,12 @@ from __future__ import annotations
 import random
 
 from woolgather.probes.checks import Check
+from woolgather.probes.families.accepted import accepted, plural_of
 from woolgather.probes.families.shared import Draft, ask, family, pick
 from woolgather.probes.families.words import ADJECTIVES, LISTABLE, NOUNS
 
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 _PLACES = ("first", "second", "third", "fourth", "fifth")
-
-
-def _allowed(topic: str) -> list[str]:
-    """The items of a topic with their plurals, since both "cat" and "cats" are plain answers."""
-    names = LISTABLE[topic]
-    return list(names) if names[0][0].isupper() else [*names, *(f"{name}s" for name in names)]
 
 
 @family
@@ -29,7 +24,7 @@ def list_k(rng: random.Random) -> Draft:
     )
     items = rng.sample(LISTABLE[topic], count)
     asked = ask(rng, wordings, n=rng.choice((count, _NUMBERS[count])), topic=topic)
-    check = {"kind": "items", "count": count, "among": _allowed(topic)}
+    check = {"kind": "items", "count": count, "among": accepted(topic)}
     return *asked, check, ", ".join(items)
 
 
@@ -42,8 +37,8 @@ def another(rng: random.Random) -> Draft:
         "Name one of the {topic}, but not {x}.",
         "Give me a single example of {topic} other than {x}.",
     )
-    right = [item for item in _allowed(topic) if not item.startswith(known)]
-    check = {"kind": "contains", "any": right, "max_words": 12}
+    right = [item for item in accepted(topic) if item not in (known, plural_of(known))]
+    check = {"kind": "items", "count": 1, "among": right, "max_words": 30}
     return *ask(rng, wordings, known, topic=topic), check, right[0]
 
 
@@ -65,7 +60,7 @@ def marked_list(rng: random.Random) -> Draft:
             "List {n} {topic} and number them from 1 to {k}, one per line.",
             "Write {n} {topic} as a numbered list.",
         )
-    check = {"kind": "items", "count": count, "style": style, "among": _allowed(topic)}
+    check = {"kind": "items", "count": count, "style": style, "among": accepted(topic)}
     asked = ask(rng, wordings, n=_NUMBERS[count], topic=topic, k=count)
     return *asked, check, "\n".join(lines)
 
@@ -98,7 +93,7 @@ def nth_item(rng: random.Random) -> Draft:
 
 
 def _only(words: list[str], answer: str) -> Check:
-    return pick([answer], [word for word in words if word != answer], 10)
+    return pick([answer], [word for word in words if word != answer])
 
 
 @family
@@ -130,7 +125,7 @@ def remove_item(rng: random.Random) -> Draft:
         'Leave out "{gone}" and repeat the other words in the same order: {x}',
     )
     check: Check = [
-        {"kind": "ordered", "values": rest, "max_words": 10},
+        {"kind": "ordered", "values": rest, "once": True, "max_words": 10},
         {"kind": "excludes", "words": [gone]},
     ]
     return *ask(rng, wordings, ", ".join(words), gone=gone), check, ", ".join(rest)
@@ -152,7 +147,7 @@ def sort_words(rng: random.Random) -> Draft:
         "Put the following words into the order of the alphabet: {x}",
         "Arrange the words from A to Z.",
     )
-    check = {"kind": "ordered", "values": wanted, "max_words": 12}
+    check = {"kind": "ordered", "values": wanted, "once": True, "max_words": 12}
     asked = ask(rng, wordings, ", ".join(_unsorted(rng, wanted, wanted)))
     return *asked, check, ", ".join(wanted)
 
@@ -168,7 +163,7 @@ def sort_numbers(rng: random.Random) -> Draft:
         "Put the numbers in order, beginning with the {a}: {x}",
         "Order the following numbers so that the {a} comes first and the {b} last.",
     )
-    check = {"kind": "ordered", "values": wanted, "max_words": 12}
+    check = {"kind": "ordered", "values": wanted, "once": True, "max_words": 12}
     asked = ask(rng, wordings, ", ".join(_unsorted(rng, wanted, wanted)), a=ends[0], b=ends[1])
     return *asked, check, ", ".join(wanted)
 
@@ -181,5 +176,5 @@ def reverse_list(rng: random.Random) -> Draft:
         "Turn this list around, so that the last word comes first.",
         "Repeat the words backwards, from the last to the first: {x}",
     )
-    check = {"kind": "ordered", "values": words[::-1], "max_words": 12}
+    check = {"kind": "ordered", "values": words[::-1], "once": True, "max_words": 12}
     return *ask(rng, wordings, ", ".join(words)), check, ", ".join(words[::-1])

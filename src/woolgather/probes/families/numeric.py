@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 
-from woolgather.probes.families.shared import Draft, ask, family, number_is, phrase
+from woolgather.probes.answer_parsing import ONES, TENS
+from woolgather.probes.families.shared import Draft, ask, family, number_is, phrase, pick
 from woolgather.probes.families.words import ADJECTIVES, GOODS, NAMES, NOUNS, VERBS_ING
 
 
@@ -17,7 +19,7 @@ def add(rng: random.Random) -> Draft:
         "Compute the sum of {a} and {b}. Give only the result.",
         "How much is {a} plus {b}?",
     )
-    return *ask(rng, wordings, a=a, b=b), number_is(a + b), str(a + b)
+    return *ask(rng, wordings, a=a, b=b), number_is(a + b, (a, b)), str(a + b)
 
 
 @family
@@ -30,7 +32,7 @@ def subtract(rng: random.Random) -> Draft:
         "How much is {a} minus {b}? Give only the result.",
         "Take {b} away from {a}. What is left?",
     )
-    return *ask(rng, wordings, a=a, b=b), number_is(a - b), str(a - b)
+    return *ask(rng, wordings, a=a, b=b), number_is(a - b, (a, b)), str(a - b)
 
 
 @family
@@ -42,7 +44,7 @@ def multiply(rng: random.Random) -> Draft:
         "Compute {a} x {b} and give only the result.",
         "Find the product of {a} and {b}.",
     )
-    return *ask(rng, wordings, a=a, b=b), number_is(a * b), str(a * b)
+    return *ask(rng, wordings, a=a, b=b), number_is(a * b, (a, b)), str(a * b)
 
 
 @family
@@ -74,7 +76,8 @@ def word_problem(rng: random.Random) -> Draft:
         ),
     )
     story, answer = rng.choice(stories)
-    return story, "", number_is(answer, 80), str(answer)
+    given = [int(number) for number in re.findall(r"\d+", story)]
+    return story, "", number_is(answer, given, max_words=80), str(answer)
 
 
 @family
@@ -88,7 +91,8 @@ def which_number(rng: random.Random) -> Draft:
         "Compare {a} with {b} and give just the {word} one.",
     )
     asked = ask(rng, wordings, a=a, b=b, word="larger" if larger else "smaller")
-    check = {"kind": "number", "value": answer, "which": "only", "max_words": 8}
+    other = a + b - answer
+    check = pick([str(answer), *in_words(answer)], [str(other), *in_words(other)], 20)
     return *asked, check, str(answer)
 
 
@@ -102,7 +106,7 @@ def count_words(rng: random.Random) -> Draft:
         "Give the number of words below.",
     )
     count = len(text.split())
-    return *ask(rng, wordings, text), number_is(count), str(count)
+    return *ask(rng, wordings, text), number_is(count, unit=("words", "word")), str(count)
 
 
 @family
@@ -114,4 +118,19 @@ def count_letters(rng: random.Random) -> Draft:
         "Of how many letters is this word made?",
         'Give the length of "{x}" in letters.',
     )
-    return *ask(rng, wordings, word), number_is(len(word)), str(len(word))
+    return (
+        *ask(rng, wordings, word),
+        number_is(len(word), unit=("letters", "letter", "characters")),
+        str(len(word)),
+    )
+
+
+def in_words(number: int) -> list[str]:
+    """Returns how a number from 0 to 999 is written in words, with and without "and" and a hyphen."""
+    hundreds, rest = divmod(number, 100)
+    small = ONES[rest] if rest < 20 else TENS[rest // 10 - 2]
+    low = [small] if rest < 20 or not rest % 10 else [f"{small}{s}{ONES[rest % 10]}" for s in "- "]
+    if not hundreds:
+        return low
+    top = f"{ONES[hundreds]} hundred"
+    return [f"{top}{link}{end}" for end in low for link in (" ", " and ")] if rest else [top]

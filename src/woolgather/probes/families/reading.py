@@ -34,7 +34,7 @@ def sentiment(rng: random.Random) -> Draft:
         "Classify this review: positive or negative.",
     )
     right, wrong = ("positive", "negative") if good else ("negative", "positive")
-    return *ask(rng, wordings, review), pick([right], [wrong], 16), right
+    return *ask(rng, wordings, review), pick([right], [wrong]), right
 
 
 @family
@@ -48,7 +48,7 @@ def category(rng: random.Random) -> Draft:
     )
     word = rng.choice(KINDS[kind])
     wrong = [form for other in kinds if other != kind for form in (other, f"{other}s")]
-    return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong, 16), kind
+    return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong), kind
 
 
 def _kinds(rng: random.Random, count: int) -> list[str]:
@@ -68,7 +68,7 @@ def odd_one_out(rng: random.Random) -> Draft:
         "Find the odd one out: {x}",
         "Three of these four things are alike. Name the one that is different.",
     )
-    return *ask(rng, wordings, ", ".join(words)), pick([odd], same, 20), odd
+    return *ask(rng, wordings, ", ".join(words)), pick([odd], same), odd
 
 
 @family
@@ -81,7 +81,7 @@ def yes_no_kind(rng: random.Random) -> Draft:
         "Answer with yes or no: does {x} name {k}?",
         "Yes or no: {x} is a word for {k}.",
     )
-    check = {"kind": "yes_no", "value": answer, "max_words": 20}
+    check = {"kind": "yes_no", "value": answer, "max_words": 40}
     return *ask(rng, wordings, member, k=a_(asked_kind)), check, answer.capitalize()
 
 
@@ -96,7 +96,7 @@ def yes_no_number(rng: random.Random) -> Draft:
         "Answer only yes or no: {a} is {word} than {b}.",
         "Say yes if this is right and no if it is wrong: {a} is {word} than {b}.",
     )
-    check = {"kind": "yes_no", "value": answer, "max_words": 12}
+    check = {"kind": "yes_no", "value": answer, "max_words": 30}
     return *ask(rng, wordings, a=a, b=b, word=word), check, answer.capitalize()
 
 
@@ -129,11 +129,17 @@ def extract_name(rng: random.Random) -> Draft:
         "Extract the person's name.",
         "Who is this sentence about? Answer with the name alone.",
     )
-    check: Check = [
-        {"kind": "contains", "all": [facts["name"]], "max_words": 14},
-        {"kind": "excludes", "words": [facts["city"], facts["month"]]},
-    ]
-    return *ask(rng, wordings, text), check, facts["name"]
+    wrong = [facts[key] for key in ("city", "month", "price", "things")]
+    return *ask(rng, wordings, text), pick([facts["name"]], wrong, 20), facts["name"]
+
+
+def _date(facts: dict[str, str]) -> str:
+    """A pattern of the ways in which a day and a month are written."""
+    day, month, number = facts["day"], facts["month"], MONTHS.index(facts["month"]) + 1
+    name = rf"{month[:3]}(?:{month[3:]}|\b\.?)" if len(month) > 3 else month
+    nth = rf"0?{day}(?:st|nd|rd|th)?"
+    digits = rf"0?{day}[./-]0?{number}|0?{number}[./-]0?{day}"
+    return rf"\b(?:{nth}\.?\s+(?:of\s+)?{name}|{name}\s+(?:the\s+)?{nth}|{digits})(?!\d)"
 
 
 @family
@@ -144,10 +150,9 @@ def extract_date(rng: random.Random) -> Draft:
         "Extract the date from this sentence.",
         "Find the date in the text and return nothing else.",
     )
-    days = [facts["day"] + ending for ending in ("", "st", "nd", "rd", "th")]
     check: Check = [
-        {"kind": "contains", "all": [facts["month"]], "any": days, "max_words": 12},
-        {"kind": "excludes", "words": [facts["name"], facts["city"]]},
+        {"kind": "regex", "pattern": _date(facts), "mode": "search", "ignore_case": True},
+        {"kind": "excludes", "words": [facts["name"], facts["city"]], "max_words": 14},
         {"kind": "regex", "pattern": r"(?s)(?!.*\d{3}).*"},
     ]
     return *ask(rng, wordings, text), check, f"{facts['day']} {facts['month']}"
@@ -177,4 +182,4 @@ def who_has(rng: random.Random) -> Draft:
     )
     asked = ask(rng, wordings, f"{owns[0]}, {owns[1]} and {owns[2]}.", thing=things[which])
     wrong = [person for person in people if person != people[which]]
-    return *asked, pick([people[which]], wrong, 12), people[which]
+    return *asked, pick([people[which]], wrong), people[which]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from woolgather.probes.checks import Check
 from woolgather.probes.families.words import ADJECTIVES, NOUNS, VERBS_ING
+from woolgather.probes.kinds import Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,22 @@ def sentence(noun: str) -> str:
     return f"We saw the {noun} near the old town last week."
 
 
-def free(text: str, run: int = 5) -> dict[str, object]:
-    """Returns a check that forbids an echo of the instruction in free writing."""
-    return {"kind": "not_echo", "text": text, "run": run}
+def free(text: str, run: int = 5) -> list[Params]:
+    """Returns checks that forbid an echo of the instruction, and a loop, in free writing."""
+    return [{"kind": "not_echo", "text": text, "run": run}, {"kind": "no_loop"}]
 
 
-def pick(right: Sequence[str], wrong: Sequence[str], max_words: int = 10) -> Check:
-    """Returns a check that an answer names a right candidate and no wrong one."""
-    return [
-        {"kind": "contains", "any": list(right), "max_words": max_words},
-        {"kind": "excludes", "words": list(wrong)},
-    ]
+def pick(right: Sequence[str], wrong: Sequence[str] = (), max_words: int = 40) -> Check:
+    """Returns a check that an answer names a right candidate, and a wrong one only to explain it."""
+    check = {"kind": "names", "any": list(right), "max_words": max_words}
+    return {**check, "not": list(wrong)} if wrong else check
 
 
-def number_is(value: int, max_words: int = 30) -> Check:
-    """Returns a check that the last number of an answer is `value`."""
-    return {"kind": "number", "value": value, "max_words": max_words}
+def number_is(
+    value: int, given: Sequence[int] = (), unit: Sequence[str] = (), max_words: int = 60
+) -> Check:
+    """Returns a check that the answer number is `value`, where the question states those in `given` and
+    the answer may be followed by a `unit`."""
+    check = {"kind": "number", "value": value, "max_words": max_words}
+    stated = [] if value in given else list(given)
+    return check | ({"given": stated} if stated else {}) | ({"unit": list(unit)} if unit else {})

@@ -106,7 +106,7 @@ def spell(rng: random.Random) -> Draft:
     wordings = (
         'Spell the word "{x}" with a hyphen between the letters, as in c-a-t.',
         'Write out the letters of "{x}" one by one, separated by hyphens.',
-        "Put a hyphen between every two letters of this word.",
+        "Put a hyphen between each letter of this word and the next.",
     )
     return *ask(rng, wordings, word), {"kind": "exact", "value": spelled}, spelled
 

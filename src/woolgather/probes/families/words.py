@@ -86,26 +86,32 @@ AVOIDABLE = _list("the and is very it of with good to in")
 """Common words that can be avoided with care."""
 
 OPPOSITES = _pairs(
-    """hot=cold|cool|icy; big=small|little|tiny; tall=short; fast=slow; up=down; happy=sad|unhappy;
-    early=late; full=empty; heavy=light|lightweight; open=closed|shut|close; wet=dry;
-    loud=quiet|silent|soft; hard=soft|easy; rich=poor; strong=weak; clean=dirty; thick=thin;
-    wide=narrow; deep=shallow; day=night; young=old; new=old; old=young|new; first=last;
-    inside=outside; always=never; love=hate; win=lose; buy=sell; push=pull;
-    begin=end|finish|stop; true=false; brave=cowardly|timid|fearful|scared;
-    cheap=expensive|costly; safe=dangerous|unsafe; near=far|distant; left=right; high=low;
-    rough=smooth; sharp=dull|blunt; bright=dark|dim|dull; asleep=awake; alive=dead;
-    beautiful=ugly; sweet=sour|bitter|salty; tight=loose; arrive=depart|leave;
-    accept=reject|refuse|decline; polite=rude|impolite; difficult=easy|simple;
-    ancient=modern|new; cold=hot|warm; small=big|large; short=tall|long; slow=fast|quick|rapid;
-    down=up; sad=happy|joyful; late=early; empty=full; dry=wet; quiet=loud|noisy;
-    poor=rich|wealthy; weak=strong; dirty=clean; thin=thick|fat; narrow=wide|broad;
-    shallow=deep; night=day; last=first; outside=inside; never=always; hate=love; lose=win|find;
-    sell=buy; pull=push; false=true; far=near|close; low=high; smooth=rough; dark=light|bright;
-    awake=asleep; dead=alive|living; ugly=beautiful|pretty; loose=tight; guilty=innocent;
-    victory=defeat; success=failure; friend=enemy|foe; above=below; more=less|fewer;
-    increase=decrease|reduce; expand=contract|shrink; north=south; east=west;
-    generous=stingy|selfish|greedy|mean; lazy=hardworking|diligent|industrious|energetic;
-    wild=tame; war=peace; entrance=exit; teach=learn; hide=show|reveal|seek"""
+    """hot=cold|cool|icy|chilly|freezing; big=small|little|tiny|miniature; tall=short;
+    fast=slow|sluggish; up=down; happy=sad|unhappy|miserable|sorrowful; early=late; full=empty;
+    heavy=light|lightweight; open=closed|shut|close; wet=dry; loud=quiet|silent|soft|hushed;
+    hard=soft|easy; rich=poor|impoverished; strong=weak|feeble; clean=dirty|filthy|unclean;
+    thick=thin; wide=narrow; deep=shallow; day=night; young=old; new=old; old=young|new;
+    first=last; inside=outside; always=never|seldom|rarely; love=hate|hatred; win=lose; buy=sell;
+    push=pull; begin=end|finish|stop|conclude|cease; true=false|untrue;
+    brave=cowardly|timid|fearful|scared|afraid|coward; cheap=expensive|costly|dear|pricey;
+    safe=dangerous|unsafe|risky|hazardous; near=far|distant; left=right; high=low;
+    rough=smooth|gentle|even; sharp=dull|blunt; bright=dark|dim|dull|gloomy; asleep=awake;
+    alive=dead; beautiful=ugly|hideous|unattractive|plain; sweet=sour|bitter|salty; tight=loose;
+    arrive=depart|leave; accept=reject|refuse|decline; polite=rude|impolite|discourteous;
+    difficult=easy|simple|effortless; ancient=modern|new; cold=hot|warm; small=big|large;
+    short=tall|long; slow=fast|quick|rapid|swift; down=up; sad=happy|joyful|cheerful|glad;
+    late=early; empty=full; dry=wet; quiet=loud|noisy; poor=rich|wealthy|affluent;
+    weak=strong|powerful; dirty=clean; thin=thick|fat; narrow=wide|broad; shallow=deep; night=day;
+    last=first; outside=inside; never=always; hate=love; lose=win|find; sell=buy; pull=push;
+    false=true|real|correct; far=near|close; low=high; smooth=rough|bumpy|coarse;
+    dark=light|bright|lit; awake=asleep|sleeping; dead=alive|living;
+    ugly=beautiful|pretty|attractive|handsome; loose=tight|fixed; guilty=innocent; victory=defeat;
+    success=failure; friend=enemy|foe|rival; above=below; more=less|fewer;
+    increase=decrease|reduce|lower|reduction; expand=contract|shrink; north=south; east=west;
+    generous=stingy|selfish|greedy|mean|miserly;
+    lazy=hardworking|hard-working|diligent|industrious|energetic|active|busy;
+    wild=tame|domesticated|domestic|calm; war=peace; entrance=exit; teach=learn;
+    hide=show|reveal|seek|expose|uncover"""
 )
 
 CAPITALS = {
@@ -133,12 +139,12 @@ CAPITALS = {
     ).items()
 }
 CAPITAL_SPELLINGS = {
-    "Brasilia": ["Brasília"],
     "Kyiv": ["Kiev"],
-    "Bogota": ["Bogotá"],
     "Bern": ["Berne"],
+    "Ulaanbaatar": ["Ulan Bator"],
+    "Beijing": ["Peking"],
 }
-"""Other right spellings of a capital."""
+"""Other right spellings of a capital; accents do not count."""
 
 KINDS: Mapping[str, list[str]] = {
     "fruit": _list(
@@ -277,38 +283,40 @@ PASTS = _pairs(
 )
 
 GAPS = _pairs(
-    """The sun rises in the ___.=east|morning; A week has ___ days.=seven|7;
+    """The sun rises in the ___.=east|morning|sky; A week has ___ days.=seven|7;
     Ice is frozen ___.=water; Bees make ___.=honey;
-    A triangle has three ___.=sides|corners|angles|edges|vertices;
-    The opposite of left is ___.=right; Fish live in ___.=water|rivers|seas|oceans|the sea;
+    A triangle has three ___.=sides|corners|angles|edges|vertices|points;
+    The opposite of left is ___.=right;
+    Fish live in ___.=water|rivers|seas|oceans|the sea|sea|ocean|the ocean|lakes|aquariums|ponds;
     Cows give us ___.=milk; We see with our ___.=eyes; We hear with our ___.=ears;
     A year has twelve ___.=months; The day after Monday is ___.=Tuesday;
     A baby dog is called a ___.=puppy; A baby cat is called a ___.=kitten;
-    Birds build ___ to lay their eggs in.=nests|a nest; The colour of fresh grass is ___.=green;
-    At night the sky is ___.=dark|black; Snow is cold and ___.=white|wet|soft;
-    Two plus two equals ___.=four|4; An hour has sixty ___.=minutes;
-    A minute has sixty ___.=seconds; Spiders have ___ legs.=eight|8; Dogs have ___ legs.=four|4;
-    Bread is baked in an ___.=oven; You can unlock a door with a ___.=key;
-    We use an ___ to stay dry in the rain.=umbrella; The ___ shines during the day.=sun;
-    A carpenter works with ___.=wood|tools|lumber|timber;
+    Birds build ___ to lay their eggs in.=nests|a nest|nest;
+    The colour of fresh grass is ___.=green; At night the sky is ___.=dark|black|starry;
+    Snow is cold and ___.=white|wet|soft|fluffy|icy|powdery; Two plus two equals ___.=four|4;
+    An hour has sixty ___.=minutes; A minute has sixty ___.=seconds;
+    Spiders have ___ legs.=eight|8; Dogs have ___ legs.=four|4; Bread is baked in an ___.=oven;
+    You can unlock a door with a ___.=key; We use an ___ to stay dry in the rain.=umbrella;
+    The ___ shines during the day.=sun;
+    A carpenter works with ___.=wood|tools|lumber|timber|hammers|saws;
     A person who teaches is called a ___.=teacher; A person who bakes bread is a ___.=baker;
-    A doctor works in a ___.=hospital|clinic;
-    Books are kept in a ___.=library|bookcase|bookshelf|shelf|bookstore;
+    A doctor works in a ___.=hospital|clinic|surgery|practice;
+    Books are kept in a ___.=library|bookcase|bookshelf|shelf|bookstore|bookshop|cupboard;
     The season after winter is ___.=spring; The season after summer is ___.=autumn|fall;
-    Lemons taste ___.=sour|acidic|tart|bitter; Sugar tastes ___.=sweet;
-    Fire is hot, but ice is ___.=cold|cool|freezing;
-    A car has four ___.=wheels|tires|tyres|doors|seats; You cut paper with ___.=scissors;
-    A square has ___ sides.=four|4; Plants need sunlight and ___ to grow.=water|soil|air;
+    Lemons taste ___.=sour|acidic|tart|bitter|tangy; Sugar tastes ___.=sweet;
+    Fire is hot, but ice is ___.=cold|cool|freezing|frozen|chilly;
+    A car has four ___.=wheels|tires|tyres|doors|seats|windows; You cut paper with ___.=scissors;
+    A square has ___ sides.=four|4;
+    Plants need sunlight and ___ to grow.=water|soil|air|nutrients|carbon dioxide;
     A caterpillar turns into a ___.=butterfly|moth;
-    Humans breathe with their ___.=lungs|noses|nose;
-    The first month of the year is ___.=January; The last month of the year is ___.=December;
-    Ten minus three equals ___.=seven|7; There are twenty-four ___ in a day.=hours;
-    A dozen means ___ items.=twelve|12; Hens lay ___.=eggs; Wool comes from ___.=sheep;
-    A thermometer measures ___.=temperature|heat;
-    Ships sail on the ___.=sea|ocean|water|seas|oceans; The capital of France is ___.=Paris;
-    You brush your ___ with a toothbrush.=teeth; The Earth goes round the ___.=sun;
-    The heart pumps ___ through the body.=blood; A century lasts one hundred ___.=years;
-    Rain falls from the ___.=sky|clouds|cloud;
+    Humans breathe with their ___.=lungs|noses|nose; The first month of the year is ___.=January;
+    The last month of the year is ___.=December; Ten minus three equals ___.=seven|7;
+    There are twenty-four ___ in a day.=hours; A dozen means ___ items.=twelve|12;
+    Hens lay ___.=eggs; Wool comes from ___.=sheep; A thermometer measures ___.=temperature|heat;
+    Ships sail on the ___.=sea|ocean|water|seas|oceans|waves|river;
+    The capital of France is ___.=Paris; You brush your ___ with a toothbrush.=teeth;
+    The Earth goes round the ___.=sun; The heart pumps ___ through the body.=blood;
+    A century lasts one hundred ___.=years; Rain falls from the ___.=sky|clouds|cloud|heavens;
     When water is heated enough, it starts to ___.=boil|evaporate|steam|bubble;
     A rectangle has four ___.=sides|corners|angles|edges|vertices"""
 )

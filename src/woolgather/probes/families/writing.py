@@ -36,9 +36,9 @@ def contain_word(rng: random.Random) -> Draft:
     instruction, given = ask(rng, wordings, w=word)
     check: Check = [
         {"kind": "contains", "all": [word]},
-        {"kind": "words", "min": 4, "max": 40},
+        {"kind": "words", "min": 4, "max": 40, "distinct": 3},
         {"kind": "sentences", "max": 1},
-        free(instruction),
+        *free(instruction),
     ]
     adjective = word in ADJECTIVES
     reference = f"Everyone agreed that it was {word}." if adjective else _near(word)
@@ -60,11 +60,20 @@ def two_words(rng: random.Random) -> Draft:
     instruction, given = ask(rng, wordings, a=one, b=other)
     check: Check = [
         {"kind": "contains", "all": [one, other]},
-        {"kind": "words", "min": 5, "max": 40},
+        {"kind": "words", "min": 5, "max": 40, "distinct": 4},
         {"kind": "sentences", "max": 1},
-        free(instruction),
+        *free(instruction),
     ]
-    return instruction, given, check, f"She walked past the {one} and looked for a {other}."
+    return instruction, given, check, f"She walked past the {one} and looked for {a_(other)}."
+
+
+_ASKED = {
+    "What": "makes {a} so hard to forget",
+    "Where": "did you see {a}",
+    "Why": "do people talk about {a}",
+    "How": "would you describe {a}",
+    "When": "did you first see {a}",
+}
 
 
 @family
@@ -83,18 +92,36 @@ def question(rng: random.Random) -> Draft:
         {"kind": "regex", "pattern": r"(?s)[^?]*\?\W*"},
         {"kind": "words", "min": 3, "max": 30},
     ]
-    return instruction, given, check, f"{word} did you see {a_(thing)}?"
+    return instruction, given, check, f"{word} {_ASKED[word].format(a=a_(thing))}?"
 
 
 _NOTES = {
     "a birthday wish": (["birthday"], "Happy birthday, {}, and a wonderful year to you!"),
-    "a thank-you note": (["thank", "thanks", "grateful"], "Dear {}, thank you for your kind help."),
+    "a thank-you note": (
+        ["thank", "thanks", "grateful", "gratitude", "appreciate"],
+        "Dear {}, thank you for your kind help.",
+    ),
     "an apology": (
-        ["sorry", "apology", "apologies", "apologize", "apologise", "forgive"],
+        [
+            "sorry",
+            "apology",
+            "apologies",
+            "apologize",
+            "apologise",
+            "forgive",
+            "forgiveness",
+            "regret",
+        ],
         "Dear {}, I am sorry that I forgot our meeting.",
     ),
-    "a get-well message": (["well", "recovery", "recover", "better"], "Get well soon, {}!"),
-    "a good-night message": (["night", "sleep", "dreams"], "Good night, {}, and sweet dreams."),
+    "a get-well message": (
+        ["well", "recovery", "recover", "better", "healing", "feet"],
+        "Get well soon, {}!",
+    ),
+    "a good-night message": (
+        ["night", "goodnight", "sleep", "rest", "dreams", "dream"],
+        "Good night, {}, and sweet dreams.",
+    ),
 }
 
 
@@ -110,9 +137,9 @@ def note(rng: random.Random) -> Draft:
     instruction, given = ask(rng, wordings, k=kind, n=name)
     check: Check = [
         {"kind": "contains", "all": [name], "any": marks},
-        {"kind": "sentences", "max": 3},
-        {"kind": "words", "min": 4, "max": 60},
-        free(instruction),
+        {"kind": "sentences", "max": 2},
+        {"kind": "words", "min": 4, "max": 60, "distinct": 3},
+        *free(instruction),
     ]
     return instruction, given, check, reference.format(name)
 
@@ -130,7 +157,9 @@ def start_word(rng: random.Random) -> Draft:
     check: Check = [
         {"kind": "starts_with", "value": word},
         {"kind": "contains", "any": forms},
-        {"kind": "words", "min": 4, "max": 40},
+        {"kind": "words", "min": 4, "max": 40, "distinct": 3},
+        {"kind": "sentences", "max": 1},
+        {"kind": "no_loop"},
     ]
     return instruction, given, check, f"{word} {STARTERS[word].format(a=a_(thing))}"
 
@@ -147,8 +176,9 @@ def end_word(rng: random.Random) -> Draft:
     instruction, given = ask(rng, wordings, w=word)
     check: Check = [
         {"kind": "ends_with", "value": word},
-        {"kind": "words", "min": 4, "max": 40},
-        free(instruction),
+        {"kind": "sentences", "max": 1},
+        {"kind": "words", "min": 4, "max": 40, "distinct": 3},
+        *free(instruction),
     ]
     return instruction, given, check, _near(word)
 
@@ -168,7 +198,7 @@ def sentence_count(rng: random.Random) -> Draft:
         {"kind": "sentences", "min": count, "max": count},
         {"kind": "contains", "any": forms},
         {"kind": "words", "min": 4 * count, "max": 40 * count},
-        free(instruction),
+        *free(instruction),
     ]
     lines = [f"Nobody here owns {a_(thing)}.", "I once saw one in a book.", "It was very old."]
     return instruction, given, check, " ".join(lines[:count])
@@ -185,9 +215,9 @@ def under_words(rng: random.Random) -> Draft:
     )
     instruction, given = ask(rng, wordings, a=a_(thing), t=thing, k=most)
     check: Check = [
-        {"kind": "words", "min": 3, "max": most},
+        {"kind": "words", "min": 3, "max": most, "distinct": 2},
         {"kind": "contains", "any": forms},
-        free(instruction, 4),
+        *free(instruction, 4),
     ]
     return instruction, given, check, f"{forms[1].capitalize()} are common around here"
 
@@ -205,7 +235,7 @@ def exact_words(rng: random.Random) -> Draft:
     check: Check = [
         {"kind": "words", "min": count, "max": count},
         {"kind": "contains", "any": forms},
-        free(instruction, 4),
+        *free(instruction, 4),
     ]
     reference = {
         4: "{} are never dull.",
@@ -228,9 +258,9 @@ def avoid_word(rng: random.Random) -> Draft:
     check: Check = [
         {"kind": "contains", "any": forms},
         {"kind": "excludes", "words": [word]},
-        {"kind": "words", "min": 4, "max": 40},
+        {"kind": "words", "min": 4, "max": 40, "distinct": 3},
         {"kind": "sentences", "max": 1},
-        free(instruction),
+        *free(instruction),
     ]
     return instruction, given, check, f"My neighbour once saw {a_(thing)} from her window."
 
@@ -250,8 +280,8 @@ def letter_case(rng: random.Random) -> Draft:
     check: Check = [
         {"kind": "case", "value": "upper" if upper else "lower"},
         {"kind": "contains", "any": forms},
-        {"kind": "words", "min": 4, "max": 40},
-        free(instruction),
+        {"kind": "words", "min": 4, "max": 40, "distinct": 3},
+        *free(instruction),
     ]
     reference = f"my neighbour once saw {a_(thing)} from her window."
     return instruction, given, check, reference.upper() if upper else reference
@@ -276,7 +306,7 @@ def json_object(rng: random.Random) -> Draft:
         "Turn this sentence into JSON. Use these keys: {keys}. Return only the JSON.",
         "Extract the data and answer with a JSON object that has the keys {keys}.",
     )
-    check = {"kind": "json", "type": "object", "values": values, "max_words": 25}
+    check = {"kind": "json", "type": "object", "values": values, "max_words": 30}
     return *ask(rng, wordings, text, keys=keys), check, json.dumps(values)
 
 
