@@ -116,6 +116,7 @@ def test_code_and_paper_differ_where_their_sources_do() -> None:
     assert changed("spin") == {
         "respond.sampling.temperature",
         "dpo.epochs",
+        "dpo.keep_epochs",
         "dpo.max_length",
         "dpo.max_prompt_length",
     }

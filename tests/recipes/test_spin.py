@@ -280,3 +280,31 @@ def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:
     ]
     assert sizes[1] == sizes[2] == sizes[3] == 2 * sizes[0]
     assert not [step for step in found if step.startswith("control")]
+
+
+def test_each_epoch_is_kept_measured_and_the_best_goes_on(tmp_path: Path) -> None:
+    kept = ("dpo.keep_epochs=true", "dpo.epochs=3", "dpo.max_updates=null", "iterations=1")
+    DRY.finished(tmp_path / "run", *kept)
+    found = steps(tmp_path / "run")
+    made = {name for name in found if name.startswith("iter0/epoch")}
+    taken = {f"iter0/epoch{n}{part}" for n in (1, 2) for part in ("", "-merge", "-measure")}
+    assert made == taken | {"iter0/epoch3-measure", "iter0/epoch"}
+    assert "iter0/measure" not in found
+    inputs = {name: {e["step"] for e in found[name][1].inputs.values()} for name in found}
+    assert inputs["iter0/epoch1"] == {"iter0/train"}
+    assert inputs["iter0/epoch1-merge"] == {"iter0/epoch1"}
+    assert inputs["iter0/epoch3-measure"] >= {"iter0/train-merge"}
+    assert inputs["iter0/epoch"] == {f"iter0/epoch{n}-measure" for n in (1, 2, 3)}
+    best = int(found["iter0/epoch"][1].result["value"])
+    assert f"iter0/epoch{best + 1}-measure" in inputs["select"]
+    assert [stamp(tmp_path / "run", f"iter0/epoch{n}")["epoch"] for n in (1, 2)] == [1, 2]
+    assert {state for state, _ in planned(tmp_path / "run", *kept).values()} == {"remembered"}
+
+
+def test_epochs_are_planned_before_there_are_any(tmp_path: Path) -> None:
+    kept = ("dpo.keep_epochs=true", "dpo.epochs=2", "dpo.max_updates=null", "dpo.lora=null")
+    plan = planned(tmp_path / "none", *kept)
+    assert plan["iter0/epoch1"][0] == plan["iter1/epoch2-measure"][0] == "new"
+    assert not {
+        name for name in plan if name.endswith("-merge") and "train" in name and "iter" in name
+    }

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
-import trl.trainer.utils
 from trl.trainer.utils import FusedCausalLMOutput
 
 from woolgather.core.artifacts import Model
@@ -48,13 +47,7 @@ OPTIONS = DpoOptions(
 )
 
 
-@pytest.fixture(autouse=True)
-def _few_threads():
-    before, head = torch.get_num_threads(), trl.trainer.utils._use_triton
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    trl.trainer.utils._use_triton = head
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 
 def job_in(

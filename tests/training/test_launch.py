@@ -24,8 +24,8 @@ from woolgather.core.storage import digest
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
-from woolgather.training.checkpoints import CHECKPOINTS, JOB, MARKER, checkpoints
-from woolgather.training.job import CURVES, RESULT, DpoOptions, TrainJob
+from woolgather.training.checkpoints import CHECKPOINTS, JOB, checkpoints
+from woolgather.training.job import CURVES, MARKER, RESULT, DpoOptions, TrainJob
 from woolgather.training.launch import LocalTrainer, _identity
 
 from .launching import OPTIONS, ROWS, UPDATES, result

@@ -14,7 +14,7 @@ from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.recipes import config, humback
 from woolgather.training.checkpoints import JOB
-from woolgather.training.job import CURVES, LoraOptions, MergeOptions, SftOptions, TrainJob
+from woolgather.training.job import CURVES, MergeOptions, SftOptions, TrainJob
 from woolgather.training.job_file import Execution, write_job
 from woolgather.training.worker import program
 
@@ -33,7 +33,7 @@ def run(options: SftOptions | MergeOptions, start: Path, out: Path) -> int:
 
 def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_path):
     paper = config.build(humback.Config, "humback", preset="paper", overrides=["base=fake"])
-    update = {"max_updates": 8, "batch_size": 2, "lora": LoraOptions(dropout=0), "max_length": 256}
+    update = {"max_updates": 8, "batch_size": 2, "max_length": 256}
     options = paper.sft.model_copy(update=update)
     assert run(options, tiny_model, tmp_path / "out") == 0
     rates = pq.read_table(tmp_path / "out" / CURVES)["learning_rate"].to_pylist()

@@ -1,7 +1,6 @@
 """The launched program's own decisions, run here without a launcher, on a tiny model."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,69 +9,23 @@ import trl.trainer.utils
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
-from woolgather.core.rows import Example
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.training.checkpoints import (
     CHECKPOINTS,
     ERROR,
     JOB,
-    PROGRESS,
     STOP,
     STOPPED,
     tidy_generation_config,
 )
-from woolgather.training.job import RESULT, LoraOptions, SftOptions, TrainJob
+from woolgather.training.job import RESULT, LoraOptions, TrainJob
 from woolgather.training.job_file import Execution, read_job, write_job
 from woolgather.training.worker import program, setup, sft, told
 from woolgather.training.worker.speed import Dropout
 
-ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(12)]
-OPTIONS = SftOptions(
-    lora=LoraOptions(dropout=0), learning_rate=1e-2, warmup_updates=0, epochs=1, batch_size=4
-)
+from .working import OPTIONS, ROWS, error, losses, run
 
-
-@pytest.fixture(autouse=True)
-def _few_threads():
-    before, head = torch.get_num_threads(), trl.trainer.utils._use_triton
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    trl.trainer.utils._use_triton = head
-
-
-def run(
-    start: Path,
-    out: Path,
-    *,
-    micro: int = 0,
-    held: int = 0,
-    resume: Path | None = None,
-    **changes,
-) -> int:
-    (out / "data").mkdir(parents=True)
-    rows = encode(ROWS, Model(str(start)))
-    write_tokens(rows[held:], out / "data" / "train")
-    if held:
-        write_tokens(rows[:held], out / "data" / "validation")
-    options = SftOptions.model_validate({**OPTIONS.model_dump(), **changes})
-    write_job(
-        out / JOB,
-        TrainJob(options, Model(str(start)), out / "data", seed=1),
-        digest="d",
-        execution=Execution(cpu=True, micro_batch_size=micro, checkpoint_every=0),
-        resume=str(resume) if resume else None,
-    )
-    return program.main([str(out / JOB)])
-
-
-def losses(out: Path) -> list[float]:
-    lines = (out / PROGRESS).read_text().splitlines()
-    return [e["loss"] for e in map(json.loads, lines) if e["event"] == "update"]
-
-
-def error(out: Path) -> dict:
-    return json.loads((out / ERROR).read_text())
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 
 def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):

@@ -7,11 +7,13 @@ the local cache.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from woolgather.core.artifacts import Model, PromptFormat
 from woolgather.core.errors import InputError
 from woolgather.core.fingerprint import fingerprint
+from woolgather.core.model_limits import unread_tokens
 from woolgather.core.storage import digest_of
 from woolgather.data.hub_errors import why_not
 from woolgather.models.digests import file_digests, model_digest
@@ -83,6 +85,8 @@ def _check_model_dir(path: Path, name: str = "") -> None:
     """`name` is what the user called it, if not its path."""
     said = f"base={name or path}"
     adapter = (path / "adapter_config.json").is_file()
+    if adapter:
+        _check_adapter(path, said)
     if not adapter and not (path / "config.json").is_file():
         raise InputError(f"{said}: no config.json there, so it is not a model directory.")
     names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -94,4 +98,24 @@ def _check_model_dir(path: Path, name: str = "") -> None:
     if not adapter and not list(path.glob("*.safetensors")):
         raise InputError(
             f"{said}: no *.safetensors weights there. Save the model with safetensors."
+        )
+    if unread := unread_tokens(path):
+        token, index = max(unread.items(), key=lambda item: item[1])
+        raise InputError(
+            f"{said}: its tokenizer has {index + 1} tokens or more, {token!r} among them, and its "
+            f"embeddings end at {min(unread.values())}. Resize them "
+            "(model.resize_token_embeddings(len(tokenizer))), or take the tokenizer it was made with."
+        )
+
+
+def _check_adapter(path: Path, said: str) -> None:
+    """Raises InputError for an adapter whose base is not there; one on the hub is taken as named."""
+    told = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    base = str(told.get("base_model_name_or_path") or "")
+    local = base.startswith((".", "/", "~")) or base.count("/") != 1
+    if not base or (local and not Path(base).is_dir() and not (path / base).is_dir()):
+        raise InputError(
+            f"{said}: an adapter, and the model that it is for is not there "
+            f"(base_model_name_or_path: {base or 'missing'}). Put it there, or name it in "
+            "adapter_config.json."
         )

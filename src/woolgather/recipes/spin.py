@@ -23,12 +23,14 @@ from woolgather.core.rows import Example, PreferencePair
 from woolgather.engines.base import Sampling
 from woolgather.ops.curate.pair import PairOptions, TokenLimits, pair, real_rows, real_sides
 from woolgather.ops.generate.respond import Responding, fixed_shots, respond
+from woolgather.ops.measure.select import best_of
 from woolgather.ops.train.dpo import dpo
+from woolgather.ops.train.epoch import take_epoch
 from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
-from woolgather.recipes.stages import Candidates, Tuning, open_inputs
+from woolgather.recipes.stages import Candidates, Tuning, measure, open_inputs
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -120,7 +122,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         first = t - at(cfg.window, t) + 1
         windows.append([rows for i, rows in pairs.items() if i >= first])
         name = f"iter{t}" if cfg.start_iteration else ""
-        found.add(it, play(it, opponent, windows[-1], cfg.dpo.at(t)), name=name)
+        policy, measured = play(it, opponent, windows[-1], cfg.dpo.at(t), found)
+        found.add(it, policy, measured, name)
         if found.stop(it):
             break
 
@@ -142,10 +145,15 @@ def answer_prompts(
 
 
 def play(
-    scope: Scope, opponent: Model, window: list[Rows[PreferencePair]], config: DpoOptions
-) -> Model:
+    scope: Scope,
+    opponent: Model,
+    window: list[Rows[PreferencePair]],
+    config: DpoOptions,
+    found: Candidates,
+) -> tuple[Model, Metrics | None]:
     """Returns the policy, which starts as the opponent, learns to be told apart from it, and is merged:
-    the next opponent, the next start and what generates are then one and the same."""
+    the next opponent, the next start and what generates are then one and the same. Where each epoch is
+    kept it is the best of them and comes with its measure, taken as that of the others in `found`."""
     tuned = scope.step(
         "train",
         dpo,
@@ -155,9 +163,26 @@ def play(
         reference=opponent,
         config=config,
     )
+    last = merge_policy(scope, "train-merge", tuned, config)
+    if not config.earlier_epochs:
+        return last, None
+    models = [last]
+    for epoch in reversed(config.earlier_epochs):
+        taken = scope.step(f"epoch{epoch}", take_epoch, tuned, epoch=epoch)
+        models.insert(0, merge_policy(scope, f"epoch{epoch}-merge", taken, config))
+    measures = [
+        measure(scope, f"epoch{i}-measure", model, found.held_out, found.cfg.measure)
+        for i, model in enumerate(models, start=1)
+    ]
+    chosen = scope.step("epoch", best_of, measures, by=found.cfg.select_by)
+    return models[int(chosen.value)], measures[int(chosen.value)]
+
+
+def merge_policy(scope: Scope, name: str, tuned: Model, config: DpoOptions) -> Model:
+    """Returns a policy in plain weights."""
     if config.lora is None:
         return tuned
-    return scope.step("train-merge", merge, tuned, trainer=scope.trainer())
+    return scope.step(name, merge, tuned, trainer=scope.trainer())
 
 
 def control(

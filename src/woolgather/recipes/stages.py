@@ -29,7 +29,7 @@ from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.summary_views import Round
-from woolgather.ops.train.merge import merge
+from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
@@ -41,6 +41,8 @@ def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], 
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
     base = run.model("base", cfg.base)
+    if is_adapter(base):  # training starts from full weights
+        base = run.step("base-merge", merge, base, trainer=run.trainer())
     raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
     form = cfg.base_format
     if form == "auto":

@@ -9,28 +9,67 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
+from woolgather.training.job import EPOCHS, MARKER
 
 JOB, LOG, PROGRESS, ERROR, STOP = "job.json", "train.log", "progress.jsonl", "error.json", "stop"
 CHECKPOINTS = "checkpoints"
-MARKER = "complete.json"
-"""In a checkpoint, written last: its update and the digest of its job."""
 STOPPED = 75
 """Exit code of a worker that was asked to stop and has saved a checkpoint."""
 _NUMBERS = ("epoch", "loss", "learning_rate", "validation_loss")
 
 
-def complete(checkpoint: Path, update: int, digest: str) -> None:
-    """Mark a checkpoint of the job with this digest, once all its bytes are on disk."""
-    for file in [p for p in checkpoint.rglob("*") if p.is_file()]:
+@dataclass(frozen=True)
+class Kept:
+    """A model that was kept because none before had a lower validation loss."""
+
+    loss: float
+    update: int
+    path: Path
+
+
+def complete(folder: Path, update: int, digest: str, loss: float | None = None) -> None:
+    """Mark a checkpoint, or a kept model, of the job with this digest, once all its bytes are on disk;
+    `loss` is that of validation, where it was kept for it."""
+    for file in [p for p in folder.rglob("*") if p.is_file()]:
         descriptor = os.open(file, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    write_json(checkpoint / MARKER, {"update": update, "job": digest})
+    told: dict[str, JSON] = {"update": update, "job": digest}
+    write_json(folder / MARKER, told if loss is None else {**told, "loss": loss})
+
+
+def is_complete(folder: Path, digest: str) -> bool:
+    """Returns whether a folder was marked as the job's with this digest."""
+    marker = folder / MARKER
+    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("job") == digest
+
+
+def best_dir(out: Path, update: int) -> Path:
+    """Returns where the model after an update is kept while it is the best."""
+    return out / CHECKPOINTS / f"best-{update}"
+
+
+def best_of(attempts: Sequence[Path], digest: str) -> Kept | None:
+    """Returns the kept model with the lowest validation loss, the earliest of equals; None without."""
+    found = []
+    for folder in (p for attempt in attempts for p in attempt.glob(f"{CHECKPOINTS}/best-*")):
+        if is_complete(folder, digest):
+            told = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            found.append(Kept(float(told["loss"]), int(told["update"]), folder))
+    return min(found, key=lambda kept: (kept.loss, kept.update), default=None)
+
+
+def kept_models(attempt: Path, digest: str) -> list[Path]:
+    """Returns the directories of the models that an attempt at a job has kept, complete ones only."""
+    folders = [*attempt.glob(f"{CHECKPOINTS}/best-*"), *attempt.glob(f"{EPOCHS}/epoch-*")]
+    return [folder for folder in sorted(folders) if is_complete(folder, digest)]
 
 
 def checkpoints(attempts: Sequence[Path], digest: str) -> Iterator[tuple[int, Path]]:

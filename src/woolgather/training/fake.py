@@ -25,6 +25,7 @@ from woolgather.training.job import (
     MergeOptions,
     SftOptions,
     TrainJob,
+    epoch_dir,
 )
 
 
@@ -40,8 +41,6 @@ class FakeTrainer:
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
         """Write what a trainer would leave to `out`; returns a model that only has a name."""
-        folder = out / MODEL / "fake"
-        folder.mkdir(parents=True, exist_ok=True)
         stamp: dict[str, JSON] = {
             "kind": job.kind,
             "start": job.start.fingerprint,
@@ -50,7 +49,11 @@ class FakeTrainer:
             "seed": job.seed,
             **({"reference": job.reference.fingerprint} if job.reference else {}),
         }
-        write_json(folder / STAMP, stamp)
+        folder = out / MODEL / "fake"
+        _leave(folder, stamp)
+        if isinstance(job.options, DpoOptions):
+            for epoch in job.options.earlier_epochs:
+                _leave(epoch_dir(out, epoch), {**stamp, "epoch": epoch})
         result: dict[str, JSON] = {"seconds": None, "execution": {"device": "fake"}}
         if isinstance(job.options, MergeOptions):
             if job.options.card:
@@ -60,6 +63,12 @@ class FakeTrainer:
         write_json(out / RESULT, result)
         form = job.start.prompt_format if job.kind == "merge" else "chat"
         return Model(str(folder), prompt_format=form)
+
+
+def _leave(folder: Path, stamp: JSON) -> None:
+    """Makes a directory that stands for a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STAMP, stamp)
 
 
 def _pretend(

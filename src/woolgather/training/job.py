@@ -8,103 +8,20 @@ of them, or the `MergeOptions` of a merge. What a trainer leaves in its director
 
 from __future__ import annotations
 
-import ast
-import difflib
-import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.core.machine_speed import Precision
 from woolgather.core.options import Options
+from woolgather.training.trl_args import EXECUTION_ARGS, TrlConfig, read_args
 
-EXECUTION_ARGS = frozenset(
-    {
-        "per_device_eval_batch_size",
-        "gradient_checkpointing_kwargs",
-        "dataloader_num_workers",
-        "dataloader_pin_memory",
-        "dataset_num_proc",
-        "report_to",
-        "use_cpu",
-        "deepspeed",
-        "fsdp",
-        "torch_compile",
-    }
-)
-"""Fields of TRL's config that change how a job runs and not what comes out."""
-
-OURS = {
-    "learning_rate": "learning_rate",
-    "lr_scheduler_type": "schedule",
-    "warmup_steps": "warmup_updates",
-    "num_train_epochs": "epochs",
-    "max_steps": "max_updates",
-    "max_length": "max_length",
-    "weight_decay": "weight_decay",
-    "optim": "optimizer",
-    "bf16": "precision",
-    "fp16": "precision",
-    "tf32": "precision",
-    "per_device_train_batch_size": "micro_batch_size",
-    "gradient_accumulation_steps": "batch_size",
-    "gradient_checkpointing": "gradient_checkpointing",
-}
-"""Fields of TRL's configs with a setting of our own, which has to be used instead."""
-DPO_OURS = {"beta": "beta", "loss_type": "loss", "loss_weights": "nll_weight"}
-"""The same for DPOConfig alone."""
-_FIXED = frozenset(
-    {
-        "output_dir",
-        "seed",
-        "data_seed",
-        "pad_token",
-        "model_init_kwargs",
-        "remove_unused_columns",
-        "resume_from_checkpoint",
-        "save_strategy",
-        "save_steps",
-        "save_total_limit",
-        "logging_strategy",
-        "logging_steps",
-        "eval_strategy",
-        "auto_find_batch_size",
-        "do_train",
-        "do_eval",
-        "do_predict",
-        "push_to_hub",
-        "trust_remote_code",
-    }
-)
-FIXED = _FIXED | {
-    "dataset_kwargs",
-    "dataset_text_field",
-    "completion_only_loss",
-    "assistant_only_loss",
-    "chat_template_path",
-    "eos_token",
-    "shuffle_dataset",
-}
-"""Fields of SFTConfig that woolgather sets itself: rows come rendered, tokenized and labelled."""
-DPO_FIXED = _FIXED | {
-    "truncation_mode",
-    "padding_free",
-    "precompute_ref_log_probs",
-    "precompute_ref_batch_size",
-    "sync_ref_model",
-    "ref_model_mixup_alpha",
-    "ref_model_sync_steps",
-}
-"""The same of DPOConfig: the opponent is frozen and named by the job."""
-TrlConfig = Literal["SFTConfig", "DPOConfig"]
 JobKind = Literal["sft", "dpo", "merge"]
 
 MODEL = "model"
@@ -126,12 +43,20 @@ PAIR_NUMBERS = (
 """Means over the pairs of an update, log-probabilities summed over an answer, in nats: of the real
 and the generated ones; by how much the policy gives them more than the opponent; beta times the
 difference of the two gains, which the loss takes; the share of pairs where it is above 0."""
+EPOCHS = "epochs"
+"""Models after each epoch but the last, in `out`: directories that `epoch_dir` names."""
+MARKER = "complete.json"
+"""In a checkpoint or a kept model, written last: its update and the digest of its job."""
 STAMP = "fake.json"
 """Marks a directory that a fake trainer made."""
+ALL_LINEAR = "all-linear"
+"""Stands for every linear layer but the one that makes the logits."""
 
 
 class LoraOptions(Options):
-    """A low-rank adapter on every linear layer."""
+    """A low-rank adapter."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"four_bit", "target_modules"})
 
     r: int = Field(default=8, ge=1)
     """Rank of the adapter's matrices."""
@@ -142,16 +67,28 @@ class LoraOptions(Options):
     four_bit: bool = False
     """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
     the base as it is, and the training step says so."""
+    target_modules: tuple[str, ...] = (ALL_LINEAR,)
+    """Layers that have an adapter, by their names within the model (q_proj, v_proj); all-linear is every
+    linear layer but the one that makes the logits."""
 
-    def __canonical__(self) -> dict[str, object]:
-        fields = super().__canonical__()
-        return fields if self.four_bit else {k: v for k, v in fields.items() if k != "four_bit"}
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _read_names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("target_modules")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or (ALL_LINEAR in value and len(value) > 1):
+            raise ConfigError(f"lora.target_modules: give names of layers, or {ALL_LINEAR} alone.")
+        return value
 
 
 class TrainingOptions(Options):
     """Settings that all kinds of training have."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"micro_batch_size", "gradient_checkpointing"})
+    added: ClassVar[frozenset[str]] = frozenset({"keep_best", "validate_every"})
     kind: ClassVar[JobKind]
     trl: ClassVar[TrlConfig]
     """The config of TRL's that `args` are fields of."""
@@ -172,6 +109,11 @@ class TrainingOptions(Options):
     """Tokens in a row, prompt and response; longer rows are set aside, never cut."""
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share of rows held back for validation loss."""
+    validate_every: int | None = Field(default=None, ge=1)
+    """Updates from one validation to the next; None validates after each epoch."""
+    keep_best: bool = False
+    """The result is the model with the lowest validation loss of those that were looked at, not the
+    last one. Needs `validation` above 0."""
     max_rows: int | None = Field(default=None, ge=1)
     """A random choice of this many rows when there are more; None uses all."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -192,13 +134,21 @@ class TrainingOptions(Options):
     @field_validator("args")
     @classmethod
     def _known(cls, value: Mapping[str, object]) -> Mapping[str, object]:
-        check_args(value, cls.trl)
-        return value
+        return read_args(value, cls.trl)
 
     def __canonical__(self) -> dict[str, object]:
         fields = super().__canonical__()
         fields["args"] = {k: v for k, v in self.args.items() if k not in EXECUTION_ARGS}
         return fields
+
+    @model_validator(mode="after")
+    def _validates(self) -> Self:
+        for name in ("keep_best", "validate_every"):
+            if getattr(self, name) and not self.validation:
+                raise ConfigError(
+                    f"{name} goes by the loss of rows that are held back: set validation above 0."
+                )
+        return self
 
     def updates(self, rows: int) -> int:
         """Returns the optimizer steps of a training on `rows` rows, validation held back."""
@@ -215,9 +165,21 @@ class SftOptions(TrainingOptions):
     """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
 
     kind: ClassVar[JobKind] = "sft"
+    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"dropout"}
     trl: ClassVar[TrlConfig] = "SFTConfig"
 
     learning_rate: float = Field(default=5e-5, gt=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout of the model itself where all weights are trained (`lora: null`), wherever its
+    architecture has some; None leaves what its config says. For an adapter there is `lora.dropout`."""
+
+    @model_validator(mode="after")
+    def _drops_once(self) -> SftOptions:
+        if self.dropout is not None and self.lora is not None:
+            raise ConfigError(
+                "dropout is for training all weights (lora: null); an adapter has lora.dropout."
+            )
+        return self
 
     def like(self, rows: int) -> SftOptions:
         """Returns the same training with as many updates as one on `rows` rows has."""
@@ -227,6 +189,7 @@ class SftOptions(TrainingOptions):
 class PreferenceOptions(TrainingOptions):
     """Training on pairs of answers, but for what a method changes from one iteration to the next."""
 
+    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"keep_epochs"}
     trl: ClassVar[TrlConfig] = "DPOConfig"
 
     loss: Literal["logistic", "hinge"] = "logistic"
@@ -246,7 +209,24 @@ class PreferenceOptions(TrainingOptions):
     """Pairs in an update, over all devices and accumulation."""
     validation: float = Field(default=0.0, ge=0, lt=1)
     """Share of prompts whose pairs are held back for validation loss and accuracy."""
+    keep_epochs: bool = False
+    """Keep the model of every epoch, not only the last, and measure each: the best goes on."""
     optimizer: str = "rmsprop"
+
+    @property
+    def earlier_epochs(self) -> range:
+        """Returns the numbers, from 1, of the epochs before the last whose models are kept."""
+        return range(1, math.ceil(self.epochs)) if self.keep_epochs else range(0)
+
+    @model_validator(mode="after")
+    def _keeps_whole_epochs(self) -> Self:
+        if self.keep_epochs and (self.keep_best or self.max_updates is not None):
+            other = "keep_best" if self.keep_best else "max_updates"
+            raise ConfigError(
+                f"keep_epochs keeps a model of each of `epochs`, and {other} was set beside it: "
+                "leave one of the two out."
+            )
+        return self
 
     @field_validator("lora")
     @classmethod
@@ -332,49 +312,11 @@ def is_fake(model: Model) -> bool:
     return model.path.startswith("fake") or (Path(model.path) / STAMP).is_file()
 
 
+def epoch_dir(out: Path, epoch: int) -> Path:
+    """Returns where a trainer leaves the model after an epoch, counted from 1."""
+    return out / EPOCHS / f"epoch-{epoch}"
+
+
 def held_back(rows: int, share: float) -> int:
     """Returns how many of `rows` rows are for validation: at least one stays to train on."""
     return min(round(rows * share), max(0, rows - 1))
-
-
-@cache
-def known_args(config: TrlConfig = "SFTConfig") -> frozenset[str]:
-    """Returns the fields of the installed TRL's config, read from its source so that nothing heavy is
-    imported; empty when TRL is not installed."""
-    names: set[str] = set()
-    for package, file in (
-        ("trl", f"trainer/{config[:3].lower()}_config.py"),
-        ("trl", "trainer/base_config.py"),
-        ("transformers", "training_args.py"),
-    ):
-        spec = importlib.util.find_spec(package)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        source = next((p for place in places if (p := Path(place, file)).is_file()), None)
-        if source is None:
-            return frozenset()
-        for node in ast.parse(source.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                names |= {
-                    part.target.id
-                    for part in node.body
-                    if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
-                }
-    return frozenset(n for n in names if not n.startswith("_"))
-
-
-def check_args(args: Mapping[str, object], config: TrlConfig = "SFTConfig") -> None:
-    """Raises ConfigError for a field that the installed config lacks, or that is not free."""
-    ours, fixed = OURS, FIXED
-    if config == "DPOConfig":
-        ours, fixed = OURS | DPO_OURS, DPO_FIXED
-    for name in args:
-        if name in ours:
-            raise ConfigError(f"args.{name}: set `{ours[name]}` instead.")
-        if name in fixed:
-            raise ConfigError(f"args.{name} is set by woolgather and cannot be given.")
-        if (known := known_args(config)) and name not in known:
-            near = difflib.get_close_matches(name, known - fixed - ours.keys(), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"args.{name}: TRL {metadata.version('trl')} has no such field in {config}.{hint}"
-            )

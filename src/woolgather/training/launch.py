@@ -36,8 +36,9 @@ from woolgather.training.checkpoints import (
     PROGRESS,
     STOP,
     checkpoints,
+    kept_models,
 )
-from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
+from woolgather.training.job import CURVES, EPOCHS, MODEL, RESULT, TrainJob, is_fake
 from woolgather.training.job_file import Execution, write_job
 
 LAUNCHES = 6
@@ -201,26 +202,39 @@ def _identity(job: TrainJob) -> str:
 
 
 def _resume(out: Path, identity: str) -> str | None:
-    """A complete checkpoint in `out`: the latest there or in another attempt, then copied."""
+    """A complete checkpoint in `out`: the latest there or in another attempt, then copied, like the
+    models that were kept on the way to it."""
     attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
     found = sorted(checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
     for update, path in reversed(found):
         target = out / CHECKPOINTS / f"checkpoint-{update}"
-        if path == target:
-            return str(target)
-        half = target.with_name(f".copy-{update}")
-        shutil.rmtree(half, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        try:
-            shutil.copytree(path, half)
-        except (OSError, shutil.Error) as error:
-            shutil.rmtree(half, ignore_errors=True)
-            if no_room(error):
-                raise
+        if path != target and not _copy(path, target):
             continue  # removed meanwhile by whoever made it: take the one before
-        half.replace(target)
+        for kept in (
+            k for attempt in attempts if attempt != out for k in kept_models(attempt, identity)
+        ):
+            place = out / kept.relative_to(kept.parents[1])
+            if not place.exists():
+                _copy(kept, place)
         return str(target)
     return None
+
+
+def _copy(folder: Path, target: Path) -> bool:
+    """Makes `target` a copy of the folder, as a whole or not at all; returns whether it is there.
+    Raises OSError where there is no room."""
+    half = target.with_name(f".copy-{target.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        shutil.copytree(folder, half)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(half, ignore_errors=True)
+        if no_room(error):
+            raise
+        return False
+    half.replace(target)
+    return True
 
 
 def _take_over(out: Path, identity: str) -> bool:
@@ -236,7 +250,7 @@ def _take_over(out: Path, identity: str) -> bool:
         told = json.loads((place / JOB).read_text(encoding="utf-8"))
         if told.get("digest") != identity:
             continue
-        for name in (MODEL, CURVES, LOG, JOB, RESULT):
+        for name in (MODEL, EPOCHS, CURVES, LOG, JOB, RESULT):
             if (place / name).exists():
                 (place / name).replace(out / name)
         return True

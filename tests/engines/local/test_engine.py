@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from woolgather.core.artifacts import Model
+from woolgather.core.errors import InputError
 from woolgather.engines.base import EngineOptions, Request, Sampling, ask
 from woolgather.prompting.messages import Message
 
-from ...conftest import save_tokenizer
+from ...conftest import CHATML, save_tokenizer
 from ..tiny import GREEDY, SHARED, make, plain_tokens, prompts, reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -308,3 +309,14 @@ def test_the_embedded_model_answers(smollm2: Path) -> None:
     done = next(ask(engine, [Request(question, GREEDY)]))
     assert "Paris" in done.text
     assert done.finish_reason == "stop"
+
+
+def test_a_recurrent_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    names = {"eos_token": "<|im_end|>", "chat_template": CHATML}
+    size = save_tokenizer(tmp_path, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], **names)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
+    MambaForCausalLM(MambaConfig(vocab_size=size, **shape)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"of the kind mamba keeps a state .*use --engine openai"):
+        make(tmp_path)

@@ -149,6 +149,15 @@ def test_tokens_are_counted_as_the_model_is_trained(tiny_model):
     assert short[1] == {"r1": "too_long"}
 
 
+def test_a_row_over_the_positions_of_the_model_is_set_aside(tiny_model):
+    base = Model(str(tiny_model))  # it has 512
+    long, short = row(1, response="the quick brown fox " * 60), row(2)
+    assert 512 < token_counter(base)(long) < 1024
+    used, aside, _ = mixed([long, short], base=base, max_length=1024)
+    assert [r.id for r in used] == ["r2"]
+    assert aside == {"r1": "too_long"}
+
+
 def test_the_plan_says_how_many():
     kept, seeds = [row(n) for n in range(20)], [seed_row(n) for n in range(5)]
     how = {"base": FAKE, "options": MixOptions()}

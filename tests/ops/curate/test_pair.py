@@ -161,6 +161,20 @@ def test_both_sides_are_rendered_as_generation_asked_and_end_once(tiny_model: An
     assert renderer.tokenizer.decode(bad) == "a dog<|im_end|>"
 
 
+def test_a_side_over_the_positions_of_the_model_is_set_aside(tiny_model: Any) -> None:
+    start = Model(str(tiny_model))  # it has 512
+    long = "the quick brown fox " * 150
+    given = [
+        Example(id=i, instruction=f"say {i}", response=t) for i, t in (("a", long), ("b", "x"))
+    ]
+    limits = TokenLimits(answer=1024, row=1024, prompt=1024)
+    found = list(real_rows(given, start=start, limits=limits))
+    assert [r.set_aside for r in found] == ["too_long", None]
+    answers = [Example(instruction="say b", response=long, parents=("b",))]
+    [made] = pair(given[1:], answers, start=start, max_length=1024)
+    assert made.set_aside == "too_long"
+
+
 def test_the_plan_counts_rows() -> None:
     rows = [row(n) for n in range(9)]
     how = {"start": FAKE, "budget": 6, "max_length": 50, "max_prompt_length": 10}

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -93,6 +94,18 @@ def test_rows_over_a_bound_are_left_out_and_told(tmp_path):
     assert shown["rows left out: over max_rows"] == 5
 
 
+@pytest.mark.parametrize("positions", [128, 512], ids=["fewer", "more"])
+def test_a_row_over_the_positions_of_the_model_is_left_out(tmp_path, tiny_model, positions):
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps({**config, "max_position_embeddings": positions}))
+    examples = [*rows(10), *rows(3, words=40)]
+    model = tuned(examples, tmp_path, start=Model(str(start)), trainer=Remembers(), validation=0)
+    left = dict(model.views[0].data["rows"]).get("rows left out: too long", 0)
+    longest = max(len(r["input_ids"]) for r in stored(tmp_path, "train"))
+    assert (left, longest > 128) == ((3, False) if positions == 128 else (0, True))
+
+
 def test_loss_is_on_the_response_and_one_end_token(tmp_path, tiny_model):
     from woolgather.prompting.renderer import Renderer
 
@@ -175,3 +188,33 @@ def test_the_plan_counts_updates_and_tokens():
     assert expected.train_tokens == 12 * 16 * 160
     bounded = sft.expects(rows(100), start=FAKE, config=SftOptions(max_rows=20, epochs=1))
     assert bounded.updates == 2
+
+
+@pytest.mark.parametrize(("stopped", "alarms"), [(0, 1), (1, 1), (2, 0), (8, 0)])
+def test_a_model_that_does_not_stop_is_an_alarm(tmp_path, stopped, alarms):
+    def trainer(job, out):
+        told = {"updates": 9, "stops": {"asked": 8, "stopped": stopped}}
+        (out / "result.json").write_text(json.dumps(told))
+        return Model(str(out / "model"))
+
+    model = tuned(rows(20), tmp_path, trainer=trainer, warmup_updates=0)
+    assert dict(model.views[0].data["rows"])["answers that end, of 8 asked"] == stopped
+    found = [v.title for v in model.views if v.kind == "alarm"]
+    assert found == ["Does not stop"] * alarms
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_end_token_that_nobody_trained_is_told(tmp_path, trained):
+    def trainer(job, out):
+        end = {"token": "<|im_end|>", "norm": 0.08, "median": 1.59, "trained": trained}
+        (out / "result.json").write_text(json.dumps({"updates": 9, "untrained_end": end}))
+        return Model(str(out / "model"))
+
+    model = tuned(rows(20), tmp_path, trainer=trainer, warmup_updates=0)
+    [found] = [v for v in model.views if v.kind == "alarm"]
+    assert found.title == ("End token trained" if trained else "End token cannot be learned")
+    assert found.data["level"] == ("note" if trained else "warning")
+    assert (
+        "<|im_end|> was never trained: its length is 0.08, and the median is 1.6"
+        in found.data["text"]
+    )

@@ -20,6 +20,7 @@ import torch
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, InputError
 from woolgather.core.machine_speed import auto_precision
+from woolgather.core.model_limits import POSITIONS
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.engines.local.batch import Batch, PassLimits, PlainBatch, SharedPrefixBatch, Tap
 from woolgather.engines.local.decode import Finished, decode, out_of_memory
@@ -36,6 +37,8 @@ from woolgather.prompting.renderer import Renderer
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+RECURRENT = ("recurrent_gemma",)
+"""Kinds of model with attention heads that have no cache of keys and values all the same."""
 _LOGIT_BYTES = 256 << 20
 """Bound on the logits of one pass, in float32 with their log-softmax."""
 
@@ -57,6 +60,7 @@ class TransformersEngine(Engine):
         self._net: PreTrainedModel = _load(
             model.path, self.device, self.dtype, options.trust_remote_code
         )
+        _check_kind(self._net, model.path)
         self.context = _context_length(self._net.config.get_text_config())
         self._tap = Tap(self._net)
         self.shares = supports_prefix_sharing(self._net)
@@ -255,9 +259,20 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         ) from None
 
 
+def _check_kind(net: PreTrainedModel, path: str) -> None:
+    """Raises InputError for a model that keeps a state where others have keys and values."""
+    config = net.config.get_text_config()
+    if getattr(config, "num_attention_heads", None) is None or config.model_type in RECURRENT:
+        raise InputError(
+            f"{path}: a model of the kind {config.model_type} keeps a state of its own where others have "
+            "keys and values, and this engine asks models by those. Serve it, and use "
+            "--engine openai; training it in a run needs another base."
+        )
+
+
 def _context_length(config: PreTrainedConfig) -> int:
     """Returns the positions a model was made for; without the entry (ALiBi, recurrent) many."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+    for name in POSITIONS:
         found = getattr(config, name, None)
         if isinstance(found, int) and found > 0:
             return found

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from woolgather.core.artifacts import Model
 from woolgather.core.expected import Expected
+from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
@@ -76,17 +77,18 @@ def mix(
     """Yields the rows of `kept` (by iteration, oldest first) and of `seeds`, shuffled.
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
-    `limits.max_length` tokens of `base`), `over_max_rows` (a random choice of the machine's own rows
-    when more than `limits.max_rows` are left). Memory grows with the rows.
+    `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (a random
+    choice of the machine's own rows when more than `limits.max_rows` are left). Memory grows with the
+    rows.
     """
     rng = random.Random(seed)
-    tokens = token_counter(base, date)
+    tokens, longest = token_counter(base, date), longest_row(base.path, limits.max_length)
     aside: list[Example] = []
 
     def usable(row: Example) -> bool:
         if not row.instruction.strip() or not row.response.strip():
             aside.append(set_aside(row, "empty"))
-        elif tokens(row) > limits.max_length:
+        elif tokens(row) > longest:
             aside.append(set_aside(row, "too_long"))
         else:
             return True

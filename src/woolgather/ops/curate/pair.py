@@ -18,6 +18,7 @@ from pydantic import Field
 
 from woolgather.core.artifacts import Model
 from woolgather.core.expected import Expected
+from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example, PreferencePair, question, set_aside
@@ -71,7 +72,7 @@ def real_rows(
     tokens of `start` than `limits` gives the prompt, the row or the answer), over_max_prompts (a
     random choice).
     """
-    encode = encoder(start, date)
+    encode, longest = encoder(start, date), longest_row(start.path, limits.row)
     found: list[tuple[Example, str | None]] = []
     for row in rows:
         ids, labels = encode(row)
@@ -81,7 +82,7 @@ def real_rows(
             reason = "empty"
         elif prompt > limits.prompt:
             reason = "prompt_too_long"
-        elif len(ids) > limits.row:
+        elif len(ids) > longest:
             reason = "too_long"
         elif options.equal_budgets and len(ids) - prompt > limits.answer:
             reason = "over_budget"
@@ -125,7 +126,7 @@ def pair(
             by_parent.setdefault(answer.parents[0], deque()).append(answer)
         else:
             by_text.setdefault(_question(answer), deque()).append(answer)
-    encode = pair_encoder(start, date)
+    encode, longest = pair_encoder(start, date), longest_row(start.path, max_length)
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"real": [], "generated": []}
     total = 0
@@ -144,7 +145,7 @@ def pair(
         reason = "unanswered" if given is None else _problem(made, given, options)
         if reason is None:
             prompt, *sides = encode(made)
-            reason = "too_long" if len(prompt) + max(map(len, sides)) > max_length else None
+            reason = "too_long" if len(prompt) + max(map(len, sides)) > longest else None
         if reason:
             reasons[reason] += 1
             yield set_aside(made, reason)

@@ -16,6 +16,7 @@ from pathlib import Path
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, YieldError
 from woolgather.core.expected import Expected
+from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.rows import JSON, Example, PreferencePair
 from woolgather.core.views import View, alarm
@@ -24,6 +25,7 @@ from woolgather.ops.train.sft import (
     IGNORE,
     ROW_TOKENS,
     encoder,
+    end_alarms,
     line,
     numbers,
     read_trainer_output,
@@ -47,10 +49,12 @@ def _work(pairs: Sequence[Sized], *, start: Model, config: DpoOptions, **_: obje
     count = sum(map(len, pairs))
     count = min(count, config.max_rows or count)
     updates = config.updates(count)
+    once = ADAPTER_BYTES if config.lora else weight_bytes(start) * 6
+    each = ADAPTER_BYTES if config.lora else weight_bytes(start)
     return Expected(
         updates=updates,
         train_tokens=updates * min(config.batch_size, max(count, 1)) * 2 * ROW_TOKENS,
-        disk_bytes=ADAPTER_BYTES if config.lora else weight_bytes(start) * 6,
+        disk_bytes=once + each * len(config.earlier_epochs),
     )
 
 
@@ -82,12 +86,12 @@ def dpo(
         )
     rows = [row for source in pairs for row in source]
     random.Random(seed).shuffle(rows)
-    encode = pair_encoder(start, date)
+    encode, longest = pair_encoder(start, date), longest_row(start.path, config.max_length)
     usable = [
         (row, ids)
         for row, ids in ((row, encode(row)) for row in rows)
         if len(ids[0]) <= config.max_prompt_length
-        and len(ids[0]) + max(len(ids[1]), len(ids[2])) <= config.max_length
+        and len(ids[0]) + max(len(ids[1]), len(ids[2])) <= longest
     ]
     left_out = {"too long": len(rows) - len(usable)}
     if config.max_rows is not None:
@@ -201,6 +205,7 @@ def _views(
         ("share told apart at the last", result.get("accuracy")),
     ]
     views.append(numbers(result, held, left_out, more))
+    views += end_alarms(result)
     views += warm_up_alarm(result.get("updates"), config)
     gap = result.get("margin_at_start")
     if same and gap is not None and abs(gap) > APART * config.beta:

@@ -20,6 +20,7 @@ from pathlib import Path
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import YieldError
 from woolgather.core.expected import Expected
+from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.rows import JSON, Example, question
 from woolgather.core.views import View, alarm, curve, table
@@ -39,6 +40,9 @@ ROW_TOKENS = 160
 """Tokens per training row, for plans."""
 ADAPTER_BYTES = 12_000_000
 """Size of an adapter with its optimizer state, for plans."""
+STOPPING = 0.25
+"""Share of a few greedy answers that has to end by itself. A sound model that says a little more than its
+references do ends half of them in time; one that cannot stop ends none."""
 IGNORE = -100
 """Label of a token without loss."""
 Tokens = tuple[list[int], list[int]]
@@ -69,17 +73,18 @@ def sft(
 ) -> Model:
     """Returns `start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
-    Rows over `config.max_rows` are left out at random, and rows over `config.max_length` tokens are
-    left out (`mix` sets both aside with their reasons). Raises YieldError with advice when fewer
-    than `min_rows` are left, TrainingError when the process fails.
+    Rows over `config.max_rows` are left out at random, and so are rows over `config.max_length` tokens
+    or over the positions that the model has (`mix` sets both aside with their reasons). Raises
+    YieldError with advice when fewer than `min_rows` are left, TrainingError when the process fails.
     """
     examples = list(rows)
     rng = random.Random(seed)
     rng.shuffle(examples)
+    longest = longest_row(start.path, config.max_length)
     encoded = [
         (question(row), ids)
         for row, ids in zip(examples, encode(examples, start, date), strict=True)
-        if len(ids[0]) <= config.max_length
+        if len(ids[0]) <= longest
     ]
     usable = len(encoded)
     encoded = encoded[: config.max_rows]
@@ -202,9 +207,39 @@ def numbers(
         ("loss", result.get("loss")),
         ("validation loss before", result.get("validation_loss_before")),
         ("validation loss", result.get("validation_loss")),
+        ("update with the lowest, kept", result.get("kept_update")),
+        *_stops(result),
         *more,
     ]
     return table("Training", ["measure", "value"], [r for r in rows if r[1] is not None])
+
+
+def _stops(result: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
+    told = dict(result.get("stops") or {})
+    return [(f"answers that end, of {told['asked']} asked", told["stopped"])] if told else []
+
+
+def end_alarms(result: Mapping[str, JSON]) -> list[View]:
+    """Returns what there is to say of the end token, and of a model that does not stop by itself."""
+    views: list[View] = []
+    end, told = dict(result.get("untrained_end") or {}), dict(result.get("stops") or {})
+    if end:
+        found = (
+            f"The row of the end token {end['token']} was never trained: its length is "
+            f"{end['norm']:.2g}, and the median is {end['median']:.2g}."
+        )
+        taught = f"{found} It was trained beside the adapter, which cannot reach it."
+        cannot = f"{found} An adapter cannot reach it; train all weights (lora: null)."
+        note = alarm("End token trained", taught, "note")
+        views.append(note if end["trained"] else alarm("End token cannot be learned", cannot))
+    if told and told["stopped"] < told["asked"] * STOPPING:
+        text = (
+            f"Of {told['asked']} greedy answers to prompts that it was trained on, {told['stopped']} "
+            "ended by themselves within half as many tokens again as the longest of their references. "
+            "Train longer, or with a higher learning_rate; rows that were cut teach no end."
+        )
+        views.append(alarm("Does not stop", text))
+    return views
 
 
 def warm_up_alarm(updates: JSON, config: TrainingOptions) -> list[View]:
@@ -227,4 +262,4 @@ def _views(out: Path, config: SftOptions, held: int, left_out: dict[str, int]) -
     if why := dict(result.get("execution") or {}).get("not_in_four_bits"):
         text = f"The adapter learned on the base as it is: {why}."
         views.append(alarm("Base not in 4 bits", text, "note"))
-    return views + warm_up_alarm(result.get("updates"), config)
+    return views + end_alarms(result) + warm_up_alarm(result.get("updates"), config)

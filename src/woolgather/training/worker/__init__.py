@@ -14,6 +14,10 @@ outside of it.
     program.py    one job from its file to its result or error
     setup.py      what all training shares: the model, how many rows at once, TRL's settings, the end
     weights.py    where a model is, and how it is loaded
+    adapter.py    the layers that an adapter stands on, and an end token that nobody has trained
+    dropout.py    the model's own dropout, where all weights are trained
+    keeping.py    the models after each epoch, and the best so far
+    stop_test.py  whether the trained model stops by itself
     told.py       progress, checkpoints, stopping
     sft.py        supervised fine-tuning
     dpo.py        preference training against a frozen opponent

@@ -27,10 +27,10 @@ from woolgather.core.storage import digest
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import DpoOptions
 from woolgather.training.job_file import Weights, WorkerJob
+from woolgather.training.worker.adapter import adapter_for, show_bias
 from woolgather.training.worker.setup import (
     Setup,
     carry_out,
-    make_adapter,
     prepare_training,
     read_data,
     weights_dtype,
@@ -61,7 +61,8 @@ def train(job: WorkerJob) -> dict[str, JSON]:
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
     )
-    result = carry_out(setup, trainer, tokens)
+    replies = list(zip(rows["prompt_ids"], rows["chosen_ids"], strict=True))
+    result = carry_out(setup, trainer, replies, tokens)
     trained = [row for row in write_log(setup, trainer, _log_names(config.beta)) if "margin" in row]
     first, last = (trained[0], trained[-1]) if trained else ({}, {})
     return {
@@ -115,7 +116,7 @@ def trainer_of(
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
-        peft_config=make_adapter(setup),
+        peft_config=adapter_for(setup),
         callbacks=[setup.told],
         rows_per_update=config.batch_size,
         nll_weight=config.nll_weight,
@@ -140,6 +141,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
     ) -> None:
         self._rows_per_update, self._nll_weight = rows_per_update, nll_weight
         super().__init__(*args, **kwargs)
+        show_bias(self.model)
 
     def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
         """Returns it as it is: prompts and both answers are token ids, each answer with its one end

@@ -15,6 +15,7 @@ from woolgather.prompting.renderer import Renderer
 from woolgather.training.checkpoints import tidy_generation_config
 from woolgather.training.job import MODEL, MergeOptions
 from woolgather.training.job_file import WorkerJob
+from woolgather.training.worker.adapter import scale_rows
 from woolgather.training.worker.weights import place_of, read_stored_dtype
 
 
@@ -54,4 +55,5 @@ def _load_sum(start: str, scale: float) -> transformers.PreTrainedModel:
     for module in model.modules():
         if isinstance(module, peft.tuners.lora.LoraLayer):
             module.scale_layer(scale)
+    scale_rows(model, scale)
     return model.merge_and_unload(safe_merge=True).to(read_stored_dtype(base, place))

@@ -10,11 +10,10 @@ import importlib.util
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import peft
 import psutil
 import torch
 import transformers
@@ -27,9 +26,13 @@ from woolgather.training.batches import CPU_ROWS, GPU_ROWS, Shape, fit, share_ou
 from woolgather.training.checkpoints import CHECKPOINTS, tidy_generation_config, write_curves
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
 from woolgather.training.job_file import Execution, WorkerJob
+from woolgather.training.worker.adapter import UntrainedEnd, find_untrained_end
+from woolgather.training.worker.dropout import set_dropout
+from woolgather.training.worker.keeping import Keeper, save_model
 from woolgather.training.worker.speed import faster_on_cpu
+from woolgather.training.worker.stop_test import Answered, ask_to_stop
 from woolgather.training.worker.told import Told, by_update, rank
-from woolgather.training.worker.weights import Place, four_bits, place_of, read_stored_dtype
+from woolgather.training.worker.weights import Place, four_bits, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -85,6 +88,22 @@ class Setup(Generic[C]):
     """Rows that are trained on."""
     began: float
     """`time.monotonic` before anything was loaded."""
+    untrained_end: UntrainedEnd | None = None
+    """The end token, where an adapter alone could not teach it."""
+    own_dropout: Mapping[str, float] = field(default_factory=dict)
+    """What the model's config had where `dropout` has set another value."""
+
+    def finish_folder(self, folder: Path) -> None:
+        """Write what belongs beside saved weights, and give a config its own dropout back."""
+        self.renderer.save(folder)
+        tidy_generation_config(folder)
+        if self.own_dropout:
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            config.get_text_config().update(self.own_dropout)
+            config.save_pretrained(folder)
+
+
+AnySetup = Setup[SftOptions] | Setup[DpoOptions]
 
 
 def prepare_training(
@@ -98,7 +117,7 @@ def prepare_training(
     began = time.monotonic()
     machine = _find_machine(job.execution, config)
     transformers.set_seed(job.seed)
-    model = _load_start(job.start.path, machine, weights_dtype(machine, config))
+    model, own_dropout = _load_start(job.start.path, machine, config)
     renderer = Renderer(job.start.path)
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
@@ -119,7 +138,8 @@ def prepare_training(
         "per_device_eval_batch_size": micro,
         "gradient_accumulation_steps": config.batch_size // (micro * machine.processes),
         "gradient_checkpointing": recompute,
-        "eval_strategy": "epoch" if validated else "no",
+        "eval_strategy": ("steps" if config.validate_every else "epoch") if validated else "no",
+        "eval_steps": config.validate_every,
         "eval_on_start": validated and not job.resume,
     }
     return Setup(
@@ -134,6 +154,8 @@ def prepare_training(
         told=Told(job.out, job.execution.checkpoint_every * 60, job.digest),
         rows=len(lengths),
         began=began,
+        untrained_end=find_untrained_end(model, renderer) if config.lora else None,
+        own_dropout=own_dropout,
     )
 
 
@@ -143,9 +165,14 @@ def weights_dtype(machine: Machine, config: SftOptions | DpoOptions) -> torch.dt
     return torch.bfloat16 if machine.low and config.lora else torch.float32
 
 
-def carry_out(setup: Setup[C], trainer: transformers.Trainer, tokens: int) -> dict[str, JSON]:
-    """Train and save; `tokens` are those of an epoch. Returns what result.json says."""
+def carry_out(
+    setup: AnySetup, trainer: transformers.Trainer, rows: Sequence[Answered], tokens: int
+) -> dict[str, JSON]:
+    """Train, save, and ask what was made whether it stops; `rows` are prompts with their replies, some
+    of which are asked, and `tokens` those of an epoch. Returns what result.json says."""
     job, machine = setup.job, setup.machine
+    keeper = Keeper(setup, trainer)
+    trainer.add_callback(keeper)
     if machine.on_cpu:
         faster_on_cpu(trainer.model, machine.low, setup.recompute)
     here: dict[str, JSON] = {
@@ -155,11 +182,13 @@ def carry_out(setup: Setup[C], trainer: transformers.Trainer, tokens: int) -> di
     }
     setup.told.tell(event="start", **here)
     trainer.train(resume_from_checkpoint=job.resume)
-    if setup.config.lora is None and machine.processes == 1:
-        trainer.model.to(read_stored_dtype(*place_of(job.start.path)))
-    _save(setup, trainer)
+    kept_update = keeper.take_best()
+    save_model(setup, trainer, job.out / MODEL)
+    alone = rank() == 0 and not trainer.is_fsdp_enabled and not trainer.is_deepspeed_enabled
+    stops = ask_to_stop(setup, trainer.model, rows) if alone else {}
     history = trainer.state.log_history
     held_losses = {int(e["step"]): float(e["eval_loss"]) for e in history if "eval_loss" in e}
+    last_update = kept_update or max(held_losses, default=0)
     execution = {
         **here,
         "precision": machine.precision,
@@ -170,6 +199,7 @@ def carry_out(setup: Setup[C], trainer: transformers.Trainer, tokens: int) -> di
         execution["base_bits"] = 4
     if machine.not_quantized_because:
         execution["not_in_four_bits"] = machine.not_quantized_because
+    end = setup.untrained_end
     return {
         "updates": trainer.state.global_step,
         "epochs": trainer.state.epoch,
@@ -177,8 +207,11 @@ def carry_out(setup: Setup[C], trainer: transformers.Trainer, tokens: int) -> di
         "tokens": round(tokens * (trainer.state.epoch or 0)),
         "loss": next((float(e["loss"]) for e in reversed(history) if "loss" in e), None),
         "validation_loss_before": held_losses.get(0),
-        "validation_loss": held_losses[max(held_losses)] if held_losses else None,
+        "validation_loss": held_losses.get(last_update),
+        "kept_update": kept_update,
+        "stops": stops,
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "untrained_end": end.to_json() if end else None,
         "seconds": round(time.monotonic() - setup.began, 2),
         "execution": execution,
     }
@@ -196,21 +229,6 @@ def write_log(
         names = [ours for ours, _ in (more or {}).values()]
         write_curves(rows, setup.job.out / CURVES, names)
     return rows
-
-
-def make_adapter(setup: Setup[C]) -> peft.LoraConfig | None:
-    """Returns the adapter to train; None where all weights are."""
-    lora = setup.config.lora
-    if lora is None:
-        return None
-    return peft.LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        revision=place_of(setup.job.start.path)[1].get("revision"),
-    )
 
 
 def read_data(job: WorkerJob, columns: Sequence[str]) -> tuple[Dataset, Dataset | None]:
@@ -263,14 +281,22 @@ def _why_not_quantized(on_cpu: bool) -> str:
     return ""
 
 
-def _load_start(name: str, machine: Machine, dtype: torch.dtype) -> transformers.PreTrainedModel:
+def _load_start(
+    name: str, machine: Machine, config: SftOptions | DpoOptions
+) -> tuple[transformers.PreTrainedModel, Mapping[str, float]]:
+    """Returns the model to train, and what its own dropout was where the job sets another one."""
     path, place = place_of(name)
     if (Path(path) / "adapter_config.json").is_file():
         raise ConfigError(
             f"{path} is an adapter, and training starts from full weights: merge it first."
         )
+    settings, own = transformers.AutoConfig.from_pretrained(path, **place), dict[str, float]()
+    if isinstance(config, SftOptions) and config.dropout is not None:
+        own = set_dropout(settings.get_text_config(), config.dropout)
     how: Place = {**place, **(four_bits() if machine.quantized else {})}
-    return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **how)
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    dtype = weights_dtype(machine, config)
+    return load(path, config=settings, dtype=dtype, **how), own
 
 
 def _trl_settings(
@@ -299,21 +325,11 @@ def _trl_settings(
     }
 
 
-def _save(setup: Setup[C], trainer: transformers.Trainer) -> None:
-    """The model with its tokenizer, and without what trainers leave beside it."""
-    folder = setup.job.out / MODEL
-    trainer.save_model(str(folder))
-    if rank() == 0:
-        for name in ("training_args.bin", "README.md"):
-            (folder / name).unlink(missing_ok=True)
-        setup.renderer.save(folder)
-        tidy_generation_config(folder)
-
-
 def _shape(model: transformers.PreTrainedModel, bytes_per_value: int) -> Shape:
+    """Roughly, where a config lacks an entry: recurrent models have no heads."""
     text = model.config.get_text_config()
     hidden = int(text.hidden_size)
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
     inner = max(inner) if isinstance(inner, list | tuple) else int(inner)
-    heads = int(text.num_attention_heads)
+    heads = int(getattr(text, "num_attention_heads", None) or 0)
     return Shape(int(text.num_hidden_layers), hidden, inner, heads, bytes_per_value)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import trl
 
 from woolgather.core.rows import JSON
+from woolgather.prompting.renderer import IGNORE
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import SftOptions
 from woolgather.training.job_file import WorkerJob
+from woolgather.training.worker.adapter import adapter_for, show_bias
 from woolgather.training.worker.setup import (
     carry_out,
-    make_adapter,
     prepare_training,
     read_data,
     write_log,
@@ -41,13 +42,20 @@ def train(job: WorkerJob) -> dict[str, JSON]:
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
-        peft_config=make_adapter(setup),
+        peft_config=adapter_for(setup),
         callbacks=[setup.told],
         rows_per_update=config.batch_size,
     )
-    result = carry_out(setup, trainer, sum(lengths))
+    replies = [_split(*row) for row in zip(*(rows[n] for n in COLUMNS), strict=True)]
+    result = carry_out(setup, trainer, replies, sum(lengths))
     write_log(setup, trainer)
     return result
+
+
+def _split(ids: list[int], labels: list[int]) -> tuple[list[int], list[int]]:
+    """Returns the ids of a row's prompt, which has no loss, and those of its reply."""
+    opening = labels.count(IGNORE)
+    return ids[:opening], ids[opening:]
 
 
 def lengths_of(rows: Dataset) -> list[int]:
@@ -62,6 +70,7 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
     def __init__(self, *args: object, rows_per_update: int, **kwargs: object) -> None:
         self._rows_per_update = rows_per_update
         super().__init__(*args, **kwargs)
+        show_bias(self.model)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
         rows = self.train_dataset if train_dataset is None else train_dataset

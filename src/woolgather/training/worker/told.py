@@ -80,7 +80,18 @@ class Told(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Ask for a checkpoint where one is due."""
+        """Ask for a checkpoint where one is due; at the end of an epoch only after its validation, so
+        that none goes on behind a validation that it has not seen."""
+        if state.epoch != int(state.epoch):
+            self._ask_for_checkpoint(state, control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """The same behind the last update of an epoch."""
+        self._ask_for_checkpoint(state, control)
+
+    def _ask_for_checkpoint(self, state: TrainerState, control: TrainerControl) -> None:
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
         # At the last update there is nothing to go on with: resumed there, one more would be made.
         wanted = (self.out / STOP).exists() and state.global_step < state.max_steps

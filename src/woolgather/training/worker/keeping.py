@@ -1,0 +1,119 @@
+"""Models that are kept while training goes on: one after each epoch, and the best so far.
+
+The one idea: a kept model lies complete on disk, marked as checkpoints are, before training goes on; so
+a kill loses none, and the next attempt brings them along (see launch.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import peft
+import torch
+import transformers
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from woolgather.core.errors import ConfigError
+from woolgather.training.checkpoints import best_dir, best_of, complete, is_complete
+from woolgather.training.job import PreferenceOptions, epoch_dir
+from woolgather.training.worker.told import rank
+from woolgather.training.worker.weights import place_of, read_stored_dtype
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from woolgather.training.worker.setup import AnySetup
+
+
+class Keeper(TrainerCallback):  # type: ignore[misc]
+    """Callback that saves what `keep_epochs` and `keep_best` ask for."""
+
+    def __init__(self, setup: AnySetup, trainer: transformers.Trainer) -> None:
+        config, job = setup.config, setup.job
+        if config.keep_best and trainer.is_fsdp_enabled:
+            raise ConfigError(
+                "keep_best: weights that FSDP shares out cannot be put back. Leave it."
+            )
+        self.setup, self.trainer = setup, trainer
+        self.out, self.digest = job.out, job.digest
+        self.epochs = config.earlier_epochs if isinstance(config, PreferenceOptions) else range(0)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Save the model of an epoch that is whole."""
+        epoch = round(state.epoch)
+        folder = epoch_dir(self.out, epoch)
+        whole = abs(state.epoch - epoch) < 1e-6
+        if whole and epoch in self.epochs and not is_complete(folder, self.digest):
+            self._save(folder, state.global_step)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float],
+        **_: object,
+    ) -> None:
+        """Save the model when its loss is the lowest so far; the start is not among the rivals."""
+        if not self.setup.config.keep_best or not state.global_step:
+            return
+        best, loss = best_of([self.out], self.digest), float(metrics["eval_loss"])
+        if best is None or loss < best.loss:
+            self._save(best_dir(self.out, state.global_step), state.global_step, loss)
+            if best is not None and rank() == 0:
+                shutil.rmtree(best.path)
+
+    def _save(self, folder: Path, update: int, loss: float | None = None) -> None:
+        save_model(self.setup, self.trainer, folder)
+        if rank() == 0:
+            complete(folder, update, self.digest, loss)
+
+    def take_best(self) -> int | None:
+        """Give the model the kept weights; returns their update, None where the last are the best."""
+        best = best_of([self.out], self.digest) if self.setup.config.keep_best else None
+        if best is None or best.update == self.trainer.state.global_step:
+            return None
+        _put_back(self.trainer.model, str(best.path))
+        return best.update
+
+
+def save_model(setup: AnySetup, trainer: transformers.Trainer, folder: Path) -> None:
+    """Save the model as it is handed on: with its tokenizer, in the precision its start is stored in
+    (all weights are trained in float32), and without what trainers leave beside it."""
+    whole = setup.config.lora is None and setup.machine.processes == 1
+    with _stored_as(trainer.model, _stored_dtype(setup) if whole else None):
+        trainer.save_model(str(folder))
+    if rank() == 0:
+        for name in ("training_args.bin", "README.md"):
+            (folder / name).unlink(missing_ok=True)
+        setup.finish_folder(folder)
+
+
+def _stored_dtype(setup: AnySetup) -> torch.dtype:
+    return read_stored_dtype(*place_of(setup.job.start.path))
+
+
+@contextmanager
+def _stored_as(model: torch.nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+    """Within it the parameters are of `dtype`; afterwards they are what they were, to the last bit."""
+    before = [(p, p.data) for p in model.parameters()] if dtype else []
+    for parameter, data in before:
+        parameter.data = data.to(dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in before:
+            parameter.data = data
+
+
+def _put_back(model: torch.nn.Module, folder: str) -> None:
+    if isinstance(model, peft.PeftModel):
+        peft.set_peft_model_state_dict(model, peft.utils.load_peft_weights(folder, device="cpu"))
+        return
+    kept = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    model.load_state_dict(kept.state_dict())

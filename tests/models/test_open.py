@@ -1,0 +1,48 @@
+"""What is asked of a model when it is opened, before any work begins."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from woolgather.core.errors import InputError
+from woolgather.models.open import open_model
+
+
+def test_a_tokenizer_larger_than_the_embeddings_is_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(tiny_model, tmp_path / "model")
+    assert open_model(str(place)).path
+    config = json.loads((place / "config.json").read_text())
+    last = config["vocab_size"] - 1
+    (place / "config.json").write_text(json.dumps({**config, "vocab_size": last}))
+    message = (
+        rf"its tokenizer has {last + 1} tokens or more, .* embeddings end at {last}\. Resize them"
+    )
+    with pytest.raises(InputError, match=message):
+        open_model(str(place))
+
+
+def adapter(place: Path, tiny_model: Path, base: str) -> Path:
+    place.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy2(tiny_model / name, place / name)
+    (place / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    return place
+
+
+def test_an_adapter_opens_where_its_base_is_there(tiny_model: Path, tmp_path: Path) -> None:
+    for name, base in (("a", str(tiny_model)), ("b", "owner/name")):
+        place = adapter(tmp_path / name, tiny_model, base)
+        assert open_model(str(place)).path == str(place.resolve())
+
+
+@pytest.mark.parametrize(("base", "told"), [("/no/where", "/no/where"), ("", "missing")])
+def test_an_adapter_without_its_base_is_refused(
+    tiny_model: Path, tmp_path: Path, base: str, told: str
+) -> None:
+    place = adapter(tmp_path / "a", tiny_model, base)
+    with pytest.raises(InputError, match=rf"adapter, and the model .* is not there \(.*: {told}\)"):
+        open_model(str(place))
