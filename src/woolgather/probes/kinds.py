@@ -82,7 +82,8 @@ def regex(text: str, p: Params) -> bool:
     mode = p.get("mode", "full")
     if mode == "full":
         return pattern.fullmatch(text) is not None
-    return (pattern.search(text) is not None) == (mode == "search")
+    found = pattern.search(text) is not None
+    return found if mode == "search" else not found
 
 
 def parses_as_json(text: str, p: Params) -> bool:
