@@ -41,9 +41,10 @@ def generate(n: int, seed: int, purpose: Purpose | None = None) -> list[Probe]:
 
     `purpose` picks the set of families that report, that select, or that may make training rows; no
     family is in two of them. Without it the earlier 55 families are drawn from, whatever they are for.
-    The same arguments give the same probes on every machine. Two seeds share few probes: about 1 in
-    40 where n is 600. Raises InputError if n < 1, if there is no such purpose, or if a family has no
-    new prompt left (beyond about 5,000).
+    The same arguments give the same probes on every machine. Two seeds of 600 share about 1 prompt in
+    50 and 1 answer in 7, so a seed is no substitute for a purpose. Raises InputError if n < 1, if there
+    is no such purpose, or if a family has no new prompt left: beyond about 9,400 probes that report,
+    5,700 that select, 3,500 for training, and 11,500 without a purpose.
     """
     if n < 1:
         raise InputError(f"the number of probes must be at least 1, not {n}")

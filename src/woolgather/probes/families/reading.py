@@ -81,7 +81,7 @@ def yes_no_kind(rng: random.Random) -> Draft:
         "Answer with yes or no: does {x} name {k}?",
         "Yes or no: {x} is a word for {k}.",
     )
-    check = {"kind": "yes_no", "value": answer, "max_words": 40}
+    check = {"kind": "yes_no", "value": answer, "max_words": 60}
     return *ask(rng, wordings, member, k=a_(asked_kind)), check, answer.capitalize()
 
 
