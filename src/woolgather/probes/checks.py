@@ -38,7 +38,7 @@ Check = Params | Sequence[Params]
 """One check, or several that must all hold."""
 
 
-class Reply(Protocol):
+class EngineReply(Protocol):
     """What an engine gives back for a prompt, as far as a check needs it."""
 
     @property
@@ -61,7 +61,7 @@ def passes_strictly(response: str, check: Check) -> bool:
     return _all_hold(plain(response).strip(), check)
 
 
-def outcome(reply: Reply, check: Check) -> bool | None:
+def outcome(reply: EngineReply, check: Check) -> bool | None:
     """Returns whether a reply passes; False where it was cut by its length, and None where the engine
     gave no answer at all ("too_long", "error", or any other reason than "stop"), which is neither
     right nor wrong. Raises InputError if the check is malformed."""
