@@ -32,6 +32,7 @@ lint: setup
 
 docs: setup
 	$(BIN)/python -m woolgather.cli.reference > docs/cli.md
+	$(BIN)/python -m woolgather.cli.preset_tables
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

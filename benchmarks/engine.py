@@ -74,7 +74,7 @@ def by_engine(engine: TransformersEngine, case: Case) -> int:
         Unfinished(i, ids, Sampling(seed=i, max_tokens=new, **SETTINGS), new)
         for i, (ids, new) in enumerate(case)
     )
-    return sum(len(row.new) for row, _ in engine._decoded(rows))
+    return sum(len(row.new) for row, _ in engine._decode(rows))
 
 
 def by_generate(net: Any, case: Case, batch: int, foretold: bool = False) -> int:

@@ -19,8 +19,10 @@ from woolgather.ops.train.sft import sft
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.runs import folder as run_folder
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import current_steps, read_run
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 
@@ -71,12 +73,13 @@ def launch(
         given.append(options.date)
         return FakeEngine(model=model)
 
-    with Run(folder, "t", open_engine=opened, trainer=Trains(), **more) as run:
+    backends = Backends(opened, Trains())
+    with Run(folder, AskedRecipe("t"), backends, StepChoices(**more)) as run:
         rows = run.step("mix", mix, [], [*SEEDS], base=base, limits=RowLimits(max_length=96))
         run.step(
             "train", sft, rows, start=base, config=SftOptions(validation=0), trainer=run.trainer()
         )
-        run._opened(base)
+        run._open_engine(base)
     [data] = folder.glob("train-*/data/train.parquet")
     return pq.read_table(data)["input_ids"].to_pylist(), given[-1]
 

@@ -28,7 +28,6 @@ from woolgather.engines import journal
 from woolgather.runs import execute as execution
 from woolgather.runs import folder as run_folder
 from woolgather.runs import record as step_record
-from woolgather.runs import results
 from woolgather.training.fake import FakeTrainer
 
 SETTINGS = ["isheep", "--preset", "demo", "--engine", "fake", "iterations=1", "per_iteration=12",
@@ -100,14 +99,49 @@ def nth(count: int, real: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class FullFor:
+    """Instead of `storage.publish`, through which every file of a run gets its name: from the call of a
+    number on, files whose path matches a pattern meet a full disk."""
+
+    def __init__(self, pattern: str, count: int) -> None:
+        self.pattern, self.count, self.calls = pattern, count, 0
+        self.publish = storage.publish
+
+    def __call__(self, temp: Path, final: Path) -> None:
+        if final.match(self.pattern):
+            self.calls += 1
+            if self.calls >= self.count:
+                raise OSError(errno.ENOSPC, "No space left on device", str(final))
+        self.publish(temp, final)
+
+
+FILES = {
+    "the first shard": ("attempt-*/part-*.parquet", 1),
+    "a shard": ("attempt-*/part-*.parquet", 4),
+    "the first record": ("record.json", 1),
+    "a record": ("record.json", 7),
+    "a file of measures": ("metrics.json", 1),
+    "the launch's record": ("launches/*.json", 9),
+}
+
+
+@pytest.mark.parametrize(("pattern", "count"), FILES.values(), ids=list(FILES))
+def test_whichever_file_it_strikes_it_is_one_message_and_the_run_goes_on(
+    whole: Path, tmp_path: Path, pattern: str, count: int
+) -> None:
+    folder, full = tmp_path / "run", FullFor(pattern, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "publish", full)
+        result = launch(folder)
+        assert full.calls >= count, "the file was never written"
+        check(result, folder, "[a-z0-9/-]+")
+        assert not (folder / "result").exists()
+    finish(folder, whole)
+
+
 PLACES: list[tuple[str, Any, str, int]] = [
     ("rows", execution, "write_rows", 4),
-    ("a shard's name", storage, "publish", 25),
     ("the files' move", execution, "publish", 6),
-    ("a record", step_record, "write", 7),
-    ("the first record", step_record, "write", 1),
-    ("a file of measures", results, "write_json", 1),
-    ("the launch's record", step_record, "write_launch", 9),
     ("an answer", journal.Journal, "put", 150),
     ("a training", FakeTrainer, "__call__", 1),
     ("a merge", FakeTrainer, "__call__", 2),
@@ -127,12 +161,13 @@ def test_wherever_it_strikes_it_is_one_message_and_the_run_goes_on(
     finish(folder, whole)
 
 
-@pytest.mark.parametrize("where", ["write_run", "write_launch"])
-def test_before_the_first_step_too(whole: Path, tmp_path: Path, where: str) -> None:
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("file", ["run.json", "launches/0001.json", "inputs/*/part-*.parquet"])
+def test_before_the_first_step_too(whole: Path, tmp_path: Path, file: str) -> None:
+    folder, full = tmp_path / "run", FullFor(file, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_record, where, nth(1, getattr(step_record, where)))
+        patch.setattr(storage, "publish", full)
         result = launch(folder)
+        assert full.calls, "the file was never written"
         assert isinstance(result.exception, DiskError), repr(result.exception)
         assert str(result.exception).startswith(f"no room left on the disk of {folder}")
     finish(folder, whole)

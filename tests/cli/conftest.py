@@ -18,7 +18,9 @@ from woolgather.core.rows import Example, PreferencePair, Verdict, set_aside
 from woolgather.core.views import table
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.runs.run import Run
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 
@@ -83,15 +85,11 @@ class NoTrainer(FakeTrainer):
         raise AssertionError("no training here")
 
 
-def open_run(folder: Path, **more: Any) -> Run:
-    return Run(
-        folder,
-        "test",
-        open_engine=lambda model, options, log: FakeEngine(model=model),
-        trainer=NoTrainer(),
-        engine_options=EngineOptions(name="fake"),
-        **more,
+def open_run(folder: Path, *, plan: bool = False, **choices: Any) -> Run:
+    backends = Backends(
+        lambda model, options, log: FakeEngine(model=model), NoTrainer(), EngineOptions(name="fake")
     )
+    return Run(folder, AskedRecipe("test"), backends, StepChoices(**choices), plan=plan)
 
 
 def recipe(run: Any, seeds_file: Path, *, above: float = 3) -> None:

@@ -46,9 +46,24 @@ def test_the_table_names_filters_and_reasons(
     assert len(list(read_examples(tmp_path / "ultrachat.jsonl"))) == 4
 
 
+def test_the_lengths_of_seeds_stand_beside_those_that_were_published(
+    call: Callable[..., Result], told: Call, tmp_path: Path
+) -> None:
+    asked = {"role": "prompter", "lang": "en", "labels": {"quality": {"value": 0.9}}}
+    tree = {"message_id": "a", "text": "How is it that one asks this?", **asked}
+    reply = {**tree, "message_id": "b", "text": "By asking it once, and then again.", "rank": 0}
+    source = tmp_path / "trees.jsonl"
+    source.write_text(json.dumps({"prompt": {**tree, "replies": [reply]}}) + "\n")
+    words = ("prepare", "oasst1", source, "--rule", "unofficial", "--out", tmp_path / "s.jsonl")
+    found = told(*words)
+    assert [one["what"] for one in found["lengths"]] == ["instruction", "response"]
+    assert found["lengths"][1]["paper"] == [1184.0, 799.0]
+    assert "response: 34 ± 0 characters; published: 1184 ± 799" in call(*words).output
+
+
 def test_of_several_sources_some_may_be_given_by_name(told: Call, tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text(
-        json.dumps({"instruction": "Why is it so?", "context": "", "response": "So."}) + "\n"
+        json.dumps({"instruction": "Why is it so?", "context": "", "category": "open_qa"}) + "\n"
     )
     out = tmp_path / "p.jsonl"
     found = told("prepare", "dromedary2-prompts", f"dolly={tmp_path / 'd.jsonl'}", "--out", out)
@@ -61,7 +76,7 @@ def test_of_several_sources_some_may_be_given_by_name(told: Call, tmp_path: Path
 
 def test_a_tokenizer_counts_the_prompts(told: Call, tmp_path: Path, tiny_model: Path) -> None:
     source = tmp_path / "d.jsonl"
-    lines = [{"instruction": "x" * n, "context": "", "response": "y"} for n in (20, 2000)]
+    lines = [{"instruction": "x" * n, "context": "", "category": "open_qa"} for n in (20, 2000)]
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     words = ("prepare", "dromedary2-prompts", f"dolly={source}", "--out", tmp_path / "p.jsonl")
     assert told(*words)["rows"] == 0  # one word each
@@ -75,6 +90,8 @@ def test_a_tokenizer_counts_the_prompts(told: Call, tmp_path: Path, tiny_model: 
     [
         (["oast1"], "Did you mean oasst1?"),
         (["zzz"], "Known: oasst1, refinedweb"),
+        (["oasst1", "--rule", "papers"], "--rule papers: has to be paper or unofficial"),
+        (["refinedweb", "--blank-lines", "no"], "--blank-lines no: has to be drop or keep"),
         (["oasst1", "x.jsonl", "--out", "seeds.csv"], r"--out seeds.csv: .*\.jsonl or \.parquet"),
         (["dromedary2-prompts", "folder"], "write NAME=PATH, the name one of sharegpt, dolly"),
         (["oasst1", "a.jsonl", "b.jsonl"], "oasst1 is named twice"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from pydantic import Field
 
 from woolgather.core.artifacts import Choice, Dataset, Model
 from woolgather.core.fingerprint import canonical, explain_change, fingerprint, name_of, seed_of
@@ -38,6 +39,12 @@ class Settings(Options):
     workers: int = 4
 
 
+class Grown(Settings):
+    added: ClassVar[frozenset[str]] = frozenset({"extra", "names"})
+    extra: float = 0.0
+    names: tuple[str, ...] = Field(default_factory=lambda: ("a", "b"))
+
+
 def plain(a: int) -> int:
     return a
 
@@ -62,6 +69,10 @@ def changed(a: int) -> int:
         (frozenset({"b", "a"}), ["a", "b"]),
         (Point(1.0, (2,)), {"type": "Point", "x": 1.0, "y": [2]}),
         (Settings(rate=0.5, workers=64), {"rate": 0.5}),
+        (Grown(rate=0.5), {"rate": 0.5}),
+        (Grown(extra=0.0, names=("a", "b")), {"rate": 1.0}),
+        (Grown(extra=0.5), {"rate": 1.0, "extra": 0.5}),
+        (Grown(names=()), {"rate": 1.0, "names": []}),
         (Dataset(Path("/anywhere"), "f00"), {"artifact": "f00"}),
         (Model("here", "f01"), {"artifact": "f01"}),
         (Choice(3, "why", "f02"), {"artifact": "f02"}),

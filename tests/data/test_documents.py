@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,15 @@ def test_a_json_array_and_a_table_of_commas(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text('id,text\n1,"three, and\nmore"\n')
     assert [text for _, text in read(tmp_path / "a.json")] == ["one", "two"]
     assert [text for _, text in read(tmp_path / "b.csv")] == ["three, and\nmore"]
+
+
+def test_packed_texts_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"three\n"))
+    assert [text for _, text in read(tmp_path)] == ["one", "two", "three\n"]
+    whole = (tmp_path / "a.jsonl.gz").read_bytes()
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[:20])
+    assert "is not a complete gzip file" in fault(tmp_path / "a.jsonl.gz")
 
 
 def test_a_long_text_file_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +168,9 @@ def test_a_data_set_of_the_hub_is_streamed_by_its_commit(
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     real, asked = datasets.load_dataset, []
 
-    def here(repo: str, subset: Any, **how: Any) -> Any:
-        asked.append((repo, subset, how.pop("revision")))
-        return real(str(tmp_path), subset, **how)
+    def here(repo: str, name: Any = None, **how: Any) -> Any:
+        asked.append((repo, name, how.pop("revision")))
+        return real(str(tmp_path), name, **how)
 
     monkeypatch.setattr(datasets, "load_dataset", here)
     commit = "0123456789abcdef0123456789abcdef01234567"

@@ -78,6 +78,58 @@ def test_other_tools_open_what_is_written(tmp_path):
     assert pq.read_table(table).column("response").to_pylist() == [r.response for r in ROWS]
 
 
+TURNS = [{"role": str, "content": str}]
+DOCUMENTED = {
+    # TRL, docs/source/dataset_formats.md: conversational formats
+    ("messages", "rows"): {"messages": TURNS},
+    ("prompt-completion", "rows"): {"prompt": TURNS, "completion": TURNS},
+    ("preference", "pairs"): {"prompt": TURNS, "chosen": TURNS, "rejected": TURNS},
+    # LLaMA-Factory, data/README.md: supervised and preference data sets; system is optional
+    ("alpaca", "rows"): {"instruction": str, "input": str, "output": str},
+    ("alpaca", "pairs"): {"instruction": str, "input": str, "chosen": str, "rejected": str},
+    ("sharegpt", "rows"): {"conversations": [{"from": str, "value": str}]},
+    # SPIN, README.md: "Data"
+    ("spin", "pairs"): {"real": TURNS, "generated": TURNS},
+    # AlpacaEval, README.md: model_outputs
+    ("alpaca-eval", "rows"): {"dataset": str, "instruction": str, "output": str, "generator": str},
+}
+"""Keys and types by format, as those who open the files document them."""
+
+
+def is_of(value: object, shape: object) -> bool:
+    if isinstance(shape, list) and isinstance(value, list):
+        return bool(value) and all(is_of(each, shape[0]) for each in value)
+    if isinstance(shape, dict) and isinstance(value, dict):
+        return value.keys() == shape.keys() and all(is_of(value[k], shape[k]) for k in shape)
+    return isinstance(shape, type) and isinstance(value, shape)
+
+
+@pytest.mark.parametrize(("form", "kind"), DOCUMENTED)
+def test_exports_have_the_keys_and_types_that_their_readers_document(tmp_path, form, kind):
+    import pyarrow as pa
+
+    path = tmp_path / "out.json"
+    given = ROWS if kind == "rows" else PAIRS
+    assert write_rows_as(given, path, form, generator="mine") == 2
+    records = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(records, list)
+    pa.Table.from_pylist(records)  # refuses a column of two types
+    extra = {"id"} | ({"system"} if form == "alpaca" else set())
+    for record in records:
+        bare = {k: v for k, v in record.items() if k not in extra}
+        assert is_of(bare, DOCUMENTED[form, kind]), record
+    turns = [v for r in records for v in r.values() if isinstance(v, list)]
+    known = {"system", "user", "assistant", "human", "gpt"}
+    assert {turn.get("role", turn.get("from")) for talk in turns for turn in talk} <= known
+    if kind == "pairs":
+        assert list(read_pairs(path)) == PAIRS
+    elif form == "alpaca-eval":
+        assert {record["generator"] for record in records} == {"mine"}
+        assert [record["instruction"] for record in records] == [question(row) for row in ROWS]
+    else:
+        assert [row.response for row in read_examples(path)] == [row.response for row in ROWS]
+
+
 @pytest.mark.parametrize("form", ["alpaca", "parquet", "jsonl"])
 @pytest.mark.parametrize("suffix", [".json", ".other"])
 def test_no_rows_make_a_whole_file_that_holds_none(tmp_path, form, suffix):
@@ -107,6 +159,8 @@ def test_formats_that_do_not_fit(tmp_path):
         write_rows_as(ROWS, tmp_path / "x", "sharegtp")
     with pytest.raises(InputError, match="format spin cannot hold single responses"):
         write_rows_as(ROWS, tmp_path / "x", "spin")
-    with pytest.raises(InputError, match=r"cannot hold pairs\. Use spin, jsonl or parquet"):
-        write_rows_as(PAIRS, tmp_path / "x", "alpaca")
+    with pytest.raises(InputError, match=r"messages cannot hold pairs\. Use spin, preference, alp"):
+        write_rows_as(PAIRS, tmp_path / "x", "messages")
+    with pytest.raises(ConfigError, match=r"AlpacaEval reads an array; .* end in \.json"):
+        write_rows_as(ROWS, tmp_path / "x.jsonl", "alpaca-eval")
     assert not list(tmp_path.iterdir())

@@ -66,7 +66,7 @@ def engine(tiny_model: Path) -> Any:
     return make(tiny_model)
 
 
-@pytest.fixture(params=["slab", "plain"])
+@pytest.fixture(params=["shared", "plain"])
 def either(request: pytest.FixtureRequest, tiny_model: Path) -> Any:
     """The engine on both of its ways through a model."""
     made = make(tiny_model)

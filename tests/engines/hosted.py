@@ -1,11 +1,12 @@
 """Engines that a test hosts in a worker's child: they answer, fail and die on demand.
 
-A prompt is an order: "die once PATH", "die", "kill once PATH", "slow", "refuse", "log TEXT"; any
+A prompt is an order: "die once PATH", "die", "kill once PATH", "slow", "refuse", "orphan PATH"; any
 other text is answered by itself, reversed.
 """
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -44,6 +45,10 @@ class Obedient:
         match order:
             case "die" if not rest or self.first(rest):
                 print("it hurts here", file=sys.stderr, flush=True)
+                os._exit(3)
+            case "orphan" if self.first(rest):
+                # What is left behind must not hold the pipe open: the death would go unnoticed.
+                subprocess.Popen(["sleep", "15"], stdout=subprocess.DEVNULL)
                 os._exit(3)
             case "kill" if self.first(rest):
                 os.kill(os.getpid(), signal.SIGKILL)

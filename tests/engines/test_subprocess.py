@@ -12,10 +12,10 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, EngineError, InputError
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
-from woolgather.engines.subprocess import WINDOW, WorkerEngine
+from woolgather.engines.subprocess.engine import WINDOW, SubprocessEngine
 from woolgather.prompting.messages import Message
 
-HERE = Path(__file__).parent
+PATHS = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 MODEL = Model("somewhere", "print", "raw")
 
 
@@ -25,14 +25,14 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def worker(log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerEngine]:
-    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    made = WorkerEngine(MODEL, EngineOptions(batch_tokens=7), log, host="hosted:Obedient")
+def worker(log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SubprocessEngine]:
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    made = SubprocessEngine(MODEL, EngineOptions(batch_tokens=7), log, host="hosted:Obedient")
     yield made
     made.close()
 
 
-def texts(worker: WorkerEngine, *prompts: Any) -> list[str]:
+def texts(worker: SubprocessEngine, *prompts: Any) -> list[str]:
     return [c.text for c in ask(worker, [Request(p, Sampling(seed=5)) for p in prompts])]
 
 
@@ -45,7 +45,7 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
     return False
 
 
-def test_answers_come_back_and_the_child_starts_late_and_ends(worker: WorkerEngine) -> None:
+def test_answers_come_back_and_the_child_starts_late_and_ends(worker: SubprocessEngine) -> None:
     assert isinstance(worker, Engine)
     assert worker._child is None
     talk = (Message("user", "é\ud800"), Message("assistant", "b"))
@@ -63,12 +63,12 @@ def test_answers_come_back_and_the_child_starts_late_and_ends(worker: WorkerEngi
     assert texts(worker, "again") == ["niaga"]
 
 
-def test_identity_and_options_reach_the_child(worker: WorkerEngine) -> None:
+def test_identity_and_options_reach_the_child(worker: SubprocessEngine) -> None:
     assert worker.model is MODEL
     assert texts(worker, "reductions") == ["0 7 ()"]
 
 
-def test_logprobs_and_embeddings_exactly(worker: WorkerEngine) -> None:
+def test_logprobs_and_embeddings_exactly(worker: SubprocessEngine) -> None:
     assert worker.option_logprobs(["abc", "d"], ["x", "yy"]) == [[2.0, 1.0], [0.0, -1.0]]
     found = worker.sequence_logprobs(["a"] * 600, ["b" * (i % 3) for i in range(600)], 0.1)
     assert [f.tokens for f in found] == [i % 3 for i in range(600)]
@@ -78,7 +78,7 @@ def test_logprobs_and_embeddings_exactly(worker: WorkerEngine) -> None:
 
 
 def test_requests_are_pulled_within_a_window_and_a_loop_may_stop_early(
-    worker: WorkerEngine,
+    worker: SubprocessEngine,
 ) -> None:
     pulled = 0
 
@@ -95,7 +95,7 @@ def test_requests_are_pulled_within_a_window_and_a_loop_may_stop_early(
     assert texts(worker, "next") == ["txen"]
 
 
-def test_a_call_given_up_is_interrupted_and_the_next_is_answered(worker: WorkerEngine) -> None:
+def test_a_call_given_up_is_interrupted_and_the_next_is_answered(worker: SubprocessEngine) -> None:
     stream = worker.complete([Request("a", Sampling()), Request("slow", Sampling())])
     assert next(stream)[1].text == "a"
     began = time.monotonic()
@@ -104,12 +104,12 @@ def test_a_call_given_up_is_interrupted_and_the_next_is_answered(worker: WorkerE
     assert time.monotonic() - began < 30, "the slow answer was waited for"
 
 
-def test_many_requests_in_and_out(worker: WorkerEngine) -> None:
+def test_many_requests_in_and_out(worker: SubprocessEngine) -> None:
     prompts = [f"prompt {i} " + "x" * 2000 for i in range(3 * WINDOW)]
     assert texts(worker, *prompts) == [p[::-1] for p in prompts]
 
 
-def test_one_call_at_a_time(worker: WorkerEngine) -> None:
+def test_one_call_at_a_time(worker: SubprocessEngine) -> None:
     stream = worker.complete([Request("a", Sampling()), Request("b", Sampling())])
     next(stream)
     with pytest.raises(EngineError, match="another call"):
@@ -118,7 +118,7 @@ def test_one_call_at_a_time(worker: WorkerEngine) -> None:
 
 
 def test_a_death_loses_nothing_and_asks_only_what_is_unanswered(
-    worker: WorkerEngine, tmp_path: Path
+    worker: SubprocessEngine, tmp_path: Path
 ) -> None:
     order = f"die {tmp_path / 'died'}"
     found = texts(worker, "one", order, "two", order, "three")
@@ -127,19 +127,29 @@ def test_a_death_loses_nothing_and_asks_only_what_is_unanswered(
     assert lines == 1
 
 
-def test_a_kill_halves_the_batch(worker: WorkerEngine, tmp_path: Path) -> None:
+def test_a_kill_halves_the_batch(worker: SubprocessEngine, tmp_path: Path) -> None:
     found = texts(worker, f"kill {tmp_path / 'killed'}", "reductions")
     assert found[1] == "1 7 ()"
 
 
-def test_a_death_during_log_probabilities_is_survived(worker: WorkerEngine, tmp_path: Path) -> None:
+def test_a_death_is_noticed_while_a_grandchild_lives_on(
+    worker: SubprocessEngine, tmp_path: Path
+) -> None:
+    order, began = f"orphan {tmp_path / 'left'}", time.monotonic()
+    assert texts(worker, order) == [order[::-1]]
+    assert time.monotonic() - began < 12
+
+
+def test_a_death_during_log_probabilities_is_survived(
+    worker: SubprocessEngine, tmp_path: Path
+) -> None:
     found = worker.sequence_logprobs([f"die {tmp_path / 'x'}"], ["abc"])
     assert found == [(-3.0, 3)]
 
 
 @pytest.mark.parametrize("order", ["die", "crash"])
 def test_dying_again_and_again_is_an_error_that_quotes_the_log(
-    worker: WorkerEngine, log: Path, order: str
+    worker: SubprocessEngine, log: Path, order: str
 ) -> None:
     with pytest.raises(EngineError) as caught:
         texts(worker, order)
@@ -149,16 +159,18 @@ def test_dying_again_and_again_is_an_error_that_quotes_the_log(
     assert texts(worker, "alive") == ["evila"]
 
 
-def test_answers_between_deaths_count_as_getting_on(worker: WorkerEngine, tmp_path: Path) -> None:
+def test_answers_between_deaths_count_as_getting_on(
+    worker: SubprocessEngine, tmp_path: Path
+) -> None:
     orders = [f"die {tmp_path / str(i)}" for i in range(6)]
     assert texts(worker, *orders) == [o[::-1] for o in orders]
 
 
-def test_errors_keep_their_kind(worker: WorkerEngine, log: Path) -> None:
+def test_errors_keep_their_kind(worker: SubprocessEngine, log: Path) -> None:
     with pytest.raises(CapabilityError, match="this engine cannot"):
         texts(worker, "refuse")
     assert texts(worker, "alive") == ["evila"]
-    missing = WorkerEngine(Model("missing"), EngineOptions(), log, host="hosted:Obedient")
+    missing = SubprocessEngine(Model("missing"), EngineOptions(), log, host="hosted:Obedient")
     for _ in range(2):
         with pytest.raises(InputError, match="cannot be loaded"):
             texts(missing, "x")
@@ -166,19 +178,19 @@ def test_errors_keep_their_kind(worker: WorkerEngine, log: Path) -> None:
 
 
 def test_a_package_that_is_missing_is_named_with_the_remedy(log: Path) -> None:
-    worker = WorkerEngine(MODEL, EngineOptions(), log, host="no_such_package:Engine")
+    worker = SubprocessEngine(MODEL, EngineOptions(), log, host="no_such_package:Engine")
     with pytest.raises(ConfigError, match=r"woolgather\[local\]"):
         texts(worker, "x")
     worker.close()
 
 
-def test_what_a_library_prints_goes_to_the_log(worker: WorkerEngine, log: Path) -> None:
+def test_what_a_library_prints_goes_to_the_log(worker: SubprocessEngine, log: Path) -> None:
     assert texts(worker, "print", "b") == ["tnirp", "b"]
     worker.close()
     assert "loud library" in log.read_text()
 
 
-def test_an_error_in_the_requests_is_the_callers(worker: WorkerEngine) -> None:
+def test_an_error_in_the_requests_is_the_callers(worker: SubprocessEngine) -> None:
     def source() -> Iterator[Request]:
         yield Request("a", Sampling())
         raise KeyError("mine")
@@ -193,12 +205,12 @@ def test_the_child_leaves_when_the_parent_is_killed(host: str, log: Path) -> Non
     code = (
         "import sys; from woolgather.core.artifacts import Model\n"
         "from woolgather.engines.base import EngineOptions, Request, Sampling\n"
-        "from woolgather.engines.subprocess import WorkerEngine\n"
-        f"w = WorkerEngine(Model('m'), EngineOptions(), None, host={host!r})\n"
+        "from woolgather.engines.subprocess.engine import SubprocessEngine\n"
+        f"w = SubprocessEngine(Model('m'), EngineOptions(), None, host={host!r})\n"
         "w._start(); print(w._child.pid, flush=True)\n"
         "list(w.complete([Request('slow', Sampling())]))\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    env = {**os.environ, "PYTHONPATH": PATHS}
     env.pop("WOOLGATHER_PARENT", None)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
     assert parent.stdout is not None
@@ -211,7 +223,7 @@ def test_the_child_leaves_when_the_parent_is_killed(host: str, log: Path) -> Non
 
 def test_the_parent_imports_no_torch() -> None:
     code = (
-        "import sys, woolgather.engines.subprocess, woolgather.models.embedded\n"
+        "import sys, woolgather.engines.subprocess.engine, woolgather.models.embedded\n"
         "import woolgather.prompting.renderer\n"
         "print(sorted({'torch', 'transformers', 'jinja2'} & set(sys.modules)))"
     )
@@ -223,7 +235,7 @@ def test_a_real_model_in_a_child(tiny_model: Path, log: Path) -> None:
     from woolgather.engines.local.engine import TransformersEngine
 
     model, options = Model(str(tiny_model), "t", "raw"), EngineOptions(dtype="float32")
-    worker, inside = WorkerEngine(model, options, log), TransformersEngine(model, options)
+    worker, inside = SubprocessEngine(model, options, log), TransformersEngine(model, options)
     requests = [
         Request(f"the dog {i}", Sampling(temperature=0.8, seed=i, max_tokens=9)) for i in range(5)
     ]

@@ -99,7 +99,7 @@ def oasst1(parquet: Any) -> Mapping[str, bytes]:
         message("c", lang="es"),
         message("c0", "c", lang="es", rank=0),
     ]
-    held_out = [message("x"), message("x0", "x", rank=0)]
+    held_out = [message("x"), message("x0", "x", quality=0.6, rank=0)]
     tree = {"message_tree_id": "t", "prompt": {**message("t"), "replies": [message("t0")]}}
     return {
         "README.md": OASST1_CARD,
@@ -113,15 +113,16 @@ def oasst1(parquet: Any) -> Mapping[str, bytes]:
 def test_oasst1(hub: Any, prepared: Any, parquet: Any) -> None:
     hub.publish("datasets/OpenAssistant/oasst1", oasst1(parquet))
     rows, counts = prepared("oasst1")
-    assert [(row.id, row.response) for row in rows] == [("a0", f"{LONG}, a0")]
+    assert [(row.id, row.response) for row in rows] == [
+        (name, f"{LONG}, {name}") for name in ("a0", "x0", "b0")
+    ]
     assert rows[0].meta["quality"] == [0.8, 0.7]
     assert counts == {
-        "english": (7, 5),
-        "first question": (5, 2),
-        "first reply by rank": (2, 2),
-        "both of quality": (2, 1),
-        "both long enough": (1, 1),
-        "best 3,200": (1, 1),
+        "english": (9, 7),
+        "first question": (7, 3),
+        "english replies": (4, 4),
+        "ranked first": (4, 3),
+        "best 3,200": (3, 3),
     }
     assert hub.sent(".gz") == 0
 
@@ -225,20 +226,23 @@ def four(hub: Any, parquet: Any) -> None:
     def share(name: str, *turns: tuple[str, str]) -> dict[str, Any]:
         return {"id": name, "conversations": [{"from": f, "value": v} for f, v in turns]}
 
-    shared = [
-        share("a_0", ("human", "how are\u200b you?"), ("gpt", "Fine.")),
-        share("a_7", ("human", "and what then?"), ("gpt", "More.")),
-        share("b_0"),
-    ]
-    name = "ShareGPT_V3_unfiltered_cleaned_split"
+    first = [share("a_0", ("human", "how are\u200b you?"), ("gpt", "Fine.")), share("b_0")]
+    second = [share("a_7", ("human", "and what then?"), ("gpt", "More."))]
     folder = "HTML_cleaned_raw_dataset"
     files = {
         "README.md": b"---\nlicense: apache-2.0\n---\n",
-        f"{name}.json": json.dumps(shared, indent=2).encode(),
-        f"{name}_no_imsorry.json": json.dumps(shared * 9).encode(),
+        "ShareGPT_V3_unfiltered_cleaned_split.json": json.dumps(first * 9).encode(),
+        f"{folder}/sg_90k_part1.json": json.dumps(first, indent=2).encode(),
+        f"{folder}/sg_90k_part2.json": json.dumps(second, indent=2).encode(),
         f"{folder}/sg_90k_part1_html_cleaned.json": json.dumps([{"id": "z", "items": []}]).encode(),
     }
     hub.publish("datasets/anon8231489123/ShareGPT_Vicuna_unfiltered", files)
+    turns = [{"from": "human", "markdown": "and *why*?"}, {"from": "gpt", "markdown": "So."}]
+    files = {
+        "README.md": b"# sharegpt\n",
+        "data/train-00000-of-00001.parquet": parquet([{"id": "1", "conversations": turns}]),
+    }
+    hub.publish("datasets/zetavg/ShareGPT-Processed", files)
     dolly = {"context": "", "response": "White.", "category": "open_qa"}
     asked = [{"instruction": "Name the colour.", **dolly}, {"instruction": "Word", **dolly}]
     files = {"README.md": b"# dolly\n", "databricks-dolly-15k.jsonl": lines(asked)}
@@ -256,25 +260,27 @@ def test_the_four_sources_of_dromedary2(hub: Any, prepared: Any, parquet: Any) -
     four(hub, parquet)
     rows, counts = prepared("dromedary2-prompts")
     assert [(row.meta["source"], row.instruction) for row in rows] == [
+        ("sharegpt", "and *why*?"),
         ("sharegpt", "how are you?"),
         ("dolly", "Name the colour."),
         *[("openassistant", f"{LONG}, {name}") for name in "abc"],
         ("openorca", "Why is that?"),
     ]
-    assert counts["sharegpt asks first"] == (3, 1)
+    assert counts["sharegpt asks first"] == (4, 2)
     assert counts["dolly 2 to 256 words"] == (2, 1)
     assert counts["openassistant asks first"] == (3, 3)
-    assert counts["openorca not there yet"] == (2, 1)
-    assert hub.sent("_no_imsorry.json") == hub.sent("html_cleaned.json") == 0
+    assert counts["openorca not there yet"] == (1, 1)
+    unread = ("_split.json", "html_cleaned.json", "GPT3_5-Augmented.parquet")
+    assert [hub.sent(name) for name in unread] == [0, 0, 0]
 
 
 def test_a_source_at_a_revision(hub: Any, prepared: Any, parquet: Any) -> None:
     hub.publish("datasets/me/mine", oasst1(parquet), name="v1")
     hub.publish("datasets/me/mine", {"README.md": b"empty"})
     rows, _ = prepared("oasst1", "me/mine@v1")
-    assert [row.id for row in rows] == ["a0"]
+    assert [row.id for row in rows] == ["a0", "x0", "b0"]
     commit = next(iter(hub.repositories["datasets/me/mine"].commits))
-    assert [row.id for row in prepared("oasst1", f"me/mine@{commit}")[0]] == ["a0"]
+    assert len(prepared("oasst1", f"me/mine@{commit}")[0]) == 3
 
 
 @pytest.mark.parametrize(

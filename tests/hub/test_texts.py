@@ -30,7 +30,8 @@ class Config(Options):
 
 
 def recipe(run, cfg):
-    source = open_texts(cfg.texts, **cfg.text.where)
+    where = {"column": cfg.text.column, "split": cfg.text.split, "subset": cfg.text.subset}
+    source = open_texts(cfg.texts, **where)
     return run.step("texts", prepare_texts, source, options=cfg.text)
 '''
 

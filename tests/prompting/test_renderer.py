@@ -7,8 +7,9 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.prompting.chat_templates import without_default_system
+from woolgather.prompting.end_tokens import base_end_token
 from woolgather.prompting.messages import Message
-from woolgather.prompting.renderer import IGNORE, Renderer, base_end_token
+from woolgather.prompting.renderer import IGNORE, Renderer
 
 from ..conftest import CHATML, save_tokenizer
 

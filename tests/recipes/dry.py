@@ -12,8 +12,10 @@ from woolgather.core.op import source_hash
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.recipes import config
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import StepRecord, current_steps
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training import open_trainer
 
 
@@ -31,16 +33,12 @@ class Dry:
         settings = [*self.base, *overrides]
         return config.build(self.module.Config, self.name, preset=preset, overrides=settings)
 
-    def opened(self, folder: Path, **options: Any) -> Run:
-        return Run(
-            folder,
-            self.name,
-            open_engine=options.pop("engine", open_engine),
-            trainer=open_trainer(fake=True),
-            engine_options=EngineOptions(name="fake"),
-            recipe_source=source_hash(self.module.recipe),
-            **options,
-        )
+    def opened(
+        self, folder: Path, *, engine: Any = open_engine, plan: bool = False, **choices: Any
+    ) -> Run:
+        recipe = AskedRecipe(self.name, source=source_hash(self.module.recipe))
+        backends = Backends(engine, open_trainer(fake=True), EngineOptions(name="fake"))
+        return Run(folder, recipe, backends, StepChoices(**choices), plan=plan)
 
     def finished(self, folder: Path, *overrides: str, **options: Any) -> Path:
         with self.opened(folder, **options) as run:

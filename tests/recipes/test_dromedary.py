@@ -27,9 +27,9 @@ THOUGHT = "I am asked something odd. Principles: candor, static."
 
 
 def written(prompt: str, sampling: Sampling) -> str:
-    """Replies in form where a thought is begun, hashed text elsewhere."""
-    text = make_text(prompt, sampling)
-    return f"{THOUGHT}\n\n### Answer\n{text}" if prompt.endswith("### Thought\n") else text
+    """The fake's own replies, with this thought where one is begun."""
+    text, mark = make_text(prompt, sampling), "\n\n### Answer\n"
+    return f"{THOUGHT}{mark}{text.partition(mark)[2]}" if prompt.endswith("### Thought\n") else text
 
 
 def open_engine(model: Model, *_: Any) -> FakeEngine:
@@ -219,11 +219,15 @@ CASES: list[tuple[str, set[str]]] = [
     ("topics.calls=2", {"prompts/topics"}),
     ("topics.per_call=9", {"prompts/topics"}),
     ("topics.max_words=2", {"prompts/topics"}),
+    ("topics.pool=growing", {"prompts/topics"}),
+    ("topics.limit=3", {"prompts/topics"}),
     ("topics.format=raw", {"prompts/topics"}),
     ("topics.sampling.temperature=0.9", {"prompts/topics"}),
     ("topics.sampling.top_p=0.9", {"prompts/topics"}),
     ("topics.sampling.max_tokens=90", {"prompts/topics"}),
     ("questions.n=13", {"prompts/questions"}),
+    ("questions.per_topic=1", {"prompts/questions"}),
+    ("questions.rounds=1", {"prompts/questions"}),
     ("questions.format=raw", {"prompts/questions"}),
     ("questions.max_prompts=90", {"prompts/questions"}),
     ("questions.sampling.temperature=0.9", {"prompts/questions"}),
@@ -243,8 +247,12 @@ CASES: list[tuple[str, set[str]]] = [
     ("align.rules.unfinished=keep", ALIGN),
     ("align.rules.min_words=4", ALIGN),
     ("rules.use=[none]", {"engrave/rules"}),
+    ("rules.min_chars=149", {"engrave/rules"}),
     ("name=Ada", {"identity", *ALIGN, *TEACHER}),
     ("identity.repeats=2", {"identity"}),
+    ("identity.questions=20", {"identity"}),
+    ("identity.rows=30", {"identity"}),
+    ("identity.foreign=set_aside", {"identity"}),
     ("sft.learning_rate=1e-4", TRAINED),
     ("sft.lora.r=4", TRAINED),
     ("sft.lora.four_bit=true", TRAINED),
@@ -257,7 +265,10 @@ CASES: list[tuple[str, set[str]]] = [
     ("measure.win_judge=fake-judge", {"summary"}),
     ("verbose.sampling.temperature=0.4", {"clone/respond"}),
     ("verbose.sampling.repetition_penalty=1.2", {"clone/respond"}),
+    ("verbose.sampling.trigram_penalty=1", {"clone/respond"}),
+    ("verbose.sampling.quadgram_penalty=2", {"clone/respond"}),
     ("verbose.rules.use=[none]", {"clone/rules"}),
+    ("verbose.rules.min_chars=128", {"clone/rules"}),
     ("verbose.max_length=600", {"clone/mix", "clone/train"}),
     ("verbose.template=align-block", set()),
     ("judge.pairs=30", {"adherence/audition"}),
@@ -345,7 +356,7 @@ def test_presets_say_what_the_papers_say() -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "paper-v2"])
 def test_paper_presets_run_on_the_fake_path(tmp_path: Path, preset: str) -> None:
-    small = [*V1] if preset == "paper" else [*BASE]
+    small = [*V1, "topics.calls=2"] if preset == "paper" else [*BASE]
     cfg = built(*small, "sft.batch_size=8", "judge.candidates=[yes_no]", "judge.probes=0",
                 preset=preset)  # fmt: skip
     made(tmp_path / "run", cfg)

@@ -182,7 +182,7 @@ def test_presets_build_and_paper_says_what_the_paper_says() -> None:
     assert (paper.sft.lora.r, paper.sft.lora.alpha) == (8, 16)  # type: ignore[union-attr]
     assert paper.synthesis.sampling.max_tokens == 1000
     assert paper.select_by == "last"
-    assert set(config.presets("isheep")) == {"default", "demo", "paper"}
+    assert set(config.presets("isheep")) == {"default", "demo", "paper", "code"}
 
 
 def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:

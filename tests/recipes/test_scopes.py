@@ -16,23 +16,19 @@ from woolgather.ops.train.merge import merge
 from woolgather.recipes import isheep
 from woolgather.recipes.config import build
 from woolgather.report import lineage as tracing
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import StepRecord, current_steps, read_launches
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training import open_trainer
 
 SMALL = ["base=fake", "iterations=1", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
 SMALL += ["select_by=last", "controls=false"]
 
 
-def opened(folder: Path, **more: Any) -> Run:
-    return Run(
-        folder,
-        "two",
-        open_engine=open_engine,
-        trainer=open_trainer(fake=True),
-        engine_options=EngineOptions(name="fake"),
-        **more,
-    )
+def opened(folder: Path, *, plan: bool = False, **choices: Any) -> Run:
+    backends = Backends(open_engine, open_trainer(fake=True), EngineOptions(name="fake"))
+    return Run(folder, AskedRecipe("two"), backends, StepChoices(**choices), plan=plan)
 
 
 def built(*overrides: str) -> isheep.Config:

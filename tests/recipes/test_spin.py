@@ -267,7 +267,7 @@ def test_presets_build_and_paper_says_what_the_paper_says() -> None:
     assert (paper.dpo.epochs, paper.dpo.schedule, paper.dpo.warmup_updates) == (2, "linear", 0.1)
     assert paper.respond.sampling.max_tokens == 256
     assert paper.select_by == "last"
-    assert set(config.presets("spin")) == {"default", "demo", "paper"}
+    assert set(config.presets("spin")) == {"default", "demo", "paper", "code"}
 
 
 def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:

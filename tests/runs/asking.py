@@ -14,8 +14,11 @@ from woolgather.core.artifacts import Model
 from woolgather.core.rows import Example
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FakeEngine
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe
+from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, current_steps, read_launches
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 
@@ -76,17 +79,20 @@ class NoTrainer(FakeTrainer):
 
 
 def opened(
-    folder: Path, answers: Answered = by_name, engine: str = "transformers", **more: Any
+    folder: Path,
+    answers: Answered = by_name,
+    engine: str = "transformers",
+    *,
+    plan: bool = False,
+    progress: Progress | None = None,
+    **more: Any,
 ) -> Run:
     options = {k: more.pop(k) for k in ("urls", "serve") if k in more}
-    return Run(
-        folder,
-        "asking",
-        open_engine=lambda model, options, log: answers(model),
-        trainer=NoTrainer(),
-        engine_options=EngineOptions(name=engine, **options),
-        **more,
+    backends = Backends(
+        lambda model, options, log: answers(model), NoTrainer(), EngineOptions(engine, **options)
     )
+    choices = StepChoices(**more)
+    return Run(folder, AskedRecipe("asking"), backends, choices, plan=plan, progress=progress)
 
 
 def planned(folder: Path, **more: Any) -> dict[str, tuple[str, str]]:

@@ -9,6 +9,9 @@ import pytest
 
 from woolgather.core.fingerprint import canonical
 from woolgather.core.op import Op
+from woolgather.core.options import Options
+from woolgather.engines.base import Sampling
+from woolgather.ops.curate.response_rules import ResponseRules
 from woolgather.ops.generate.backtranslate import Backward, backtranslate
 from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.generate.rewrite import Rewriting, rewrite
@@ -16,6 +19,7 @@ from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.ops.generate.topics import Questions, Topics, ask_about, brainstorm
 from woolgather.ops.principles.adherence import Adherence, adherence
 from woolgather.ops.principles.align import Aligning, align
+from woolgather.ops.principles.identity import Identity, identity_rows
 from woolgather.ops.principles.prompt import Replying
 from woolgather.ops.principles.teacher import evaluate_teacher
 from woolgather.runs.earlier.payloads import modern
@@ -61,6 +65,7 @@ GROUPED: list[tuple[Op[..., Any], Any, set[str], dict[str, str]]] = [
         {"tasks", "engine", "guide", "sampling", "rules", "nudge", "must_keep", "seed"},
         {},
     ),
+    (identity_rows, Identity(repeats=3), {"rows", "assistant", "repeats"}, {}),
     (
         evaluate_teacher,
         Replying(nudge=False),
@@ -84,6 +89,23 @@ def test_arguments_that_are_a_group_now_are_found_in_it(
     assert modern(old) == new
     assert modern({**old, "op": op.name}) == new
     assert modern(new) == new
+
+
+BEFORE: list[tuple[Options, set[str]]] = [
+    (Sampling(), {"temperature", "top_p", "top_k", "max_tokens", "stop", "repetition_penalty",
+                  "seed"}),
+    (Topics(), {"template", "format", "sampling", "rounds", "calls", "per_call", "max_words"}),
+    (Questions(), {"template", "format", "sampling", "rules", "novelty", "wave", "max_prompts",
+                   "minimum", "n"}),
+    (ResponseRules(), {"use", "max_foreign", "max_copied"}),
+    (Identity(), {"repeats"}),
+]  # fmt: skip
+"""Groups of settings that have grown, with the fields that steps of before were made with."""
+
+
+@pytest.mark.parametrize(("group", "fields"), BEFORE, ids=[type(g).__name__ for g, _ in BEFORE])
+def test_a_field_that_came_later_is_read_as_its_default(group: Options, fields: set[str]) -> None:
+    assert set(canonical(group)) == fields
 
 
 def test_the_questions_to_a_judge_of_adherence_were_a_mapping() -> None:

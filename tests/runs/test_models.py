@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from woolgather.runs.call import EngineHandle, engines_in
 from woolgather.runs.run import Run
 
 from .asking import (
-    NoTrainer,
-    by_name,
     name_of,
     opened,
     planned,
@@ -71,7 +70,7 @@ def asked_of(folder: Path, **more: Any) -> tuple[list[tuple[str, ...]], Run]:
         return Served(model, options)
 
     run = opened(folder, engine="openai", **more)
-    run._open_engine = open_engine
+    run._backends = replace(run._backends, open_engine=open_engine)
     with run:
         outside(run)
     return found, run
@@ -239,10 +238,4 @@ def test_other_engines_ask_every_model_and_take_no_servers(tmp_path: Path) -> No
     assert engine["name"] == "transformers"
     assert not {"served", "urls", "serve"} & set(engine)
     with pytest.raises(ConfigError, match="--engine transformers asks none"):
-        Run(
-            tmp_path / "none",
-            "asking",
-            open_engine=lambda model, options, log: by_name(model),
-            trainer=NoTrainer(),
-            engine_options=EngineOptions(urls=(URL,)),
-        )
+        opened(tmp_path / "none", urls=(URL,))

@@ -17,9 +17,10 @@ from woolgather.core.rows import Example
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.ops.train.sft import sft
+from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import current_steps, read_launches
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob
 
@@ -54,14 +55,10 @@ class Notes(Progress):
 
 def launch(folder: Path, machine: FakeTrainer, rate: float = 1e-4, **options: Any) -> Run:
     """The same small run: two trainings, the second of which `rate` decides."""
-    with Run(
-        folder,
-        "test",
-        open_engine=lambda model, o, log: FakeEngine(model=model),
-        trainer=machine,
-        engine_options=EngineOptions(name="fake"),
-        **options,
-    ) as run:
+    backends = Backends(
+        lambda model, o, log: FakeEngine(model=model), machine, EngineOptions(name="fake")
+    )
+    with Run(folder, AskedRecipe("test"), backends, **options) as run:
         made = run.step("rows", examples)
         first = SftOptions(warmup_updates=0, max_updates=2)
         second = first.model_copy(update={"learning_rate": rate})

@@ -17,10 +17,11 @@ from woolgather.core.rows import Example, set_aside
 from woolgather.core.views import View, table
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
-from woolgather.runs.folder import RunFolder
+from woolgather.runs.call import StepChoices
+from woolgather.runs.folder import AskedRecipe, RunFolder
 from woolgather.runs.inputs import open_texts
 from woolgather.runs.record import current_steps, read_input, read_launches, read_record
-from woolgather.runs.run import Run
+from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import TrainJob
 
@@ -32,15 +33,15 @@ class NoTrainer(FakeTrainer):
         raise AssertionError("no training here")
 
 
-def open_run(folder: Path, engine: FakeEngine | None = None, **options: Any) -> Run:
-    return Run(
-        folder,
-        "test",
-        open_engine=lambda model, o, log: engine or FakeEngine(model=model),
-        trainer=NoTrainer(),
-        engine_options=EngineOptions(name="fake"),
-        **options,
+def open_run(
+    folder: Path, engine: FakeEngine | None = None, *, plan: bool = False, **choices: Any
+) -> Run:
+    backends = Backends(
+        lambda model, o, log: engine or FakeEngine(model=model),
+        NoTrainer(),
+        EngineOptions(name="fake"),
     )
+    return Run(folder, AskedRecipe("test"), backends, StepChoices(**choices), plan=plan)
 
 
 @op("write", expects=lambda engine, n, **_: Expected(rows=n, calls=n, new_tokens=8 * n))
@@ -257,7 +258,7 @@ def test_second_process_and_other_recipe_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RunDirError, match=r"in use by process \d+"):
             open_run(tmp_path / "r").__enter__()
     other = open_run(tmp_path / "r")
-    other.recipe = "another"
+    other.recipe = AskedRecipe("another")
     with pytest.raises(RunDirError, match="a run of 'test', not of 'another'"):
         other.__enter__()
 

@@ -1,7 +1,7 @@
 import pytest
 
 from woolgather.core.errors import ConfigError
-from woolgather.training.batches import ByUpdate, Shape, fit
+from woolgather.training.batches import CPU_ROWS, GPU_ROWS, ByUpdate, Shape, fit, share_out
 
 SHAPE = Shape(layers=30, hidden=576, inner=1536, heads=9)
 GB = 1e9
@@ -44,21 +44,23 @@ def test_order_follows_from_seed_and_epoch():
 
 
 def test_rows_at_once_divide_what_a_device_has_and_fit_its_memory():
-    assert fit(16, 1, 0, SHAPE, 200, 20 * GB, on_cpu=True) == (4, False)
-    assert fit(16, 1, 0, SHAPE, 200, 80 * GB, on_cpu=False) == (16, False)
-    assert fit(6, 1, 0, SHAPE, 200, 20 * GB, on_cpu=True) == (3, False)
-    assert fit(16, 8, 0, SHAPE, 200, 20 * GB, on_cpu=True) == (2, False)
-    assert fit(16, 1, 8, SHAPE, 200, 20 * GB, on_cpu=True) == (8, False)
+    row = SHAPE.row(200)
+    assert fit(16, row, 20 * GB, usual=CPU_ROWS) == (4, False)
+    assert fit(16, row, 80 * GB, usual=GPU_ROWS) == (16, False)
+    assert fit(6, row, 20 * GB, usual=CPU_ROWS) == (3, False)
+    assert fit(share_out(16, 8), row, 20 * GB, usual=CPU_ROWS) == (2, False)
+    assert fit(16, row, 20 * GB, usual=CPU_ROWS, wanted=8) == (8, False)
 
 
 def test_little_memory_means_fewer_rows_then_recomputing():
     row = SHAPE.row(1000)
-    assert fit(16, 1, 0, SHAPE, 1000, 2.5 * row / 0.6, on_cpu=True) == (2, False)
-    assert fit(16, 1, 0, SHAPE, 1000, 0.5 * row / 0.6, on_cpu=True) == (1, True)
+    assert fit(16, row, 2.5 * row / 0.6, usual=CPU_ROWS) == (2, False)
+    assert fit(16, row, 0.5 * row / 0.6, usual=CPU_ROWS) == (1, True)
 
 
 def test_rows_that_cannot_be_shared_are_a_mistake():
+    assert share_out(16, 2, 4) == 8
     with pytest.raises(ConfigError, match="batch_size 16 cannot be shared by 3"):
-        fit(16, 3, 0, SHAPE, 100, GB, on_cpu=True)
+        share_out(16, 3)
     with pytest.raises(ConfigError, match="micro_batch_size 5 does not divide the 16"):
-        fit(16, 1, 5, SHAPE, 100, GB, on_cpu=True)
+        share_out(16, 1, 5)

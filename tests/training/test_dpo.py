@@ -18,11 +18,20 @@ import transformers
 import trl.trainer.utils
 from trl.trainer.utils import FusedCausalLMOutput
 
+from woolgather.core.artifacts import Model
 from woolgather.core.storage import digest
 from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB
-from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions
+from woolgather.training.job import (
+    CURVES,
+    PAIR_NUMBERS,
+    RESULT,
+    DpoOptions,
+    LoraOptions,
+    TrainJob,
+)
+from woolgather.training.job_file import Execution, read_job, write_job
 from woolgather.training.worker import dpo, program
-from woolgather.training.worker.setup import prepare_training, rows_of
+from woolgather.training.worker.setup import prepare_training, read_data
 
 END = 2
 PAIRS = [
@@ -48,28 +57,22 @@ def _few_threads():
     trl.trainer.utils._use_triton = head
 
 
-def job_in(out: Path, start: Path, *, micro=0, reference=None, resume=None, every=2.0, **changes):
+def job_in(
+    out: Path, start: Path, *, micro=0, reference="start", resume=None, every=2.0, **changes
+):
     (out / "data").mkdir(parents=True, exist_ok=True)
     ids = pa.list_(pa.int32())
     shape = pa.schema([(name, ids) for name in dpo.COLUMNS])
     pq.write_table(pa.Table.from_pylist(PAIRS, schema=shape), out / "data" / "train.parquet")
     options = DpoOptions.model_validate({**OPTIONS.model_dump(), **changes})
-    opponent = {"path": str(start), "digest": digest(start)} if reference is None else reference
-    job = {
-        "kind": "dpo",
-        "start": str(start),
-        "start_digest": "",
-        "reference": opponent,
-        "data": str(out / "data"),
-        "config": options.model_dump(mode="json"),
-        "seed": 1,
-        "out": str(out),
-        "digest": "d",
-        "execution": {"cpu": True, "micro_batch_size": micro, "checkpoint_every": every},
-        "resume": resume,
-    }
-    (out / JOB).write_text(json.dumps(job))
-    return job
+    opponent = Model(str(start), digest=digest(start)) if reference == "start" else reference
+    write_job(
+        out / JOB,
+        TrainJob(options, Model(str(start)), out / "data", 1, opponent),
+        digest="d",
+        execution=Execution(cpu=True, micro_batch_size=micro, checkpoint_every=every),
+        resume=resume,
+    )
 
 
 def run(out: Path, start: Path, **how) -> int:
@@ -78,11 +81,13 @@ def run(out: Path, start: Path, **how) -> int:
 
 
 def trainer_for(out: Path, start: Path, **how):
-    job = job_in(out, start, **how)
-    rows = rows_of(job, "train", dpo.COLUMNS)
-    config = DpoOptions.model_validate(job["config"])
-    setup = prepare_training(job, out, config, dpo.lengths_of(rows), validated=False, sequences=2)
-    return dpo.trainer_of(setup, rows, None)
+    job_in(out, start, **how)
+    job = read_job(out / JOB)
+    rows, held = read_data(job, dpo.COLUMNS)
+    setup = prepare_training(
+        job, job.options, dpo.lengths_of(rows), validated=held is not None, sequences=2
+    )
+    return dpo.trainer_of(setup, job.reference, rows, held)
 
 
 def curves(out: Path) -> list[dict]:
@@ -239,7 +244,7 @@ def test_token_ids_are_taken_as_they_are(tiny_model, tmp_path):
 def test_a_wrong_opponent_is_refused(tiny_model, tmp_path):
     changed = tmp_path / "opponent"
     shutil.copytree(tiny_model, changed)
-    named = {"path": str(changed), "digest": digest(changed)}
+    named = Model(str(changed), digest=digest(changed))
     model = transformers.AutoModelForCausalLM.from_pretrained(changed)
     model.lm_head.weight.data[5, 5] += 1e-3
     model.save_pretrained(changed)
@@ -255,14 +260,14 @@ def test_a_wrong_opponent_is_refused(tiny_model, tmp_path):
 def test_below_an_adapter_there_is_only_one_opponent(tiny_model, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
-    named = {"path": str(other), "digest": digest(other)}
+    named = Model(str(other), digest=digest(other))
     assert run(tmp_path / "lora", tiny_model, reference=named) == 1
     assert (
         "with lora the opponent is the model below the adapter"
         in (error(tmp_path / "lora")["message"])
     )
     assert run(tmp_path / "full", tiny_model, reference=named, lora=None) == 0
-    assert run(tmp_path / "none", tiny_model, reference={}, lora=None) == 1
+    assert run(tmp_path / "none", tiny_model, reference=None, lora=None) == 1
     assert "needs a reference" in error(tmp_path / "none")["message"]
 
 
@@ -285,9 +290,9 @@ def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tiny_model, tmp
 
 
 def test_pairs_held_back_are_measured(tiny_model, tmp_path):
-    job = job_in(tmp_path, tiny_model, learning_rate=1e-2, epochs=4)
+    job_in(tmp_path, tiny_model, learning_rate=1e-2, epochs=4)
     shutil.copy(tmp_path / "data" / "train.parquet", tmp_path / "data" / "validation.parquet")
-    assert program.main([str(tmp_path / JOB)]) == 0, job
+    assert program.main([str(tmp_path / JOB)]) == 0
     told = json.loads((tmp_path / RESULT).read_text())
     assert told["validation_loss_before"] == pytest.approx(math.log(2))
     assert told["validation_loss"] < math.log(2)

@@ -14,6 +14,7 @@ from woolgather.training.job import (
     STAMP,
     DpoOptions,
     LoraOptions,
+    MergeOptions,
     SftOptions,
     TrainJob,
     check_args,
@@ -21,6 +22,7 @@ from woolgather.training.job import (
     is_fake,
     known_args,
 )
+from woolgather.training.job_file import Execution, Weights, read_job, write_job
 
 
 def identity(options: SftOptions) -> str:
@@ -99,10 +101,33 @@ def test_each_kind_of_training_has_its_own_fields():
 
 
 def test_a_job_knows_its_options():
-    job = TrainJob("dpo", Model("fake"), config=DpoOptions(beta=5.0).model_dump(mode="json"))
-    assert isinstance(job.options, DpoOptions)
-    assert (job.options.beta, job.trains) == (5.0, True)
-    assert not TrainJob("merge", Model("fake")).trains
+    job = TrainJob(DpoOptions(beta=5.0), Model("fake"))
+    assert (job.kind, job.trains) == ("dpo", True)
+    assert TrainJob(SftOptions(), Model("fake")).kind == "sft"
+    assert not TrainJob(MergeOptions(), Model("fake")).trains
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SftOptions(lora=LoraOptions(r=4), args={"adam_beta2": 0.9}),
+        DpoOptions(lora=None, beta=5.0),
+        MergeOptions(scale=0.5, card="# A model", system="Be kind."),
+    ],
+    ids=lambda options: options.kind,
+)
+def test_the_worker_reads_the_job_that_was_written(tmp_path, options):
+    start, opponent = Model("start", digest="a"), Model("opponent", digest="b")
+    job = TrainJob(options, start, tmp_path / "data", 7, opponent)
+    execution = Execution(cpu=True, processes=2, micro_batch_size=4, recompute=True)
+    write_job(tmp_path / "job.json", job, digest="d", execution=execution, resume="there")
+    told = read_job(tmp_path / "job.json")
+    assert type(told.options) is type(options)
+    assert (told.options, told.kind, told.seed) == (options, job.kind, 7)
+    assert told.start == Weights(path="start", digest="a")
+    assert told.reference == Weights(path="opponent", digest="b")
+    assert (told.data, told.out, told.digest) == (tmp_path / "data", tmp_path, "d")
+    assert (told.execution, told.resume) == (execution, "there")
 
 
 @pytest.mark.parametrize(

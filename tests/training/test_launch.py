@@ -172,7 +172,7 @@ def wait_for(condition, seconds: float) -> bool:
 
 
 def job_of(out: Path, start: Model) -> TrainJob:
-    return TrainJob("sft", start, out / "data", OPTIONS.model_dump(mode="json"), 1)
+    return TrainJob(OPTIONS, start, out / "data", 1)
 
 
 def workers(out: Path) -> list[psutil.Process]:
@@ -307,7 +307,7 @@ def preferred(start: Model, out: Path, reference: Model | None = None) -> Model:
     config = DpoOptions(learning_rate=2e-3, max_updates=6, batch_size=8, precision="float32")
     trainer = LocalTrainer(cpu=True, threads=1)
     return dpo(
-        PAIRS, start=start, reference=reference or start, config=config, trainer=trainer, out=out
+        [PAIRS], start=start, reference=reference or start, config=config, trainer=trainer, out=out
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from woolgather.core.fingerprint import canonical
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.training import open_trainer
 from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB, LOG, complete
-from woolgather.training.job import RESULT, DpoOptions, TrainJob
+from woolgather.training.job import RESULT, DpoOptions, MergeOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
 
 from .launching import OPTIONS, ROWS, result
@@ -23,7 +24,7 @@ def job(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     write_tokens(encode(ROWS, Model("fake")), data / "train")
-    return TrainJob("sft", Model("some/model"), data, OPTIONS.model_dump(mode="json"), 1)
+    return TrainJob(OPTIONS, Model("some/model"), data, 1)
 
 
 def checkpoint(out: Path, update: int, job: TrainJob, *, marked: bool = True) -> Path:
@@ -105,20 +106,18 @@ def test_a_process_that_dies_without_a_word_on_a_full_disk(tmp_path, job, monkey
 
 
 def test_a_checkpoint_fits_the_same_job_only(job):
-    config = dict(job.config)
-    same = {**config, "micro_batch_size": 4, "gradient_checkpointing": True}
-    other = {**config, "learning_rate": 1.0}
-    assert _identity(TrainJob("sft", job.start, job.data, same, 1)) == _identity(job)
-    assert _identity(TrainJob("sft", job.start, job.data, other, 1)) != _identity(job)
-    assert _identity(TrainJob("sft", job.start, job.data, config, 2)) != _identity(job)
-    assert _identity(TrainJob("sft", Model("another"), job.data, config, 1)) != _identity(job)
+    same = OPTIONS.model_copy(update={"micro_batch_size": 4, "gradient_checkpointing": True})
+    other = OPTIONS.model_copy(update={"learning_rate": 1.0})
+    assert _identity(replace(job, options=same)) == _identity(job)
+    assert _identity(replace(job, options=other)) != _identity(job)
+    assert _identity(replace(job, seed=2)) != _identity(job)
+    assert _identity(replace(job, start=Model("another"))) != _identity(job)
 
 
 def test_a_checkpoint_fits_the_same_opponent_only(job):
-    config = DpoOptions().model_dump(mode="json")
     one, other = Model("one", "one"), Model("other", "other")
     first, again, second = (
-        _identity(TrainJob("dpo", job.start, job.data, config, 1, model))
+        _identity(TrainJob(DpoOptions(), job.start, job.data, 1, model))
         for model in (one, one, other)
     )
     assert first == again != second
@@ -131,7 +130,7 @@ class Scripted(LocalTrainer):
     seen: list
 
     def _launch(self, job, out, identity, execution):
-        self.seen.append(dict(execution))
+        self.seen.append(execution)
         rows, recompute, error = self.script.pop(0)
         events = []
         (out / ERROR).unlink(missing_ok=True)
@@ -159,8 +158,8 @@ MEMORY = {"kind": "memory", "message": "out of memory"}
 def test_when_memory_runs_out_it_goes_on_with_fewer_rows_and_says_so(tmp_path, job):
     trainer = scripted((4, False, MEMORY), (2, False, None), (1, False, MEMORY), (1, True, "done"))
     model = trainer(job, tmp_path / "out")
-    assert [s["micro_batch_size"] for s in trainer.seen] == [0, 2, 1, 1]
-    assert [s["recompute"] for s in trainer.seen] == [False, False, False, True]
+    assert [s.micro_batch_size for s in trainer.seen] == [0, 2, 1, 1]
+    assert [s.recompute for s in trainer.seen] == [False, False, False, True]
     notes = result(tmp_path / "out")["execution"]["notes"]
     assert "2 rows at a time instead of 4" in notes[0]
     assert "killed" in notes[1]
@@ -202,4 +201,4 @@ def test_how_a_job_is_carried_out_is_not_identity_and_fakes_are_refused(tmp_path
     assert canonical(LocalTrainer(num_processes=4)) is None
     assert canonical(open_trainer(fake=True)) == "fake"
     with pytest.raises(ConfigError, match="a name for dry runs"):
-        LocalTrainer(threads=1)(TrainJob("merge", Model("fake")), tmp_path)
+        LocalTrainer(threads=1)(TrainJob(MergeOptions(), Model("fake")), tmp_path)

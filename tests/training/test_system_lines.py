@@ -1,9 +1,7 @@
 """What instruction backtranslation asks of training: its schedule, and lines in a merged template."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +14,8 @@ from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 from woolgather.recipes import config, humback
 from woolgather.training.checkpoints import JOB
-from woolgather.training.job import CURVES, LoraOptions
+from woolgather.training.job import CURVES, LoraOptions, MergeOptions, SftOptions, TrainJob
+from woolgather.training.job_file import Execution, write_job
 from woolgather.training.worker import program
 
 ROWS = [Example(instruction=f"say {n}", response="the lazy dog " * (1 + n % 4)) for n in range(16)]
@@ -24,29 +23,19 @@ USER = (Message("user", "say the list"),)
 LINES = "Reply kindly.\nKnow the web."
 
 
-def run(kind: str, start: Path, out: Path, settings: Any) -> int:
+def run(options: SftOptions | MergeOptions, start: Path, out: Path) -> int:
     (out / "data").mkdir(parents=True)
     write_tokens(encode(ROWS, Model(str(start))), out / "data" / "train")
-    job = {
-        "kind": kind,
-        "start": str(start),
-        "data": str(out / "data") if kind == "sft" else None,
-        "config": settings,
-        "seed": 1,
-        "out": str(out),
-        "digest": "d",
-        "execution": {"cpu": True, "micro_batch_size": 0},
-        "resume": None,
-    }
-    (out / JOB).write_text(json.dumps(job))
+    job = TrainJob(options, Model(str(start)), out / "data", seed=1)
+    write_job(out / JOB, job, digest="d", execution=Execution(cpu=True))
     return program.main([str(out / JOB)])
 
 
 def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_path):
     paper = config.build(humback.Config, "humback", preset="paper", overrides=["base=fake"])
     update = {"max_updates": 8, "batch_size": 2, "lora": LoraOptions(dropout=0), "max_length": 256}
-    options = paper.sft.model_copy(update=update).model_dump(mode="json")
-    assert run("sft", tiny_model, tmp_path / "out", options) == 0
+    options = paper.sft.model_copy(update=update)
+    assert run(options, tiny_model, tmp_path / "out") == 0
     rates = pq.read_table(tmp_path / "out" / CURVES)["learning_rate"].to_pylist()
     assert len(rates) == 8
     steps = [a - b for a, b in pairwise(rates)]
@@ -57,10 +46,10 @@ def test_the_papers_schedule_ends_at_its_floor_and_is_linear(tiny_model, tmp_pat
 
 @pytest.mark.parametrize("twice", [False, True], ids=["merged", "and copied as the result"])
 def test_a_merged_model_is_asked_with_its_lines(tiny_model, tmp_path, twice):
-    assert run("merge", tiny_model, tmp_path / "a", {"scale": 1.0, "system": LINES}) == 0
+    assert run(MergeOptions(system=LINES), tiny_model, tmp_path / "a") == 0
     folder = tmp_path / "a" / "model"
     if twice:
-        assert run("merge", folder, tmp_path / "b", {"scale": 1.0, "card": "# A card"}) == 0
+        assert run(MergeOptions(card="# A card"), folder, tmp_path / "b") == 0
         folder = tmp_path / "b" / "model"
     wanted = Renderer(tiny_model).prompt_text((Message("system", LINES), *USER))
     assert Renderer(folder).prompt_text(USER) == wanted

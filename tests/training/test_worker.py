@@ -21,7 +21,8 @@ from woolgather.training.checkpoints import (
     STOPPED,
     tidy_generation_config,
 )
-from woolgather.training.job import RESULT, LoraOptions, SftOptions
+from woolgather.training.job import RESULT, LoraOptions, SftOptions, TrainJob
+from woolgather.training.job_file import Execution, read_job, write_job
 from woolgather.training.worker import program, setup, sft, told
 from woolgather.training.worker.speed import Dropout
 
@@ -45,7 +46,6 @@ def run(
     out: Path,
     *,
     micro: int = 0,
-    kind: str = "sft",
     held: int = 0,
     resume: Path | None = None,
     **changes,
@@ -56,18 +56,13 @@ def run(
     if held:
         write_tokens(rows[:held], out / "data" / "validation")
     options = SftOptions.model_validate({**OPTIONS.model_dump(), **changes})
-    job = {
-        "kind": kind,
-        "start": str(start),
-        "data": str(out / "data"),
-        "config": options.model_dump(mode="json"),
-        "seed": 1,
-        "out": str(out),
-        "digest": "d",
-        "execution": {"cpu": True, "micro_batch_size": micro, "checkpoint_every": 0},
-        "resume": str(resume) if resume else None,
-    }
-    (out / JOB).write_text(json.dumps(job))
+    write_job(
+        out / JOB,
+        TrainJob(options, Model(str(start)), out / "data", seed=1),
+        digest="d",
+        execution=Execution(cpu=True, micro_batch_size=micro, checkpoint_every=0),
+        resume=str(resume) if resume else None,
+    )
     return program.main([str(out / JOB)])
 
 
@@ -245,18 +240,12 @@ def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypa
     monkeypatch.setenv("WORLD_SIZE", "1")
     (tmp_path / "data").mkdir()
     write_tokens(encode(ROWS, Model(str(tiny_model))), tmp_path / "data" / "train")
-    job = {
-        "start": str(tiny_model),
-        "data": str(tmp_path / "data"),
-        "config": OPTIONS.model_dump(mode="json"),
-        "seed": 1,
-        "digest": "d",
-        "execution": {"cpu": True, "processes": 2},
-    }
+    job = TrainJob(OPTIONS, Model(str(tiny_model)), tmp_path / "data", seed=1)
+    write_job(tmp_path / JOB, job, digest="d", execution=Execution(cpu=True, processes=2))
     with pytest.raises(
         ConfigError, match="2 processes were asked for, and there are devices for 1"
     ):
-        sft.train(job, tmp_path)
+        sft.train(read_job(tmp_path / JOB))
 
 
 def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path):
@@ -267,3 +256,26 @@ def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path
     told = json.loads((tmp_path / "a" / RESULT).read_text())["execution"]
     assert "GPUs" in told["not_in_four_bits"]
     assert any(v.title == "Base not in 4 bits" for v in _views(tmp_path / "a", OPTIONS, 0, {}))
+
+
+@pytest.mark.parametrize(
+    ("installed", "cpu", "because"),
+    [
+        (True, False, ""),
+        (False, False, "bitsandbytes is not installed"),
+        (True, True, "4 bits are"),
+    ],
+)
+def test_where_a_base_can_be_in_four_bits(monkeypatch, installed, cpu, because):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: installed or None)
+    asked = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True), "precision": "bfloat16"})
+    machine = setup._find_machine(Execution(cpu=cpu), asked)
+    assert machine.quantized is (because == "")
+    assert machine.not_quantized_because.startswith(because)
+    plain = setup._find_machine(
+        Execution(cpu=cpu), OPTIONS.model_copy(update={"precision": "float32"})
+    )
+    assert (plain.quantized, plain.not_quantized_because) == (False, "")
+    assert plain.device == ("cpu" if cpu else "a GPU")

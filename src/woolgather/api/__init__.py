@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from woolgather.api.launch import Launch
-from woolgather.api.results import Plan, Result
+from woolgather.api.launch import AskedSettings, Launch
+from woolgather.api.results import Plan, PlanTotal, Result
 from woolgather.core.rows import JSON
 from woolgather.engines.base import EngineOptions
 
@@ -34,16 +33,19 @@ def run(
     steps to files or models that stand for their results; `redo` names steps to do again. Progress is
     shown line by line, live on a terminal and in a notebook.
 
-    Returns the result when the run has ended. Raises WoolgatherError: ConfigError or InputError for a
-    mistake in what is asked, another for work that failed; what is finished is kept either way.
+    Returns the result when the run has ended. Raises ConfigError for a setting, InputError for a file,
+    RunDirError for a directory that cannot be used, CapabilityError for a model or engine that cannot do
+    what a step needs; and EngineError, TrainingError, DiskError or YieldError where the work failed. All
+    are WoolgatherErrors, and what is finished is kept: the same call goes on.
     """
     from rich.console import Console
 
     from woolgather.api.show_progress import Shown
 
-    launch = _launch(recipe, dir, preset, engine, given, redo, {**(settings or {}), **more})
+    asked = AskedSettings(preset, values={**(settings or {}), **more})
+    launch = _launch(recipe, asked, dir, engine, given or {}, redo)
 
-    def shown(total: dict[str, Any]) -> Shown:
+    def shown(total: PlanTotal) -> Shown:
         return Shown(Console(), launch.dir / "events.jsonl", launch.bound(total["precision"]))
 
     launch.carry_out(shown)
@@ -62,27 +64,27 @@ def plan(
     **more: JSON,
 ) -> Plan:
     """Returns what `run` with the same arguments would do, what is remembered, and how much work it is;
-    nothing is written. Raises what `run` raises for a mistake in what is asked."""
-    launch = _launch(recipe, dir, preset, engine, given, redo, {**(settings or {}), **more})
+    nothing is written. Raises ConfigError, InputError, RunDirError or CapabilityError as `run` does."""
+    asked = AskedSettings(preset, values={**(settings or {}), **more})
+    launch = _launch(recipe, asked, dir, engine, given or {}, redo)
     steps, total = launch.plan()
     return Plan(launch.dir, tuple(steps), total)
 
 
 def _launch(
     recipe: str | ModuleType,
+    settings: AskedSettings,
     folder: str | Path | None,
-    preset: str,
     engine: str | EngineOptions,
-    given: Mapping[str, str] | None,
+    given: Mapping[str, str],
     redo: Iterable[str],
-    settings: Mapping[str, JSON],
 ) -> Launch:
+    from woolgather.runs.call import StepChoices
+
     return Launch(
         recipe,
         settings,
-        preset=preset,
         folder=Path(folder) if folder is not None else None,
-        given=given,
-        redo=redo,
-        options=engine if isinstance(engine, EngineOptions) else EngineOptions(name=engine),
+        engine=engine if isinstance(engine, EngineOptions) else EngineOptions(name=engine),
+        choices=StepChoices(given=dict(given), redo=frozenset(redo)),
     )

@@ -9,48 +9,63 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines.base import EngineOptions
 from woolgather.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from woolgather.core.expected import Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
-    from woolgather.runs.run import Run
+    from woolgather.runs.call import StepChoices
+    from woolgather.runs.run import Planned, Run
     from woolgather.runs.speed import Rates
     from woolgather.training.job import Trainer
 
 ENGINES = ("transformers", "openai", "fake")
 
 
+@dataclass(frozen=True)
+class AskedSettings:
+    """Where a launch's settings come from, the later winning."""
+
+    preset: str = "default"
+    files: Iterable[Path] = ()
+    """YAML."""
+    values: Mapping[str, JSON] = field(default_factory=dict)
+    """By key, dotted or nested."""
+    texts: Iterable[str] = ()
+    """`key=value`, the keys dotted."""
+
+
 class Launch:
-    """Recipe, settings, directory, engine and trainer. Raises ConfigError for what cannot be."""
+    """Recipe, settings, directory, engine and trainer.
+
+    Raises ConfigError for a recipe, a preset, a setting or an engine that there is not."""
 
     def __init__(
         self,
         recipe: str | ModuleType,
-        settings: Iterable[str] | Mapping[str, JSON] = (),
+        settings: AskedSettings,
         *,
-        preset: str = "default",
-        files: Iterable[Path] = (),
         folder: Path | None = None,
-        given: Mapping[str, str] | None = None,
-        redo: Iterable[str] = (),
-        options: EngineOptions | None = None,
+        engine: EngineOptions | None = None,
         processes: int = 1,
-        replicate: int = 0,
+        choices: StepChoices | None = None,
     ) -> None:
-        """`settings` are `key=value` texts, or a mapping of keys, dotted or nested, to values. `given`
-        maps steps to files, or to directories of models, that stand for their results."""
+        """`recipe` is a name, the path of a .py file, or a module; `processes` train together."""
         from woolgather.recipes import config
+        from woolgather.runs.call import StepChoices
 
-        self.options = options or EngineOptions()
+        self.options = engine or EngineOptions()
         name = self.options.name
         if name not in ENGINES:
             raise ConfigError(f"--engine {name}: choose transformers, openai or fake.")
@@ -58,26 +73,26 @@ class Launch:
             self.module, self.module_name = config.find_recipe(recipe), Path(recipe).stem
         else:
             self.module, self.module_name = recipe, recipe.__name__.rpartition(".")[2]
-        texts, values = ((), settings) if isinstance(settings, Mapping) else (settings, {})
+        preset = settings.preset
         base = {"base": "embedded"} if preset == "demo" else {}
         last = ["base=fake"] if name == "fake" else []
-        self.config: Any = config.build(
+        self.config: BaseModel = config.build(
             self.module.Config,
             self.module_name,
             preset=preset,
-            files=files,
-            values={**base, **values},
-            overrides=[*texts, *last],
+            files=settings.files,
+            values={**base, **settings.values},
+            overrides=[*settings.texts, *last],
         )
-        self.preset: Any = config.build(self.module.Config, self.module_name, preset=preset)
+        self.preset: BaseModel = config.build(self.module.Config, self.module_name, preset=preset)
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
-        self.given, self.redo = dict(given or {}), tuple(redo)
-        self.processes, self.replicate = processes, replicate
+        self.choices = choices or StepChoices()
+        self.processes = processes
 
     def carry_out(
-        self, progress: Callable[[dict[str, Any]], Progress], *, report: bool = True
+        self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
     ) -> Path | None:
-        """Plan, then run or continue; the path of the report, None without one.
+        """Plan, then run or continue; returns the path of the report, None without one.
 
         `progress` is made from the plan's sums (see `plan`), once it is known that the work can begin.
         Raises DiskError when there is no room for what is planned, and whatever a step raises; what is
@@ -108,37 +123,32 @@ class Launch:
         return written
 
     def open(self, *, progress: Progress | None = None, plan: bool = False) -> Run:
-        """The run, to be entered; with `plan` nothing is written."""
+        """Returns the run, to be entered; with `plan` nothing is written."""
         from woolgather.core.op import source_hash
         from woolgather.engines import open_engine
-        from woolgather.runs.run import Run
+        from woolgather.runs.folder import AskedRecipe
+        from woolgather.runs.run import Backends, Run
 
-        report = getattr(progress, "training", None)
-        return Run(
-            self.dir,
+        recipe = AskedRecipe(
             self.module_name,
-            open_engine=open_engine,
-            trainer=self._trainer(report),
-            engine_options=self.options,
             config=self.config.model_dump(mode="json"),
             preset=self.preset.model_dump(mode="json"),
-            recipe_source=source_hash(self.module.recipe),
-            replicate=self.replicate,
-            given=self.given,
-            redo=self.redo,
-            progress=progress,
-            plan=plan,
+            source=source_hash(self.module.recipe),
         )
+        trainer = self._trainer(progress.training if progress else None)
+        backends = Backends(open_engine, trainer, self.options)
+        return Run(self.dir, recipe, backends, self.choices, plan=plan, progress=progress)
 
     def measure_machine(self) -> None:
-        """Before a new run: what this machine computes fast decides its precision and the times of
-        its plan. Once per machine; where torch is missing it is said later, by what needs it."""
+        """Measure, before a new run, what this machine computes fast: it decides the run's
+        precision and the times of its plan. Once per machine; where torch is missing it is said
+        later, by what needs it."""
         if self.options.name != "fake" and not (self.dir / "run.json").is_file():
             with suppress(ConfigError, EngineError):
                 self._trainer().precision()
 
     def rates(self, precision: Precision | None) -> Rates:
-        """The speeds of this run on this machine as they are known now."""
+        """Returns the speeds of this run on this machine as they are known now."""
         from woolgather.runs.speed import Rates
 
         base = str(getattr(self.config, "base", ""))
@@ -154,7 +164,7 @@ class Launch:
         until it is asked."""
         return lambda size: self.rates(precision).seconds(size)
 
-    def _check_disk(self, total: Mapping[str, Any]) -> None:
+    def _check_disk(self, total: PlanTotal) -> None:
         """Before the work: is there room for what the plan expects?"""
         from woolgather.report.text import size
 
@@ -168,13 +178,13 @@ class Launch:
                 f"{size(free)} free. Free some space, or give another place with --dir."
             )
 
-    def _trainer(self, report: Any = None) -> Trainer:
+    def _trainer(self, report: Callable[[dict[str, JSON]], None] | None = None) -> Trainer:
         from woolgather.training import open_trainer
 
         return open_trainer(self.options.name == "fake", self.processes, report)
 
-    def plan(self, *, ready: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """A mapping per step, and the sums over the new ones. `ready`: raises ConfigError unless
+    def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
+        """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless
         there is a server for each model that servers are to be asked for."""
         with self.open(plan=True) as walked:
             self.module.recipe(walked, self.config)
@@ -182,17 +192,15 @@ class Launch:
         if ready:
             walked.check_servers()
         rates = self.rates(precision)
-        lines = []
-        for p in walked.planned:
-            size = p.expected
-            seconds = rates.seconds(size) if p.state == "new" else p.seconds or 0.0
-            sizes = {k: v for k, v in asdict(size).items() if k != "value"}
-            line = {"step": p.step, "state": p.state, "why": p.why, "seconds": round(seconds, 1)}
-            lines.append({**line, **sizes})
+        lines = [_line(planned, rates) for planned in walked.planned]
         new = [line for line in lines if line["state"] == "new"]
-        keys = ("calls", "prompt_tokens", "new_tokens", "updates", "train_tokens", "disk_bytes")
-        total: dict[str, Any] = {k: sum(line[k] for line in new) for k in keys}
-        total |= {
+        total: PlanTotal = {
+            "calls": sum(line["calls"] for line in new),
+            "prompt_tokens": sum(line["prompt_tokens"] for line in new),
+            "new_tokens": sum(line["new_tokens"] for line in new),
+            "updates": sum(line["updates"] for line in new),
+            "train_tokens": sum(line["train_tokens"] for line in new),
+            "disk_bytes": sum(line["disk_bytes"] for line in new),
             "new": len(new),
             "remembered": len(lines) - len(new),
             "seconds": round(sum(line["seconds"] for line in new), 1),
@@ -202,7 +210,25 @@ class Launch:
         return lines, total
 
 
-def _default_name(recipe: str, config: Any, preset: str) -> str:
+def _line(planned: Planned, rates: Rates) -> PlanLine:
+    size = planned.expected
+    seconds = rates.seconds(size) if planned.state == "new" else planned.seconds or 0.0
+    return {
+        "step": planned.step,
+        "state": planned.state,
+        "why": planned.why,
+        "seconds": round(seconds, 1),
+        "rows": size.rows,
+        "calls": size.calls,
+        "prompt_tokens": size.prompt_tokens,
+        "new_tokens": size.new_tokens,
+        "updates": size.updates,
+        "train_tokens": size.train_tokens,
+        "disk_bytes": size.disk_bytes,
+    }
+
+
+def _default_name(recipe: str, config: BaseModel, preset: str) -> str:
     """`<recipe>-<base>`, and the preset where one is named."""
     base = str(getattr(config, "base", ""))
     name = {"embedded": "smollm2-135m"}.get(base, base.rstrip("/").rsplit("/", 1)[-1])

@@ -6,19 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from woolgather.core.rows import JSON, Row
-from woolgather.runs.record import StepRecord, current_steps, read_launches
+from woolgather.runs.record import StepEntry, StepRecord, current_steps, read_launches
 
 if TYPE_CHECKING:
     import datasets
     import pandas
 
+    from woolgather.core.machine_speed import Precision
+
 
 @dataclass(frozen=True)
 class StepRows:
-    """The rows of one step: iterated, those that are set aside are left out."""
+    """The rows of one step. Iterating yields the rows in use, the length is their number, and `all()`
+    yields those set aside, too."""
 
     folder: Path
     """Where its Parquet shards are."""
@@ -32,25 +35,27 @@ class StepRows:
         return (row for row in self.all() if row.set_aside is None)
 
     def all(self) -> Iterator[Row]:
-        """Returns every row, those set aside included, with their reasons."""
+        """Yields every row, those set aside included, with their reasons."""
         from woolgather.core.storage import read_rows
 
         return read_rows(self.folder)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Returns the rows in use as a DataFrame, one column per field. Needs pandas."""
+        """Returns the rows in use as a DataFrame, one column per field. Raises ImportError without
+        pandas."""
         import pandas
 
         return pandas.DataFrame(list(self._records()))
 
     def to_dataset(self) -> datasets.Dataset:
-        """Returns the rows in use as a Hugging Face data set in memory. Needs datasets."""
+        """Returns the rows in use as a Hugging Face data set in memory. Raises ImportError without
+        datasets."""
         from datasets import Dataset
 
         made: datasets.Dataset = Dataset.from_list(list(self._records()))
         return made
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def _records(self) -> Iterator[dict[str, JSON]]:
         from woolgather.core.storage import to_record
 
         return map(to_record, self)
@@ -58,9 +63,13 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Result:
-    """A run's directory, read: `Result(Path("runs/..."))` opens one that is there."""
+    """What a run made, read from its directory: `Result(Path("runs/..."))` opens one that is there.
+
+    It is read again whenever it is asked, so that it may be of a run that still works. Everything here
+    raises RunDirError when the directory is no run's, or was written by a newer version."""
 
     dir: Path
+    """The run directory."""
 
     @property
     def model(self) -> Path | None:
@@ -81,14 +90,14 @@ class Result:
 
     def rows(self, step: str) -> StepRows:
         """Returns the rows that a step made, by its name (`iter0/keep`). Raises InputError when no
-        finished step has the name, or when the step made no rows."""
+        finished step has it, or when the step made no rows."""
         from woolgather.core.errors import InputError
         from woolgather.report.lineage import find_step
 
         folder, record = find_step(self.dir, step)
         if record.kind != "dataset":
             raise InputError(f"{self.dir}: step {step} made a {record.kind}, no rows.")
-        return StepRows(folder, int(record.result["count"]))
+        return StepRows(folder, record.result["count"])
 
     def report(self) -> Path:
         """Writes the report, one HTML file that opens offline, and returns its path."""
@@ -96,7 +105,7 @@ class Result:
 
         return write_report(self.dir)
 
-    def _steps(self) -> list[tuple[Mapping[str, Any], StepRecord]]:
+    def _steps(self) -> list[tuple[StepEntry, StepRecord]]:
         return current_steps(self.dir)
 
     def __repr__(self) -> str:
@@ -120,25 +129,65 @@ class Result:
         return "".join(parts)
 
 
+class PlanLine(TypedDict):
+    """One step of a plan. What it takes is an upper bound."""
+
+    step: str
+    state: Literal["new", "remembered", "given"]
+    why: str
+    """Why it is new; where it is given, by what."""
+    seconds: float
+    rows: int
+    """Rows in use that come out."""
+    calls: int
+    """Requests to a model."""
+    prompt_tokens: int
+    new_tokens: int
+    updates: int
+    """Optimizer steps."""
+    train_tokens: int
+    disk_bytes: int
+
+
+class PlanTotal(TypedDict):
+    """The sums over the new steps of a plan."""
+
+    new: int
+    """Steps that are new."""
+    remembered: int
+    """Steps whose results are there, given ones included."""
+    seconds: float
+    calls: int
+    prompt_tokens: int
+    new_tokens: int
+    updates: int
+    train_tokens: int
+    disk_bytes: int
+    rate_source: str
+    """Where the times come from, in words."""
+    precision: Precision | None
+    """What `precision: auto` is in this run; None where this machine was not measured."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What would run. Iterating gives a mapping per step."""
+    """What a run would do. Iterating yields a mapping per step, its length is the number of steps."""
 
     dir: Path
-    steps: tuple[Mapping[str, Any], ...]
-    """`step`, `state` (new, remembered, given), `why`, `seconds`, and the size of the work: `rows`,
-    `calls`, `prompt_tokens`, `new_tokens`, `updates`, `train_tokens`, `disk_bytes`, all at most."""
-    total: Mapping[str, Any]
-    """The sums over the new steps, with `new` and `remembered` steps, `precision`, `rate_source`."""
+    """The run directory, which need not exist."""
+    steps: tuple[PlanLine, ...]
+    """In order."""
+    total: PlanTotal
+    """The sums over the new steps."""
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+    def __iter__(self) -> Iterator[PlanLine]:
         return iter(self.steps)
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Returns one row per step. Needs pandas."""
+        """Returns a DataFrame with one row per step. Raises ImportError without pandas."""
         import pandas
 
         return pandas.DataFrame(list(self.steps))
@@ -150,7 +199,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         names = ("step", "state", "rows", "calls", "new_tokens", "updates", "seconds", "why")
-        return _table(names, [[str(s[n] or "") for n in names] for s in self.steps])
+        return _table(names, [[str(dict(s)[n] or "") for n in names] for s in self.steps])
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -27,7 +27,8 @@ PLAIN_EVERY = 10.0
 
 
 class Shown(Progress):
-    """A line per finished step; the running one is drawn below them."""
+    """Prints a line per finished step, and draws the running one below them; also writes
+    `events.jsonl`."""
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class Shown(Progress):
         """Seconds, or None while unknown."""
         done, of = self._calls.requests, self._expected.calls
         if self._training:
-            done, of = (int(self._training.get(k) or 0) for k in ("update", "updates"))
+            done, of = (_whole(self._training.get(k)) for k in ("update", "updates"))
         elif self._expected.rows and self._used and not of:
             done, of = self._used, self._expected.rows
         rest = self._bound - (time.monotonic() - self._began)
@@ -138,7 +139,7 @@ class Shown(Progress):
         return round((time.monotonic() - self._began) / done * (of - done), 1)
 
     def line(self) -> str:
-        """What the running step says of itself."""
+        """Returns what the running step says of itself."""
         parts = []
         if self._training:
             t = self._training
@@ -175,3 +176,7 @@ class Shown(Progress):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         except OSError:
             pass
+
+
+def _whole(value: JSON) -> int:
+    return int(value) if isinstance(value, int | float) else 0

@@ -176,7 +176,8 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="messages, alpaca, sharegpt, spin, prompt-completion, parquet or jsonl.",
+            help="messages, alpaca, sharegpt, spin, preference, prompt-completion, alpaca-eval, "
+            "parquet or jsonl.",
         ),
     ] = "messages",
     out: Annotated[
@@ -197,12 +198,13 @@ def export(
     if record.kind != "dataset":
         raise InputError(f"{record.step} made a {record.kind}; only rows can be exported.")
     if out is None:
-        ending = "parquet" if format_ == "parquet" else "jsonl"
+        ending = {"parquet": "parquet", "alpaca-eval": "json"}.get(format_, "jsonl")
         name = record.step.replace("/", "-")
         out = Path(f"{run.resolve().name}-{name}-{format_}.{ending}")
         if out.exists():
             raise MistakeError(f"{out} is there already; name another file with --out.")
-    count = write_rows_as(Dataset(folder, record.fingerprint), out, cast(Format, format_))
+    rows, name = Dataset(folder, record.fingerprint), run.resolve().name
+    count = write_rows_as(rows, out, cast(Format, format_), name)
     console().print(Text(f"{number(count)} rows of {record.step} as {format_}: {out}"))
 
 

@@ -78,7 +78,8 @@ def eval_(
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
     options = engine_options(engine, url, serve, api_key_env, dtype)
-    rows = list(read_examples(tasks or builtin_heldout(), needs_response=False))
+    tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
+    rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.text import Text
@@ -17,7 +17,7 @@ from woolgather.report.text import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from woolgather.prepare import PublishedSource
+    from woolgather.prepare import BlankLines, PublishedSource, Rule
 
 
 def prepare(
@@ -50,6 +50,20 @@ def prepare(
             help="Model whose tokenizer measures the length of prompts. Default: words are counted.",
         ),
     ] = "",
+    rule: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="oasst1: paper (first turns) or unofficial (all turns, as the unofficial code).",
+        ),
+    ] = "paper",
+    blank_lines: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="refinedweb: drop pages with a blank line, as the unofficial code does, or keep them.",
+        ),
+    ] = "drop",
     as_json: Json = False,
 ) -> None:
     """Make the rows that a paper trained on from a public data set, with counts beside the paper's.
@@ -65,13 +79,15 @@ def prepare(
     out = out or Path(f"{data}.jsonl")
     if out.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--out {out}: the file's name has to end in .jsonl or .parquet.")
-    wanted = Wanted(rows, seed, _counter(tokenizer) if tokenizer else None)
+    counter = _counter(tokenizer) if tokenizer else None
+    wanted = Wanted(rows, seed, counter, cast("Rule", rule), cast("BlankLines", blank_lines))
     found = _sources(data, sources or [], SETS[data].sources)
     tally = FilterCounts()
     count = write(SETS[data].make(found, wanted, tally), out, data)
     lines = [asdict(line) for line in tally.lines]
     if as_json:
-        print_json({"data": data, "out": str(out), "rows": count, "filters": lines})
+        told = {"data": data, "out": str(out), "rows": count, "filters": lines}
+        print_json({**told, "lengths": [asdict(found) for found in tally.lengths]})
         return
     print_rows(
         lines,
@@ -85,6 +101,9 @@ def prepare(
         ],
         f"{data} from {', '.join(s.name for s in found.values())}",
     )
+    for one in tally.lengths:
+        paper = f"; published: {one.paper[0]:.0f} ± {one.paper[1]:.0f}" if one.paper else ""
+        console().print(Text(f"{one.what}: {one.mean:.0f} ± {one.deviation:.0f} characters{paper}"))
     console().print(Text(f"{number(count)} rows: {out}"))
 
 
@@ -112,6 +131,7 @@ def _sources(
             usual[name],
             name=named.get(name, usual[name].name),
             files=() if name in named else usual[name].files,
+            also=() if name in named else usual[name].also,
             command=f"woolgather prepare {data} {sign.format(name)}...",
             note=lambda text: typer.echo(text, err=True),
         )

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from woolgather.api.launch import Launch
+from woolgather.api.launch import AskedSettings, Launch
+from woolgather.api.results import PlanTotal
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
 from woolgather.cli.asking import EngineName, KeyEnv, Serve, Urls, engine_options
@@ -25,6 +26,9 @@ from woolgather.core.errors import ConfigError, Stopped
 from woolgather.engines.base import EngineOptions
 from woolgather.report.text import duration, number, size
 
+if TYPE_CHECKING:
+    from woolgather.runs.call import StepChoices
+
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
     list[str] | None,
@@ -32,7 +36,9 @@ Settings = Annotated[
 ]
 Preset = Annotated[
     str,
-    typer.Option("--preset", metavar="NAME", help="Named settings: demo, paper, default, ..."),
+    typer.Option(
+        "--preset", metavar="NAME", help="Named settings: demo, paper, code, default, ..."
+    ),
 ]
 Files = Annotated[
     list[Path] | None,
@@ -91,19 +97,15 @@ def run(
     """
     ask = Launch(
         recipe,
-        settings or (),
-        preset=preset,
-        files=config or (),
+        AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
-        given=dict(map(_pair, given or ())),
-        redo=redo or (),
-        options=engine_options(engine, url, serve, api_key_env, dtype),
+        engine=engine_options(engine, url, serve, api_key_env, dtype),
         processes=processes,
-        replicate=replicate,
+        choices=_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
 
-    def shown(total: dict[str, Any]) -> Shown:
+    def shown(total: PlanTotal) -> Shown:
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         if total["new"] and engine != "fake":
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
@@ -139,14 +141,10 @@ def plan(
     """
     ask = Launch(
         recipe,
-        settings or (),
-        preset=preset,
-        files=config or (),
+        AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
-        given=dict(map(_pair, given or ())),
-        redo=redo or (),
-        options=EngineOptions(name=engine),
-        replicate=replicate,
+        engine=EngineOptions(name=engine),
+        choices=_choices(given, redo, replicate),
     )
     lines, total = ask.plan()
     if as_json:
@@ -184,7 +182,7 @@ def plan(
     )
 
 
-def _outlook(total: dict[str, Any]) -> str:
+def _outlook(total: PlanTotal) -> str:
     """How long the rest takes at most, and in which precision it trains."""
     trains = (
         f"training in {total['precision']}"
@@ -193,6 +191,13 @@ def _outlook(total: dict[str, Any]) -> str:
     )
     about = f"At most about {duration(total['seconds'])}, {total['rate_source']}"
     return f"{about}; {trains}." if total["updates"] else f"{about}."
+
+
+def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
+    """Raises ConfigError for a `--given` that is not STEP=PATH."""
+    from woolgather.runs.call import StepChoices
+
+    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from woolgather.core.rows import JSON, Example, PreferencePair
+from woolgather.core.rows import JSON, Row
 from woolgather.core.views import View
 
 PromptFormat = Literal["raw", "chat"]
@@ -20,7 +20,10 @@ PromptFormat = Literal["raw", "chat"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Parquet shards in a directory."""
+    """The rows of a step, or from outside: Parquet shards in a directory.
+
+    Iterating yields the rows in use, `rows()` those set aside, too; the length is the number of rows in
+    use. In a plan the length is the expected one, and there is nothing to iterate."""
 
     path: Path
     fingerprint: str = ""
@@ -29,20 +32,14 @@ class Dataset:
     kind: Literal["example", "pair"] = "example"
     views: tuple[View, ...] = ()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Row]:
         return (row for row in self.rows() if row.set_aside is None)
 
-    def rows(self) -> Iterator[Any]:
-        """Every row, those set aside included, in order of writing."""
+    def rows(self) -> Iterator[Row]:
+        """Yields every row, those set aside included, in order of writing."""
         from woolgather.core.storage import read_rows
 
         return read_rows(self.path)
-
-    def examples(self) -> Iterator[Example]:
-        yield from self
-
-    def pairs(self) -> Iterator[PreferencePair]:
-        yield from self
 
     def __len__(self) -> int:
         return self.count
@@ -53,7 +50,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Model:
-    """A plain Hugging Face directory: full weights, or a PEFT adapter that names its base."""
+    """A model as steps pass it on: a plain Hugging Face directory with full weights, or a PEFT adapter
+    that names its base; or a name on the hub. Nothing is loaded by it."""
 
     path: str
     """A local directory, or `repo@commit` on the hub."""
@@ -71,9 +69,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Numbers. None means "not measured"."""
+    """What a step measured."""
 
     values: Mapping[str, JSON]
+    """By measure; None means that it was not measured."""
     items: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Per-item outcomes behind a number, by measure then item id: what a paired test needs."""
     fingerprint: str = ""
@@ -90,7 +89,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Choice:
-    """A decision, and why. A recipe branches on `value` and on nothing else."""
+    """A decision that a step made, and why. A recipe branches on `value` and on nothing else."""
 
     value: JSON
     why: str = ""

@@ -34,7 +34,7 @@ def spawn(
     stdout: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts `argv` in its own session.
+    """Start `argv` in a session of its own; returns its process.
 
     stderr is appended to `log` (None: discarded), and so is stdout unless `stdout` says otherwise
     (`subprocess.PIPE`, a descriptor). `env` adds to our environment. Pipes are unbuffered.
@@ -58,7 +58,7 @@ def spawn(
 
 
 def environment() -> dict[str, str]:
-    """Our own environment with what a child computes best in; what the user set stays."""
+    """Returns our own environment with what a child computes best in; what the user set stays."""
     told = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
     return {
         # How long a thread that waits spins before another program may have its core. For ever
@@ -76,7 +76,7 @@ def environment() -> dict[str, str]:
 
 
 def watch_parent() -> None:
-    """Ends this process (at once, exit code 70) when the parent named in the environment is gone.
+    """End this process (at once, exit code 70) when the parent named in the environment is gone.
 
     Does nothing when the variable is missing: a program started by hand has nobody to follow.
     """
@@ -102,7 +102,7 @@ def watch_parent() -> None:
 
 
 def stop(proc: subprocess.Popen[bytes], grace: float = 5.0) -> None:
-    """Ends a spawned process and all that it started: SIGTERM, `grace` seconds, SIGKILL."""
+    """End a spawned process and all that it started: SIGTERM, `grace` seconds, SIGKILL."""
     family = _descendants(proc)
     _signal(proc, family, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -116,7 +116,7 @@ def stop(proc: subprocess.Popen[bytes], grace: float = 5.0) -> None:
 
 
 def tail(log: Path | None, lines: int = 12) -> str:
-    """The last lines of a log, for an error's message; empty when there is none."""
+    """Returns the last lines of a log, for an error's message; empty when there is none."""
     if log is None or not log.is_file():
         return ""
     with log.open("rb") as file:

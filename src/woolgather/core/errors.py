@@ -30,57 +30,63 @@ _FULL_TEXT = ("No space left on device", "os error 28", "inline_container.cc")
 
 
 class WoolgatherError(Exception):
-    """Root of the tree. `exit_code` is what the command line returns."""
+    """Root of all errors that are meant for the user. `exit_code` is what the command line returns."""
 
     exit_code = 1
 
 
 class MistakeError(WoolgatherError):
+    """What was asked cannot be done as asked."""
+
     exit_code = 2
 
 
 class InputError(MistakeError):
-    pass
+    """A file, row or field cannot be used."""
 
 
 class ConfigError(MistakeError):
-    pass
+    """A setting is unknown or out of range, or settings do not go together."""
 
 
 class RunDirError(MistakeError):
-    pass
+    """A run directory belongs to another recipe, is of a newer format, or is in use."""
 
 
 class CapabilityError(MistakeError):
-    pass
+    """An engine or a model cannot do what a step needs."""
 
 
 class WorkError(WoolgatherError):
+    """The work failed; what is finished is kept."""
+
     exit_code = 1
 
 
 class EngineError(WorkError):
-    pass
+    """A model or server stopped answering."""
 
 
 class TrainingError(WorkError):
-    pass
+    """A training process failed."""
 
 
 class DiskError(WorkError):
-    pass
+    """There is no room left on the disk."""
 
 
 class YieldError(WorkError):
-    pass
+    """Too little came out of a step to go on with."""
 
 
 class Stopped(WoolgatherError):
+    """A deadline, Ctrl-C or SIGTERM ended the run; the same command goes on with it."""
+
     exit_code = 75
 
 
 def no_room(error: BaseException | None) -> bool:
-    """Whether a full disk (a quota, a limit on the size of files) is what went wrong."""
+    """Returns whether a full disk (a quota, a limit on the size of files) is what went wrong."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
@@ -93,8 +99,8 @@ def no_room(error: BaseException | None) -> bool:
 
 
 def disk_error(error: BaseException | None, place: Path, doing: str = "") -> DiskError | None:
-    """What is said of `error`, met while `doing` (a step's name) in `place`; None if it is not that,
-    or has been said already."""
+    """Returns what is said of a full disk, met as `error` while `doing` (a step's name) in `place`; None
+    where the error is another one, or has been said already."""
     if error is None or isinstance(error, WoolgatherError) or not no_room(error):
         return None
     why = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from woolgather.core.rows import JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The size of a step, at most."""
+    """The size of a step, as an upper bound."""
 
     rows: int = 0
     """Rows in use that come out."""
@@ -20,5 +21,5 @@ class Expected:
     """Optimizer steps."""
     train_tokens: int = 0
     disk_bytes: int = 0
-    value: Any = None
+    value: JSON = None
     """For a Choice: the answer that walks the longest path."""

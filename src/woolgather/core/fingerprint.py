@@ -15,21 +15,21 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any
 
 from woolgather.core.rows import JSON
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """`module:function`. Raises TypeError for what has no importable name."""
+def name_of(function: Callable[..., object]) -> str:
+    """Returns `module:function`. Raises TypeError for what has no importable name."""
     name = f"{function.__module__}:{function.__qualname__}"
     if "<" in name:
         raise TypeError(f"{name} has no identity: use a function defined at the top of a module")
     return name
 
 
-def canonical(value: Any, where: str = "value") -> JSON:
-    """`value` as JSON with one form for one meaning. Raises TypeError, naming the place."""
+def canonical(value: object, where: str = "value") -> JSON:
+    """Returns `value` as JSON, one form for one meaning. Raises TypeError, naming the place, for a value
+    that has no such form."""
     if hasattr(value, "__canonical__") and not isinstance(value, type):
         return canonical(value.__canonical__(), where)
     if value is None or isinstance(value, bool | str | int):
@@ -50,14 +50,15 @@ def canonical(value: Any, where: str = "value") -> JSON:
         return sorted((canonical(v, where) for v in value), key=json.dumps)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **canonical(fields, where)}
+        inner = {k: canonical(v, f"{where}.{k}") for k, v in sorted(fields.items())}
+        return {"type": type(value).__name__, **inner}
     if inspect.isfunction(value):
         return {"function": name_of(value), "version": 1}
     raise TypeError(f"{where} is a {type(value).__name__}, which has no canonical form")
 
 
 def fingerprint(payload: JSON) -> str:
-    """sha256 of the canonical JSON, as 64 hex digits."""
+    """Returns the sha256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(_text(payload).encode()).hexdigest()
 
 
@@ -66,12 +67,12 @@ def _text(payload: JSON) -> str:
 
 
 def seed_of(*parts: JSON) -> int:
-    """A random seed in [0, 2**31) that follows from `parts`."""
+    """Returns a random seed in [0, 2**31) that follows from `parts`."""
     return int(fingerprint(canonical(list(parts)))[:8], 16) & 0x7FFFFFFF
 
 
 def explain_change(old: JSON, new: JSON) -> list[str]:
-    """What differs, a line a field, e.g. `args.above: 8 -> 7`; empty when nothing does."""
+    """Returns what differs, one line per field, e.g. `args.above: 8 -> 7`; empty when nothing does."""
     return list(_differences(old, new, ""))
 
 

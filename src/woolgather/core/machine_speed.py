@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from woolgather.core import children
 from woolgather.core.errors import ConfigError, EngineError
@@ -73,18 +73,18 @@ class DeviceSpeed:
     """GB/s read and written by a copy of 64 MiB."""
 
     def rates(self, work: Work) -> Mapping[str, float]:
-        """GFLOP/s by precision for this kind of work."""
+        """Returns GFLOP/s by precision for this kind of work."""
         return self.product if work == "training" else self.step
 
     def faster(self, work: Work) -> Precision:
-        """The faster precision for this kind of work; float32 where they are equal."""
+        """Returns the faster precision for this kind of work; float32 where they are equal."""
         rates = self.rates(work)
         return "bfloat16" if rates["bfloat16"] > rates["float32"] else "float32"
 
 
 def auto_precision(device: str, work: Work, *, measure: bool = True) -> Precision | None:
-    """What `auto` becomes for this work on `device` ("cpu", "cuda", "cuda:1", or "auto" for the device
-    that training and engines take by themselves).
+    """Returns what `auto` becomes for this work on `device` ("cpu", "cuda", "cuda:1", or "auto" for the
+    device that training and engines take by themselves).
 
     Without `measure` only the cache is looked at, and None is returned when this machine has not been
     measured. Raises ConfigError when torch is not installed, EngineError when it cannot be used.
@@ -100,7 +100,7 @@ def auto_precision(device: str, work: Work, *, measure: bool = True) -> Precisio
 
 
 def speed_of(speeds: Mapping[str, DeviceSpeed], device: str) -> DeviceSpeed | None:
-    """The entry for a device as the user names it; None where it was not measured."""
+    """Returns the entry for a device as the user names it; None where it was not measured."""
     kind = device.partition(":")[0]
     if kind == "auto":
         kind = "cuda" if "cuda" in speeds else "cpu"
@@ -108,8 +108,8 @@ def speed_of(speeds: Mapping[str, DeviceSpeed], device: str) -> DeviceSpeed | No
 
 
 def read_speeds() -> dict[str, DeviceSpeed]:
-    """By device ("cpu", and "cuda" where there is a GPU), what the cache holds for this machine as it
-    is now; empty when it was never measured."""
+    """Returns by device ("cpu", and "cuda" where there is a GPU) what the cache holds for this machine as
+    it is now; empty when it was never measured."""
     try:
         stored = json.loads((cache_dir() / FILE).read_text(encoding="utf-8"))
         return {device: DeviceSpeed(**speed) for device, speed in stored[_key()].items()}
@@ -118,7 +118,7 @@ def read_speeds() -> dict[str, DeviceSpeed]:
 
 
 def measure_speeds() -> dict[str, DeviceSpeed]:
-    """Measure every device in a child process and remember the result.
+    """Measure every device in a child process, and remember the result; returns it by device.
 
     Raises ConfigError when torch is not installed, EngineError when it gives no answer."""
     if _version("torch") is None:
@@ -187,17 +187,19 @@ def _version(package: str) -> str | None:
 
 
 def compute_speeds() -> dict[str, DeviceSpeed]:
-    """Measure here and now, in a process that may import torch."""
+    """Measure here and now, in a process that may import torch; returns the speeds by device."""
     import torch
 
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    return {device: _compute(torch, device) for device in devices}
+    return {device: _compute(device) for device in devices}
 
 
-def _compute(torch: Any, device: str) -> DeviceSpeed:
+def _compute(device: str) -> DeviceSpeed:
+    import torch
+
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-    def timed(work: Callable[[], Any]) -> float:
+    def timed(work: Callable[[], object]) -> float:
         began = time.perf_counter()
         work()
         if device != "cpu":
@@ -210,14 +212,14 @@ def _compute(torch: Any, device: str) -> DeviceSpeed:
         flops = 2 * rows * inputs * outputs * (2 if backward else 1)
         best, spent = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
 
-        def seconds_of(kind: Any) -> float | None:
+        def seconds_of(kind: torch.dtype) -> float | None:
             x = torch.ones(rows, inputs, device=device, dtype=kind, requires_grad=backward)
             weight = torch.ones(outputs, inputs, device=device, dtype=kind)
 
             def layer() -> None:
                 y = torch.nn.functional.linear(x, weight)
                 if backward:
-                    y.backward(y)
+                    torch.autograd.backward(y, y)
 
             try:
                 return timed(layer)

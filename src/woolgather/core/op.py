@@ -19,7 +19,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin
+from typing import Generic, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.core.expected import Expected
@@ -31,8 +31,8 @@ T_co = TypeVar("T_co", covariant=True)
 ResultKind = Literal["dataset", "model", "metrics", "choice"]
 RowKind = Literal["example", "pair"]
 
-_MADE: Mapping[Any, ResultKind] = {Model: "model", Metrics: "metrics", Choice: "choice"}
-_ROWS: Mapping[Any, RowKind] = {Example: "example", PreferencePair: "pair"}
+_MADE: Mapping[type, ResultKind] = {Model: "model", Metrics: "metrics", Choice: "choice"}
+_ROWS: Mapping[object, RowKind] = {Example: "example", PreferencePair: "pair"}
 
 
 class Op(Generic[P, T_co]):
@@ -75,8 +75,12 @@ class Op(Generic[P, T_co]):
 def op(
     name: str, *, version: int = 1, expects: Callable[..., Expected] | None = None
 ) -> Callable[[Callable[P, T_co]], Op[P, T_co]]:
-    """Returns a decorator that makes an op of a function; see the module's docstring. Raises TypeError,
-    when applied, for a function whose return annotation says nothing that a step can keep."""
+    """Decorator that makes an op of a function, known by `name` and `version` wherever it lies.
+
+    `expects` takes the function's arguments and returns the size of the work, for plans; without it a
+    step is taken to make as many rows as its first argument has. Returns an `Op`, which is called like
+    the function. Raises TypeError where the function is not annotated to return Model, Metrics, Choice,
+    or an iterator of Example or PreferencePair."""
 
     def make(function: Callable[P, T_co]) -> Op[P, T_co]:
         return Op(function, name, version, expects)
@@ -84,13 +88,13 @@ def op(
     return make
 
 
-def as_op(function: Callable[..., Any]) -> Op[..., Any]:
+def as_op(function: Callable[..., object]) -> Op[..., object]:
     """Returns the op itself, or one made of a plain function. Raises TypeError for a function that
     makes nothing a step can keep, or that has no importable name."""
     return function if isinstance(function, Op) else Op(function)
 
 
-def source_hash(function: Callable[..., Any]) -> str:
+def source_hash(function: Callable[..., object]) -> str:
     """Returns 12 hex digits of the source text's hash; empty where there is no source."""
     try:
         return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]
@@ -98,13 +102,13 @@ def source_hash(function: Callable[..., Any]) -> str:
         return ""
 
 
-def _as_many(*args: Any, **bound: Any) -> Expected:
+def _as_many(*args: object, **bound: object) -> Expected:
     """Without a word of the op's own: as many rows as its first argument has."""
     first = next(iter([*args, *bound.values()]), None)
     return Expected(rows=first.count if isinstance(first, Dataset) else 0)
 
 
-def _read_return_type(function: Callable[..., Any]) -> tuple[ResultKind, RowKind]:
+def _read_return_type(function: Callable[..., object]) -> tuple[ResultKind, RowKind]:
     """What a function makes, and of what kind its rows are, from its return annotation."""
     made = inspect.signature(function).return_annotation
     if isinstance(made, str):

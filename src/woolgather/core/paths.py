@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """The directory for what is computed once per machine: `WOOLGATHER_CACHE`, with `~` expanded, or
-    `~/.cache/woolgather`. It need not exist yet."""
+    """Returns the directory for what is computed once per machine: `WOOLGATHER_CACHE`, with `~`
+    expanded, or `~/.cache/woolgather`. It need not exist yet."""
     return Path(os.environ.get("WOOLGATHER_CACHE") or "~/.cache/woolgather").expanduser()

@@ -9,12 +9,26 @@ not see it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 JSON = Any
 """A value that `json.dumps` takes."""
+
+
+def as_mapping(value: JSON) -> Mapping[str, JSON]:
+    """Returns `value` where it must be an object: one of ours, read back. Raises TypeError."""
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(f"expected a JSON object, found {value!r}")
+
+
+def as_list(value: JSON) -> Sequence[JSON]:
+    """Returns `value` where it must be a list. Raises TypeError."""
+    if isinstance(value, list | tuple):
+        return value
+    raise TypeError(f"expected a JSON list, found {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An instruction with, once answered, its response."""
+    """An instruction with, once it is answered, its response: the row that most steps pass on."""
 
     instruction: str
     input: str = ""
@@ -52,7 +66,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePair:
-    """Two responses to one instruction, the first preferred (SPIN: real and generated)."""
+    """Two responses to one instruction, of which `chosen` is preferred to `rejected` (in SPIN the
+    real one to the generated one)."""
 
     instruction: str
     chosen: str
@@ -69,10 +84,10 @@ R = TypeVar("R", Example, PreferencePair)
 
 
 def question(row: Example) -> str:
-    """The instruction and its input as one text: the only place where the two are joined."""
+    """Returns the instruction and its input as one text: the only place where the two are joined."""
     return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
 
 
 def set_aside(row: R, reason: str) -> R:
-    """The row with a reason; a row already set aside keeps its first reason."""
+    """Returns the row with a reason; a row already set aside keeps its first reason."""
     return row if row.set_aside else replace(row, set_aside=reason)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from woolgather.core.rows import Example, PreferencePair, Row, Verdict
+from woolgather.core.rows import JSON, Example, PreferencePair, Row, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ SHARD_ROWS = 100_000
 
 
 def schema(kind: str) -> pa.Schema:
-    """The fixed schema of "example" or "pair" rows."""
+    """Returns the fixed schema of "example" or "pair" rows."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
@@ -41,9 +41,9 @@ def schema(kind: str) -> pa.Schema:
     )
 
 
-def to_record(row: Row) -> dict[str, Any]:
-    """A row as the plain dictionary that is stored."""
-    common = {
+def to_record(row: Row) -> dict[str, JSON]:
+    """Returns a row as the plain dictionary that is stored."""
+    common: dict[str, JSON] = {
         "id": row.id,
         "instruction": row.instruction,
         "system": row.system,
@@ -53,7 +53,7 @@ def to_record(row: Row) -> dict[str, Any]:
     }
     if isinstance(row, PreferencePair):
         return {**common, "chosen": row.chosen, "rejected": row.rejected}
-    verdicts = [
+    verdicts: list[JSON] = [
         {"name": name, "score": v.score, "text": v.text} for name, v in sorted(row.verdicts.items())
     ]
     return {
@@ -65,8 +65,8 @@ def to_record(row: Row) -> dict[str, Any]:
     }
 
 
-def from_record(record: dict[str, Any]) -> Row:
-    """The inverse of `to_record`."""
+def from_record(record: Mapping[str, Any]) -> Row:
+    """Returns the row of a stored dictionary: the inverse of `to_record`."""
     common: dict[str, Any] = {
         "id": record["id"],
         "instruction": record["instruction"],
@@ -88,16 +88,17 @@ def from_record(record: dict[str, Any]) -> Row:
 
 
 def write_rows(rows: Iterable[Row], folder: Path, kind: str) -> Iterator[Row]:
-    """Write rows to shards in `folder` as they come, passing each on; whole shards only.
+    """Write rows of a kind ("example" or "pair") to shards in `folder` as they come; yields each of them.
 
-    The caller must exhaust the iterator: the last shard gets its name at the end.
+    Only whole shards are left behind. The caller must exhaust the iterator: the last shard gets its name
+    at the end.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
     shape, shard, written = schema(kind), 0, 0
-    buffer: list[dict[str, Any]] = []
+    buffer: list[dict[str, JSON]] = []
     temp = folder / ".part.tmp"
     writer: pq.ParquetWriter | None = None
 
@@ -138,7 +139,7 @@ def write_rows(rows: Iterable[Row], folder: Path, kind: str) -> Iterator[Row]:
 
 
 def read_rows(folder: Path) -> Iterator[Row]:
-    """Every row of the shards in `folder`, in order, in bounded memory."""
+    """Yields every row of the shards in `folder`, in order, in bounded memory."""
     import pyarrow.parquet as pq
 
     for shard in sorted(folder.glob("part-*.parquet")):
@@ -148,7 +149,7 @@ def read_rows(folder: Path) -> Iterator[Row]:
 
 
 def publish(temp: Path, final: Path) -> None:
-    """fsync `temp` and rename it to `final`."""
+    """Fsync `temp` and rename it to `final`."""
     with temp.open("rb+") as file:
         os.fsync(file.fileno())
     temp.replace(final)
@@ -159,18 +160,19 @@ def publish(temp: Path, final: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all. One program writes `path`; see `write_shared_json`."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, whole or not at all. Raises OSError and leaves what was there. One program writes
+    `path`; see `write_shared_json`."""
     _write_json(path, value, path.with_name(f".{path.name}.tmp"))
 
 
-def write_shared_json(path: Path, value: Any) -> None:
+def write_shared_json(path: Path, value: object) -> None:
     """Write JSON, whole or not at all, where several programs may write `path` at the same time: the
     last one's stands."""
     _write_json(path, value, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
 
 
-def _write_json(path: Path, value: Any, temp: Path) -> None:
+def _write_json(path: Path, value: object, temp: Path) -> None:
     try:
         temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         publish(temp, path)
@@ -180,7 +182,7 @@ def _write_json(path: Path, value: Any, temp: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file, or of the names and digests of the files in a directory."""
+    """Returns the sha256 of a file, or of the names and digests of the files in a directory."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return digest_of({f.relative_to(path).as_posix(): digest(f) for f in files})
@@ -192,7 +194,7 @@ def digest(path: Path) -> str:
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """`digest` of a directory, from that of each file in it, in the order of their paths."""
+    """Returns the `digest` of a directory, from that of each file in it, in the order of their paths."""
     sha = hashlib.sha256()
     for name, inner in files.items():
         sha.update(f"{name}\0{inner}\n".encode())

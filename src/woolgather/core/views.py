@@ -30,12 +30,15 @@ ViewKind = Literal["funnel", "histogram", "curve", "scatter", "table", "alarm"]
 Unit = Literal["percent", "points", "score", "change"]
 """What a quantity is: a share of 1 (percent), a difference of shares (points, with their sign), another
 measure between 0 and 1 such as an AUC (score), another difference (change, with its sign)."""
+Level = Literal["note", "warning", "error"]
 MAX_POINTS = 2000
 """Points kept of one series; longer ones are thinned evenly, first and last kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
+    """One drawing or table, under a title."""
+
     kind: ViewKind
     title: str
     data: Mapping[str, JSON]
@@ -49,6 +52,7 @@ def funnel(
     reasons: Mapping[str, int] | None = None,
     note: str = "",
 ) -> View:
+    """Returns how many rows each stage left, and by reason how many were set aside."""
     return View(
         "funnel", title, {"stages": [list(s) for s in stages], "reasons": dict(reasons or {})}, note
     )
@@ -63,7 +67,7 @@ def histogram(
     x: str = "",
     note: str = "",
 ) -> View:
-    """Counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed.
+    """Returns counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed.
 
     What is not finite, or outside of given edges, is in no bin.
     """
@@ -86,6 +90,7 @@ def curve(
     y: str = "",
     note: str = "",
 ) -> View:
+    """Returns lines through the (x, y) points of each series, thinned to `MAX_POINTS`."""
     thinned = {name: [list(p) for p in _thin(points)] for name, points in series.items()}
     return View("curve", title, {"series": thinned, "x": x, "y": y}, note)
 
@@ -99,6 +104,8 @@ def scatter(
     labels: Mapping[str, Sequence[str]] | None = None,
     note: str = "",
 ) -> View:
+    """Returns the (x, y) points of each group, thinned to `MAX_POINTS`, with a text per point where
+    `labels` has them."""
     thinned = {name: [list(p) for p in _thin(points)] for name, points in groups.items()}
     texts = {name: list(_thin(t)) for name, t in (labels or {}).items()}
     return View("scatter", title, {"groups": thinned, "x": x, "y": y, "labels": texts}, note)
@@ -107,7 +114,7 @@ def scatter(
 def table_cell(
     value: Estimate | Mapping[str, JSON] | float | None, unit: Unit | None = None
 ) -> JSON:
-    """A table's cell for a number or an estimate (or the JSON form of one); None stays None."""
+    """Returns a table's cell for a number or an estimate (or the JSON form of one); None stays None."""
     if isinstance(value, Estimate):
         value = value.json()
     if value is None or (unit is None and not isinstance(value, Mapping)):
@@ -119,10 +126,12 @@ def table_cell(
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[JSON]], note: str = ""
 ) -> View:
+    """Returns a table; each row has a cell per column."""
     return View("table", title, {"columns": list(columns), "rows": [list(r) for r in rows]}, note)
 
 
-def alarm(title: str, text: str, level: Literal["note", "warning", "error"] = "warning") -> View:
+def alarm(title: str, text: str, level: Level = "warning") -> View:
+    """Returns something that the user should know, by how much it matters."""
     return View("alarm", title, {"text": text, "level": level})
 
 

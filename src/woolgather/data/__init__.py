@@ -14,16 +14,23 @@ first question and its answer are kept, with the system text before it.
     spin               {"real": [messages], "generated": [messages]}                      pairs
     preference         {"prompt" or "instruction", "chosen", "rejected"}                  pairs
 
-Each may also have id, system, category, check, and meta. Files are those of record_files.py.
+Each may also have id, system, category, check, and meta. Files are those of record_files.py, each
+also packed as .gz; folders.py says which files of a folder are read. Layouts of the methods' own
+repositories are told by their fields before these shapes (published/, a table).
 """
 
 from woolgather.data.builtin import builtin_heldout, builtin_seeds, builtin_texts
-from woolgather.data.reading import read_examples, read_pairs
+from woolgather.data.folders import Source
+from woolgather.data.published import Part
+from woolgather.data.reading import Tell, read_examples, read_pairs
 from woolgather.data.shapes import detect_shape
 from woolgather.data.writing import Format, write_rows_as
 
 __all__ = [
     "Format",
+    "Part",
+    "Source",
+    "Tell",
     "builtin_heldout",
     "builtin_seeds",
     "builtin_texts",

@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def builtin_seeds() -> Path:
-    """The seed tasks that ship with woolgather."""
+    """Returns the file of the seed tasks that ship with woolgather."""
     return Path(str(resources.files("woolgather") / "seeds" / "seeds.jsonl"))
 
 
 def builtin_heldout() -> Path:
-    """The held-out tasks that ship with woolgather."""
+    """Returns the file of the held-out tasks that ship with woolgather."""
     return Path(str(resources.files("woolgather") / "seeds" / "heldout.jsonl"))
 
 
 def builtin_texts() -> Path:
-    """The unlabelled texts that ship with woolgather."""
+    """Returns the file of the unlabelled texts that ship with woolgather."""
     return Path(str(resources.files("woolgather") / "seeds" / "texts.jsonl"))

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
-from woolgather.data.hub_errors import why_not
+from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import (
     LONGEST,
-    SUFFIXES,
     Place,
     is_parquet,
     kind_of,
@@ -34,6 +33,8 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """A text from outside, and where it stands there."""
+
     text: str
     source: str
     """Where it came from: file, line or row, without the folder of this machine."""
@@ -70,20 +71,28 @@ class Texts:
 
     def _read(self) -> Iterator[Document]:
         for name, path in self.files:
-            if is_parquet(path) or path.suffix.lower() in SUFFIXES:
+            if is_parquet(path) or suffix_of(path) in SUFFIXES:
                 yield from _of_records(name, path, self.column)
             else:
                 yield from _of_text(name, path)
 
     def _stream(self) -> Iterator[Document]:
         repo, _, commit = self.hub.partition("@")
-        for i, record in enumerate(stream_hub(repo, commit, self.subset, self.split)):
-            place = Place(Path(repo), i + 1, "row")
-            yield Document(_text_of(record, self.column, place), f"{repo}, row {i + 1}")
+        wanted = HubRows(
+            repo,
+            commit,
+            self.split,
+            self.subset,
+            check=f"text.subset ({self.subset or 'none'}) and text.split ({self.split})",
+            said=f"texts={repo}: ",
+            remedy="Or download it and give the folder.",
+        )
+        for place, record in stream_hub(wanted):
+            yield Document(_text_of(record, self.column, place), f"{repo}, row {place.number}")
 
 
 def find_files(source: Path) -> list[tuple[str, Path]]:
-    """The files of documents that `source` is or has in it, by name within it, in order of name.
+    """Returns the files of documents that `source` is or holds: (name within it, path), by name.
 
     Hidden files are passed over, and JSON beside Parquet, which describes it. Raises InputError
     when there is none.
@@ -97,37 +106,13 @@ def find_files(source: Path) -> list[tuple[str, Path]]:
     for path in source.rglob("*"):
         name = path.relative_to(source)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in known and path.is_file() and not hidden:
+        if suffix_of(path) in known and path.is_file() and not hidden:
             found.append((name.as_posix(), path))
     tables = {path.parent for _, path in found if path.suffix.lower() == ".parquet"}
-    found = [f for f in found if f[1].suffix.lower() != ".json" or f[1].parent not in tables]
+    found = [f for f in found if suffix_of(f[1]) != ".json" or f[1].parent not in tables]
     if not found:
         raise InputError(f"texts={source}: no file in it ends in {', '.join(known)}.")
     return sorted(found)
-
-
-def stream_hub(repo: str, commit: str, subset: str, split: str) -> Iterator[Mapping[str, Any]]:
-    """Records of a data set on the hub, a few at a time. Raises InputError when it cannot be had."""
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise InputError(
-            f"texts={repo}: a data set of the hub needs the package datasets. "
-            "pip install 'woolgather[local]', or give files."
-        ) from None
-    try:
-        yield from load_dataset(
-            repo, subset or None, split=split, revision=commit or None, streaming=True
-        )
-    except InputError:
-        raise
-    except Exception as error:
-        name = f"{repo}@{commit}" if commit else repo
-        check = f"text.subset ({subset or 'none'}) and text.split ({split})"
-        raise InputError(
-            f"texts={repo}: {why_not(error, name, 'data set', check)} "
-            "Or download it and give the folder."
-        ) from error
 
 
 def _of_text(name: str, path: Path) -> Iterator[Document]:
@@ -148,7 +133,7 @@ def _of_records(name: str, path: Path, column: str) -> Iterator[Document]:
         yield Document(_text_of(record, column, place), f"{name}, {place.unit} {place.number}")
 
 
-def _text_of(record: Any, column: str, place: Place) -> str:
+def _text_of(record: object, column: str, place: Place) -> str:
     if isinstance(record, Mapping):
         if column not in record:
             there = ", ".join(map(str, record)) or "none"

@@ -19,8 +19,10 @@ def why_not(
     kind: Literal["model", "data set"],
     check: str = "the name",
 ) -> str:
-    """What came of asking the hub for `name`, that is `owner/name[@revision]`, and what to do. `check`
-    is where to look when the error is none of those known here."""
+    """Returns why the hub did not give `name` (`owner/name[@revision]`), and what to do.
+
+    `check` is where to look when the error is none of those known here.
+    """
     repo, _, revision = name.partition("@")
     chain = list(_chain(error))
     kinds = {cls.__name__ for each in chain for cls in type(each).__mro__}
@@ -59,7 +61,7 @@ def _tell_apart(said: str) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """It, and what it was raised from."""
+    """Yields an error, and what it was raised from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -7,21 +7,23 @@ means is the business of formats.
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import difflib
+import gzip
+import io
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, cast
 
 from woolgather.core.errors import InputError
 from woolgather.core.storage import ROW_GROUP, schema
+from woolgather.data.folders import SUFFIXES, choose_files, stem_of, suffix_of
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-_HELD = ("test", "validation", "valid", "eval", "dev")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
 _GAP = re.compile(r"[\s,]*")
@@ -33,6 +35,8 @@ file."""
 
 @dataclass(frozen=True, slots=True)
 class Place:
+    """Where a record stands."""
+
     path: Path
     number: int
     """Number of the line that a record begins on, or of the row in Parquet. From 1."""
@@ -41,26 +45,30 @@ class Place:
     def __str__(self) -> str:
         return f"{self.path}, {self.unit} {self.number}"
 
+    @property
+    def name(self) -> str:
+        """What a row is called that has no id of its own."""
+        return f"{stem_of(self.path)}-{self.number}"
+
     def wrong(self, what: str, good: str = "") -> InputError:
-        """An error for what is here, with a good line beside it."""
+        """Returns an error for what is here, with a good line beside it."""
         return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
 
 
-def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, Any]]:
-    """JSON values of a file, or of the files of a directory in order of name; CSV cells are text.
+def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
+    """Yields the JSON values of a file, or of a directory's files by name; CSV cells are text.
 
     Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
     there, not text, or malformed.
     """
-    for file in _files(path):
-        yield from _open(file, columns)
+    for file in choose_files(path).files:
+        yield from read_file(file, columns)
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet. Raises InputError when it is neither that nor text."""
+    """Returns whether a file is Parquet. Raises InputError when it is neither that nor text."""
     try:
-        with path.open("rb") as file:
-            head = file.read(4096)
+        head = _head(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     if head.startswith(b"PAR1") or path.suffix == ".parquet":
@@ -74,8 +82,8 @@ def is_parquet(path: Path) -> bool:
     return False
 
 
-def kind_of(value: Any) -> str:
-    """A JSON value's kind, in words."""
+def kind_of(value: object) -> str:
+    """Returns a JSON value's kind, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -89,8 +97,8 @@ def kind_of(value: Any) -> str:
     return "an object"
 
 
-def write_json_records(records: Iterable[Mapping[str, Any]], path: Path, *, array: bool) -> int:
-    """An array, or a line a record; returns the number of records."""
+def write_json_records(records: Iterable[Mapping[str, object]], path: Path, *, array: bool) -> int:
+    """Writes an array, or one line per record; returns the number of records."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for record in records:
@@ -102,8 +110,8 @@ def write_json_records(records: Iterable[Mapping[str, Any]], path: Path, *, arra
     return count
 
 
-def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
-    """Stored rows, all of one kind, in one file of their fixed schema; returns their number."""
+def write_parquet(records: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Writes stored rows, all of one kind, to one file of their schema; returns their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -119,8 +127,8 @@ def write_parquet(records: Iterable[dict[str, Any]], path: Path) -> int:
     return count
 
 
-def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
-    """`real` and `generated` lists of messages, with ids, as one Parquet file; returns their number."""
+def write_talk_pairs(records: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Writes lists of messages `real` and `generated`, with ids; returns the number of records."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -134,53 +142,47 @@ def write_talk_pairs(records: Iterable[Mapping[str, Any]], path: Path) -> int:
     return count
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(
-            f for f in path.iterdir() if f.suffix in SUFFIXES and not f.name.startswith(".")
-        )
-        # JSON beside Parquet shards describes them.
-        files = [f for f in files if f.suffix == ".parquet"] or files
-        # Beside a file of the training split (SPIN's are train_prefs and test_prefs) the others are
-        # for measuring, and are never trained on.
-        if any(f.name.startswith("train") for f in files):
-            files = [f for f in files if not f.name.startswith(_HELD)]
-        if not files:
-            raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
-        return files
-    if not path.exists():
-        raise InputError(f"{path}: no such file.{_nearest(path)}")
-    return [path]
-
-
-def _nearest(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" There is no directory {path.parent} either."
-    names = [p.name for p in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, 1, cutoff=0.5)
-    return f" Did you mean {path.parent / near[0]}?" if near else ""
-
-
-def _open(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+def read_file(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
+    """Yields the JSON values of one file, as `read_records` does."""
     if is_parquet(path):
         return _parquet(path, columns)
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if path.suffix in (".csv", ".tsv"):
-        return _table(path, "\t" if path.suffix == ".tsv" else ",")
-    if path.suffix in (".jsonl", ".ndjson"):
+    head, suffix = _head(path), suffix_of(path)
+    if suffix in (".csv", ".tsv"):
+        return _table(path, "\t" if suffix == ".tsv" else ",")
+    if suffix in (".jsonl", ".ndjson"):
         return _lines(path)
-    if path.suffix == ".json" or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if suffix == ".json" or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _json(path)
     raise InputError(
         f"{path}: its kind is not clear; its name should end in {', '.join(SUFFIXES)}."
     )
 
 
+@contextlib.contextmanager
+def _bytes_of(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked where its name ends in .gz."""
+    if path.suffix.lower() != ".gz":
+        with path.open("rb") as file:
+            yield file
+        return
+    try:
+        with gzip.open(path) as packed:
+            yield cast(BinaryIO, packed)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: is not a complete gzip file ({error}). Get it again.") from None
+
+
+def _head(path: Path) -> bytes:
+    with _bytes_of(path) as file:
+        return file.read(4096)
+
+
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file with their numbers, line ends included. Raises InputError for a byte
-    that is not UTF-8 and for a line over `LONGEST` bytes."""
-    with path.open("rb") as file:
+    """Yields the lines of a UTF-8 file with their numbers, line ends included.
+
+    Raises InputError for a byte that is not UTF-8 and for a line over `LONGEST` bytes.
+    """
+    with _bytes_of(path) as file:
         for number, raw in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
             if len(raw) > LONGEST:
                 raise Place(path, number).wrong(
@@ -195,23 +197,27 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, Any]]:
+def _lines(path: Path) -> Iterator[tuple[Place, object]]:
     for number, text in text_lines(path):
         if text.strip():
             place = Place(path, number)
             try:
                 record = json.loads(text)
             except (json.JSONDecodeError, RecursionError) as error:
-                raise place.wrong(_not_json(error)) from None
+                cut = not text.endswith("\n") and text.lstrip().startswith("{")
+                raise place.wrong(_not_json(error, cut=cut)) from None
             yield place, record
 
 
-def _json(path: Path) -> Iterator[tuple[Place, Any]]:
-    """The objects of an array, or one after another, decoded as the text comes in."""
+def _json(path: Path) -> Iterator[tuple[Place, object]]:
+    """Yields the objects of an array, or one after another, decoded as the text comes in.
+
+    By hand, since `ijson` gives no line numbers, refuses NaN and swallows half characters.
+    """
     decode = json.JSONDecoder().raw_decode
     text, at, line, opened, closed, any_record = "", 0, 1, False, False, False
     error: Exception | None = None
-    with path.open(encoding="utf-8-sig") as file:
+    with _bytes_of(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as file:
         while True:
             gap = _GAP.match(text, at)
             assert gap
@@ -249,12 +255,12 @@ def _json(path: Path) -> Iterator[tuple[Place, Any]]:
             text, at = text[at:] + more, 0
     if error is not None:
         line += text.count("\n", at, getattr(error, "pos", at))
-        raise Place(path, line).wrong(_not_json(error)) from None
+        raise Place(path, line).wrong(_not_json(error, cut=opened and not closed)) from None
     if opened and not closed:
         raise Place(path, line).wrong("the array has no end: a closing ] is missing.")
 
 
-def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]:
+def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, object]]:
     csv.field_size_limit(LONGEST)
     reader = csv.reader((text for _, text in text_lines(path)), delimiter=delimiter, strict=True)
     before = 0
@@ -278,7 +284,7 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, dict[str, str]]]
         raise Place(path, before + 1).wrong(f"not a table: {error}.") from None
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -296,7 +302,14 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, Any]]:
         raise InputError(f"{path}: is not a complete Parquet file ({why}).") from None
 
 
-def _not_json(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not valid JSON: {error.msg}, at column {error.colno}. {_RECORD}"
-    return "not valid JSON: nested too deeply. " + _RECORD
+def _not_json(error: Exception, *, cut: bool) -> str:
+    """Returns what is wrong; `cut` says that the file ends here."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "not valid JSON: nested too deeply. " + _RECORD
+    told = f"not valid JSON: {error.msg}, at column {error.colno}. "
+    if cut and (error.msg.startswith("Unterminated") or error.pos >= len(error.doc.rstrip())):
+        return (
+            told
+            + "The file ends in the middle of this record. Get it again, or take the record out."
+        )
+    return told + _RECORD

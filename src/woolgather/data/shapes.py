@@ -1,6 +1,7 @@
-"""One record to rows: which of the shapes it has, and each shape's reader.
+"""One record to rows: which of the general shapes it has, and each shape's reader.
 
-Nothing here opens a file; a record's place is known for messages alone.
+Nothing here opens a file; a record's place is known for messages alone. Layouts of the methods' own
+repositories are in published/.
 """
 
 from __future__ import annotations
@@ -8,15 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example, PreferencePair, Row
 from woolgather.core.storage import from_record
+from woolgather.data.fields import Fields, Record
 from woolgather.data.record_files import Place, kind_of
-from woolgather.probes.checks import validate
-
-Record = Mapping[str, Any]
 
 GOOD = {
     "self-instruct": '{"instruction": "...", "instances": [{"input": "", "output": "..."}]}',
@@ -34,16 +33,10 @@ GOOD = {
 """A good line of each shape."""
 PAIRS = ("spin", "preference")
 """Shapes of two answers."""
-_ROLES = {
-    "system": "system",
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
-}
-_NO_INPUT = ("<noinput>", "<no input>")
 
 
 def detect_shape(record: Record) -> str:
-    """A shape's name, by the record's fields. Raises InputError when they are those of none."""
+    """Returns a shape's name, by the record's fields. Raises InputError when they are of none."""
     has = record.keys()
     if {"real", "generated"} <= has:
         return "spin"
@@ -64,74 +57,87 @@ def detect_shape(record: Record) -> str:
     )
 
 
-def examples_of(record: Record, shape: str, place: Place) -> Iterator[Example]:
-    """The rows of a record; several where it has several instances. Raises InputError."""
+def examples_of(
+    record: Record, shape: str, place: Place, origin: str = "seed"
+) -> Iterator[Example]:
+    """Yields the rows of a record; several where it has several instances. Raises InputError."""
     if "verdicts" in record and "parents" in record:
         yield cast(Example, _parse_stored(record, shape, place))
         return
-    common = _common(record, shape, place)
-    if shape in ("messages", "sharegpt"):
-        turns = _require(
-            record, "messages" if shape == "messages" else "conversations", shape, place
-        )
-        yield _parse_turns(turns, shape, place, common)
+    fields = Fields(record, place, GOOD[shape], origin)
+    if shape == "messages":
+        yield fields.talk(fields.require("messages"))
+    elif shape == "sharegpt":
+        yield fields.talk(fields.require("conversations"), "from", "value")
     elif shape == "self-instruct":
-        instruction = _text(record, "instruction", shape, place)
-        for i, instance in enumerate(_list(record, "instances", shape, place)):
-            if not isinstance(instance, Mapping):
-                raise place.wrong(
-                    f"instances[{i}] is {kind_of(instance)}, not an object.", GOOD[shape]
-                )
-            yield Example(
-                instruction=instruction,
-                input=_input(instance, shape, place),
-                response=_text(instance, "output", shape, place, may_lack=True),
-                **{**common, "id": common["id"] + (f"-{i + 1}" if i else "")},
-            )
-    elif shape == "prompt-completion" and isinstance(record.get("prompt"), list):
+        yield from _instances(fields)
+    elif shape == "prompt-completion" and isinstance(asked := record.get("prompt"), list):
         answer = record.get("completion") or []
         if not isinstance(answer, list):
-            raise place.wrong("'prompt' is a list of messages, 'completion' is not.", GOOD[shape])
-        yield _parse_turns([*record["prompt"], *answer], shape, place, common)
+            raise fields.wrong("'prompt' is a list of messages, 'completion' is not.")
+        yield fields.talk([*asked, *answer])
     else:
-        yield Example(
-            instruction=_text(record, _fields(record, shape)[0], shape, place),
-            input=_input(record, shape, place),
-            response=_text(record, _fields(record, shape)[1], shape, place, may_lack=True),
-            **common,
+        question, answered = _fields(record, shape)
+        yield fields.example(
+            fields.text(question), fields.text(answered, may_lack=True), fields.material()
         )
+
+
+def _instances(fields: Fields) -> Iterator[Example]:
+    instruction = fields.text("instruction")
+    for i, instance in enumerate(fields.sequence("instances")):
+        if not isinstance(instance, Mapping):
+            raise fields.wrong(f"instances[{i}] is {kind_of(instance)}, not an object.")
+        inner = replace(fields, record=instance)
+        row = fields.example(instruction, inner.text("output", may_lack=True), inner.material())
+        yield replace(row, id=row.id + (f"-{i + 1}" if i else ""))
 
 
 def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
-    """The pair that a record is. Raises InputError."""
+    """Returns the pair that a record is. Raises InputError."""
     if {"parents", "set_aside"} <= record.keys():
         return cast(PreferencePair, _parse_stored(record, shape, place))
     good, bad = sides(record, shape)
-    common = _common(record, shape, place)
+    fields = Fields(record, place, GOOD[shape])
     if isinstance(record.get(good), list) or shape == "spin":
-        one = _parse_turns(_require(record, good, shape, place), shape, place, common)
-        two = _parse_turns(_require(record, bad, shape, place), shape, place, common)
-        if one.instruction != two.instruction:
-            raise place.wrong(f"{good!r} and {bad!r} answer different questions.", GOOD[shape])
-        asked, chosen, rejected = one.instruction, one.response, two.response
-        common["system"] = one.system
+        before = record.get("prompt")
+        row, other = (fields.talk(_join(before, fields.require(side))) for side in (good, bad))
+        if row.instruction != other.instruction:
+            raise fields.wrong(f"{good!r} and {bad!r} answer different questions.")
+        rejected = other.response
     else:
-        field = "instruction" if "instruction" in record else "prompt"
-        asked = _text(record, field, shape, place)
+        asked = fields.text("instruction" if "instruction" in record else "prompt")
         for side in (good, bad):
-            _require(record, side, shape, place)
-        chosen, rejected = (_text(record, f, shape, place, may_lack=True) for f in (good, bad))
-    return PreferencePair(instruction=asked, chosen=chosen, rejected=rejected, **common)
+            fields.require(side)
+        chosen, rejected = (fields.text(side, may_lack=True) for side in (good, bad))
+        row = fields.example(asked, chosen)
+    return PreferencePair(
+        instruction=row.instruction,
+        chosen=row.response,
+        rejected=rejected,
+        id=row.id,
+        system=row.system,
+        meta=row.meta,
+    )
+
+
+def _join(before: object, turns: object) -> object:
+    """Returns a side's messages after those of the prompt, where the prompt is messages too."""
+    if isinstance(before, list) and isinstance(turns, list):
+        asked = [turn for turn in turns if isinstance(turn, Mapping) and turn.get("role") == "user"]
+        return turns if asked else [*before, *turns]
+    return turns
 
 
 def sides(record: Record, shape: str) -> tuple[str, str]:
-    """Names of the fields of the better and the worse answer."""
+    """Returns the names of the fields of the better and the worse answer."""
     return ("real", "generated") if shape == "spin" else ("chosen", "rejected")
 
 
 def _parse_stored(record: Record, shape: str, place: Place) -> Row:
-    """A row that woolgather stored or exported."""
-    _text(record, "instruction", shape, place)
+    """Returns a row that woolgather stored or exported."""
+    fields = Fields(record, place, GOOD[shape])
+    fields.text("instruction")
     meta = record.get("meta")
     whole = {
         "id": "",
@@ -144,71 +150,12 @@ def _parse_stored(record: Record, shape: str, place: Place) -> Row:
     try:
         row = from_record(whole)
     except (KeyError, TypeError, ValueError) as error:
-        raise place.wrong(f"not a whole row of woolgather's ({error}).", GOOD[shape]) from None
-    return replace(row, id=row.id or _id(place), meta={"origin": "seed", **row.meta})
-
-
-def _common(record: Record, shape: str, place: Place) -> dict[str, Any]:
-    """What a record of any shape may have: id, system, and what goes into meta."""
-    meta: dict[str, Any] = {"origin": "seed"} | _value(record, "meta", shape, place, default={})
-    if category := _text(record, "category", shape, place, may_lack=True):
-        meta["category"] = category
-    elif record.get("is_classification") is True:
-        meta["category"] = "classification"
-    check = _value(record, "check", shape, place, default=None)
-    if check is not None:
-        try:
-            validate(check)
-        except InputError as error:
-            raise place.wrong(f"field 'check': {error}", GOOD[shape]) from None
-        meta["check"] = check
-    given = record.get("id")
-    return {
-        "id": _id(place) if given in (None, "") else str(given),
-        "system": _text(record, "system", shape, place, may_lack=True),
-        "meta": meta,
-    }
-
-
-def _parse_turns(turns: Any, shape: str, place: Place, common: dict[str, Any]) -> Example:
-    """The first question, its answer ("" when there is none), and the system text before it."""
-    if not isinstance(turns, list) or not turns:
-        raise place.wrong(f"{kind_of(turns)}, where a list of messages belongs.", GOOD[shape])
-    role_key, text_key = ("from", "value") if shape == "sharegpt" else ("role", "content")
-    system, asked, answer = common["system"], None, ""
-    for i, turn in enumerate(turns):
-        if not isinstance(turn, Mapping):
-            raise place.wrong(f"message {i + 1} is {kind_of(turn)}, not an object.", GOOD[shape])
-        role = _ROLES.get(str(turn.get(role_key)).lower())
-        if role is None:
-            raise place.wrong(
-                f"message {i + 1}: {role_key!r} is {turn.get(role_key)!r}, none of system, user "
-                "(human), assistant (gpt).",
-                GOOD[shape],
-            )
-        text = turn.get(text_key)
-        if not isinstance(text, str):
-            raise place.wrong(
-                f"message {i + 1}: {text_key!r} is {kind_of(text)}, not text.", GOOD[shape]
-            )
-        text = _whole(text, f"message {i + 1}", shape, place)
-        if asked is not None:
-            answer = text if role == "assistant" else ""
-            break
-        if role == "system":
-            system = text
-        elif role == "user":
-            asked = text
-    if asked is None or not asked.strip():
-        raise place.wrong(
-            "no message of the user." if asked is None else "the user's message is empty.",
-            GOOD[shape],
-        )
-    return Example(instruction=asked, response=answer, **{**common, "system": system})
+        raise fields.wrong(f"not a whole row of woolgather's ({error}).") from None
+    return replace(row, id=row.id or place.name, meta={"origin": "seed", **row.meta})
 
 
 def _fields(record: Record, shape: str) -> tuple[str, str]:
-    """Names of the question's and the answer's field, those of a related shape included."""
+    """Returns the fields of question and answer, those of a related shape included."""
     asked = "prompt" if shape == "prompt-completion" else "instruction"
     usual = {"prompt-completion": "completion", "alpaca": "output"}.get(shape, "response")
     names = [usual, "response", "output", "completion"]
@@ -216,73 +163,12 @@ def _fields(record: Record, shape: str) -> tuple[str, str]:
 
 
 def explain_missing_answer(record: Record, shape: str) -> str:
-    """What is wrong with a record that has no answer, in the words of its shape."""
+    """Returns what is wrong with a record that has no answer, in the words of its shape."""
+    if shape == "spin":
+        return "the answer of 'real' is empty."
     if shape in ("messages", "sharegpt") or isinstance(record.get("prompt"), list):
         return "no answer follows the user's first message."
     if shape == "self-instruct":
         return "field 'output' of an instance is missing or empty."
     name = _fields(record, shape)[1]
     return f"field {name!r} is {'empty' if name in record else 'missing'}."
-
-
-def _input(record: Record, shape: str, place: Place) -> str:
-    field = "input" if "input" in record else "context"
-    text = _text(record, field, shape, place, may_lack=True)
-    return "" if text.strip().lower() in _NO_INPUT else text
-
-
-def _text(record: Record, field: str, shape: str, place: Place, *, may_lack: bool = False) -> str:
-    value = record.get(field)
-    if value is None and may_lack:
-        return ""
-    if value is None and field not in record:
-        raise place.wrong(f"field {field!r} is missing.", GOOD[shape])
-    if not isinstance(value, str):
-        raise place.wrong(f"field {field!r} is {kind_of(value)}, not text.", GOOD[shape])
-    if not may_lack and not value.strip():
-        raise place.wrong(f"field {field!r} is empty.", GOOD[shape])
-    return _whole(value, f"field {field!r}", shape, place)
-
-
-def _whole(text: str, where: str, shape: str, place: Place) -> str:
-    r"""JSON can spell half a character (`\ud83d` alone), which no file can hold."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise place.wrong(
-                f"{where} has half a character at {error.start + 1}.", GOOD[shape]
-            ) from None
-    return text
-
-
-def _require(record: Record, field: str, shape: str, place: Place) -> Any:
-    if field not in record:
-        raise place.wrong(f"field {field!r} is missing.", GOOD[shape])
-    return record[field]
-
-
-def _list(record: Record, field: str, shape: str, place: Place) -> list[Any]:
-    value = _require(record, field, shape, place)
-    if not isinstance(value, list) or not value:
-        raise place.wrong(f"field {field!r} is not a list with something in it.", GOOD[shape])
-    return value
-
-
-def _value(record: Record, field: str, shape: str, place: Place, *, default: Any) -> Any:
-    """A field that is JSON; in a table it is JSON in a cell."""
-    value = record.get(field)
-    if value in (None, ""):
-        return default
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise place.wrong(f"field {field!r} is not JSON: {error.msg}.", GOOD[shape]) from None
-    if isinstance(default, dict) and not isinstance(value, Mapping):
-        raise place.wrong(f"field {field!r} is {kind_of(value)}, not an object.", GOOD[shape])
-    return value
-
-
-def _id(place: Place) -> str:
-    return f"{place.path.stem}-{place.number}"

@@ -10,7 +10,11 @@ from woolgather.engines.base import Engine, EngineOptions
 
 
 def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -> Engine:
-    """The engine that `options` name, for `model`. Nothing is loaded before its first request."""
+    """Returns the engine that `options.name` names, for `model`; what a child process prints is
+    appended to `log`. Nothing is loaded before its first request.
+
+    Raises ConfigError when there is no engine of that name, or an option of it cannot be used.
+    """
     if options.name == "fake":
         from woolgather.engines.fake import FakeEngine
 
@@ -20,7 +24,7 @@ def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -
 
         return OpenAIEngine(model, options)
     if options.name == "transformers":
-        from woolgather.engines.subprocess import WorkerEngine
+        from woolgather.engines.subprocess.engine import SubprocessEngine
 
-        return WorkerEngine(model, options, log)
+        return SubprocessEngine(model, options, log)
     raise ConfigError(f"engine {options.name!r}: choose transformers, openai or fake.")

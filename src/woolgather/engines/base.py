@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
@@ -37,24 +37,36 @@ class Sampling(Options):
     """Divides the scores of tokens seen before; 1 is off."""
     seed: int = 0
     """Random seed."""
+    trigram_penalty: float = 0.0
+    """Subtracted from a token's score for each time that the new text has it after the same two
+    tokens already; 0 is off. The engine `transformers` alone has it."""
+    quadgram_penalty: float = 0.0
+    """The same, after the same three tokens."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"trigram_penalty", "quadgram_penalty"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to ask: a prompt, and how its answer is sampled."""
+    """One prompt, and how its completion is drawn."""
 
     prompt: Prompt
     sampling: Sampling
 
 
+FinishReason = Literal["stop", "length", "too_long", "error"]
+"""Why a completion ended. stop: an end token or a stop text; length: max_tokens; too_long: the prompt
+leaves no room in the model's context, nothing was generated; error: the engine gave up on this
+request alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What came back for a request: the text, why it ended, and the tokens it took."""
+    """What a model wrote after one prompt, and why it ended there."""
 
     text: str
-    finish_reason: Literal["stop", "length", "too_long", "error"]
-    """stop: an end token or stop text; length: max_tokens; too_long: the prompt leaves no room in
-    the model's context, nothing was generated; error: the engine gave up on this request alone."""
+    """The new text alone, without the prompt and without the stop text."""
+    finish_reason: FinishReason
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -65,28 +77,41 @@ class LogProb(NamedTuple):
     total: float
     """Summed natural log-probability of its tokens (end token not included)."""
     tokens: int
+    """How many tokens were summed."""
 
 
 class Engine(ABC):
-    """Asks one model. An engine must complete; what else it can do it overrides. Methods raise
-    CapabilityError when the engine cannot, EngineError when it could but failed."""
+    """Asks one model. An engine must complete; what else it can do it overrides.
+
+    Every method that asks raises CapabilityError when this engine cannot do what is asked, and
+    EngineError when it could but failed."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
 
     @property
     def model(self) -> Model:
+        """Returns the model that is asked."""
         return self._model
 
     @abstractmethod
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        """Yields completions with the index of their request, in any order."""
+        """Yields one (index, Completion) per request, in any order; `index` counts the requests
+        from 0. Requests are pulled lazily, so that the iterable may be endless.
+
+        A request that fails alone is a completion with the finish reason "too_long" or "error".
+        Raises EngineError when the engine as a whole fails.
+        """
 
     def option_logprobs(
         self, prompts: Sequence[Prompt], options: Sequence[str]
     ) -> list[list[float]]:
-        """Returns the log-probability of each option as the next text, [prompts][options]; by
-        default from `sequence_logprobs`, one sequence per prompt and option."""
+        """Returns the natural log-probability of each option as the next text after each prompt,
+        [prompts][options].
+
+        By default it is taken from `sequence_logprobs`, one sequence per prompt and option. Raises
+        CapabilityError when the engine gives no log-probabilities.
+        """
         pairs = list(product(prompts, options))
         flat = self.sequence_logprobs([p for p, _ in pairs], [o for _, o in pairs])
         n = len(options)
@@ -95,15 +120,22 @@ class Engine(ABC):
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        """Returns one LogProb per (prompt, continuation) pair; logits are divided by `temperature`."""
+        """Returns one LogProb per (prompt, continuation) pair, in their order; logits are divided
+        by `temperature` before they are normalized.
+
+        Raises CapabilityError when the engine gives no log-probabilities, or none for these prompts
+        or at this temperature.
+        """
         raise CapabilityError(self._cannot("log-probabilities"))
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Returns mean-pooled last hidden states, [texts][hidden]."""
+        """Returns one vector per text, [texts][hidden size]: the mean of the last hidden states of
+        its tokens. Raises CapabilityError when the engine gives no embeddings.
+        """
         raise CapabilityError(self._cannot("embeddings"))
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
-        """Frees what the engine holds; by default it holds nothing."""
+        """Frees what the engine holds; by default it holds nothing. May be called twice."""
 
     def _cannot(self, what: str) -> str:
         return f"{type(self).__name__} gives no {what}. Use engine=transformers."
@@ -137,7 +169,8 @@ class EngineOptions:
 
 
 def ask(engine: Engine, requests: Iterable[Request]) -> Iterator[Completion]:
-    """Yields completions in the order of their requests, as soon as that order allows."""
+    """Yields completions in the order of their requests, as soon as that order allows. Raises what
+    `engine.complete` raises."""
     waiting: dict[int, Completion] = {}
     due = 0
     for index, completion in engine.complete(requests):

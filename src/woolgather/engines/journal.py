@@ -20,19 +20,25 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import JSON
-from woolgather.engines.base import Completion, Engine, LogProb, Request
+from woolgather.engines.base import Completion, Engine, FinishReason, LogProb, Request
 from woolgather.prompting.messages import Prompt
 
+T = TypeVar("T")
+_COMPLETION = TypeAdapter(tuple[str, FinishReason, int, int])
+_LOGPROB = TypeAdapter(LogProb)
+_LOGPROBS = TypeAdapter(list[float])
 CHUNK = 32
 """Log-probability and embedding calls are asked, and remembered, this many at a time."""
 
 
 class Journal:
-    """The store. Threads may share it."""
+    """The store of answers, a SQLite file. Threads may share it."""
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()
@@ -42,11 +48,13 @@ class Journal:
         self._db.execute("CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT)")
 
     def get(self, key: bytes) -> JSON | None:
+        """Returns the answer to a call, or None when it is not known."""
         with self._lock:
             found = self._db.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
         return json.loads(found[0]) if found else None
 
     def put(self, key: bytes, answer: JSON) -> None:
+        """Stores the answer to a call; once it returns, a kill of the process does not lose it."""
         text = json.dumps(answer, ensure_ascii=False)
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", (key, text))
@@ -56,6 +64,7 @@ class Journal:
             return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
 
     def close(self) -> None:
+        """Closes the file. Nothing can be read or stored after it."""
         self._db.close()
 
 
@@ -64,7 +73,9 @@ class Calls:
     """What was asked so far."""
 
     requests: int = 0
+    """Calls in all."""
     remembered: int = 0
+    """Calls that the journal answered."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -93,8 +104,8 @@ class JournaledEngine(Engine):
 
     @property
     def served(self) -> list[JSON]:
-        """Who answered, of an engine that asks servers (see client.py); what was remembered is not
-        counted."""
+        """Returns who answered, of an engine that asks servers (see openai/client.py); what was
+        remembered is not counted."""
         return [note for engine in self._asked for note in getattr(engine, "served", ())]
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
@@ -107,7 +118,7 @@ class JournaledEngine(Engine):
             answer = self._journal.get(key)
             if answer is None:
                 return key
-            ready.append((index, Completion(*answer)))
+            ready.append((index, Completion(*_COMPLETION.validate_python(answer))))
             self._count(1, ready[-1][1])
             return None
 
@@ -132,8 +143,9 @@ class JournaledEngine(Engine):
             outer, key_of = asked[inner]
             if completion.finish_reason != "error":
                 c = completion
-                answer = [c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens]
-                self._journal.put(key_of, answer)
+                self._journal.put(
+                    key_of, [c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens]
+                )
             self._count(0, completion)
             yield outer, completion
             while ready:
@@ -147,8 +159,8 @@ class JournaledEngine(Engine):
         return self._many(
             keys,
             lambda at: self._inner().option_logprobs([prompts[i] for i in at], options),
-            lambda answer: [float(v) for v in answer],
-            lambda value: value,
+            _LOGPROBS.validate_python,
+            lambda value: [*value],
         )
 
     def sequence_logprobs(
@@ -161,8 +173,8 @@ class JournaledEngine(Engine):
             lambda at: self._inner().sequence_logprobs(
                 [pairs[i][0] for i in at], [pairs[i][1] for i in at], temperature
             ),
-            lambda answer: LogProb(float(answer[0]), int(answer[1])),
-            list,
+            _LOGPROB.validate_python,
+            lambda value: [value.total, value.tokens],
         )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -170,7 +182,7 @@ class JournaledEngine(Engine):
         return self._many(
             keys,
             lambda at: self._inner().embed([texts[i] for i in at]),
-            lambda answer: array("f", base64.b64decode(answer)).tolist(),
+            lambda answer: array("f", base64.b64decode(str(answer))).tolist(),
             lambda value: base64.b64encode(array("f", value).tobytes()).decode(),
         )
 
@@ -183,10 +195,11 @@ class JournaledEngine(Engine):
     def _many(
         self,
         keys: Sequence[bytes],
-        ask: Callable[[list[int]], Sequence[Any]],
-        load: Callable[[JSON], Any],
-        dump: Callable[[Any], JSON],
-    ) -> list[Any]:
+        ask: Callable[[list[int]], Sequence[T]],
+        load: Callable[[JSON], T],
+        dump: Callable[[T], JSON],
+    ) -> list[T]:
+        """Returns one answer per key, those that are not remembered asked by their indices."""
         answers = [self._journal.get(key) for key in keys]
         missing = [i for i, answer in enumerate(answers) if answer is None]
         self.calls.requests += len(keys) - len(missing)

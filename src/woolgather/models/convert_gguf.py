@@ -1,6 +1,6 @@
 """Turns a GGUF file into a plain Hugging Face directory: bfloat16 safetensors, tokenizer, template.
 
-Run as a program (`python -m woolgather.engines.convert FILE.gguf OUT`), so that its memory and its
+Run as a program (`python -m woolgather.models.convert_gguf FILE.gguf OUT`), so that its memory and its
 imports are gone when it is done. The weights are those of the quantised file, dequantised: they
 carry its rounding, and the model card says so. It serves the embedded model and studies; a general
 converter it is not.
@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from woolgather.core.children import watch_parent
+from woolgather.core.rows import JSON
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 CARD = """---
 license: {license}
@@ -25,7 +29,10 @@ file, stored in bfloat16: they carry its rounding and differ slightly from the o
 
 
 def convert(source: Path, out: Path) -> None:
-    """Writes `out`; single digits are split off where the file's pre-tokenizer says "smollm"."""
+    """Writes the model in the GGUF file `source` as a Hugging Face directory `out`.
+
+    Single digits are split off where the file's pre-tokenizer says "smollm".
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
@@ -33,11 +40,11 @@ def convert(source: Path, out: Path) -> None:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     facts = _facts(source)
-    where: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(source.parent), **where)
+    where = {"gguf_file": source.name, "local_files_only": True}
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(str(source.parent), **where)
     _mend_tokenizer(tokenizer, facts)
     # In bfloat16 the reader leaves some tensors of another type behind.
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         str(source.parent), dtype=torch.float32, **where
     )
     config = loaded.config
@@ -48,7 +55,7 @@ def convert(source: Path, out: Path) -> None:
     config.eos_token_id = tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
     # A model that was loaded quantised refuses to be saved; one of the same shape does not.
-    fresh: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    fresh: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     fresh.load_state_dict(loaded.state_dict())
     fresh.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
@@ -63,15 +70,15 @@ def convert(source: Path, out: Path) -> None:
     (out / "README.md").write_text(card, encoding="utf-8")
 
 
-def _facts(source: Path) -> dict[str, Any]:
-    """The file's scalar metadata."""
+def _facts(source: Path) -> dict[str, JSON]:
+    """Returns the file's scalar metadata, by their names in the GGUF format."""
     from gguf import GGUFReader
 
     fields = GGUFReader(str(source)).fields
     return {name: field.contents() for name, field in fields.items() if len(field.data) == 1}
 
 
-def _mend_tokenizer(tokenizer: Any, facts: dict[str, Any]) -> None:
+def _mend_tokenizer(tokenizer: PreTrainedTokenizerFast, facts: dict[str, JSON]) -> None:
     from tokenizers import pre_tokenizers
 
     inner = tokenizer.backend_tokenizer
@@ -79,8 +86,8 @@ def _mend_tokenizer(tokenizer: Any, facts: dict[str, Any]) -> None:
         split = pre_tokenizers.Digits(individual_digits=True)
         inner.pre_tokenizer = pre_tokenizers.Sequence([split, inner.pre_tokenizer])
     length = facts.get(f"{facts.get('general.architecture')}.context_length")
-    if length:
-        tokenizer.model_max_length = int(length)
+    if isinstance(length, int) and length:
+        tokenizer.model_max_length = length
 
 
 if __name__ == "__main__":

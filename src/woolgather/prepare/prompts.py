@@ -1,7 +1,8 @@
 """Prompts for Dromedary-2: the first turns of four data sets, cleaned, without their answers.
 
 The one idea: prompts are people's own questions, so the only thing done to them is to take away what
-nobody sees; whatever cannot be asked alone is left out by a filter with a reason.
+nobody wrote (residue.py); whatever cannot be asked alone is left out by a filter with a reason. The
+filters are those of IBM/Dromedary, training/step1_prompt_cleaning.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from woolgather.core.rows import Example, question
+from woolgather.core.rows import Example
 from woolgather.data.record_files import Place
 from woolgather.prepare.counting import FilterCounts
-from woolgather.prepare.reading import Wanted, field_of, first_question, messages, opening
+from woolgather.prepare.reading import Wanted, field_of, first_question, messages
+from woolgather.prepare.residue import strip_residue
 from woolgather.prepare.sources import PublishedSource
 
 ROWS = {
@@ -24,50 +25,96 @@ ROWS = {
     "openassistant": 10_000,
     "openorca": 40_000,
 }
+STRATA = ("niv", "flan", "t0", "cot")
+"""OpenOrca's sources, in the order in which an id is looked through; as many rows from each."""
+CATEGORIES = ("creative_writing", "brainstorming", "open_qa", "general_qa", "classification")
+"""Dolly's categories without a context."""
 TOKENS = (2, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The first turn of a conversation, and what the filters ask about it."""
+
+    text: str
+    turns: int = 2
+    """Turns of the conversation; 1 means that nobody answered."""
+    kind: str = ""
+    """Dolly: its category. OpenOrca: the one of `STRATA` that it is from."""
+    file: str = ""
+    """Name of its file, where one data set is in several."""
 
 
 def dromedary2_prompts(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """First turns of people, without their answers: prompts for Dromedary-2.
+    """Yields first turns of people, without their answers: prompts for Dromedary-2.
 
     The numbers are drawn from what is left after cleaning. Memory: the rows drawn from one source,
-    and 16 bytes (about 80 in a set) for each different prompt of it."""
-    read = {
-        "sharegpt": _of_sharegpt,
-        "dolly": _of_dolly,
-        "openassistant": _of_openassistant,
-        "openorca": _of_openorca,
-    }
+    16 bytes (about 80 in a set) for each different prompt of it, and the ids of oasst1's questions.
+    """
     within = _within(wanted.tokens)
     known: set[bytes] = set()
     for name, source in sources.items():
         tally.source = name
-        rows = (_clean(row) for pair in source for row in read[name](*pair))
-        good = tally.sift(rows, asks_first, legible, within, _new(known.copy()))
+        prompts, filters = _SOURCES[name]
+        found = _clean(tally.sift(prompts(source), *filters), tally)
+        good = tally.sift(found, legible, within, _new(known.copy()))
         number = wanted.rows or ROWS[name]
-        for row in tally.draw(good, number, wanted.seed, ROWS[name]):
-            known.add(_digest(row))
-            yield replace(row, id=f"{name}-{_digest(row).hex()[:12]}")
+        if name == "openorca":
+            each = max(1, number // len(STRATA))
+            paper = ROWS[name] // len(STRATA)
+            chosen = tally.draw_each(good, _kind, STRATA, each, wanted.seed, paper)
+        else:
+            chosen = tally.draw(good, number, wanted.seed, ROWS[name])
+        for prompt in chosen:
+            known.add(_digest(prompt))
+            yield Example(
+                id=f"{name}-{_digest(prompt).hex()[:12]}",
+                instruction=prompt.text,
+                meta={"origin": "prompt", "source": name},
+            )
 
 
-def asks_first(row: Example) -> bool:
+# -- filters ---------------------------------------------------------------------------------------
+
+
+def asks_first(prompt: Prompt) -> bool:
     """It is the person's first turn of a conversation that is there from its beginning."""
-    return bool(row.instruction.strip())
+    return bool(prompt.text.strip())
 
 
-def legible(row: Example) -> bool:
+def is_answered(prompt: Prompt) -> bool:
+    """The conversation has at least two turns: somebody thought it worth an answer."""
+    return prompt.turns >= 2
+
+
+def asked_without_context(prompt: Prompt) -> bool:
+    """It is of a category whose questions stand alone; the others speak of a text."""
+    return prompt.kind in CATEGORIES
+
+
+def answered_by_gpt4(prompt: Prompt) -> bool:
+    """It is of the part that GPT-4 answered; the other part is told by its file's name."""
+    return "GPT3" not in prompt.file
+
+
+def no_entailment(prompt: Prompt) -> bool:
+    """It does not ask whether a premise entails a hypothesis."""
+    text = prompt.text.replace("Premise", "premise").replace("Hypothesis", "hypothesis")
+    return not any(word in text for word in ("premise", "hypothesis", "it is not possible to tell"))
+
+
+def legible(prompt: Prompt) -> bool:
     """There are letters in it, and none were lost in a wrong encoding."""
-    text = question(row)
-    return "\ufffd" not in text and any(c.isalpha() for c in text)
+    return "\ufffd" not in prompt.text and any(c.isalpha() for c in prompt.text)
 
 
-def _within(tokens: Callable[[str], int] | None) -> Callable[[Example], bool]:
+def _within(tokens: Callable[[str], int] | None) -> Callable[[Prompt], bool]:
     count = tokens or (lambda text: len(text.split()))
 
-    def keep(row: Example) -> bool:
-        return TOKENS[0] <= count(question(row)) <= TOKENS[1]
+    def keep(prompt: Prompt) -> bool:
+        return TOKENS[0] <= count(prompt.text) <= TOKENS[1]
 
     unit = "tokens" if tokens else "words"
     keep.__name__ = f"{TOKENS[0]}_to_{TOKENS[1]}_{unit}"
@@ -76,66 +123,109 @@ def _within(tokens: Callable[[str], int] | None) -> Callable[[Example], bool]:
     return keep
 
 
-def _new(known: set[bytes]) -> Callable[[Example], bool]:
-    def not_there_yet(row: Example) -> bool:
+def _new(known: set[bytes]) -> Callable[[Prompt], bool]:
+    def not_there_yet(prompt: Prompt) -> bool:
         """The same text, letter for letter, is there once."""
         before = len(known)
-        known.add(_digest(row))
+        known.add(_digest(prompt))
         return len(known) > before
 
     return not_there_yet
 
 
-def _digest(row: Example) -> bytes:
-    return hashlib.blake2b(question(row).encode(), digest_size=16).digest()
+def _digest(prompt: Prompt) -> bytes:
+    return hashlib.blake2b(prompt.text.encode(), digest_size=16).digest()
 
 
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ud800-\udfff]"
-)
-_MANY = re.compile(r"\n{3,}")
+def _kind(prompt: Prompt) -> str:
+    return prompt.kind
 
 
-def _clean(row: Example) -> Example:
-    """Without characters that nobody sees, and without space around it."""
+def _clean(prompts: Iterator[Prompt], tally: FilterCounts) -> Iterator[Prompt]:
+    """Returns all prompts, without what nobody wrote; its line says how many were changed."""
+    line = tally.line("cleaned", "")
 
-    def clean(text: str) -> str:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return _MANY.sub("\n\n", _UNSEEN.sub("", text)).strip()
+    def clean() -> Iterator[Prompt]:
+        changed = 0
+        for prompt in prompts:
+            text, had_residue = strip_residue(prompt.text)
+            changed += had_residue
+            line.before += 1
+            line.after += 1
+            line.why = f"buttons and marks of the page were taken out of {changed:,}"
+            yield replace(prompt, text=text)
 
-    return replace(row, instruction=clean(row.instruction), input=clean(row.input))
+    return clean()
 
 
-def _of_sharegpt(place: Place, record: Any) -> Iterator[Example]:
-    """Long conversations are cut into parts `<id>_0`, `<id>_7`, ...: only part 0 is a beginning."""
+# -- sources ---------------------------------------------------------------------------------------
+
+
+def _of_sharegpt(source: PublishedSource) -> Iterator[Prompt]:
+    """Yields first turns of each of the three layouts. Long conversations are cut into parts
+    `<id>_0`, `<id>_7`, ...: only part 0 is a beginning."""
+    for place, record in source:
+        fields = record if isinstance(record, Mapping) else {}
+        if "conversations" not in fields and isinstance(text := fields.get("text"), str):
+            asked, bot, _ = text.partition("<bot>")
+            yield Prompt(asked.strip().removeprefix("<human>:").strip(), 2 if bot else 1)
+            continue
+        turns = fields.get("conversations")
+        part = re.search(r"_(\d+)$", str(fields.get("id") or ""))
+        asked = "" if part and int(part[1]) else _first_turn(turns, place)
+        yield Prompt(asked, len(turns) if isinstance(turns, list) else 0)
+
+
+def _first_turn(turns: object, place: Place) -> str:
     good = '{"id": "abc_0", "conversations": [{"from": "human", "value": "..."}, ...]}'
-    turns = record.get("conversations") if isinstance(record, Mapping) else None
-    if turns == []:
-        yield _prompt("", "sharegpt")
-        return
-    _, asked, _ = opening(turns, "from", "value", "human", place, good)
-    part = re.search(r"_(\d+)$", str(record.get("id") or ""))
-    yield _prompt("" if part and int(part[1]) else asked, "sharegpt")
+    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+        raise place.wrong("no list of messages.", good)
+    if turns and turns[0].get("from") == "system":
+        turns = turns[1:]
+    if not turns:
+        return ""
+    texts = [turns[0].get(key) for key in ("markdown", "value", "text")]
+    said = next((text for text in texts if isinstance(text, str)), None)
+    if said is None:
+        raise place.wrong("a message without 'value', 'markdown' or 'text'.", good)
+    return said if turns[0].get("from") in ("human", "user") else ""
 
 
-def _of_dolly(place: Place, record: Any) -> Iterator[Example]:
+def _of_dolly(source: PublishedSource) -> Iterator[Prompt]:
     good = '{"instruction": "...", "context": "", "response": "...", "category": "..."}'
-    asked, context = field_of(place, record, "instruction", good), record.get("context") or ""
-    yield replace(_prompt(asked, "dolly"), input=str(context))
+    for place, record in source:
+        asked = field_of(place, record, "instruction", good)
+        yield Prompt(asked, kind=field_of(place, record, "category", good))
 
 
-def _of_openassistant(place: Place, record: Any) -> Iterator[Example]:
-    """Questions in every language, each once; the other messages are no prompts at all."""
-    for message in messages(place, record):
-        if first_question(message):
-            yield _prompt(str(message["text"]), "openassistant")
+def _of_openassistant(source: PublishedSource) -> Iterator[Prompt]:
+    """Yields questions in every language, each once. Reads twice: replies stand after what they reply
+    to, or in another file."""
+    answered = {m.parent for pair in source for m in messages(*pair) if m.parent}
+    for pair in source:
+        for message in messages(*pair):
+            if first_question(message):
+                yield Prompt(message.text, 2 if message.id in answered else 1)
 
 
-def _of_openorca(place: Place, record: Any) -> Iterator[Example]:
-    """The question alone: its system prompt asks another model for a style."""
-    good = '{"id": "...", "system_prompt": "...", "question": "...", "response": "..."}'
-    yield _prompt(field_of(place, record, "question", good), "openorca")
+def _of_openorca(source: PublishedSource) -> Iterator[Prompt]:
+    """Yields the question alone: its system prompt asks another model for a style."""
+    good = '{"id": "niv.1", "system_prompt": "...", "question": "...", "response": "..."}'
+    for place, record in source:
+        name = field_of(place, record, "id", good)
+        kind = next((kind for kind in STRATA if kind in name), None)
+        if kind is None:
+            raise place.wrong(f"id {name!r} names none of {', '.join(STRATA)}.", good)
+        yield Prompt(field_of(place, record, "question", good), kind=kind, file=place.path.name)
 
 
-def _prompt(text: str, source: str) -> Example:
-    return Example(instruction=text, meta={"origin": "prompt", "source": source})
+_SOURCES: Mapping[
+    str,
+    tuple[Callable[[PublishedSource], Iterator[Prompt]], tuple[Callable[[Prompt], bool], ...]],
+] = {
+    "sharegpt": (_of_sharegpt, (asks_first, is_answered)),
+    "dolly": (_of_dolly, (asks_first, asked_without_context)),
+    "openassistant": (_of_openassistant, (asks_first, is_answered)),
+    "openorca": (_of_openorca, (asks_first, answered_by_gpt4, no_entailment)),
+}
+"""How a source is read, and the filters before its prompts are cleaned."""

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, get_args
 
+from woolgather.core.errors import ConfigError
 from woolgather.data.record_files import Place, kind_of
 
 SEED = 42
+Rule = Literal["paper", "unofficial"]
+BlankLines = Literal["drop", "keep"]
+GOOD_MESSAGE = (
+    '{"message_id": "...", "parent_id": null, "role": "prompter", "lang": "en", "text": ...}'
+)
 
 
 @dataclass(frozen=True)
@@ -24,29 +30,90 @@ class Wanted:
     seed: int = SEED
     tokens: Callable[[str], int] | None = None
     """Counts a prompt's tokens; None counts words."""
+    rule: Rule = "paper"
+    """oasst1: whose choice of pairs."""
+    blank_lines: BlankLines = "drop"
+    """refinedweb: whether a page with a blank line in it is dropped, as a line that is too short."""
+
+    def __post_init__(self) -> None:
+        known = {"rule": get_args(Rule), "blank_lines": get_args(BlankLines)}
+        for name, values in known.items():
+            if (value := getattr(self, name)) not in values:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {value}: has to be {' or '.join(values)}.")
 
 
-def first_question(message: Mapping[str, Any]) -> bool:
+@dataclass(frozen=True, slots=True)
+class OasstMessage:
+    """A message of oasst1."""
+
+    id: str
+    parent: str
+    """Id of the message it replies to; empty for the first of a conversation."""
+    role: str
+    lang: str
+    text: str
+    rank: float | None
+    """0 is people's first choice among the replies; None where they were not ranked."""
+    quality: float | None
+    """People's mean label between 0 and 1; None where nobody gave one."""
+
+
+def first_question(message: OasstMessage) -> bool:
     """A conversation's first turn stands alone; later ones need what was said before."""
-    return message["role"] == "prompter" and not message.get("parent_id")
+    return message.role == "prompter" and not message.parent
 
 
-def messages(place: Place, record: Any) -> Iterator[Mapping[str, Any]]:
-    """Messages one by one, from a table of them or from whole conversations as trees."""
-    good = '{"message_id": "...", "parent_id": null, "role": "prompter", "lang": "en", "text": ...}'
+def messages(place: Place, record: object) -> Iterator[OasstMessage]:
+    """Yields messages one by one, from a table of them or from whole conversations as trees."""
     if not isinstance(record, Mapping):
-        raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", good)
-    due = [(record.get("prompt", record), record.get("parent_id"))]
+        raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", GOOD_MESSAGE)
+    due = [(record.get("prompt", record), str(record.get("parent_id") or ""))]
     while due:
-        message, parent = due.pop()
-        for field in ("message_id", "role", "lang", "text"):
-            if not isinstance(message, Mapping) or not isinstance(message.get(field), str):
-                raise place.wrong(f"field {field!r} is missing or not text: not oasst1.", good)
-        yield {**message, "parent_id": message.get("parent_id") or parent}
-        due += [(reply, message["message_id"]) for reply in reversed(message.get("replies") or [])]
+        node, parent = due.pop()
+        message = _message(node, parent, place)
+        yield message
+        replies = node.get("replies") or []
+        due += [(reply, message.id) for reply in reversed(replies)]
 
 
-def field_of(place: Place, record: Any, name: str, good: str) -> str:
+def _message(node: object, parent: str, place: Place) -> OasstMessage:
+    if not isinstance(node, Mapping):
+        raise place.wrong(f"a message is {kind_of(node)}, not an object.", GOOD_MESSAGE)
+    texts = {}
+    for field in ("message_id", "role", "lang", "text"):
+        if not isinstance(text := node.get(field), str):
+            raise place.wrong(f"field {field!r} is missing or not text: not oasst1.", GOOD_MESSAGE)
+        texts[field] = text
+    return OasstMessage(
+        id=texts["message_id"],
+        parent=str(node.get("parent_id") or parent),
+        role=texts["role"],
+        lang=texts["lang"],
+        text=texts["text"],
+        rank=_number(node.get("rank")),
+        quality=_quality(node.get("labels")),
+    )
+
+
+def _quality(labels: object) -> float | None:
+    """From parallel lists, as in the table, or an object by name, as in the trees."""
+    if not isinstance(labels, Mapping):
+        return None
+    names, values = labels.get("name"), labels.get("value")
+    if isinstance(names, list) and isinstance(values, list):
+        return _number(dict(zip(names, values, strict=False)).get("quality"))
+    label = labels.get("quality")
+    return _number(label.get("value")) if isinstance(label, Mapping) else None
+
+
+def _number(value: object) -> float | None:
+    """None also for NaN, which tables have for what is not there."""
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def field_of(place: Place, record: object, name: str, good: str) -> str:
+    """Returns a field that has to be a text. Raises InputError where it is not."""
     value = record.get(name) if isinstance(record, Mapping) else None
     if not isinstance(value, str):
         raise place.wrong(f"field {name!r} is {kind_of(value)}, where a text belongs.", good)
@@ -54,9 +121,12 @@ def field_of(place: Place, record: Any, name: str, good: str) -> str:
 
 
 def opening(
-    turns: Any, role: str, text: str, person: str, place: Place, good: str
+    turns: object, role: str, text: str, person: str, place: Place, good: str
 ) -> tuple[str, str, str]:
-    """System text, first question and its answer; "" for what is not there."""
+    """Returns system text, first question and its answer; "" for what is not there.
+
+    Raises InputError, with `good` as an example of a good line.
+    """
     if not isinstance(turns, list) or not all(isinstance(t, Mapping) for t in turns):
         raise place.wrong("no list of messages.", good)
     said = [(str(t.get(role)), t.get(text)) for t in turns[:3]]

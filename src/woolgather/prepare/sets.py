@@ -7,12 +7,11 @@ named filters in its order. Rows are the data sets' own texts, unchanged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from woolgather.core.rows import Example
 from woolgather.data.record_files import Place
 from woolgather.prepare.counting import FilterCounts
-from woolgather.prepare.reading import Wanted, first_question, messages, opening
+from woolgather.prepare.reading import OasstMessage, Wanted, first_question, messages, opening
 from woolgather.prepare.sources import PublishedSource
 
 Document = Mapping[str, str]
@@ -22,6 +21,10 @@ Document = Mapping[str, str]
 # -- oasst1: seeds for Humback ---------------------------------------------------------------------
 
 OASST1_ROWS = 3_200
+UNOFFICIAL_PAIRS = 3_286
+"""Pairs that the unofficial implementation (Spico197/Humback, README.md) chose the best from."""
+LENGTHS = {"instruction": (149.0, 266.0), "response": (1184.0, 799.0)}
+"""Characters of its seeds, mean and deviation."""
 QUALITY = 0.6
 WORDS = 5
 
@@ -29,30 +32,45 @@ WORDS = 5
 def oasst1(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """Answered questions of people, the best first: seeds for Humback.
+    """Yields answered questions of people, the best first: seeds for Humback.
 
-    Reads twice: the first questions, then the replies to them. Memory: those questions and one reply
-    each."""
+    By rule `paper` the first turns of conversations with the reply that people ranked first, both in
+    English; of more than are wanted, those of the best quality. By rule `unofficial` the same of all
+    turns, if both sides are of quality and long enough. Reads twice: the questions, then the
+    replies to them. Memory: those questions and one reply each."""
     source = sources["oasst1"]
     everything = (m for pair in source for m in messages(*pair))
-    questions = {str(m["message_id"]): m for m in tally.sift(everything, english, first_question)}
-    line = tally.line("first reply by rank", "of several replies the one that people put first")
-    line.before = len(questions)
-    replies: dict[str, Mapping[str, Any]] = {}
-    for pair in source:
-        for m in messages(*pair):
-            asked = str(m.get("parent_id") or "")
-            if asked in questions and english(m) and _rank(m) < _rank(replies.get(asked)):
-                replies[asked] = m
-    line.after = len(replies)
-    rows = (_pair_reply(questions[asked], reply) for asked, reply in replies.items())
-    good = tally.sift(rows, both_of_quality, both_long_enough)
-    yield from tally.best(good, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
+    filters = (english, first_question) if wanted.rule == "paper" else (english,)
+    questions = {m.id: m for m in tally.sift(everything, *filters)}
+    replies = (m for pair in source for m in messages(*pair) if m.parent in questions)
+    ranked = tally.sift(replies, english_replies, ranked_first)
+    rows: Iterator[Example] = (_pair_reply(questions[m.parent], m) for m in ranked)
+    if wanted.rule == "unofficial":
+        rows = tally.sift(rows, both_of_quality, both_long_enough)
+        tally.lines[-1].paper = UNOFFICIAL_PAIRS
+    best = tally.best(rows, wanted.rows or OASST1_ROWS, summed_quality, OASST1_ROWS)
+    yield from tally.measure(
+        best,
+        {
+            "instruction": (lambda row: row.instruction, LENGTHS["instruction"]),
+            "response": (lambda row: row.response, LENGTHS["response"]),
+        },
+    )
 
 
-def english(message: Mapping[str, Any]) -> bool:
+def english(message: OasstMessage) -> bool:
     """The seeds of the paper are English."""
-    return bool(message["lang"] == "en")
+    return message.lang == "en"
+
+
+def english_replies(message: OasstMessage) -> bool:
+    """The reply is in English, too."""
+    return english(message)
+
+
+def ranked_first(message: OasstMessage) -> bool:
+    """People put it first among the replies."""
+    return message.rank == 0
 
 
 def both_of_quality(row: Example) -> bool:
@@ -70,30 +88,12 @@ def summed_quality(row: Example) -> float:
     return sum(q or 0.0 for q in row.meta["quality"])
 
 
-def _rank(message: Mapping[str, Any] | None) -> float:
-    """0 is people's first choice; replies that were not ranked come after those that were."""
-    if message is None:
-        return float("inf")
-    rank = message.get("rank")
-    return float(rank) if isinstance(rank, int | float) and rank == rank else 1e9
-
-
-def _quality(message: Mapping[str, Any]) -> float | None:
-    labels = message.get("labels") or {}
-    names = labels.get("name")
-    if isinstance(names, list):  # parallel lists, as in the table
-        values = dict(zip(names, labels.get("value") or [], strict=False))
-        return float(values["quality"]) if values.get("quality") is not None else None
-    label = labels.get("quality")  # an object by name, as in the trees
-    return float(label["value"]) if isinstance(label, Mapping) else None
-
-
-def _pair_reply(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> Example:
+def _pair_reply(asked: OasstMessage, reply: OasstMessage) -> Example:
     return Example(
-        id=str(reply["message_id"]),
-        instruction=str(asked["text"]),
-        response=str(reply["text"]),
-        meta={"origin": "seed", "source": "oasst1", "quality": [_quality(asked), _quality(reply)]},
+        id=reply.id,
+        instruction=asked.text,
+        response=reply.text,
+        meta={"origin": "seed", "source": "oasst1", "quality": [asked.quality, reply.quality]},
     )
 
 
@@ -107,11 +107,12 @@ LINE = 5
 def refinedweb(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Document]:
-    """Web pages that may be answers: texts for Humback.
+    """Yields web pages that may be answers: texts for Humback.
 
     Ends as soon as there are enough. Memory: none that grows."""
     documents = (_document(*pair) for pair in sources["refinedweb"])
-    good = tally.sift(documents, length_of_an_answer, whole_lines)
+    whole = whole_lines if wanted.blank_lines == "drop" else whole_lines_or_blank
+    good = tally.sift(documents, length_of_an_answer, whole)
     yield from tally.first(good, wanted.rows or REFINEDWEB_ROWS, REFINEDWEB_ROWS)
 
 
@@ -121,19 +122,25 @@ def length_of_an_answer(document: Document) -> bool:
 
 
 def whole_lines(document: Document) -> bool:
-    """Every line has at least 5 characters: menus and tables have shorter ones (empty lines part
-    paragraphs and do not count)."""
+    """Every line has at least 5 characters: menus and tables have shorter ones. A blank line is one,
+    as in the unofficial implementation."""
+    return all(len(line) >= LINE for line in document["text"].split("\n"))
+
+
+def whole_lines_or_blank(document: Document) -> bool:
+    """Every line has at least 5 characters, but for blank ones, which part paragraphs."""
     lines = (line.strip() for line in document["text"].splitlines())
     return all(len(line) >= LINE for line in lines if line)
 
 
-def _document(place: Place, record: Any) -> Document:
+def _document(place: Place, record: object) -> Document:
     good = '{"content": "...", "url": "..."}'
-    text = record.get("content", record.get("text")) if isinstance(record, Mapping) else None
+    fields = record if isinstance(record, Mapping) else {}
+    text = fields.get("content", fields.get("text"))
     if not isinstance(text, str):
         raise place.wrong("no field 'content' (or 'text') with a text.", good)
     name = f"{place.path.stem}-{place.number}"
-    return {"id": name, "text": text, "url": str(record.get("url") or "")}
+    return {"id": name, "text": text, "url": str(fields.get("url") or "")}
 
 
 # -- ultrachat: pairs for SPIN ---------------------------------------------------------------------
@@ -144,7 +151,7 @@ ULTRACHAT_ROWS = 50_000
 def ultrachat(
     sources: Mapping[str, PublishedSource], wanted: Wanted, tally: FilterCounts
 ) -> Iterator[Example]:
-    """First turns of conversations: pairs for SPIN.
+    """Yields first turns of conversations: pairs for SPIN.
 
     Memory: the rows drawn (about 3 KB each)."""
     rows = (_first_turns(*pair) for pair in sources["ultrachat"])
@@ -157,10 +164,10 @@ def asked_and_answered(row: Example) -> bool:
     return bool(row.instruction.strip() and row.response.strip())
 
 
-def _first_turns(place: Place, record: Any) -> Example:
+def _first_turns(place: Place, record: object) -> Example:
     good = '{"prompt_id": "...", "messages": [{"role": "user", "content": "..."}, ...]}'
-    turns = record.get("messages") if isinstance(record, Mapping) else None
-    system, asked, answer = opening(turns, "role", "content", "user", place, good)
-    name = str(record.get("prompt_id") or f"{place.path.stem}-{place.number}")
+    fields = record if isinstance(record, Mapping) else {}
+    system, asked, answer = opening(fields.get("messages"), "role", "content", "user", place, good)
+    name = str(fields.get("prompt_id") or f"{place.path.stem}-{place.number}")
     meta = {"origin": "seed", "source": "ultrachat_200k"}
     return Example(id=name, instruction=asked, response=answer, system=system, meta=meta)

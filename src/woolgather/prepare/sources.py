@@ -8,14 +8,15 @@ the files' names). Anything else with a `/` in the middle is a data set of the h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.errors import InputError
-from woolgather.data.hub_errors import why_not
-from woolgather.data.record_files import SUFFIXES, Place, read_records
+from woolgather.data.folders import SUFFIXES, is_hub_name, split_sources, suffix_of
+from woolgather.data.hub import HubRows, stream_hub
+from woolgather.data.record_files import Place, read_records
 
 EVERY = 100_000
 """Records between two notes of progress."""
@@ -23,53 +24,44 @@ EVERY = 100_000
 
 @dataclass(frozen=True)
 class PublishedSource:
+    """A public data set, as a local copy or on the hub."""
+
     name: str
-    """A file, a folder, or `owner/name[@revision]` on the hub."""
+    """A file, a folder, or `owner/name[@revision]` on the hub; several with commas between them."""
     split: str = "train"
+    """Several with + between them are read one after the other."""
     files: tuple[str, ...] = ()
     """The only files to read of a data set on the hub; empty reads those of the split."""
+    also: tuple[PublishedSource, ...] = ()
+    """Others that belong to it, read after it."""
     command: str = "woolgather prepare ..."
     """What to say again with a local copy when the hub cannot be reached."""
     note: Callable[[str], None] = lambda text: None
 
-    def __iter__(self) -> Iterator[tuple[Place, Any]]:
-        """(place, record) pairs. Raises InputError for what is not there or not readable."""
-        path = Path(self.name).expanduser()
-        pairs = self._stream() if self._on_hub(path) else _local(path, self.split)
+    def __iter__(self) -> Iterator[tuple[Place, object]]:
+        """Yields (place, record) pairs. Raises InputError for what is not there or not readable."""
+        pairs = itertools.chain.from_iterable(map(self._read, split_sources(self.name)))
         for number, pair in enumerate(pairs, start=1):
             yield pair
             if number % EVERY == 0:
                 self.note(f"{self.name}: {number:,} records read")
+        for other in self.also:
+            yield from replace(other, command=self.command, note=self.note)
 
-    def _on_hub(self, path: Path) -> bool:
-        like_a_path = self.name.startswith((".", "/", "~")) or path.suffix in SUFFIXES
-        return not path.exists() and not like_a_path and self.name.count("/") == 1
+    def _read(self, source: str | Path) -> Iterator[tuple[Place, object]]:
+        splits = self.split.split("+")
+        if not is_hub_name(source):
+            yield from _local(Path(source).expanduser(), tuple(splits))
+            return
+        name = str(source)
+        repo, _, revision = name.partition("@")
+        said = f"{name}: neither a file here nor to be had from the hub: "
+        remedy = f"Or {self._by_hand(repo)}"
+        for split in splits:
+            rows = HubRows(repo, revision, split, files=self.files, said=said, remedy=remedy)
+            yield from stream_hub(rows)
 
-    def _stream(self) -> Iterator[tuple[Place, Any]]:
-        try:
-            import datasets
-        except ImportError as error:
-            raise InputError(
-                f"{self.name}: reading from the hub needs the package `datasets` ({error}). "
-                f"Install it with: pip install 'woolgather[local]'; or {self._by_hand()}"
-            ) from error
-        repo, _, revision = self.name.partition("@")
-        more = {"data_files": list(self.files)} if self.files else {}
-        try:
-            rows = datasets.load_dataset(
-                repo, split=self.split, revision=revision or None, streaming=True, **more
-            )
-            for number, record in enumerate(rows, start=1):
-                yield Place(Path(self.name), number, "row"), record
-        except Exception as error:  # the libraries below have no error in common
-            why = why_not(error, self.name, "data set")
-            raise InputError(
-                f"{self.name}: neither a file here nor to be had from the hub: {why} Or "
-                f"{self._by_hand()}"
-            ) from error
-
-    def _by_hand(self) -> str:
-        repo = self.name.partition("@")[0]
+    def _by_hand(self, repo: str) -> str:
         folder = repo.rpartition("/")[2]
         return (
             "download it where there is a network and give the folder: "
@@ -78,7 +70,7 @@ class PublishedSource:
         )
 
 
-def _local(path: Path, split: str) -> Iterator[tuple[Place, Any]]:
+def _local(path: Path, splits: tuple[str, ...]) -> Iterator[tuple[Place, object]]:
     if not path.is_dir():
         yield from read_records(path)
         return
@@ -86,12 +78,12 @@ def _local(path: Path, split: str) -> Iterator[tuple[Place, Any]]:
         f
         for f in path.rglob("*")
         if f.is_file()
-        and f.suffix in SUFFIXES
+        and suffix_of(f) in SUFFIXES
         and not any(part.startswith(".") for part in f.relative_to(path).parts)
     )
     # JSON beside Parquet shards describes them.
     files = [f for f in files if f.suffix == ".parquet"] or files
-    files = [f for f in files if f.stem.startswith(split)] or files
+    files = [f for f in files if f.stem.startswith(splits)] or files
     if not files:
         raise InputError(f"{path}: no file that ends in {', '.join(SUFFIXES)} in it.")
     for file in files:

@@ -90,7 +90,7 @@ def answer_number(
 
     `given` are the numbers of the question, `units` the words that may follow the answer.
     """
-    for place in _after_answer_is(text):
+    for place in _find_stated(text):
         found = numbers(place)
         if found:
             return next((value for value in reversed(found) if value not in given), found[-1])
@@ -103,7 +103,7 @@ def answer_number(
     return rest[-1] if rest else None
 
 
-def _after_answer_is(text: str) -> list[str]:
+def _find_stated(text: str) -> list[str]:
     """What follows the last "the answer is" of a text, to the end of the sentence."""
     return [
         re.split(r"\banswer\s*(?:is|:|=)", sentence, flags=re.IGNORECASE)[-1]

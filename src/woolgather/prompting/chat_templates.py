@@ -9,7 +9,8 @@ that cannot be done, an explicit empty system turn is sent.
 A method may want system lines with every question its model is asked: `with_default_system` puts
 them into the template as its default, in a form that `default_system_of` recognises.
 
-A template is a text here, and rendering it a function: no tokenizer is known.
+A template is a text here, and rendering it a function. `save_chat_template` is the one place where a
+template is written beside a model.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from woolgather.core.errors import InputError
+from woolgather.prompting.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from jinja2.nodes import Node
+    from jinja2.parser import Parser
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 USER, SYSTEM, REPLY = "Quxuserquz", "Quxsystemquz", "Quxreplyquz"
 """Probe texts that no template contains."""
@@ -46,7 +54,7 @@ _FOLD_SYSTEM = (
 def without_default_system(
     template: str, render: Callable[[str, list[dict[str, str]]], str]
 ) -> str:
-    """The template, changed so that no system turn appears when none is given.
+    """Returns the template, changed so that no system turn appears when none is given.
 
     The default turn is found by comparing what is rendered with and without a system turn, and its
     text is deleted from the template's source; the change is kept only if the turn is gone as a
@@ -79,8 +87,8 @@ def without_default_system(
 
 
 def with_default_system(template: str, system: str, *, folds: bool = False) -> str:
-    """The template, changed so that `system` is its system turn when none is given; `folds` puts
-    the text at the head of the first user turn instead. Unchanged for an empty text."""
+    """Returns the template, changed so that `system` is its system turn when none is given; `folds`
+    puts the text at the head of the first user turn instead. Unchanged for an empty text."""
     if not system:
         return template
     text = json.dumps(system, ensure_ascii=False)
@@ -89,7 +97,8 @@ def with_default_system(template: str, system: str, *, folds: bool = False) -> s
 
 
 def default_system_of(template: str) -> tuple[str, str]:
-    """(system, template): what `with_default_system` was given; an empty text for any other."""
+    """Returns (system, template) as `with_default_system` was given them; for a template of any other
+    make, an empty text and the template as it is."""
     if not (match := _DEFAULT.match(template)):
         return "", template
     rest = template[match.end() :]
@@ -110,7 +119,7 @@ def _longest(
 
 
 def takes_system(render: Callable[[list[dict[str, str]]], str]) -> bool:
-    """Whether a conversation may begin with a system turn, and its text is shown."""
+    """Returns whether a conversation may begin with a system turn and its text is shown."""
     try:
         text = render([{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}])
     except InputError:
@@ -118,8 +127,16 @@ def takes_system(render: Callable[[list[dict[str, str]]], str]) -> bool:
     return SYSTEM in text
 
 
-def template_for(tokenizer: Any, adds_start: bool) -> str:
-    """One of ours, for a tokenizer that has none."""
+def save_chat_template(tokenizer: Tokenizer, template: str, path: Path) -> None:
+    """Saves a tokenizer with `template` as its chat template into the model directory `path`, where
+    transformers writes the template as chat_template.jinja and finds it again."""
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(str(path))
+
+
+def template_for(tokenizer: Tokenizer, adds_start: bool) -> str:
+    """Returns a template of ours for a tokenizer that has none: ChatML where its vocabulary has the
+    tokens, plain text otherwise. `adds_start` begins it with the start token."""
     vocabulary = tokenizer.get_vocab()
     chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
     name = "chatml.jinja" if chatml else "plain.jinja"
@@ -127,23 +144,36 @@ def template_for(tokenizer: Any, adds_start: bool) -> str:
     return ("{{- bos_token -}}" if adds_start and tokenizer.bos_token else "") + text
 
 
-def environment(now: datetime) -> Any:
-    """What chat templates may use (the same as in transformers), today's date pinned."""
+def environment(now: datetime) -> ImmutableSandboxedEnvironment:
+    """Returns the jinja environment of chat templates: what they may use (the same as in
+    transformers), with `now` for today."""
     import jinja2.ext
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def tojson(value: Any, **settings: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, **settings})
+    def tojson(
+        value: object,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
 
     class Generation(jinja2.ext.Extension):
         """`{% generation %}` marks the replies for loss masks elsewhere; here it prints its body."""
 
         tags = {"generation"}  # noqa: RUF012
 
-        def parse(self, parser: Any) -> Any:
+        def parse(self, parser: Parser) -> Node | list[Node]:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

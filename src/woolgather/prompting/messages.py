@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+Role = Literal["system", "user", "assistant"]
+
 
 class Message(NamedTuple):
-    role: Literal["system", "user", "assistant"]
+    """One turn of a conversation."""
+
+    role: Role
     content: str
 
 

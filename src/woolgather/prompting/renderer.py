@@ -2,24 +2,23 @@
 
 The one idea: what a model is trained on begins with exactly what it is asked with. A `Renderer`
 belongs to one model directory; it renders the template itself (with a pinned date), tokenizes once
-(so no second start token), and ends a training row with the one token generation stops at.
+(so no second start token), and ends a training row with a token that generation stops at (see
+end_tokens.py).
 
 System turns are sent when the caller gives one or when the model was saved with lines of its own
 (`Renderer.save(system=...)`), and otherwise there is none, whatever its template would put in (see
 chat_templates.py). Templates that refuse a system turn (Gemma's first) get its text at the head of
 the first user turn.
 
-transformers is imported when a Renderer is made, never with this module.
+transformers is imported when a Renderer is made, never with this module (see tokenizer.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import InputError
@@ -28,12 +27,21 @@ from woolgather.prompting.chat_templates import (
     USER,
     default_system_of,
     environment,
+    save_chat_template,
     takes_system,
     template_for,
     with_default_system,
     without_default_system,
 )
+from woolgather.prompting.end_tokens import (
+    base_end_token,
+    find_reply_end,
+    find_stop_ids,
+    save_end_tokens,
+    set_end_token,
+)
 from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.tokenizer import Tokenizer, load_tokenizer
 
 IGNORE = -100
 """Label of a token without loss."""
@@ -43,12 +51,12 @@ class Renderer:
     """Renders and tokenizes for the model at `path` (a directory, or `repo@revision`).
 
     `date` (YYYY-MM-DD) is what a template's `strftime_now` sees; empty is today. Raises InputError
-    when there is no usable tokenizer.
+    when there is no usable tokenizer or the tokenizer has no end token.
     """
 
     def __init__(self, path: str | Path, *, date: str = "", trust_remote_code: bool = False):
         self.path = str(path)
-        self.tokenizer = _load_tokenizer(self.path, trust_remote_code)
+        self.tokenizer: Tokenizer = load_tokenizer(self.path, trust_remote_code)
         self._environment = environment(datetime.fromisoformat(date) if date else datetime.now())
         own = self.tokenizer.chat_template
         if isinstance(own, dict):
@@ -65,21 +73,20 @@ class Renderer:
             )
         self.template: str = template
         self.eos_id = int(self.tokenizer.convert_tokens_to_ids(self.eos_token))
-        self.end_id: int = self._end_of_turn()
+        self.end_id: int = find_reply_end(self.tokenizer, self._ids_behind_reply(), self.eos_id)
         """The end token of a response: trained on, and generation stops at it."""
-        self.end_ids: tuple[int, ...] = tuple(
-            sorted({self.end_id, self.eos_id, *_read_configured_ends(self.path)})
-        )
+        self.end_ids: tuple[int, ...] = find_stop_ids(self.path, self.end_id, self.eos_id)
         """Tokens at which generation stops."""
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.eos_id if pad is None else int(pad)
 
     def prompt_ids(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> list[int]:
-        """Token ids of a prompt, ready for the model to continue.
+        """Returns the token ids of a prompt, ready for the model to continue.
 
         A text is tokenized as it is, with the start token if the tokenizer adds one. A
         conversation goes through the template; for a model prompted `raw` its texts are joined by
-        empty lines instead.
+        empty lines instead. Raises InputError for a conversation that is empty or that the template
+        refuses.
         """
         if isinstance(prompt, str):
             return self._raw_ids(prompt)
@@ -91,8 +98,11 @@ class Renderer:
         return self._text_ids(self.prompt_text(prompt))
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
-        """A conversation as the template writes it, up to where the next reply begins (or, after a
-        last message of the assistant, right behind it)."""
+        """Returns a conversation as the template writes it, up to where the next reply begins (or,
+        after a last message of the assistant, right behind it).
+
+        Raises InputError when there is no message, or when the template refuses these roles.
+        """
         if not messages:
             raise InputError("a conversation without a message cannot be rendered")
         opened = list(messages)
@@ -111,17 +121,19 @@ class Renderer:
     def training_ids(
         self, messages: Sequence[Message], response: str
     ) -> tuple[list[int], list[int]]:
-        """(input_ids, labels) of a conversation and its reply; the ids begin with
-        `prompt_ids(messages)`. Labels are -100 up to the reply, then the ids: the reply and exactly
-        one end token. Nothing is cut: compare the length with the limit and set aside what is too
-        long."""
+        """Returns (input_ids, labels) of a conversation and its reply, two lists of one length.
+
+        The ids begin with `prompt_ids(messages)`. Labels are -100 (no loss) up to the reply, then the
+        ids: the reply and exactly one end token. Nothing is cut: compare the length with the limit
+        and set aside what is too long. Raises InputError as `prompt_text` does.
+        """
         prompt = self.prompt_ids(tuple(messages), "chat")
         reply = [*self.continuation_ids(response), self.end_id]
         return prompt + reply, [IGNORE] * len(prompt) + reply
 
     def continuation_ids(self, text: str) -> list[int]:
-        """Token ids of a text that follows a prompt: no start token, no special token, no space
-        put before it."""
+        """Returns the token ids of a text that follows a prompt: no start token, no special token,
+        no space put before it."""
         if not self._puts_space:
             return self._plain_ids(text)
         anchor, joined = self._plain_ids("\n"), self._plain_ids("\n" + text)
@@ -130,7 +142,7 @@ class Renderer:
         return self._plain_ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, special tokens left out and spaces as they are."""
+        """Returns the text of ids, special tokens left out and spaces as they are."""
         return str(
             self.tokenizer.decode(
                 list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -138,29 +150,24 @@ class Renderer:
         )
 
     def continuation_text(self, ids: Sequence[int]) -> str:
-        """Text of ids that follow a prompt; the inverse of `continuation_ids`."""
+        """Returns the text of ids that follow a prompt; the inverse of `continuation_ids`."""
         if not self._puts_space:
             return self.decode(ids)
         anchor = self._plain_ids("\n")
         return self.decode([*anchor, *ids])[len(self.decode(anchor)) :]
 
     def save(self, path: Path, system: str = "") -> None:
-        """Writes tokenizer, template and a generation config that stops at our end tokens into a
-        model's directory. Sampling defaults of the model we came from are kept. `system` are lines
-        for every conversation without a system turn; empty keeps those there are."""
-        self.tokenizer.chat_template = with_default_system(
-            self.template, system or self.system, folds=self.folds_system
-        )
-        self.tokenizer.eos_token = self.eos_token
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.eos_token
-        self.tokenizer.save_pretrained(str(path))
-        settings = _json_of(self.path, "generation_config.json")
-        settings |= {"eos_token_id": list(self.end_ids), "pad_token_id": self.pad_id}
-        if self.tokenizer.bos_token_id is not None:
-            settings["bos_token_id"] = int(self.tokenizer.bos_token_id)
-        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-        (Path(path) / "generation_config.json").write_text(text, encoding="utf-8")
+        """Writes into a model's directory what this renderer asks and trains with: the tokenizer, the
+        chat template (see chat_templates.py) and the end tokens (see end_tokens.py).
+
+        `system` are lines for every conversation without a system turn; empty keeps those there are.
+        Sampling defaults of the model at `self.path` are kept.
+        """
+        set_end_token(self.tokenizer, self.eos_token)
+        lines = system or self.system
+        template = with_default_system(self.template, lines, folds=self.folds_system)
+        save_chat_template(self.tokenizer, template, path)
+        save_end_tokens(Path(path), self.path, self.tokenizer, self.end_ids, self.pad_id)
 
     @cached_property
     def _start(self) -> list[int]:
@@ -194,17 +201,11 @@ class Renderer:
         ).input_ids
         return [int(i) for i in ids]
 
-    def _end_of_turn(self) -> int:
-        """The special token the template writes right behind a reply; else the end of text."""
+    def _ids_behind_reply(self) -> list[int]:
+        """Ids of what the template writes right behind a reply."""
         rows = [{"role": "user", "content": USER}, {"role": "assistant", "content": REPLY}]
         text = self._render(self.template, rows, False)
-        special = set(self.tokenizer.all_special_ids) | {
-            i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
-        }
-        for token in self._text_ids(text[text.rindex(REPLY) + len(REPLY) :]):
-            if token in special:
-                return token
-        return self.eos_id
+        return self._text_ids(text[text.rindex(REPLY) + len(REPLY) :])
 
     def _render(self, template: str, messages: list[dict[str, str]], open_reply: bool) -> str:
         import jinja2
@@ -225,56 +226,3 @@ class Renderer:
             raise InputError(
                 f"the chat template of {self.path} refuses a conversation of {roles}: {error}"
             ) from error
-
-
-def base_end_token(tokenizer: Any) -> str:
-    """The end-of-text token: the tokenizer's own, else a customary one of its vocabulary."""
-    if tokenizer.eos_token:
-        return str(tokenizer.eos_token)
-    vocabulary = tokenizer.get_vocab()
-    for token in ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>"):
-        if token in vocabulary:
-            return token
-    raise InputError(
-        "the tokenizer names no end token, so a trained model could not stop. "
-        'Set "eos_token" in its tokenizer_config.json.'
-    )
-
-
-def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
-    from transformers import AutoTokenizer
-
-    where, settings = _place(path)
-    try:
-        return AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code, **settings)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{path}: no tokenizer could be loaded ({first}). A model directory needs "
-            "tokenizer.json and tokenizer_config.json beside its weights."
-        ) from error
-
-
-def _place(path: str) -> tuple[str, dict[str, Any]]:
-    """How transformers is told: a directory is never looked up on the hub."""
-    if Path(path).is_dir():
-        return path, {"local_files_only": True}
-    name, _, revision = path.partition("@")
-    return name, {"revision": revision} if revision else {}
-
-
-def _read_configured_ends(path: str) -> set[int]:
-    """End tokens that the model's own generation config names."""
-    told = _json_of(path, "generation_config.json").get("eos_token_id")
-    return {told} if isinstance(told, int) else set(told or [])
-
-
-def _json_of(path: str, name: str) -> dict[str, Any]:
-    from transformers.utils.hub import cached_file
-
-    where, settings = _place(path)
-    try:
-        found = cached_file(where, name, _raise_exceptions_for_missing_entries=False, **settings)
-    except OSError:
-        return {}
-    return dict(json.loads(Path(found).read_text(encoding="utf-8"))) if found else {}

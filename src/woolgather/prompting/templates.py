@@ -37,7 +37,7 @@ class Template:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Names of the fields in the text."""
+        """Returns the names of the fields in the text."""
         return frozenset(FIELD.findall(self.text))
 
     def __canonical__(self) -> str:
@@ -71,8 +71,8 @@ def load(
 ) -> Template:
     """Returns a template by the name of one of ours (`synthesize`) or by a path ending in .md.
 
-    Raises InputError when it is not there, asks for a field outside `needs` (when given), or lacks
-    one of those it `must` have.
+    Raises InputError when it is not there, is not UTF-8, asks for a field outside `needs` (when
+    given), or lacks one of those it `must` have.
     """
     if name.endswith(".md"):
         path = Path(name)

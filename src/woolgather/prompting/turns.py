@@ -21,7 +21,8 @@ BLOCK_STOP = "\n### "
 def answer_prompt(
     row: Example, prompt_format: PromptFormat, shots: Sequence[Example] = ()
 ) -> Prompt:
-    """The prompt whose continuation is the answer to `row`; `shots` are answered tasks."""
+    """Returns the prompt whose continuation is the answer to `row`; `shots` are answered tasks that
+    are shown before it. It is a text for `raw` and a conversation for `chat`."""
     if prompt_format == "raw":
         if not shots:
             return f"{question(row)}\n"
@@ -34,11 +35,11 @@ def answer_prompt(
 
 
 def stops(prompt_format: PromptFormat, shots: Sequence[Example] = ()) -> tuple[str, ...]:
-    """Stop texts that go with `answer_prompt`."""
+    """Returns the stop texts that go with `answer_prompt`; none where the model ends by itself."""
     return (BLOCK_STOP,) if prompt_format == "raw" and shots else ()
 
 
 def messages_of(row: Example) -> tuple[Message, ...]:
-    """The turns before the response: the row's system turn if it has one, and its question."""
+    """Returns the turns before the response: the row's system turn if it has one, and its question."""
     system = (Message("system", row.system),) if row.system else ()
     return (*system, Message("user", question(row)))

@@ -27,6 +27,8 @@ RECIPES = tuple(
     sorted(f.name for f in (resources.files("woolgather") / "presets").iterdir() if f.is_dir())
 )
 """Every recipe we ship has a folder of presets."""
+SOURCES = "sources.yaml"
+"""Beside a recipe's presets: where each of their values comes from."""
 
 
 def at(value: T | tuple[T, ...], t: int) -> T:
@@ -79,7 +81,7 @@ def presets(recipe: str) -> list[str]:
     """Returns the names of a recipe's presets; `default` is the recipe's own defaults."""
     folder = resources.files("woolgather") / "presets" / recipe
     named = (
-        [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")]
+        [f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml") and f.name != SOURCES]
         if folder.is_dir()
         else []
     )

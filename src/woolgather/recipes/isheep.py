@@ -1,12 +1,13 @@
 """I-SHEEP (arXiv 2408.08072): a model writes tasks, answers them, rates its answers, and is tuned on the
 best of them, round after round.
 
-Defaults are ours; preset `paper` is the paper's. Departures in both: prompts are in our own words
-(each a file you may replace); instructions are compared with every earlier one, where the released
-scripts compared with none; a stop text cannot cut an answer; a verdict that cannot be read is never
-kept. In `default` only: a raw base answers few-shot, unfinished answers are set aside, the assessor
-is chosen by audition, the seeds stay in the mix, data accumulate, a control is trained beside the
-result, and the result is the best candidate, the base included. docs/isheep.md maps every parameter.
+Defaults are ours; presets `paper` and `code` are the paper's and its scripts'. Departures in all:
+prompts are in our own words (each a file you may replace); instructions are compared with every
+earlier one, where the released scripts compared with none; a stop text cannot cut an answer; a verdict
+that cannot be read is never kept. In `default` only: a raw base answers few-shot, unfinished answers
+are set aside, the assessor is chosen by audition, the seeds stay in the mix, data accumulate, a control
+is trained beside the result, and the result is the best candidate, the base included. docs/isheep.md
+maps every parameter.
 """
 
 from __future__ import annotations

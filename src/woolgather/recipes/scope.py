@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import ParamSpec, Protocol, TypeVar, overload
 
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair
+from woolgather.data import Part
 from woolgather.engines.base import Engine
 from woolgather.training.job import Trainer
 
@@ -21,15 +22,19 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Rows(Protocol[R_co]):
-    """The rows a step made: iterated, those set aside are left out; its length is their number. In a
-    plan the length is the expected one, and there is nothing to iterate."""
+    """The rows that a step made. Iterating yields those in use, and the length is their number. In a plan
+    the length is the expected one, and there is nothing to iterate."""
 
     def __iter__(self) -> Iterator[R_co]: ...
     def __len__(self) -> int: ...
 
 
 class Scope(Protocol):
-    """A run, or a part of one under a prefix of step names."""
+    """A run, or a part of one under a prefix of step names.
+
+    `step(name, op, ...)` calls the op with the arguments that follow, or finds what the same call made
+    before, and returns its result: rows, a Model, Metrics or a Choice. Raises ValueError when a recipe
+    names two steps alike, and whatever the op raises."""
 
     @overload
     def step(
@@ -57,7 +62,7 @@ class Scope(Protocol):
     ) -> Choice: ...
 
     def scope(self, name: str) -> Scope:
-        """Returns a part of this one: its steps are called `name/...`."""
+        """Returns a part of this scope: its steps are called `name/...`."""
 
     def engine(self, model: Model) -> Engine:
         """Returns what stands for the engine that asks `model`; nothing is loaded before a step asks."""
@@ -66,11 +71,21 @@ class Scope(Protocol):
         """Returns the run's trainer, for the ops that train or merge."""
 
     def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside; `name` is its role. Raises InputError if it cannot be opened."""
+        """Returns a model from outside; `name` is its role. Raises InputError when it cannot be
+        opened."""
 
-    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Rows[Example]:
-        """Returns rows from outside, read in any shape that is known. Raises InputError when they cannot
-        be read."""
+    def rows(
+        self,
+        name: str,
+        source: str | Path | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
+    ) -> Rows[Example]:
+        """Returns rows from outside, read in any shape that is known; `name` is their role. Raises
+        InputError where there are none, or where a row lacks what it needs: an instruction, and a
+        response unless `needs_response` is False. `part` is what they are for, where a file has more
+        than one kind."""
 
     def given(self, name: str) -> bool:
         """Returns whether this step's result was handed in (`--given`)."""

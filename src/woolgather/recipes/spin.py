@@ -1,12 +1,13 @@
 """SPIN (arXiv 2401.01335): a tuned model learns to tell its own answers from the real ones, and so
 to give answers that cannot be told apart; each iteration plays against the one before.
 
-Defaults are ours; preset `paper` is the paper's. Departures in both: one template for generating and
-training; exactly one end token, trained on; unfinished, empty and identical pairs are set aside; no
-test split is needed. In `default` only: real answers have the budget of generated ones; an adapter
-instead of all weights, at a rate that suits it; one epoch; it stops after an iteration that is no
-better; a control is tuned on the real answers alone; the result is the best candidate, the base
-included. docs/spin.md maps every parameter.
+Defaults are ours; presets `paper` and `code` are the paper's and its scripts'. Departures in all: one
+template for generating and training; exactly one end token, trained on, and none where an answer was
+cut; empty and identical pairs are set aside; no test split is needed. In `default` only: unfinished
+answers are set aside; real answers have the budget of generated ones; an adapter instead of all
+weights, at a rate that suits it; one epoch; it stops after an iteration that is no better; a control is
+tuned on the real answers alone; the result is the best candidate, the base included. docs/spin.md maps
+every parameter.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Playing(PreferenceOptions):
     def at(self, t: int) -> DpoOptions:
         """Returns the training as iteration `t` has it."""
         now = {"learning_rate": at(self.learning_rate, t), "beta": at(self.beta, t)}
-        return DpoOptions.model_validate({**dict(self), **now})
+        return DpoOptions.model_validate(dict(self) | now)
 
 
 class Config(Common):
@@ -136,7 +137,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 def answer_prompts(
     scope: Scope, real: Rows[Example], opponent: Model, cfg: Config
 ) -> Rows[Example]:
-    """What the opponent says to the real answers' prompts; `pair` sets unfinished ones aside."""
+    """What the opponent says to the real answers' prompts; `pair` decides about unfinished ones."""
     how = Responding(sampling=cfg.respond.sampling, unfinished="keep")
     return scope.step("respond", respond, real, scope.engine(opponent), how=how)
 

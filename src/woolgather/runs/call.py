@@ -8,9 +8,8 @@ arguments under a step's name, which is all that a step is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.expected import Expected
@@ -31,7 +30,7 @@ class _Out:
         return None
 
 
-OUT: Any = _Out()
+OUT = _Out()
 
 
 class Pinned:
@@ -42,8 +41,20 @@ class Pinned:
         self.date = date
 
 
+@dataclass(frozen=True)
+class StepChoices:
+    """What is asked for of single steps, beside the recipe and its settings."""
+
+    given: Mapping[str, str] = field(default_factory=dict)
+    """By step: the file of rows, or the model, that stands for its result."""
+    redo: frozenset[str] = frozenset()
+    """Steps that are done again."""
+    replicate: int = 0
+    """A number that changes every step's seed: the same recipe once more, drawn otherwise."""
+
+
 class EngineHandle:
-    """`run.engine(model)`: stands for the model until a step asks it."""
+    """What `run.engine(model)` returns: stands for the engine until a step asks it."""
 
     def __init__(self, model: Model, options: EngineOptions) -> None:
         self.model = model
@@ -60,8 +71,8 @@ class Call:
 
     name: str
     """With its scopes."""
-    op: Op[..., Any]
-    bound: Mapping[str, Any]
+    op: Op[..., object]
+    bound: Mapping[str, object]
     payload: JSON
     """The canonical op and arguments."""
     identity: str
@@ -71,6 +82,7 @@ class Call:
 
     @property
     def kind(self) -> ResultKind:
+        """What the op makes."""
         return self.op.kind
 
     @property
@@ -79,32 +91,46 @@ class Call:
         return self.op.expects(**self.bound)
 
     def known_as(self, identity: str, run_dir: Path) -> Call:
-        """With a result whose fingerprint is not the call's."""
+        """Returns the call with a result whose fingerprint is not the call's own."""
         return replace(self, identity=identity, folder=run_dir / step_dir(self.name, identity))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run adds to the arguments of its steps."""
+
+    run_dir: Path
+    replicate: int
+    """Changes every step's seed."""
+    date: Pinned
+    precision: Callable[[], Precision | None]
+    """Returns what `precision: auto` is in this run; None leaves it."""
 
 
 def call_of(
     name: str,
-    op: Op[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    run_dir: Path,
-    *,
-    replicate: int,
-    date: Pinned,
-    precision: Callable[[], Precision | None],
+    op: Op[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    around: Surroundings,
 ) -> Call:
-    """`op` called under a step's name; parameters named seed, out and date are filled in, and a
-    training's `precision: auto` becomes what `precision` says (None leaves it)."""
+    """Returns `op` called under a step's name. Parameters named seed, out and date are filled in, and a
+    training's `precision: auto` becomes the run's. Raises TypeError for arguments that do not fit the
+    op, or that have no canonical form."""
     signature = op.signature
-    filled = {"seed": seed_of(name, replicate), "date": date}
+    filled: dict[str, object] = {
+        "seed": seed_of(name, around.replicate),
+        "date": around.date,
+    }
     given = {k: v for k, v in filled.items() if k in signature.parameters} | dict(kwargs)
     if "out" in signature.parameters:
         given["out"] = OUT
     bound = signature.bind(*args, **given)
     bound.apply_defaults()
-    settings = {key: resolve_precision(value, precision) for key, value in bound.arguments.items()}
-    payload = {
+    settings = {
+        key: resolve_precision(value, around.precision) for key, value in bound.arguments.items()
+    }
+    payload: JSON = {
         "op": op.name,
         "version": op.version,
         "args": {
@@ -114,19 +140,20 @@ def call_of(
         },
     }
     identity = fingerprint(payload)
-    folder = run_dir / step_dir(name, identity)
+    folder = around.run_dir / step_dir(name, identity)
     return Call(name, op, settings, payload, identity, folder)
 
 
-def resolve_precision(value: Any, precision: Callable[[], Precision | None]) -> Any:
-    """An argument in which no training leaves its precision to the machine that happens to run it."""
+def resolve_precision(value: object, precision: Callable[[], Precision | None]) -> object:
+    """Returns an argument in which no training leaves its precision to the machine that happens to run
+    it."""
     if isinstance(value, TrainingOptions) and value.precision == "auto" and (found := precision()):
         return value.model_copy(update={"precision": found})
     return value
 
 
-def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
-    """What a step is made from: the results of other steps, and things from outside."""
+def artifacts_in(value: object) -> Iterator[Artifact | Texts]:
+    """Yields what a step is made from: the results of other steps, and things from outside."""
     if isinstance(value, Dataset | Model | Metrics | Choice | Texts):
         yield value
     elif isinstance(value, EngineHandle):
@@ -139,7 +166,7 @@ def artifacts_in(value: Any) -> Iterator[Artifact | Texts]:
             yield from artifacts_in(inner)
 
 
-def engines_in(value: Any) -> Iterator[EngineHandle]:
+def engines_in(value: object) -> Iterator[EngineHandle]:
     """Yields the handles among a step's arguments, also those within lists and mappings."""
     if isinstance(value, EngineHandle):
         yield value
@@ -152,8 +179,9 @@ def engines_in(value: Any) -> Iterator[EngineHandle]:
 
 
 def placeholder(
-    kind: ResultKind, identity: str, expected: Expected, bound: Mapping[str, Any]
+    kind: ResultKind, identity: str, expected: Expected, bound: Mapping[str, object]
 ) -> Artifact:
+    """Returns what stands for a result in a plan: its identity, and nothing behind it."""
     nowhere = Path("/nonexistent")
     if kind == "dataset":
         return Dataset(nowhere, identity, expected.rows)

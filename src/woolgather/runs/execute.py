@@ -10,27 +10,27 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from woolgather.core.artifacts import Artifact, Dataset, Model
-from woolgather.core.rows import JSON
+from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
+from woolgather.core.rows import JSON, Row, as_mapping
 from woolgather.core.storage import read_rows, write_rows
+from woolgather.core.views import View
 from woolgather.engines.base import Engine
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.runs.call import OUT, Call, EngineHandle, Pinned, artifacts_in
 from woolgather.runs.lookup import Index
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
-from woolgather.runs.record import RECORD, StepRecord, write
+from woolgather.runs.record import RECORD, StepRecord, StepResult, ViewRecord, write
 from woolgather.runs.results import publish
 
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """What a step works with, and no part of what it is."""
+    """What a step works with, and what is no part of its identity."""
 
     journal: Journal
     open_engine: Callable[[Model], Engine]
@@ -43,7 +43,8 @@ class Tools:
 
 
 def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
-    """Call the op and put down what it makes; what was there before, or half there, goes."""
+    """Call the op and put down what it makes; what was there before, or half there, goes. Returns the
+    record, which is written last."""
     name, folder = call.name, call.folder
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECORD).is_file():
@@ -53,7 +54,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     attempt.mkdir()
     asked: list[JournaledEngine] = []
 
-    def live(value: Any) -> Any:
+    def live(value: object) -> object:
         if isinstance(value, EngineHandle):
             model = value.model
             engine = JournaledEngine(
@@ -81,8 +82,8 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
         result["rows"] = total
     record = StepRecord(
         step=name,
-        op=call.payload["op"],
-        op_version=call.payload["version"],
+        op=call.op.name,
+        op_version=call.op.version,
         fingerprint=call.identity,
         kind=call.kind,
         payload=call.payload,
@@ -101,8 +102,10 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
         launch=tools.launch,
         source=call.op.source,
         execution={"engine": _engine(asked, tools)} if asked else {},
-        views=[dataclasses.asdict(view) for view in artifact.views],
-        warnings=[v.data["text"] for v in artifact.views if v.kind == "alarm"],
+        views=[
+            ViewRecord(kind=v.kind, title=v.title, data=v.data, note=v.note) for v in artifact.views
+        ],
+        warnings=[str(v.data["text"]) for v in artifact.views if v.kind == "alarm"],
     )
     write(record, folder)
     for old in folder.glob("attempt-*"):
@@ -117,32 +120,35 @@ def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:
     served: list[JSON] = []
     for engine in asked:
         for note in engine.served:
-            told = {"model": tools.models.name_of(engine.model), **note}
+            told: JSON = {"model": tools.models.name_of(engine.model), **as_mapping(note)}
             served += [] if told in served else [told]
     return {**tools.options, "served": served}
 
 
 def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> StepRecord:
-    """Foreign rows, or a model, put down in `call.folder` as the step's result."""
+    """Put foreign rows, or a model, down in `call.folder` as the step's result; returns the record."""
     folder = call.folder
     folder.mkdir(parents=True, exist_ok=True)
-    result: dict[str, JSON]
+    result: StepResult
+    aside: Counter[str] = Counter()
     if isinstance(made, Dataset):
         for part in made.path.glob("part-*.parquet"):
             shutil.copy2(part, folder / part.name)
         files = {p.name: p.stat().st_size for p in folder.glob("part-*.parquet")}
-        total = sum(1 for _ in read_rows(folder))
-        result = {"count": made.count, "rows": total, "kind": made.kind, "files": files}
+        reasons = [row.set_aside for row in read_rows(folder)]
+        aside.update(reason for reason in reasons if reason)
+        result = {"count": made.count, "rows": len(reasons), "kind": made.kind, "files": files}
     else:
         form = made.prompt_format
         result = {"path": made.path, "prompt_format": form, "digest": made.digest}
     record = StepRecord(
         step=call.name,
-        op=call.payload["op"],
+        op=call.op.name,
         fingerprint=made.fingerprint,
         kind=call.kind,
         payload={"given": made.fingerprint},
         result=result,
+        set_aside=dict(aside),
         digest=made.fingerprint,
         launch=launch,
         execution={"given": source},
@@ -152,15 +158,18 @@ def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> St
 
 
 def _store(
-    call: Call, made: Any, attempt: Path, progress: Progress
+    call: Call, made: object, attempt: Path, progress: Progress
 ) -> tuple[Artifact, Counter[str], int]:
-    """Consume what the op returned; rows are written as they come."""
-    if call.kind != "dataset":
+    """Consume what the op returned; rows are written as they come. Returns the artifact, the rows set
+    aside by reason, and the number of all. Raises TypeError for what the op was not to return."""
+    if isinstance(made, Model | Metrics | Choice):
         return made, Counter(), 0
-    views: list[Any] = []
+    if not isinstance(made, Iterable):
+        raise TypeError(f"{call.op.name} returned a {type(made).__name__}, not a {call.kind}")
+    views: list[View] = []
     prefix = call.identity[:12]
 
-    def rows() -> Iterator[Any]:
+    def rows() -> Iterator[Row]:
         generator = iter(made)
         for index in range(1 << 62):
             try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from woolgather.core.errors import RunDirError
 from woolgather.core.fingerprint import explain_change
-from woolgather.core.machine_speed import Precision
+from woolgather.core.machine_speed import PRECISIONS, Precision
 from woolgather.core.rows import JSON
 from woolgather.engines.journal import Journal
 from woolgather.runs import provenance
@@ -25,6 +25,7 @@ from woolgather.runs.record import (
     RUN,
     RunRecord,
     Status,
+    StepEntry,
     StepState,
     read_launches,
     read_record,
@@ -33,6 +34,19 @@ from woolgather.runs.record import (
     write_run,
 )
 from woolgather.runs.results import link
+
+
+@dataclasses.dataclass(frozen=True)
+class AskedRecipe:
+    """The recipe of a launch, as its record keeps it."""
+
+    name: str
+    config: JSON = None
+    """The final settings."""
+    preset: JSON = None
+    """The settings of its preset alone; changes are told against them in a run's first launch."""
+    source: str = ""
+    """Hash of its source text."""
 
 
 class RunFolder:
@@ -48,26 +62,27 @@ class RunFolder:
         """What `precision: auto` became when the run first asked; None until then."""
         self.past = Past()
         """What its earlier launches left open."""
-        self._recipe = ""
         self._exists = False
         self._journal: Journal | None = None
         self._launch: RunRecord | None = None
-        self._entries: list[dict[str, JSON]] = []
+        self._entries: list[StepEntry] = []
         self._stack = contextlib.ExitStack()
 
     @property
     def journal(self) -> Journal:
+        """The remembered answers of models; only of a run that is owned."""
         assert self._journal is not None, "only a run that is owned asks"
         return self._journal
 
     @property
     def launch(self) -> int:
+        """The number of this launch, from 1; only of a run that is owned."""
         assert self._launch is not None, "only a run that is owned has a launch"
         return self._launch.launch
 
     def look(self, recipe: str) -> None:
-        """Raises RunDirError when it belongs to another recipe, or is of a newer format."""
-        self._recipe = recipe
+        """Read what is there. Raises RunDirError when it belongs to another recipe, or is of a newer
+        format."""
         self._exists = (self.path / RUN).is_file()
         self.date = date.today().isoformat()
         if self._exists:
@@ -79,7 +94,8 @@ class RunFolder:
                 )
             self.date = str(found.get("date"))
             # A run of the version before had no such entry, and trained in bfloat16 everywhere.
-            self.precision = found.get("precision", "bfloat16")
+            precision = found.get("precision", "bfloat16")
+            self.precision = next((known for known in PRECISIONS if known == precision), None)
             self.past = past_of(self.path)
 
     def pin(self, precision: Precision) -> None:
@@ -90,29 +106,30 @@ class RunFolder:
             write_run(self.path, {**head, "precision": precision})
 
     def borrow_inputs(self) -> None:
-        """For a plan of a run that is not there yet: things from outside are put elsewhere."""
+        """Put things from outside elsewhere, for a plan of a run that is not there yet."""
         if not self._exists:
             self.inputs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
 
-    def own(self, config: JSON, preset: JSON, recipe_source: str, replicate: int) -> None:
+    def own(self, recipe: AskedRecipe, replicate: int) -> None:
         """Lock it and begin a launch. Raises RunDirError when another process has it."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(RunLock(self.path))
         if not self._exists:
-            head = {"recipe": self._recipe, "date": self.date, "replicate": replicate}
+            head: dict[str, JSON] = {"recipe": recipe.name, "date": self.date}
+            head |= {"replicate": replicate}
             head |= {"created": _now(), "title": self.path.name, "precision": self.precision}
             write_run(self.path, head)
         self._journal = Journal(self.path / "journal.sqlite")
         self._stack.callback(self._journal.close)
         launches = read_launches(self.path)
         before = launches[-1] if launches else None
-        origin = before.config if before else preset
+        origin = before.config if before else recipe.preset
         self._launch = RunRecord(
             launch=(before.launch if before else 0) + 1,
-            recipe=self._recipe,
-            recipe_source=recipe_source,
-            config=config,
-            config_changes=explain_change(origin, config) if origin is not None else [],
+            recipe=recipe.name,
+            recipe_source=recipe.source,
+            config=recipe.config,
+            config_changes=explain_change(origin, recipe.config) if origin is not None else [],
             provenance=provenance.capture(),
             started=_now(),
             journal="doubted" if self.past.doubted else "sure",
@@ -120,7 +137,7 @@ class RunFolder:
         self._save("running", "")
 
     def enter(self, step: str, identity: str, folder: Path, state: StepState, why: str) -> None:
-        """A step is done: the launch lists it."""
+        """List a step that is done in the launch's record."""
         path = folder.relative_to(self.path).as_posix()
         self._entries.append(
             {"step": step, "fingerprint": identity, "path": path, "state": state, "why": why}
@@ -128,7 +145,8 @@ class RunFolder:
         self._save("running", "")
 
     def finish(self, kind: type | None, message: str) -> None:
-        """The launch has ended, by an error of `kind` or well; then the result is put in place."""
+        """Note that the launch has ended, by an error of `kind` (None: it ended well, and the
+        result is put in place)."""
         if self._launch is None:
             return
         stopped = kind is not None and kind.__name__ in ("Stopped", "KeyboardInterrupt")
@@ -137,11 +155,12 @@ class RunFolder:
             link(self.path / self._launch.result, self.path / "result")
 
     def close(self) -> None:
+        """Unlock it and close its files."""
         self._stack.close()
 
     def _save(self, status: Status, message: str) -> None:
         assert self._launch is not None
-        models = [str(e["path"]) for e in self._entries if e["step"] == "result"]
+        models = [e["path"] for e in self._entries if e["step"] == "result"]
         made = read_record(self.path / models[-1]).result["path"] if models else None
         self._launch = dataclasses.replace(
             self._launch,

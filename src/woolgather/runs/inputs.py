@@ -8,7 +8,6 @@ a stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,33 +16,36 @@ from woolgather import data
 from woolgather.core.artifacts import Dataset
 from woolgather.core.errors import InputError
 from woolgather.core.fingerprint import fingerprint
-from woolgather.core.rows import Row
+from woolgather.core.rows import JSON, Row
 from woolgather.core.storage import to_record, write_rows
 from woolgather.data.documents import TEXT_SUFFIXES, Texts, find_files
+from woolgather.data.folders import is_hub_name, split_sources, suffix_of
 from woolgather.data.hub_errors import why_not
-from woolgather.data.record_files import SUFFIXES
 from woolgather.models.digests import files_digest, read_digests, remember_digests
 from woolgather.runs.record import read_input, write_input
 
 
 def open_dataset(
-    source: str | Path | Dataset,
+    source: data.Source | Dataset,
     store: Path,
     name: str,
     *,
     needs_response: bool = True,
     kind: Literal["example", "pair"] = "example",
+    part: data.Part = "seeds",
+    tell: data.Tell = lambda text: None,
 ) -> Dataset:
-    """Rows of a file or directory in any shape that formats reads, as a Dataset under `store`.
+    """Returns the rows of files, folders or a data set of the hub, in any shape that `data` reads, as
+    a Dataset under `store`. `part` is what they are for; `tell` takes what was left out.
 
     Raises InputError naming file, line, field and remedy; an empty set is an error."""
     if isinstance(source, Dataset):
         return source
     rows: list[Row] = []
     if kind == "pair":
-        rows += data.read_pairs(Path(source))
+        rows += data.read_pairs(source, tell=tell)
     else:
-        rows += data.read_examples(Path(source), needs_response=needs_response)
+        rows += data.read_examples(source, needs_response=needs_response, part=part, tell=tell)
     used = sum(row.set_aside is None for row in rows)
     if not used:
         raise InputError(f"{source} holds no rows. Give at least a handful of examples.")
@@ -56,15 +58,15 @@ def open_dataset(
 
 
 def open_texts(
-    source: str | Path | Iterable[str | Path],
+    source: data.Source,
     *,
     column: str = "text",
     split: str = "train",
     subset: str = "",
 ) -> Texts:
-    """Documents of a file, a folder, several of them, or a data set `owner/name[@revision]` on the
-    hub, known by their content. Raises InputError when there are none."""
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    """Returns the documents of a file, a folder, several of them, or a data set
+    `owner/name[@revision]` on the hub, known by their content. Raises InputError when there are none."""
+    sources = split_sources(source)
     if len(sources) == 1 and _on_hub(sources[0]):
         return _begin(_open_hub_texts(str(sources[0]), column, split, subset))
     files: list[tuple[str, Path]] = []
@@ -95,11 +97,11 @@ def _begin(texts: Texts) -> Texts:
 
 
 def note_texts(texts: Texts, store: Path, name: str) -> Path:
-    """A note under `store` of what the texts are, where rows would lie if there were not so many;
-    a row made from a text names its place within them. The folder."""
+    """Write a note under `store` of what the texts are, where rows would lie if there were not so many;
+    a row made from a text names its place within them. Returns the folder."""
     folder = store / f"{name}-{texts.fingerprint[:12]}"
-    where = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
-    noted = {
+    where: dict[str, JSON] = {"hub": texts.hub, "split": texts.split, "subset": texts.subset}
+    noted: dict[str, JSON] = {
         "name": texts.name,
         "files": len(texts.files),
         "bytes": texts.size,
@@ -112,14 +114,8 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
 
 
 def _on_hub(source: str | Path) -> bool:
-    text = str(source)
-    name = text.partition("@")[0]
-    return (
-        isinstance(source, str)
-        and not Path(text).exists()
-        and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
-        and Path(name).suffix.lower() not in (*TEXT_SUFFIXES, *SUFFIXES)
-    )
+    name = Path(str(source).partition("@")[0])
+    return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
 def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:

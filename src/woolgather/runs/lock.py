@@ -15,11 +15,11 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from woolgather.core.errors import RunDirError
+from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
 
 BEAT = 15.0
@@ -43,7 +43,8 @@ class RunLock:
             raise RunDirError(self._in_use(self.read())) from None
         owner = self.read()
         elsewhere = owner and owner.get("host") != socket.gethostname()
-        if elsewhere and time.time() - float(owner.get("beat", 0)) < STALE:
+        beat = owner.get("beat", 0)
+        if elsewhere and isinstance(beat, int | float) and time.time() - beat < STALE:
             self._file.release()
             raise RunDirError(self._in_use(owner))
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -61,15 +62,15 @@ class RunLock:
             self._owner.unlink()
         self._file.release()
 
-    def read(self) -> dict[str, Any]:
-        """Who owns the run, or nothing."""
+    def read(self) -> dict[str, JSON]:
+        """Returns who owns the run (`pid`, `host`, `since`, `beat`), or nothing."""
         try:
             found = json.loads(self._owner.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _in_use(self, owner: dict[str, Any]) -> str:
+    def _in_use(self, owner: dict[str, JSON]) -> str:
         who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
         since = owner.get("since", "an unknown time")
         return (

@@ -25,7 +25,8 @@ digest where a plan expects it to be made."""
 
 
 def standing(run_dir: Path, call: Call) -> Call:
-    """The call as an earlier version knew it, where only that version's record of it is there."""
+    """Returns the call as an earlier version knew it, where only that version's record of it is there;
+    the call itself otherwise."""
     if (call.folder / RECORD).is_file():
         return call
     for path in _earlier(run_dir, call):
@@ -40,7 +41,8 @@ def standing(run_dir: Path, call: Call) -> Call:
 def look_up(
     run_dir: Path, call: Call, index: Index, models: RunModels, *, plan: bool = False
 ) -> tuple[StepRecord | None, str]:
-    """The record that stands for this call, or why there is none."""
+    """Returns the record that stands for this call, or None and why there is none. Raises
+    RunDirError for a record that cannot be read."""
     if not (call.folder / RECORD).is_file():
         return None, _explain(run_dir, call, index)
     record = read_record(call.folder)

@@ -39,12 +39,12 @@ class RunModels:
     # -- whence they are ------------------------------------------------------------------------
 
     def make(self, call: Call) -> None:
-        """Notes that a model which comes of `call` is made by the run."""
+        """Note that a model which comes of `call` is made by the run."""
         if call.kind == "model":
             self._made[call.identity] = call.name
 
     def bring(self, role: str, source: str | Model, model: Model) -> None:
-        """Notes that `model` is from outside: its `role` in the recipe, and how `source` spells it.
+        """Note that `model` is from outside: its `role` in the recipe, and how `source` spells it.
         A model that the run made and hands on stays the run's own."""
         if model.fingerprint in self._made:
             return
@@ -61,7 +61,7 @@ class RunModels:
     # -- who is asked ---------------------------------------------------------------------------
 
     def ask(self, call: Call, *, anew: bool) -> None:
-        """Notes whom a step asks (`anew`), or asked. Raises ConfigError when a server would have to
+        """Note whom a step asks (`anew`), or asked. Raises ConfigError when a server would have to
         be asked for a model that the run makes."""
         for handle in engines_in(call.bound):
             print_ = handle.model.fingerprint

@@ -11,18 +11,26 @@ from woolgather.runs.record import StepRecord
 class Progress:
     """Every method may be called often; none may raise."""
 
-    def step_started(self, step: str, why: str, expected: Expected) -> None: ...
+    def step_started(self, step: str, why: str, expected: Expected) -> None:
+        """A step begins; `why` it is not remembered, and its size at most."""
 
-    def step_finished(self, step: str, record: StepRecord) -> None: ...
+    def step_finished(self, step: str, record: StepRecord) -> None:
+        """The running step is done."""
 
-    def step_remembered(self, step: str, record: StepRecord) -> None: ...
+    def step_remembered(self, step: str, record: StepRecord) -> None:
+        """A step was done before."""
 
-    def rows(self, step: str, used: int, total: int) -> None: ...
+    def rows(self, step: str, used: int, total: int) -> None:
+        """The running step has made `total` rows, of which `used` are not set aside."""
 
-    def calls(self, step: str, calls: Calls) -> None: ...
+    def calls(self, step: str, calls: Calls) -> None:
+        """The running step has made these requests to a model."""
 
-    def training(self, event: dict[str, JSON]) -> None: ...
+    def training(self, event: dict[str, JSON]) -> None:
+        """An event of a training: `event`, and numbers such as `update`, `updates`, `loss`."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Something worth a line."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing comes after this."""

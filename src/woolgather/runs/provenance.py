@@ -27,7 +27,7 @@ _USER = re.compile(r"(https?://)[^/@\s?#]*@")
 
 
 def capture() -> dict[str, JSON]:
-    """JSON for the launch's record."""
+    """Returns the code, packages, machine and command line, for the launch's record."""
     return {
         "woolgather": __version__,
         "git": git_state(Path(__file__).parent),
@@ -39,6 +39,7 @@ def capture() -> dict[str, JSON]:
 
 
 def package_version(name: str) -> str | None:
+    """Returns the version of an installed package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -46,7 +47,7 @@ def package_version(name: str) -> str | None:
 
 
 def git_state(folder: Path) -> dict[str, JSON] | None:
-    """Commit and whether the tree differs from it; None outside a checkout of our own."""
+    """Returns the commit and whether the tree differs from it; None outside a checkout of our own."""
 
     def git(*args: str) -> str:
         done = subprocess.run(
@@ -63,7 +64,7 @@ def git_state(folder: Path) -> dict[str, JSON] | None:
 
 
 def hardware() -> dict[str, JSON]:
-    """Processor, cores, memory, and GPUs by their driver's own list (no torch is loaded)."""
+    """Returns processor, cores, memory, and GPUs by their driver's own list (no torch is loaded)."""
     import psutil
 
     return {

@@ -22,12 +22,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import RunDirError
+from woolgather.core.op import ResultKind, RowKind
 from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
-from woolgather.core.views import View
+from woolgather.core.views import View, ViewKind
 
 FORMAT = 1
 """Format of every file named above. A reader refuses a higher number."""
@@ -39,11 +41,66 @@ LAUNCHES = "launches"
 INPUTS = "inputs"
 INPUT = "input.json"
 
-ResultKind = Literal["dataset", "model", "metrics", "choice"]
 Status = Literal["running", "finished", "stopped", "failed"]
 StepState = Literal["ran", "remembered", "given"]
 
 T = TypeVar("T", "StepRecord", "RunRecord")
+
+
+class StepResult(TypedDict, total=False):
+    """What a record says of a result; which fields there are follows from its kind."""
+
+    files: Mapping[str, int]
+    """Bytes of each file in the step's directory."""
+    count: int
+    """dataset: rows in use."""
+    rows: int
+    """dataset: all rows."""
+    kind: RowKind
+    path: str
+    """model: relative to the step's directory, absolute, or `repo@commit`."""
+    prompt_format: PromptFormat
+    digest: str
+    """model: of one that was handed in."""
+    values: Mapping[str, JSON]
+    headline: str
+    concludes: bool
+    items_file: str
+    """metrics: the file with the outcomes behind the numbers."""
+    value: JSON
+    """choice: what was decided."""
+    why: str
+
+
+class ViewRecord(TypedDict, total=False):
+    """A view as it is stored."""
+
+    kind: ViewKind
+    title: str
+    data: Mapping[str, JSON]
+    note: str
+
+
+class Means(TypedDict, total=False):
+    """What a step was carried out with, which is no part of its identity."""
+
+    engine: Mapping[str, JSON]
+    """Options of the engine. Of one that asks servers `served`, too, a list: `model` (its role, step or
+    path), and of each server that answered for it `url`, `name` there and `card`, what it says of it."""
+    given: str
+    """The file or directory that was handed in."""
+
+
+class StepEntry(TypedDict):
+    """A step as a launch lists it."""
+
+    step: str
+    fingerprint: str
+    path: str
+    """The step's directory, relative to the run."""
+    state: StepState
+    why: str
+    """Why it ran."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +110,7 @@ class StepRecord:
     step: str
     """Name with its scopes, "iter0/keep"; a step of the root has no slash."""
     op: str
-    """`module:function`."""
+    """Its op's name; `module:function` for a plain function."""
     fingerprint: str
     """64 hex digits: the hash of `payload`."""
     kind: ResultKind
@@ -61,10 +118,7 @@ class StepRecord:
     op_version: int = 1
     payload: JSON = None
     """The canonical op and arguments, so that a change can be explained field by field."""
-    result: Mapping[str, JSON] = field(default_factory=dict)
-    """dataset: `count` (rows in use), `rows` (all), `kind`; model: `path` (relative to the step's
-    directory, absolute, or `repo@commit`), `prompt_format`; metrics: `values`, `headline`,
-    `concludes`, `items_file` (optional); choice: `value`, `why`."""
+    result: StepResult = field(default_factory=StepResult)
     set_aside: Mapping[str, int] = field(default_factory=dict)
     """Rows this step's data holds that are set aside, by reason."""
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -81,15 +135,12 @@ class StepRecord:
     """Number of the launch that made it, from 1."""
     source: str = ""
     """Hash of the op's source text."""
-    execution: Mapping[str, JSON] = field(default_factory=dict)
-    """The engine and trainer really used, which are no part of the identity. An engine that asks
-    servers has `served`, a list: `model` (its role, step or path), and of each server that answered
-    for it `url`, `name` there and `card`, what the server says of it."""
-    views: Sequence[Mapping[str, JSON]] = ()
-    """Views as dictionaries: `kind`, `title`, `data`, `note`."""
+    execution: Means = field(default_factory=Means)
+    views: Sequence[ViewRecord] = ()
     warnings: Sequence[str] = ()
 
     def to_json(self) -> dict[str, JSON]:
+        """Returns the record as it is stored."""
         return asdict(self)
 
     @classmethod
@@ -99,7 +150,7 @@ class StepRecord:
 
     @property
     def headline(self) -> str:
-        """What a metrics step says in a line, empty where it says nothing.
+        """What a metrics step says in a line; empty where it says nothing.
 
         Earlier versions kept it among the values, as `sentence` or `short`.
         """
@@ -114,9 +165,9 @@ class StepRecord:
         return bool(self.result.get("concludes") or values.get("sentence"))
 
     def shown(self) -> list[View]:
-        """`views` as View objects."""
+        """Returns `views` as View objects."""
         return [
-            View(v["kind"], str(v.get("title", "")), v.get("data") or {}, str(v.get("note", "")))
+            View(v["kind"], v.get("title", ""), v.get("data") or {}, v.get("note", ""))
             for v in self.views
         ]
 
@@ -141,8 +192,8 @@ class RunRecord:
     finished: str | None = None
     """None while it runs, or when it was killed."""
     status: Status = "running"
-    steps: Sequence[Mapping[str, Any]] = ()
-    """In order: `step`, `fingerprint`, `path` (relative to the run), `state`, `why` it ran."""
+    steps: Sequence[StepEntry] = ()
+    """In order."""
     result: str | None = None
     """Directory of the resulting model, relative to the run."""
     message: str = ""
@@ -152,6 +203,7 @@ class RunRecord:
     earlier launch asked one server for all of them; empty in a launch of a version that did so."""
 
     def to_json(self) -> dict[str, JSON]:
+        """Returns the record as it is stored."""
         return asdict(self)
 
     @classmethod
@@ -161,7 +213,7 @@ class RunRecord:
 
 
 def read_record(path: Path) -> StepRecord:
-    """The record in `path` (the file, or the step's directory). Raises RunDirError."""
+    """Returns the record in `path` (the file, or the step's directory). Raises RunDirError."""
     file = path / RECORD if path.is_dir() else path
     return StepRecord.from_json(_read_json(file), str(file))
 
@@ -172,15 +224,17 @@ def write(record: StepRecord, path: Path) -> None:
 
 
 def launch_path(run_dir: Path, launch: int) -> Path:
+    """Returns where the record of a launch is."""
     return run_dir / LAUNCHES / f"{launch:04d}.json"
 
 
 def read_launch(path: Path) -> RunRecord:
+    """Returns the launch's record in the file. Raises RunDirError."""
     return RunRecord.from_json(_read_json(path), str(path))
 
 
 def write_launch(record: RunRecord, run_dir: Path) -> Path:
-    """Write RUN/launches/<number>.json, whole or not at all; the path."""
+    """Write RUN/launches/<number>.json, whole or not at all; returns its path."""
     path = launch_path(run_dir, record.launch)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record.to_json())
@@ -188,21 +242,19 @@ def write_launch(record: RunRecord, run_dir: Path) -> Path:
 
 
 def read_launches(run_dir: Path) -> list[RunRecord]:
-    """Every launch, the oldest first."""
+    """Returns the records of all launches, the oldest first. Raises RunDirError."""
     return [read_launch(path) for path in sorted((run_dir / LAUNCHES).glob("[0-9]*.json"))]
 
 
 def read_run(run_dir: Path) -> dict[str, JSON]:
-    """run.json. Raises RunDirError when `run_dir` is no run directory, or of a newer format."""
+    """Returns run.json. Raises RunDirError when `run_dir` is no run directory, or of a newer format."""
     path = run_dir / RUN
     if not path.is_file():
         raise RunDirError(
             f"{run_dir} is not a run directory: it has no {RUN}; name the directory that"
             " `woolgather run` wrote to"
         )
-    value = _read_json(path)
-    if not isinstance(value, dict):
-        raise RunDirError(f"{path} is not a JSON object; restore it from a copy of the run")
+    value = _read_object(path)
     _check_format(value, str(path))
     return value
 
@@ -214,9 +266,9 @@ def write_run(run_dir: Path, value: Mapping[str, JSON]) -> None:
 
 
 def read_input(folder: Path) -> dict[str, JSON]:
-    """What is noted of texts from outside; empty where `folder` has rows instead."""
+    """Returns what is noted of texts from outside; empty where `folder` has rows instead."""
     path = folder / INPUT
-    return dict(_read_json(path)) if path.is_file() else {}
+    return _read_object(path) if path.is_file() else {}
 
 
 def write_input(folder: Path, value: Mapping[str, JSON]) -> None:
@@ -226,31 +278,31 @@ def write_input(folder: Path, value: Mapping[str, JSON]) -> None:
 
 
 def step_dir(name: str, fingerprint: str) -> str:
-    """Directory of a step relative to the run, e.g. `iter0/keep-0123456789ab`."""
+    """Returns the directory of a step relative to the run, e.g. `iter0/keep-0123456789ab`."""
     return f"{name}-{fingerprint[:12]}"
 
 
-def current_steps(run_dir: Path) -> list[tuple[Mapping[str, Any], StepRecord]]:
-    """What the run now consists of: launch entry and record of each finished step, in order.
+def current_steps(run_dir: Path) -> list[tuple[StepEntry, StepRecord]]:
+    """Returns what the run now consists of: launch entry and record of each finished step, in order.
 
     Those of the latest launch. While it is unfinished (running, stopped, failed) the steps it has
     not come to are taken from the launch before, and so on, under the names it has not used itself.
     A step whose directory is gone is left out.
     """
-    found: dict[str, tuple[Mapping[str, Any], StepRecord]] = {}
+    found: dict[str, tuple[StepEntry, StepRecord]] = {}
     for launch in reversed(read_launches(run_dir)):
         for entry in launch.steps:
-            path = run_dir / str(entry["path"])
+            path = run_dir / entry["path"]
             if entry["step"] not in found and (path / RECORD).is_file():
-                found[str(entry["step"])] = (entry, read_record(path))
+                found[entry["step"]] = (entry, read_record(path))
         if launch.status == "finished":
             break
     return list(found.values())
 
 
 def split_name(step: str) -> tuple[str, int | None, str]:
-    """Scope, iteration and last word: "iter2/keep" -> ("iter2", 2, "keep"), "select" -> ("", None,
-    "select"), "humback/iter0/score" -> ("humback/iter0", 0, "score")."""
+    """Returns scope, iteration and last word: "iter2/keep" -> ("iter2", 2, "keep"),
+    "select" -> ("", None, "select"), "humback/iter0/score" -> ("humback/iter0", 0, "score")."""
     scope, _, name = step.rpartition("/")
     number = re.search(r"(?:^|/)iter(\d+)(?:/|$)", scope)
     return scope, int(number.group(1)) if number else None, name
@@ -258,13 +310,21 @@ def split_name(step: str) -> tuple[str, int | None, str]:
 
 def _read_json(path: Path) -> JSON:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value: JSON = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunDirError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise RunDirError(
             f"{path} is broken ({error}); delete its directory to have the step done again"
         ) from error
+    return value
+
+
+def _read_object(path: Path) -> dict[str, JSON]:
+    value = _read_json(path)
+    if not isinstance(value, dict):
+        raise RunDirError(f"{path} is not a JSON object; restore it from a copy of the run")
+    return value
 
 
 def _check_format(value: Mapping[str, JSON], where: str) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from woolgather.core.artifacts import Artifact, Choice, Dataset, Metrics, Model
 from woolgather.core.fingerprint import canonical, fingerprint
-from woolgather.core.rows import JSON
 from woolgather.core.storage import digest, write_json
-from woolgather.runs.record import METRICS, StepRecord
+from woolgather.runs.record import METRICS, StepRecord, StepResult
 
 
-def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, JSON], str]:
-    """Move the attempt's files to their place; what the record says of them, and their digest.
+def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[StepResult, str]:
+    """Move the attempt's files to their place; returns what the record says of them, and their digest.
 
     Nothing marks them finished until the record is written."""
     model_path = ""
@@ -42,16 +41,16 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
         return {"value": value, "why": artifact.why}, fingerprint(value)
     if isinstance(artifact, Metrics):
         file = folder / METRICS
-        said = {"headline": artifact.headline, "concludes": artifact.concludes}
-        values = {"values": dict(artifact.values), **said, "items_file": METRICS}
-        return {**values, "files": {file.name: file.stat().st_size}}, digest(file)
+        said: StepResult = {"headline": artifact.headline, "concludes": artifact.concludes}
+        measured: StepResult = {"values": dict(artifact.values), "items_file": METRICS}
+        return {**measured, **said, "files": {file.name: file.stat().st_size}}, digest(file)
     if isinstance(artifact, Dataset):
         files = {p.name: p.stat().st_size for p in sorted(folder.glob("part-*.parquet"))}
         sha = fingerprint([digest(folder / f) for f in files])
         return {"count": artifact.count, "kind": artifact.kind, "files": files}, sha
     assert isinstance(artifact, Model)
     where = folder / model_path
-    result = {"path": model_path, "prompt_format": artifact.prompt_format}
+    result: StepResult = {"path": model_path, "prompt_format": artifact.prompt_format}
     if not where.is_dir():
         return result, artifact.fingerprint
     inner = {
@@ -63,13 +62,14 @@ def publish(artifact: Artifact, attempt: Path, folder: Path) -> tuple[dict[str, 
 
 
 def load(record: StepRecord, folder: Path) -> Artifact:
+    """Returns what a finished step made, with the step's fingerprint."""
     result, identity = record.result, record.fingerprint
     if record.kind == "dataset":
-        return Dataset(folder, identity, int(result["count"]), result["kind"])
+        return Dataset(folder, identity, result["count"], result["kind"])
     if record.kind == "model":
-        local = folder / str(result["path"])
-        path = str(local.resolve()) if local.exists() else str(result["path"])
-        made = record.digest if "files" in result else str(result.get("digest", ""))
+        local = folder / result["path"]
+        path = str(local.resolve()) if local.exists() else result["path"]
+        made = record.digest if "files" in result else result.get("digest", "")
         return Model(path, identity, result["prompt_format"], digest=made)
     if record.kind == "metrics":
         content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
@@ -80,11 +80,11 @@ def load(record: StepRecord, folder: Path) -> Artifact:
             headline=record.headline,
             concludes=record.concludes,
         )
-    return Choice(result["value"], str(result["why"]), identity)
+    return Choice(result["value"], result["why"], identity)
 
 
 def link(model: Path, target: Path) -> None:
-    """`target` becomes the model's files, as hard links where the disk has them."""
+    """Make `target` a copy of the model's files, by hard links where the disk has them."""
     temp = target.with_name(".result.tmp")
     shutil.rmtree(temp, ignore_errors=True)
     for file in sorted(p for p in model.rglob("*") if p.is_file()):

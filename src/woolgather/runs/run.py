@@ -14,23 +14,31 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from woolgather.core.artifacts import Artifact, Dataset, Model
 from woolgather.core.errors import ConfigError, DiskError, EngineError, RunDirError, disk_error
 from woolgather.core.expected import Expected
-from woolgather.core.fingerprint import canonical
 from woolgather.core.machine_speed import Precision, read_speeds, speed_of
 from woolgather.core.op import as_op
-from woolgather.core.rows import JSON
+from woolgather.data import Part
 from woolgather.data.documents import Texts
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.openai.serving import read_endpoint
 from woolgather.models.open import open_model
 from woolgather.runs import inputs
-from woolgather.runs.call import Call, EngineHandle, Pinned, artifacts_in, call_of, placeholder
+from woolgather.runs.call import (
+    Call,
+    EngineHandle,
+    Pinned,
+    StepChoices,
+    Surroundings,
+    artifacts_in,
+    call_of,
+    placeholder,
+)
 from woolgather.runs.execute import Tools, execute, put_given
-from woolgather.runs.folder import RunFolder
+from woolgather.runs.folder import AskedRecipe, RunFolder
 from woolgather.runs.lookup import look_up, standing
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
@@ -51,42 +59,42 @@ class Planned:
     """Measured, for a remembered step."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Backends:
+    """What asks models and what trains them."""
+
+    open_engine: Callable[[Model, EngineOptions, Path], Engine]
+    """Opens an engine for a model; the path is that of its log."""
+    trainer: Trainer
+    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
+
+
 class Run:
     """The root scope. Use as a context manager; `plan=True` walks without writing.
 
     Raises RunDirError when the directory belongs to another recipe, is of a newer format, or is in
-    use by another process.
+    use by another process; ConfigError for servers that are named wrongly.
     """
 
     def __init__(
         self,
         folder: Path,
-        recipe: str,
+        recipe: AskedRecipe,
+        backends: Backends,
+        choices: StepChoices | None = None,
         *,
-        open_engine: Callable[[Model, EngineOptions, Path], Engine],
-        trainer: Trainer,
-        engine_options: EngineOptions | None = None,
-        config: JSON = None,
-        preset: JSON = None,
-        recipe_source: str = "",
-        replicate: int = 0,
         plan: bool = False,
-        given: Mapping[str, str] | None = None,
-        redo: tuple[str, ...] = (),
         progress: Progress | None = None,
     ) -> None:
         self._folder = RunFolder(folder)
         self.dir = self._folder.path
         self.recipe = recipe
-        self.replicate = replicate
+        self.choices = choices or StepChoices()
         self.plan = plan
         self.planned: list[Planned] = []
         self.progress = progress or Progress()
-        self._open_engine = open_engine
-        self._trainer = trainer
-        self._options = engine_options or EngineOptions()
-        self._config, self._preset, self._source = config, preset, recipe_source
-        self._given, self._redo = dict(given or {}), set(redo)
+        self._backends = backends
+        self._options = backends.engine
         self._index: dict[str, tuple[str, str]] = {}
         self._names: set[str] = set()
         self._models = RunModels(self._options)
@@ -96,7 +104,7 @@ class Run:
 
     def __enter__(self) -> Run:
         try:
-            self._folder.look(self.recipe)
+            self._folder.look(self.recipe.name)
             self._models.past = self._folder.past
             self._options = dataclasses.replace(self._options, date=self._folder.date)
             if self.plan:
@@ -104,7 +112,7 @@ class Run:
             else:
                 with contextlib.suppress(ConfigError, EngineError):  # said where something trains
                     self.training_precision()
-                self._folder.own(self._config, self._preset, self._source, self.replicate)
+                self._folder.own(self.recipe, self.choices.replicate)
             return self
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -127,55 +135,77 @@ class Run:
 
     # -- what a recipe uses ---------------------------------------------------------------------
 
-    def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def step(self, name: str, op: Callable[..., object], *args: object, **kwargs: object) -> Any:
+        """Returns what the op makes of the arguments, or made of them before; in a plan what stands
+        for it. Raises ValueError for a name that is taken, and whatever the op raises."""
         return self._step(name, op, args, kwargs)
 
     def scope(self, name: str) -> RunScope:
+        """Returns a part of this run whose steps are called `name/...`."""
         return RunScope(self, f"{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
-        """A model from outside, known by content (see open.py); `name` stands for it in messages."""
+        """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
+        InputError when it cannot be opened."""
         found = open_model(source)
         self._models.bring(name, source, found)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
-    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
-        """Rows from outside as a Dataset of this run (see open.py)."""
-        found = inputs.open_dataset(source, self._folder.inputs, name.replace("/", "-"), **how)
+    def rows(
+        self,
+        name: str,
+        source: str | Path | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
+    ) -> Dataset:
+        """Returns rows from outside as a Dataset of this run, and tells what was left out of them.
+        Raises InputError for what cannot be read, or has no rows."""
+        found = inputs.open_dataset(
+            source,
+            self._folder.inputs,
+            name.replace("/", "-"),
+            needs_response=needs_response,
+            part=part,
+            tell=self.progress.note,
+        )
         if not isinstance(source, Dataset):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
     def given(self, name: str) -> bool:
-        """Whether this step's result was handed in (--given): what only it needs can be left out."""
-        return name in self._given
+        """Returns whether this step's result was handed in (--given): what only it needs can be left
+        out."""
+        return name in self.choices.given
 
-    def engine(self, model: Model) -> Any:
-        """A handle on `model` for a step's arguments; no model is loaded before a step asks it."""
-        return EngineHandle(model, self._options)
+    def engine(self, model: Model) -> Engine:
+        """Returns what stands for `model` among a step's arguments; nothing is loaded before a step
+        asks it."""
+        return cast(Engine, EngineHandle(model, self._options))
 
     def trainer(self) -> Trainer:
-        return self._trainer
+        """Returns what trains in this run."""
+        return self._backends.trainer
 
     def training_precision(self) -> Precision | None:
-        """What `precision: auto` is in this run: what it became at the first launch, on whatever
+        """Returns what `precision: auto` is in this run: what it became at the first launch, on whatever
         machine that was. None in the plan of a run that is not there on a machine that was not
         measured. Raises ConfigError or EngineError where it has to be measured and torch is not
         there."""
-        found = self._folder.precision or self._trainer.precision(measure=not self.plan)
-        dry = self._trainer.__canonical__() is not None  # says nothing of this machine
+        found = self._folder.precision or self._backends.trainer.precision(measure=not self.plan)
+        dry = self._backends.trainer.__canonical__() is not None  # says nothing of this machine
         if found and not dry and self._folder.precision is None:
             self._folder.pin(found)
         return found
 
     def check_servers(self) -> None:
-        """After a plan: raises ConfigError unless there is a server for each model that is asked."""
+        """Raises ConfigError, after a plan, unless there is a server for each model that is asked."""
         self._models.check()
 
     def close_engines(self, keep: Model | None = None) -> None:
-        """Free what the open engines hold, but for the one of `keep`."""
+        """Close the open engines, but for the one of `keep`, and free what they hold."""
         for key, engine in list(self._engines.items()):
             if keep is None or key != (keep.path, keep.prompt_format):
                 del self._engines[key]
@@ -184,26 +214,21 @@ class Run:
     # -- one step -------------------------------------------------------------------------------
 
     def _step(
-        self, name: str, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        self,
+        name: str,
+        op: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> Artifact:
         if name in self._names:
             raise ValueError(f"step {name!r} is named twice in one recipe")
         self._names.add(name)
         self._doing = name
         date = Pinned(self._options.date)
-        call = call_of(
-            name,
-            as_op(op),
-            args,
-            kwargs,
-            self.dir,
-            replicate=self.replicate,
-            date=date,
-            precision=self.training_precision,
-        )
-        call = standing(self.dir, call)
+        around = Surroundings(self.dir, self.choices.replicate, date, self.training_precision)
+        call = standing(self.dir, call_of(name, as_op(op), args, kwargs, around))
         self._note_texts(call)
-        if name in self._given:
+        if name in self.choices.given:
             return self._take_given(call)
         self._models.make(call)
         record, why = self._look_up(call)
@@ -230,7 +255,7 @@ class Run:
         return made
 
     def _look_up(self, call: Call) -> tuple[StepRecord | None, str]:
-        if call.name in self._redo:
+        if call.name in self.choices.redo:
             return None, "asked for with --redo"
         return look_up(self.dir, call, self._index, self._models, plan=self.plan)
 
@@ -238,8 +263,9 @@ class Run:
         """Addresses may hold secrets: what a record says of servers is what they answered."""
         folder, found = self._folder, dataclasses.asdict(self._options)
         options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
-        told, models = canonical(options), self._models
-        return Tools(folder.journal, self._opened, self.progress, folder.launch, told, models)
+        return Tools(
+            folder.journal, self._open_engine, self.progress, folder.launch, options, self._models
+        )
 
     def _note_texts(self, call: Call) -> None:
         """Texts become known to the run with the first step that reads them (see open.py)."""
@@ -249,9 +275,9 @@ class Run:
                 if not self.plan:
                     inputs.note_texts(found, self._folder.inputs, "texts")
 
-    def _take_given(self, call: Call) -> Any:
+    def _take_given(self, call: Call) -> Artifact:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
-        name, source = call.name, self._given[call.name]
+        name, source = call.name, self.choices.given[call.name]
         if call.kind not in ("dataset", "model"):
             raise RunDirError(f"--given {name}: only steps that make rows or a model can be given")
         made: Dataset | Model
@@ -265,6 +291,8 @@ class Run:
                 name.replace("/", "-"),
                 needs_response=False,
                 kind=call.op.rows,
+                part="made",
+                tell=self.progress.note,
             )
         self.progress.note(f"{name}: given, {source}")
         self._index[made.fingerprint] = (name, made.fingerprint)
@@ -282,7 +310,7 @@ class Run:
         if self._told_precision or began not in used:
             return
         self._told_precision = True
-        here = self._trainer.precision()
+        here = self._backends.trainer.precision()
         if began and here and here != began:
             speed = speed_of(read_speeds(), "auto")
             rates = speed.product if speed else {}
@@ -294,7 +322,7 @@ class Run:
                 "the training's precision (sft.precision, say): that makes it anew."
             )
 
-    def _opened(self, model: Model) -> Engine:
+    def _open_engine(self, model: Model) -> Engine:
         key = (model.path, model.prompt_format)
         if key not in self._engines:
             self.close_engines()
@@ -302,7 +330,7 @@ class Run:
             at = ", ".join(str(read_endpoint(url)) for url in options.urls)
             name = self._models.name_of(model)
             self.progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
-            self._engines[key] = self._open_engine(model, options, self.dir / "engine.log")
+            self._engines[key] = self._backends.open_engine(model, options, self.dir / "engine.log")
         return self._engines[key]
 
     def _enter(
@@ -327,23 +355,38 @@ class RunScope:
     run: Run
     prefix: str
 
-    def step(self, name: str, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def step(self, name: str, op: Callable[..., object], *args: object, **kwargs: object) -> Any:
+        """As `Run.step`, under the prefix."""
         return self.run._step(self.prefix + name, op, args, kwargs)
 
     def scope(self, name: str) -> RunScope:
+        """Returns a part of this scope."""
         return RunScope(self.run, f"{self.prefix}{name}/")
 
     def model(self, name: str, source: str | Model) -> Model:
+        """As `Run.model`, under the prefix."""
         return self.run.model(self.prefix + name, source)
 
-    def rows(self, name: str, source: str | Path | Dataset, **how: Any) -> Dataset:
-        return self.run.rows(self.prefix + name, source, **how)
+    def rows(
+        self,
+        name: str,
+        source: str | Path | Dataset,
+        *,
+        needs_response: bool = True,
+        part: Part = "seeds",
+    ) -> Dataset:
+        """As `Run.rows`, under the prefix."""
+        name = self.prefix + name
+        return self.run.rows(name, source, needs_response=needs_response, part=part)
 
     def given(self, name: str) -> bool:
+        """As `Run.given`, under the prefix."""
         return self.run.given(self.prefix + name)
 
-    def engine(self, model: Model) -> Any:
+    def engine(self, model: Model) -> Engine:
+        """As `Run.engine`."""
         return self.run.engine(model)
 
     def trainer(self) -> Trainer:
+        """As `Run.trainer`."""
         return self.run.trainer()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, Precision, read_speeds, speed_of
-from woolgather.core.rows import JSON
+from woolgather.core.rows import as_list
 from woolgather.runs.record import RUN, StepRecord, current_steps
 
 _SMALLEST = 1.35e8
@@ -54,8 +54,8 @@ class Rates:
         engine: str = "transformers",
         precision: Precision | None = None,
     ) -> Rates:
-        """The speeds of the run in `folder` on the model at `base`, a directory or a name, which is
-        trained in `precision` (None: whatever is faster)."""
+        """Returns the speeds of the run in `folder` on the model at `base`, a directory or a name, which
+        is trained in `precision` (None: whatever is faster)."""
         speeds = read_speeds()
         speed = speed_of(speeds, "auto") or _UNKNOWN
         parameters = _parameters(Path(base))
@@ -82,7 +82,7 @@ class Rates:
         )
 
     def seconds(self, size: Expected) -> float:
-        """Upper bound, in seconds, for a step of this size."""
+        """Returns an upper bound, in seconds, for a step of this size."""
         training = size.train_tokens / self.trained_tokens + _START_SECONDS if size.updates else 0.0
         if size.new_tokens:
             return training + size.new_tokens / self.new_tokens
@@ -116,7 +116,7 @@ def _training(record: StepRecord) -> Mapping[str, float]:
     """The numbers of a training step by name; empty for any other."""
     for view in record.shown():
         if view.kind == "table" and view.title == "Training":
-            rows: list[list[JSON]] = view.data["rows"]
+            rows = map(as_list, as_list(view.data["rows"]))
             return {str(n): float(v) for n, v in rows if isinstance(v, int | float)}
     return {}
 

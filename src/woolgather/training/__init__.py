@@ -11,7 +11,7 @@ from woolgather.training.job import Trainer
 def open_trainer(
     fake: bool, processes: int = 1, on_progress: Callable[[dict[str, JSON]], None] | None = None
 ) -> Trainer:
-    """The trainer of this machine, or the fake one."""
+    """Returns the trainer of this machine, with `processes` that train together, or the fake one."""
     if fake:
         from woolgather.training.fake import FakeTrainer
 

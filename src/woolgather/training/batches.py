@@ -21,14 +21,15 @@ MEMORY_SHARE = 0.6
 
 
 class ByUpdate:
-    """Sampler: a new order each epoch, cut into updates, and the rows of an update longest first,
-    so that memory runs out at once or never."""
+    """Sampler that gives a new order each epoch, cut into updates, and the rows of an update
+    longest first, so that memory runs out at once or never."""
 
     def __init__(self, lengths: Sequence[int], rows_per_update: int, seed: int) -> None:
         self.lengths, self.rows_per_update = lengths, rows_per_update
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer: the next order is that of this epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -53,28 +54,17 @@ class Shape:
     bytes_per_value: int = 2
 
     def row(self, tokens: int) -> int:
-        """Bytes kept for the backward pass of a row. Rough on purpose: a guess that is too high
-        costs little, one that is too low is halved when memory runs out."""
+        """Returns the bytes kept for the backward pass of a row. Rough on purpose: a guess that is
+        too high costs little, one that is too low is halved when memory runs out."""
         values = 20 * self.hidden + 6 * self.inner + self.heads * tokens * 2
         return self.layers * self.bytes_per_value * tokens * values
 
 
-def fit(
-    batch_size: int,
-    processes: int,
-    wanted: int,
-    shape: Shape,
-    longest: int,
-    free_bytes: float,
-    on_cpu: bool,
-    sequences: int = 1,
-) -> tuple[int, bool]:
-    """Rows on a device at once, and whether activations should be recomputed to save memory.
+def share_out(batch_size: int, processes: int, wanted: int = 0) -> int:
+    """Returns how many rows of an update each process has.
 
-    `wanted` is the number of rows asked for (0 chooses), `longest` the tokens of the longest
-    sequence, `sequences` how many a row has (two for a pair), `free_bytes` those of one device.
-    Raises ConfigError when rows cannot be shared out evenly.
-    """
+    Raises ConfigError when they cannot be shared evenly, or when the number of rows asked for at once
+    (`wanted`, 0 chooses) does not divide a share."""
     if batch_size % processes:
         raise ConfigError(
             f"batch_size {batch_size} cannot be shared by {processes} processes: "
@@ -85,8 +75,18 @@ def fit(
         raise ConfigError(
             f"micro_batch_size {wanted} does not divide the {share} rows a device has in an update."
         )
-    room, row = MEMORY_SHARE * free_bytes, shape.row(longest) * sequences
-    usual = (CPU_ROWS if on_cpu else GPU_ROWS) // sequences
-    most = min(share, usual, max(1, int(room / row)))
+    return share
+
+
+def fit(
+    share: int, row_bytes: int, free_bytes: float, *, usual: int, wanted: int = 0
+) -> tuple[int, bool]:
+    """Returns how many of the `share` rows that a device has in an update it takes at once, and whether
+    activations should be recomputed to save memory.
+
+    `row_bytes` is what the longest row needs and `free_bytes` what the device has. At most `usual` rows
+    are taken, or just as many as `wanted` where that is not 0."""
+    room = MEMORY_SHARE * free_bytes
+    most = min(share, usual, max(1, int(room / row_bytes)))
     micro = wanted or max(m for m in range(1, most + 1) if share % m == 0)
-    return micro, micro * row > room
+    return micro, micro * row_bytes > room

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
 
 JOB, LOG, PROGRESS, ERROR, STOP = "job.json", "train.log", "progress.jsonl", "error.json", "stop"
@@ -35,7 +34,7 @@ def complete(checkpoint: Path, update: int, digest: str) -> None:
 
 
 def checkpoints(attempts: Sequence[Path], digest: str) -> Iterator[tuple[int, Path]]:
-    """(update, directory) of the complete checkpoints of a job in the directories of attempts."""
+    """Yields (update, directory) of the complete checkpoints of a job in the directories of attempts."""
     for attempt in attempts:
         for marker in attempt.glob(f"{CHECKPOINTS}/checkpoint-*/{MARKER}"):
             told = json.loads(marker.read_text(encoding="utf-8"))
@@ -43,8 +42,8 @@ def checkpoints(attempts: Sequence[Path], digest: str) -> Iterator[tuple[int, Pa
                 yield int(told["update"]), marker.parent
 
 
-def write_curves(rows: Sequence[dict[str, JSON]], path: Path, more: Sequence[str] = ()) -> None:
-    """Rows by update: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss`, and `more`;
+def write_curves(rows: Sequence[Mapping[str, float]], path: Path, more: Sequence[str] = ()) -> None:
+    """Write rows by update: `update`, `epoch`, `loss`, `learning_rate`, `validation_loss`, and `more`;
     what a row lacks is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -54,7 +53,8 @@ def write_curves(rows: Sequence[dict[str, JSON]], path: Path, more: Sequence[str
 
 
 def tidy_generation_config(model_dir: Path) -> None:
-    """Sampling defaults without `do_sample` only make transformers warn: they go."""
+    """Take sampling defaults without `do_sample` out of a model's generation config, where they only
+    make transformers warn."""
     path = model_dir / "generation_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     for name in ("_from_model_config", "output_attentions", "output_hidden_states"):

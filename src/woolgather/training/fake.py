@@ -6,7 +6,6 @@ so that nothing made from it passes for a real model. It leaves the files that a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,50 +15,64 @@ from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest, write_json
 from woolgather.training.checkpoints import write_curves
-from woolgather.training.job import CURVES, MODEL, PAIR_NUMBERS, RESULT, STAMP, DpoOptions, TrainJob
+from woolgather.training.job import (
+    CURVES,
+    MODEL,
+    PAIR_NUMBERS,
+    RESULT,
+    STAMP,
+    DpoOptions,
+    MergeOptions,
+    SftOptions,
+    TrainJob,
+)
 
 
 class FakeTrainer:
-    """A Trainer in no time. Losses are made up, falling, and follow from the job."""
+    """A Trainer that takes no time. Its losses are made up: they fall, and follow from the job."""
 
     def __canonical__(self) -> str:
         return "fake"
 
     def precision(self, *, measure: bool = True) -> Precision:
-        """bfloat16 on every machine, so that a dry run is the same everywhere."""
+        """Returns bfloat16 on every machine, so that a dry run is the same everywhere."""
         return "bfloat16"
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
+        """Write what a trainer would leave to `out`; returns a model that only has a name."""
         folder = out / MODEL / "fake"
         folder.mkdir(parents=True, exist_ok=True)
         stamp: dict[str, JSON] = {
             "kind": job.kind,
             "start": job.start.fingerprint,
             "data": digest(job.data) if job.data else None,
-            "config": dict(job.config),
+            "config": job.options.model_dump(mode="json"),
             "seed": job.seed,
             **({"reference": job.reference.fingerprint} if job.reference else {}),
         }
         write_json(folder / STAMP, stamp)
-        if card := job.config.get("card"):
-            (folder / "README.md").write_text(str(card), encoding="utf-8")
         result: dict[str, JSON] = {"seconds": None, "execution": {"device": "fake"}}
-        if job.trains and job.data is not None:
-            result |= _training(job, job.data, stamp, out)
+        if isinstance(job.options, MergeOptions):
+            if job.options.card:
+                (folder / "README.md").write_text(job.options.card, encoding="utf-8")
+        elif job.data is not None:
+            result |= _pretend(job.options, job.data, stamp, out)
         write_json(out / RESULT, result)
         form = job.start.prompt_format if job.kind == "merge" else "chat"
         return Model(str(folder), prompt_format=form)
 
 
-def _training(job: TrainJob, data: Path, stamp: JSON, out: Path) -> dict[str, JSON]:
+def _pretend(
+    config: SftOptions | DpoOptions, data: Path, stamp: JSON, out: Path
+) -> dict[str, JSON]:
+    """Writes a falling curve to `out`; returns the numbers of the training."""
     import pyarrow.parquet as pq
 
-    config = job.options
     rows = pq.read_table(data / "train.parquet").to_pylist()
     held = (data / "validation.parquet").is_file()
     updates = config.max_updates or config.updates_of(len(rows))
     start = 2 + int(fingerprint(stamp)[:4], 16) / 65536
-    curve: list[dict[str, JSON]] = [
+    curve: list[dict[str, float]] = [
         {
             "update": u,
             "epoch": config.epochs * u / updates,
@@ -80,7 +93,7 @@ def _training(job: TrainJob, data: Path, stamp: JSON, out: Path) -> dict[str, JS
     }
     if isinstance(config, DpoOptions):
         for row in curve:
-            row.update(_preferring(config.beta, row["update"] - 1, updates))
+            row.update(_preferring(config.beta, int(row["update"]) - 1, updates))
         result |= {"margin_at_start": 0.0, "margin": curve[-1]["margin"]}
         result |= {"accuracy": curve[-1]["accuracy"]}
     write_curves(curve, out / CURVES, PAIR_NUMBERS if isinstance(config, DpoOptions) else ())
@@ -91,7 +104,7 @@ def _tokens(row: Mapping[str, list[int]]) -> int:
     return sum(len(ids) for name, ids in row.items() if name != "labels")
 
 
-def _preferring(beta: float, done: int, updates: int) -> dict[str, JSON]:
+def _preferring(beta: float, done: int, updates: int) -> dict[str, float]:
     """Real answers gain a little and generated ones lose more, as in a training that goes well."""
     real, generated = round(2 * done / updates, 6), round(-8 * done / updates, 6)
     return {
@@ -102,8 +115,3 @@ def _preferring(beta: float, done: int, updates: int) -> dict[str, JSON]:
         "margin": round(beta * (real - generated), 6),
         "accuracy": round(0.5 + done / (2 * updates), 6),
     }
-
-
-def read_stamp(model: Model) -> dict[str, JSON]:
-    """What a fake trainer wrote of the job that made `model`."""
-    return dict(json.loads((Path(model.path) / STAMP).read_text(encoding="utf-8")))

@@ -1,9 +1,9 @@
 """What to train, on what, from which weights: data, no torch.
 
 A `Trainer` is a handle that carries a job out; it is execution, so it has no identity. `SftOptions`
-and `DpoOptions` are what a paper would report, plus a listed set of execution fields. What a trainer
-leaves in its directory has fixed names (`MODEL`, `RESULT`, `CURVES`), so that ops and reports read
-real and fake training alike.
+and `DpoOptions` are what a paper would report, plus a listed set of execution fields; a job holds one
+of them, or the `MergeOptions` of a merge. What a trainer leaves in its directory has fixed names
+(`MODEL`, `RESULT`, `CURVES`), so that ops and reports read real and fake training alike.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import difflib
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator
 
@@ -25,7 +25,6 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.core.machine_speed import Precision
 from woolgather.core.options import Options
-from woolgather.core.rows import JSON
 
 EXECUTION_ARGS = frozenset(
     {
@@ -106,6 +105,7 @@ DPO_FIXED = _FIXED | {
 }
 """The same of DPOConfig: the opponent is frozen and named by the job."""
 TrlConfig = Literal["SFTConfig", "DPOConfig"]
+JobKind = Literal["sft", "dpo", "merge"]
 
 MODEL = "model"
 """What was trained or merged, a directory in a trainer's `out`."""
@@ -143,15 +143,16 @@ class LoraOptions(Options):
     """The frozen base in 4 bits (QLoRA), on a GPU with bitsandbytes; elsewhere the adapter learns on
     the base as it is, and the training step says so."""
 
-    def __canonical__(self) -> dict[str, Any]:
+    def __canonical__(self) -> dict[str, object]:
         fields = super().__canonical__()
         return fields if self.four_bit else {k: v for k, v in fields.items() if k != "four_bit"}
 
 
 class TrainingOptions(Options):
-    """What all kinds of training have."""
+    """Settings that all kinds of training have."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"micro_batch_size", "gradient_checkpointing"})
+    kind: ClassVar[JobKind]
     trl: ClassVar[TrlConfig]
     """The config of TRL's that `args` are fields of."""
 
@@ -180,7 +181,7 @@ class TrainingOptions(Options):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """auto is the faster one on the machine where the run began, by measurement (`woolgather doctor`);
     what it became is part of identity and stays with the run."""
-    args: Mapping[str, Any] = Field(default_factory=dict)
+    args: Mapping[str, object] = Field(default_factory=dict)
     """Any other field of TRL's config (SFTConfig, DPOConfig); checked against the installed version.
     Those in `EXECUTION_ARGS` are execution only, all others identity."""
     micro_batch_size: int = Field(default=0, ge=0)
@@ -190,35 +191,36 @@ class TrainingOptions(Options):
 
     @field_validator("args")
     @classmethod
-    def _known(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _known(cls, value: Mapping[str, object]) -> Mapping[str, object]:
         check_args(value, cls.trl)
         return value
 
-    def __canonical__(self) -> dict[str, Any]:
+    def __canonical__(self) -> dict[str, object]:
         fields = super().__canonical__()
         fields["args"] = {k: v for k, v in self.args.items() if k not in EXECUTION_ARGS}
         return fields
 
     def updates(self, rows: int) -> int:
-        """Optimizer steps of a training on `rows` rows, validation held back."""
+        """Returns the optimizer steps of a training on `rows` rows, validation held back."""
         if self.max_updates is not None:
             return self.max_updates
         return self.updates_of(rows - held_back(rows, self.validation))
 
     def updates_of(self, trained: int) -> int:
-        """The same for the number of rows that are left when validation is held back."""
+        """Returns the same for the number of rows that are left when validation is held back."""
         return max(1, math.ceil(math.ceil(trained / self.batch_size) * self.epochs))
 
 
 class SftOptions(TrainingOptions):
     """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
 
+    kind: ClassVar[JobKind] = "sft"
     trl: ClassVar[TrlConfig] = "SFTConfig"
 
     learning_rate: float = Field(default=5e-5, gt=0)
 
     def like(self, rows: int) -> SftOptions:
-        """The same training with as many updates as one on `rows` rows has."""
+        """Returns the same training with as many updates as one on `rows` rows has."""
         return self.model_copy(update={"max_updates": self.updates(rows)})
 
 
@@ -260,40 +262,54 @@ class PreferenceOptions(TrainingOptions):
 class DpoOptions(PreferenceOptions):
     """Preference training with TRL's DPO, as one job has it."""
 
+    kind: ClassVar[JobKind] = "dpo"
+
     learning_rate: float = Field(default=5e-6, gt=0)
     beta: float = Field(default=0.1, gt=0)
     """How much a difference of log-probabilities counts: higher stays nearer to the opponent."""
 
 
+class MergeOptions(Options):
+    """How an adapter and its base become one directory."""
+
+    kind: ClassVar[JobKind] = "merge"
+
+    scale: float = 1.0
+    """The adapter's dial: 0 is the base, 1 the trained model."""
+    max_shard_size: str = "4GB"
+    card: str = ""
+    """Text of README.md; empty writes none."""
+    system: str = ""
+    """Lines that the chat template sends when no system turn is given; empty keeps what there is."""
+
+
+JobOptions = SftOptions | DpoOptions | MergeOptions
+
+
 @dataclass(frozen=True)
 class TrainJob:
-    kind: Literal["sft", "dpo", "merge"]
+    """What a trainer is to make, and of what."""
+
+    options: JobOptions
     start: Model
     """Whose weights training starts from; a merge's adapter (or model to copy)."""
     data: Path | None = None
     """A directory with train.parquet and, where rows are held back, validation.parquet, lists of
     int: `input_ids` and `labels` (-100 where no loss); for dpo `prompt_ids`, `chosen_ids` and
-    `rejected_ids`."""
-    config: Mapping[str, JSON] = field(default_factory=dict)
-    """`SftOptions` or `DpoOptions` as JSON; for a merge `scale`, `max_shard_size`, `card` (text of
-    README.md) and, where there are any, `system` (lines of its chat template)."""
+    `rejected_ids`. None for a merge."""
     seed: int = 0
     reference: Model | None = None
     """dpo: the frozen opponent. Its directory must still have the content that `digest` names."""
 
     @property
-    def trains(self) -> bool:
-        """Whether there are updates, hence checkpoints and curves; a merge has none."""
-        return self.kind in OPTIONS
+    def kind(self) -> JobKind:
+        """Returns which of the worker's programs carries the job out."""
+        return self.options.kind
 
     @property
-    def options(self) -> SftOptions | DpoOptions:
-        """The options of a job that trains."""
-        return OPTIONS[self.kind].model_validate(dict(self.config))
-
-
-OPTIONS: Mapping[str, type[SftOptions] | type[DpoOptions]] = {"sft": SftOptions, "dpo": DpoOptions}
-"""By kind of job that trains."""
+    def trains(self) -> bool:
+        """Returns whether there are updates, hence checkpoints and curves; a merge has none."""
+        return not isinstance(self.options, MergeOptions)
 
 
 class Trainer(Protocol):
@@ -312,18 +328,18 @@ class Trainer(Protocol):
 
 
 def is_fake(model: Model) -> bool:
-    """Whether the model is only a name for dry runs, or was made by a fake trainer."""
+    """Returns whether the model is only a name for dry runs, or was made by a fake trainer."""
     return model.path.startswith("fake") or (Path(model.path) / STAMP).is_file()
 
 
 def held_back(rows: int, share: float) -> int:
-    """How many of `rows` rows are for validation: at least one stays to train on."""
+    """Returns how many of `rows` rows are for validation: at least one stays to train on."""
     return min(round(rows * share), max(0, rows - 1))
 
 
 @cache
 def known_args(config: TrlConfig = "SFTConfig") -> frozenset[str]:
-    """Fields of the installed TRL's config, read from its source so that nothing heavy is
+    """Returns the fields of the installed TRL's config, read from its source so that nothing heavy is
     imported; empty when TRL is not installed."""
     names: set[str] = set()
     for package, file in (
@@ -346,7 +362,7 @@ def known_args(config: TrlConfig = "SFTConfig") -> frozenset[str]:
     return frozenset(n for n in names if not n.startswith("_"))
 
 
-def check_args(args: Mapping[str, Any], config: TrlConfig = "SFTConfig") -> None:
+def check_args(args: Mapping[str, object], config: TrlConfig = "SFTConfig") -> None:
     """Raises ConfigError for a field that the installed config lacks, or that is not free."""
     ours, fixed = OURS, FIXED
     if config == "DPOConfig":

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from woolgather.training.checkpoints import (
     checkpoints,
 )
 from woolgather.training.job import CURVES, MODEL, RESULT, TrainJob, is_fake
+from woolgather.training.job_file import Execution, write_job
 
 LAUNCHES = 6
 """Upper bound of processes started for one job in one attempt."""
@@ -73,11 +74,15 @@ class LocalTrainer:
         """None: how a job is carried out is not what it is."""
 
     def precision(self, *, measure: bool = True) -> Precision | None:
-        """The faster one on the device that jobs run on, see machine_speed.py."""
+        """Returns the faster one on the device that jobs run on, see machine_speed.py; None where
+        that would have to be measured and `measure` is False. Raises ConfigError without torch,
+        EngineError where it cannot be used."""
         return auto_precision("cpu" if self.cpu else "auto", "training", measure=measure)
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
-        """Raises TrainingError when the process fails, with the last lines of out/train.log."""
+        """Carry the job out in `out`; returns the model. Raises TrainingError when the process
+        fails, with the last lines of out/train.log, DiskError on a full disk, ConfigError for what
+        the job must not ask."""
         if is_fake(job.start):
             raise ConfigError(
                 f"{job.start.path} is a name for dry runs, not a model: give a real one as base, "
@@ -86,13 +91,12 @@ class LocalTrainer:
         out = out.absolute()
         out.mkdir(parents=True, exist_ok=True)
         identity = _identity(job)
-        execution: dict[str, JSON] = {
-            "cpu": self.cpu,
-            "processes": None if self.config_file else self.num_processes,
-            "micro_batch_size": self.micro_batch_size,
-            "checkpoint_every": self.checkpoint_every,
-            "recompute": False,
-        }
+        execution = Execution(
+            cpu=self.cpu,
+            processes=None if self.config_file else self.num_processes,
+            micro_batch_size=self.micro_batch_size,
+            checkpoint_every=self.checkpoint_every,
+        )
         notes: list[str] = []
         if _take_over(out, identity):
             self._tell({"event": "note", "text": "an earlier attempt finished this training"})
@@ -101,7 +105,7 @@ class LocalTrainer:
             events = self._launch(job, out, identity, execution)
             if (out / RESULT).is_file():
                 return _finish(job, out, notes)
-            note = _remedy(events, _error(out), out, execution)
+            execution, note = _remedy(events, _error(out), out, execution)
             notes.append(note)
             self._tell({"event": "note", "text": note})
         raise TrainingError(
@@ -110,25 +114,13 @@ class LocalTrainer:
         )
 
     def _launch(
-        self, job: TrainJob, out: Path, identity: str, execution: dict[str, JSON]
+        self, job: TrainJob, out: Path, identity: str, execution: Execution
     ) -> list[dict[str, JSON]]:
-        """One process from start to end; its events."""
+        """Runs one process from start to end; returns its events."""
         for name in (ERROR, STOP, PROGRESS, RESULT):
             (out / name).unlink(missing_ok=True)
-        description = {
-            "kind": job.kind,
-            "start": job.start.path,
-            "data": str(job.data.absolute()) if job.data else None,
-            "config": dict(job.config),
-            "seed": job.seed,
-            "out": str(out),
-            "digest": identity,
-            "execution": execution,
-            "start_digest": job.start.digest,
-            "reference": _describe_model(job.reference),
-            "resume": _resume(out, identity) if job.trains else None,
-        }
-        write_json(out / JOB, description)
+        resume = _resume(out, identity) if job.trains else None
+        write_job(out / JOB, job, digest=identity, execution=execution, resume=resume)
         argv = [sys.executable, "-m", "woolgather.training.worker", str(out / JOB)]
         if job.trains and (self.config_file or self.num_processes > 1):
             argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
@@ -193,7 +185,6 @@ class LocalTrainer:
 
 def _identity(job: TrainJob) -> str:
     """What two attempts must share for one to go on from the other's checkpoint."""
-    config: JSON = job.options.__canonical__() if job.trains else dict(job.config)
     opponent = job.reference
     return fingerprint(
         canonical(
@@ -201,17 +192,12 @@ def _identity(job: TrainJob) -> str:
                 "kind": job.kind,
                 "start": job.start.fingerprint or job.start.path,
                 "data": digest(job.data) if job.data else None,
-                "config": config,
+                "config": job.options,
                 "seed": job.seed,
                 **({"reference": opponent.fingerprint or opponent.path} if opponent else {}),
             }
         )
     )
-
-
-def _describe_model(model: Model | None) -> JSON:
-    """A model as the worker is told of it: where it is, and what is to be found there."""
-    return {"path": model.path, "digest": model.digest} if model else None
 
 
 def _resume(out: Path, identity: str) -> str | None:
@@ -274,9 +260,13 @@ def _error(out: Path) -> dict[str, str]:
 
 
 def _remedy(
-    events: list[dict[str, JSON]], error: dict[str, str], out: Path, execution: dict[str, JSON]
-) -> str:
-    """Changes `execution` so that another launch may do better, and says how; or raises."""
+    events: Sequence[Mapping[str, JSON]],
+    error: Mapping[str, str],
+    out: Path,
+    execution: Execution,
+) -> tuple[Execution, str]:
+    """Returns how another launch may do better, and that in a sentence. Raises ConfigError for a
+    mistake in the job, DiskError for a full disk, TrainingError where nothing is left to try."""
     kind, message = error.get("kind", ""), error.get("message", "")
     log = f"The last lines of {out / LOG}:\n{children.tail(out / LOG)}"
     if kind == "mistake":
@@ -292,14 +282,15 @@ def _remedy(
     if used is None or kind == "error":
         raise TrainingError(f"training failed: {message or 'the process died'}. {log}")
     why = "memory ran out" if kind == "memory" else "the process was killed (memory, perhaps)"
-    rows = int(used["micro_batch_size"])
+    rows = used["micro_batch_size"]
+    assert isinstance(rows, int)
     if rows > 1:
         fewer = max(m for m in range(1, rows // 2 + 1) if rows % m == 0)
-        execution["micro_batch_size"] = fewer
-        return f"{why}: going on with {fewer} rows at a time instead of {rows}"
-    if not used["gradient_checkpointing"] and not execution["recompute"]:
-        execution["recompute"] = True
-        return f"{why}: going on with activations recomputed"
+        less = execution.model_copy(update={"micro_batch_size": fewer})
+        return less, f"{why}: going on with {fewer} rows at a time instead of {rows}"
+    if not used["gradient_checkpointing"] and not execution.recompute:
+        less = execution.model_copy(update={"recompute": True})
+        return less, f"{why}: going on with activations recomputed"
     raise TrainingError(
         f"training failed: {why} with one row at a time. Lower max_length, use lora, or train on a "
         f"device with more memory. {log}"

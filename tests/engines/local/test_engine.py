@@ -172,6 +172,73 @@ def test_repetition_penalty_is_that_of_transformers() -> None:
     assert torch.equal(ours[1], logits[1])
 
 
+@pytest.mark.parametrize(
+    ("new", "settings", "lost"),
+    [
+        # 7 8 was followed by 1 twice and by 2 once: c3(1) = 2, c3(2) = 1.
+        ([7, 8, 1, 7, 8, 2, 7, 8, 1, 7, 8], {"trigram_penalty": 1.0}, {1: 2.0, 2: 1.0}),
+        # 1 7 8 was followed by 2 once; the other runs that end in 7 8 begin with 2, or with nothing.
+        ([7, 8, 1, 7, 8, 2, 7, 8, 1, 7, 8], {"quadgram_penalty": 2.0}, {2: 2.0}),
+        (
+            [7, 8, 1, 7, 8, 2, 7, 8, 1, 7, 8],
+            {"trigram_penalty": 1.0, "quadgram_penalty": 2.0},
+            {1: 2.0, 2: 3.0},
+        ),
+        ([3, 3, 3, 3], {"trigram_penalty": 0.5}, {3: 1.0}),  # runs may overlap
+        ([7, 8, 1, 8, 7], {"trigram_penalty": 1.0}, {}),
+        ([7, 8], {"trigram_penalty": 1.0, "quadgram_penalty": 1.0}, {}),
+        ([], {"trigram_penalty": 1.0}, {}),
+    ],
+)
+def test_a_run_of_tokens_that_comes_again_costs_its_last_token(
+    new: list[int], settings: dict[str, float], lost: dict[int, float]
+) -> None:
+    """By hand; the prompt, though it holds the same run, does not count."""
+    import torch
+
+    from woolgather.engines.local.sample import Unfinished, choose
+
+    logits = torch.tensor([0.5, 3.0, 2.5, 1.0, 0.0, 0.0, 0.0, 0.25, 0.125])
+    prompt = [7, 8, 4, 7, 8, 4]
+    row = Unfinished(0, prompt, Sampling(temperature=0, **settings), 40)
+    row.new = list(new)  # a row begins empty
+    other = Unfinished(1, prompt, Sampling(temperature=0), 40)
+    expected = logits.clone()
+    for token, penalty in lost.items():
+        expected[token] -= penalty
+    ours = _penalized(logits.repeat(2, 1), [row, other])
+    assert torch.equal(ours[0], expected)
+    assert torch.equal(ours[1], logits)
+    assert choose(logits.repeat(2, 1), [row, other]) == [int(expected.argmax()), 1]
+
+
+def _penalized(logits: Any, rows: list[Any]) -> Any:
+    from woolgather.engines.local.sample import _penalize_runs
+
+    return _penalize_runs(logits, rows)
+
+
+def test_with_a_large_penalty_no_run_of_three_comes_twice(either: Any) -> None:
+    import torch
+
+    from woolgather.engines.local.sample import Unfinished, choose
+
+    held = Sampling(temperature=0, max_tokens=40, trigram_penalty=1000.0)
+    logits = torch.linspace(2.0, 0.0, 30)[None]
+    row = Unfinished(0, [0], held, 40)
+    for _ in range(40):
+        row.new += choose(logits, [row])
+    assert len(set(zip(row.new, row.new[1:], row.new[2:], strict=False))) == 38
+    # The tiny model repeats no run by itself; with the sign turned, the first pair of tokens that comes
+    # again brings what came after it, and so begins a loop.
+    turned = held.model_copy(update={"max_tokens": 200, "trigram_penalty": -1000.0})
+    plain = Request("The dog", turned.model_copy(update={"trigram_penalty": 0.0}))
+    texts = [c.text for c in ask(either, [plain, Request("The dog", turned), plain])]
+    assert texts[0] == texts[2]
+    assert texts[1] != texts[0]
+    assert texts[1][-9:] in texts[1][:-9]
+
+
 def test_stop_texts_end_a_completion_and_are_not_returned(either: Any) -> None:
     free = next(ask(either, [Request("The dog", GREEDY)])).text
     stop = free[7:9]

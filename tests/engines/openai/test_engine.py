@@ -73,6 +73,15 @@ def test_a_server_that_does_not_know_the_extra_fields_is_asked_without(server, e
     assert not {"continue_final_message", "add_generation_prompt", "max_tokens"} & set(last)
 
 
+@pytest.mark.parametrize("name", ["trigram_penalty", "quadgram_penalty"])
+def test_a_penalty_that_no_server_has_is_refused_before_anything_is_sent(server, engine_at, name):
+    engine = engine_at(server.url)
+    with pytest.raises(CapabilityError, match=f"no {name}.*engine=transformers"):
+        list(engine.complete(requests(3, **{name: 1.0})))
+    assert not server.bodies
+    assert len(list(engine.complete(requests(1, **{name: 0.0})))) == 1
+
+
 def test_a_sampling_setting_is_never_dropped_in_silence(server, engine_at):
     server.tell(refuse=["top_k"])
     with pytest.raises(CapabilityError, match="Leave top_k at its default"):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.rows import Example, Verdict
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.curate.keep import KeepRule, keep
@@ -30,6 +30,14 @@ def row(i: int, prompt: str = "", words: int = 5, **scores: float | None) -> Exa
 
 def reasons(rows: list[Example], rule: KeepRule, **more: object) -> list[str | None]:
     return [r.set_aside for r in keep(rows, rule=rule, **more)]  # type: ignore[arg-type]
+
+
+def test_rows_without_any_verdict_are_not_kept_in_silence() -> None:
+    rows = [Example(id=str(i), instruction="a", response="b") for i in range(3)]
+    rated = Assessor(kind="rubric", verdicts=("quality", "following"))
+    for by in ("threshold", "fraction", "best_of_n"):
+        with pytest.raises(YieldError, match="None of the 3 rows has a verdict that can be read"):
+            list(keep(rows, rule=KeepRule(by=by), assessor=rated))  # type: ignore[arg-type]
 
 
 def test_threshold_is_strict_and_on_every_verdict() -> None:

@@ -135,3 +135,12 @@ def test_the_plan_says_how_many():
     assert mix.expects([kept], seeds, limits=RowLimits(max_length=9), **how).rows == 25
     limits = RowLimits(max_length=9, max_rows=8)
     assert mix.expects([kept, kept], seeds, limits=limits, **how).rows == 13
+
+
+@pytest.mark.parametrize("kept", [[], [row(1, response=" ")]])
+def test_training_on_seeds_alone_is_told(kept: list[Example]):
+    _, _, views = mixed(kept, [seed_row(1)])
+    assert (views[0].kind, views[0].title, views[0].data["level"]) == (
+        "alarm", "Nothing but seeds", "error",
+    )  # fmt: skip
+    assert mixed([row(1)], [seed_row(1)])[2][0].kind != "alarm"

@@ -61,6 +61,24 @@ def test_a_pair_names_both_its_parents_and_keeps_what_the_task_had() -> None:
     assert views[0].data["stages"] == [["real answers", 1], ["pairs", 1]]
 
 
+def test_a_pair_says_which_side_was_cut() -> None:
+    real = [row(1, finish_reason="length"), row(2), row(3)]
+    generated = [said(1, "so it"), said(2, "and then", "length"), said(3, "done")]
+    made, _ = paired(real, generated, options=PairOptions(unfinished="keep"))
+    assert [pair_.meta for pair_ in made] == [
+        {"finish_reasons": {"chosen": "length"}},
+        {"finish_reasons": {"rejected": "length"}},
+        {},
+    ]
+    sides = list(real_sides([made]))
+    assert [side.finish_reason for side in sides] == ["length", None, None]
+    assert {str(side.meta) for side in sides} == {"{}"}
+    ends = [[side[-1] for side in pair_encoder(FAKE)(pair_)[1:]] for pair_ in made]
+    assert [[end == 0 for end in both] for both in ends] == [
+        [False, True], [True, False], [True, True],
+    ]  # fmt: skip
+
+
 def test_what_makes_no_pair_keeps_its_reason() -> None:
     real = [row(n) for n in range(6)]
     generated = [

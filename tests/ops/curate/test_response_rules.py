@@ -321,3 +321,57 @@ def test_our_own_seeds_pass_every_default_rule() -> None:
     ]
     assert len(rows) > 100
     assert [b for b in broken if b] == []
+
+
+def of_length(characters: int, finish_reason: str | None, **more: str) -> Example:
+    text = ("ab " * characters)[: characters - 1] + "."
+    return Example(instruction="Say.", response=text, finish_reason=finish_reason, **more)
+
+
+def breaks(rule: str, row: Example, **settings: int) -> bool:
+    rules = ResponseRules.model_validate({"use": [rule], **settings})
+    return broken_response_rule(row, rules, LATIN) == rule
+
+
+def test_a_finished_answer_has_a_floor_of_characters() -> None:
+    """Dromedary's 160 hold the 11 characters of its mark of the end: 149 here."""
+    for ended in ("stop", None):
+        assert breaks("short_finished", of_length(159, ended))
+        assert not breaks("short_finished", of_length(160, ended))
+    assert not breaks("short_finished", of_length(20, "length"))
+    assert breaks("short_finished", of_length(148, "stop"), min_chars=149)
+    assert not breaks("short_finished", of_length(149, "stop"), min_chars=149)
+    assert not breaks("short_finished", of_length(0 + 1, "stop"), min_chars=0)
+
+
+def test_an_unfinished_answer_has_a_floor_of_its_whole_words() -> None:
+    row = Example(instruction="Say.", response="x" * 127 + " word", finish_reason="length")
+    assert breaks("short_unfinished", row, min_chars=128)
+    assert not breaks("short_unfinished", row, min_chars=127)
+    assert not breaks("short_unfinished", of_length(20, "stop"), min_chars=128)
+
+
+@pytest.mark.parametrize("text", ["It is.\n\n## See also\n* Rain", "### External links:\n- a.org"])
+def test_a_heading_of_references_is_found(text: str) -> None:
+    assert response_breaks("reference_heading", text)
+
+
+@pytest.mark.parametrize("text", ["See also the second chapter.", "## Links\nExternal links rot."])
+def test_a_mention_of_references_lives(text: str) -> None:
+    assert not response_breaks("reference_heading", text)
+
+
+def test_a_persona_that_is_told_again_is_found() -> None:
+    turn = "You answer thoroughly. Give a long and detailed answer that takes up every side of it."
+    said = "Sure. I give a long and detailed answer that takes up every side, so listen."
+    row = Example(instruction="Why?", response=said, system=turn)
+    assert breaks("persona_text", row)
+    assert not breaks("persona_text", Example(instruction="Why?", response=said))
+    short = Example(instruction="Why?", response="A long and detailed answer.", system=turn)
+    assert not breaks("persona_text", short)
+
+
+def test_the_filters_of_dromedary_are_in_no_list() -> None:
+    new = {"short_finished", "short_unfinished", "reference_heading", "persona_text"}
+    for listed in ("default", "paper", "none"):
+        assert not new & set(ResponseRules(use=(listed,)).use)

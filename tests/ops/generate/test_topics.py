@@ -96,6 +96,101 @@ def test_questions_are_compared_with_all_there_is() -> None:
                        how=Questions(n=3, sampling=SAMPLING), avoid=[held]))  # fmt: skip
 
 
+GROWING = TOPICS.model_copy(update={"pool": "growing", "per_call": 2})
+
+
+def test_in_a_growing_pool_every_topic_is_a_prompt() -> None:
+    """One prompt of a kind, two topics, two prompts, four more, six prompts."""
+    seen: list[str] = []
+    count = iter(range(1000))
+    made = engine(lambda _: f"topic {next(count)}\n9. topic {next(count)}", seen)
+    rows = list(brainstorm(KINDS, made, how=GROWING.model_copy(update={"rounds": 3})))
+    by_round = Counter((row.meta["kind"], row.meta["round"]) for row in rows)
+    assert by_round == {(kind.name, r): n for kind in KINDS for r, n in enumerate((2, 4, 12))}
+    assert len(seen) == 2 * (1 + 2 + 6)
+    third = [prompt for prompt in seen[6:] if '"law"' in prompt]
+    for row in rows:
+        if row.meta["kind"] == "law" and row.meta["round"] < 2:
+            assert any(f". {row.instruction}\n" in prompt for prompt in third)
+    assert how_many(GROWING, 3) == (9, 18)
+
+
+def test_kinds_are_asked_as_often_as_the_one_with_the_fewest_topics() -> None:
+    count = iter(range(1000))
+
+    def answer(prompt: str) -> str:
+        more = [] if '"law"' in prompt else [f"9. topic {next(count)}"]
+        return "\n".join([f"topic {next(count)}", *more])
+
+    seen: list[str] = []
+    rows = list(brainstorm(KINDS, engine(answer, seen), how=GROWING))
+    assert Counter(row.meta["kind"] for row in rows) == {"law": 2, "taste": 4}
+    assert len(seen) == 4
+    nothing = list(brainstorm(KINDS, engine(lambda _: "", seen), how=GROWING))
+    assert not nothing
+    assert len(seen) == 8  # without topics a round asks as the first one does
+
+
+def test_a_kind_has_at_most_so_many_topics() -> None:
+    count = iter(range(1000))
+    made = engine(lambda _: f"topic {next(count)}\n9. topic {next(count)}")
+    how = GROWING.model_copy(update={"rounds": 9, "limit": 5})
+    rows = list(brainstorm(KINDS, made, how=how))
+    used = Counter(row.meta["kind"] for row in rows if row.set_aside is None)
+    assert used == {"law": 5, "taste": 5}
+    assert Counter(row.set_aside for row in rows) == {None: 10, "over_limit": 2}
+    assert {row.meta["round"] for row in rows} == {0, 1}
+    assert how_many(how, 9) == (1 + 2 + 5 * 7, 5)
+
+
+def how_many(how: Topics, rounds: int) -> tuple[int, int]:
+    """Prompts and topics of a kind, as a plan of both kinds tells them."""
+    told = brainstorm.expects(KINDS, FakeEngine(), how=how.model_copy(update={"rounds": rounds}))
+    assert told.new_tokens == told.calls * how.sampling.max_tokens
+    return told.calls // 2, told.rows // 2
+
+
+def test_a_plan_of_the_source_s_size_asks_about_enough_topics() -> None:
+    """Six rounds of its pool, at most 20 topics a call, one question for each of 99,121 topics."""
+    how = Topics(pool="growing", rounds=6, per_call=20, limit=6_000)
+    kinds = [Kind(f"kind {i}", "odd") for i in range(20)]
+    told = brainstorm.expects(kinds, FakeEngine(), how=how)
+    assert told.rows == 120_000
+    assert told.calls == 20 * (1 + 20 + 420 + 3 * 6_000)
+    questions = Questions(n=99_121, per_topic=1)
+    asked = ask_about.expects(range(told.rows), FakeEngine(), how=questions)
+    assert (asked.rows, asked.calls) == (99_121, 120_000)
+    few = ask_about.expects(range(4_000), FakeEngine(), how=questions)
+    assert (few.rows, few.calls) == (4_000, 4_000)
+
+
+def test_a_topic_is_asked_about_so_often_and_kinds_equally() -> None:
+    topics = [topic("law", name) for name in "xyz"] + [topic("taste", name) for name in "tu"]
+    seen: list[str] = []
+    made = engine(lambda p: f"What of number {len(seen)} {len(seen) * 7}?", seen)
+    how = Questions(n=6, per_topic=1, sampling=SAMPLING, format="raw", rules=RULES,
+                    novelty=NoveltyOptions(threshold=1))  # fmt: skip
+    rows = list(ask_about(topics, made, how=how))
+    assert Counter(row.meta["kind"] for row in rows) == {"law": 2, "taste": 2}
+    assert len({row.meta["topic"] for row in rows}) == len(seen) == 4
+    twice = list(ask_about(topics, made, how=how.model_copy(update={"n": 8, "per_topic": 2})))
+    assert set(Counter(row.meta["topic"] for row in twice).values()) == {2}
+    with pytest.raises(YieldError, match=r"50 are wanted, and 4 can be asked.*topics\.rounds"):
+        list(ask_about(topics, made, how=how.model_copy(update={"n": 50})))
+
+
+def test_topics_of_the_first_rounds_alone_are_asked_about() -> None:
+    topics = [
+        Example(instruction=name, meta={"kind": "law", "about": "law", "round": number})
+        for number, name in enumerate("xyz")
+    ]
+    seen: list[str] = []
+    made = engine(lambda p: f"What of number {len(seen)} {len(seen) * 7}?", seen)
+    how = Questions(n=4, rounds=2, sampling=SAMPLING, format="raw", rules=RULES,
+                    novelty=NoveltyOptions(threshold=1))  # fmt: skip
+    assert {row.meta["topic"] for row in ask_about(topics, made, how=how)} == {"x", "y"}
+
+
 def test_no_topics_is_said() -> None:
     with pytest.raises(YieldError, match="no topics to ask about"):
         list(ask_about([], FakeEngine(), how=Questions(n=3)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from woolgather.core.rows import Example, Verdict
-from woolgather.ops.judge.reread import read_again
+from woolgather.ops.judge.reread import published_score, read_again
 from woolgather.ops.judge.rubrics import curation_rubric, literal_score
 
 RUBRIC = curation_rubric()
@@ -91,9 +91,30 @@ def test_the_chosen_reading_is_the_verdict_and_both_are_shown(
     assert [r.verdicts["curation"].text for r in rows] == REPLIES
     histogram, literal = views
     assert histogram.data["series"] == {"lenient": [0, 0, 1, 0, 2], "strict": [0, 0, 1, 0, 1]}
-    assert literal.data["rows"] == [
-        ["3", 1, 1], ["5", 2, 1], ["10502", 1, 1], ["none", 1, 2],
+    assert literal.data["columns"][1:] == [
+        "lenient", "strict", "published, lenient", "published, strict",
     ]  # fmt: skip
+    assert literal.data["rows"] == [
+        ["3", 1, 1, 1, 1], ["5", 2, 1, 2, 1], ["10502", 1, 1, 1, 1], ["none", 1, 2, 1, 2],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reply", "lenient", "strict"),
+    [
+        ("Score: 5\n\nThe answer is clear", 5, None),
+        ("Score: 4\n\n### Instruction: next", 4, None),
+        ("Good reasons.\nscore:3", 3, 3),
+        ("Score: 2, or rather\nScore: 4", 2, 4),
+        ("Score: 5/5", 5, None),
+        ("Score: 0", 0, 0),
+        ("I would give it a 5.", None, None),
+        ("SCORE: 5", None, None),
+    ],
+)
+def test_the_published_scripts_read_so(reply: str, lenient: int | None, strict: int | None) -> None:
+    assert published_score(reply, "published, lenient") == lenient
+    assert published_score(reply, "published, strict") == strict
 
 
 def test_only_the_strict_reading_has_a_window_of_lengths() -> None:

@@ -86,16 +86,67 @@ def test_the_order_of_probe_seeds_is_the_recorded_one() -> None:
     assert mean(Metrics({"probe_seeds": []}, {}), "probes") is None
 
 
-def test_the_rival_is_chosen_on_the_selecting_seed() -> None:
+def test_the_rival_is_the_one_over_which_the_lead_is_least_sure() -> None:
+    """On the reporting seed: a control that was lucky on the selecting one is not the best for that."""
+
     def control(selecting: float, reporting: float) -> Metrics:
         both = (measured(selecting), measured(reporting))
         return Metrics(
             {}, {"probes:1": both[0].items["probes:1"], "probes:2": both[1].items["probes:2"]}
         )
 
-    controls = {"lucky": control(0.3, 0.9), "steady": control(0.4, 0.4)}
+    controls = {"strong": control(0.3, 0.5), "lucky": control(0.4, 0.4)}
     out = summarize([measured(0.3), measured(0.6)], chosen=Choice(1), controls=controls)
-    assert out.values["rival"] == "steady"
+    assert out.values["rival"] == "strong"
+
+
+def test_a_control_of_few_probes_is_no_rival() -> None:
+    few = measured(0.9)
+    few = Metrics(few.values, {k: dict(list(v.items())[:24]) for k, v in few.items.items()})
+    controls = {"teacher": few, "seeds alone": measured(0.4)}
+    out = summarize([measured(0.3), measured(0.6)], chosen=Choice(1), controls=controls)
+    assert out.values["rival"] == "seeds alone"
+    assert "teacher" in [row[0] for row in out.views[0].data["rows"]]
+
+
+def test_a_result_taken_unseen_is_compared_with_the_base_too() -> None:
+    measures, controls = [measured(0.6), measured(0.4)], {"random rows": measured(0.2)}
+    out = summarize(measures, chosen=Choice(1), controls=controls, by="last")
+    assert (out.values["rival"], out.values["verdict"]) == ("the base", "worse")
+    assert out.headline.startswith("Worse than the base: -")
+
+
+def test_what_became_worse_leads_the_sentence() -> None:
+    def model(rate: float, held_out: float, stops: float, loops: float) -> Metrics:
+        found = measured(rate)
+        tasks = {f"t{i}": float(i < 75 * held_out) for i in range(75)}
+        values = {**found.values, "stops": stops, "loops": loops}
+        return Metrics(values, {**found.items, "heldout": tasks})
+
+    base = model(0.3, 0.27, 0.95, 0.01)
+    out = summarize([base, model(0.5, 0.03, 0.2, 0.6)], chosen=Choice(1), controls={})
+    held_out, stops, loops, result = out.headline.split(". ", 3)
+    assert held_out.startswith("Worse than the base: -24.0 points")
+    assert held_out.endswith("of held-out tasks passed")
+    assert stops == "Worse than the base: 20 % of the answers end by themselves, 95 % of the base's"
+    assert (
+        loops == "Worse than the base: 60 % of the answers go round in circles, 1 % of the base's"
+    )
+    assert result.startswith("Result: iter0. Against the base: better")
+    calm = summarize([base, model(0.5, 0.25, 0.9, 0.05)], chosen=Choice(1), controls={})
+    assert calm.headline.startswith("Result: ")
+
+
+def test_an_iteration_of_which_nothing_was_kept_leads_the_sentence() -> None:
+    facts = {
+        "generated": dict.fromkeys(("median words", "distinct-2", "one-word %", "duplicates %"))
+    }
+    maps = [Metrics(facts), Metrics(facts)]
+    rounds = [(range(40), range(0), maps[0]), (range(50), range(5), maps[1])]
+    out = summarize([measured(0.5)] * 3, chosen=Choice(0), controls={}, rounds=rounds)
+    assert out.headline.startswith(
+        "No row was kept in iter0: nothing new was trained on there. Result"
+    )
 
 
 def test_iterations_are_drawn_side_by_side() -> None:

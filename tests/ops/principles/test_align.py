@@ -15,7 +15,7 @@ from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.ops.curate.mix import RowLimits, mix
-from woolgather.ops.principles.align import Aligning, ReplyRules, align, identity_rows, prune
+from woolgather.ops.principles.align import Aligning, ReplyRules, align, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_principles
 from woolgather.ops.principles.prompt import Guide
 from woolgather.ops.principles.replies import CopiedText
@@ -182,11 +182,14 @@ def test_pruned_rows_are_questions_and_answers() -> None:
     assert (long.system, long.parents) == ("", ("x",))
 
 
-def test_identity_rows_have_the_name() -> None:
-    rows = [Example(id="i", instruction="Who are you, {{name}}?", response="I am {{name}}.")]
-    made = list(identity_rows(rows, assistant="Woolly", repeats=2))
-    assert [row.response for row in made] == ["I am Woolly."] * 2
-    assert {row.meta["origin"] for row in made} == {"identity"}
+def test_a_pruned_answer_that_was_cut_loses_its_last_word() -> None:
+    def pruned(text: str, ended: str) -> Example:
+        return next(iter(prune([Example(instruction="q", response=text, finish_reason=ended)])))
+
+    row = pruned("It boils, and also by the evapor", "length")
+    assert (row.response, row.finish_reason) == ("It boils, and also by the", "length")
+    assert pruned("It boils, and also by the sea", "stop").response.endswith("sea")
+    assert pruned("水沸腾因为" * 20, "length").response == "水沸腾因为" * 20
 
 
 @pytest.mark.parametrize("form", ["raw", "chat"])

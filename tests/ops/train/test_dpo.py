@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, YieldError
 from woolgather.core.rows import PreferencePair
 from woolgather.core.storage import write_json
-from woolgather.ops.train.dpo import COLUMNS, dpo
+from woolgather.ops.train.dpo import COLUMNS, dpo, pair_encoder
 from woolgather.training.checkpoints import write_curves
-from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import CURVES, PAIR_NUMBERS, RESULT, DpoOptions, LoraOptions, is_fake
+
+from .stamps import read_stamp
 
 FAKE = Model("fake", fingerprint="fake")
 
@@ -63,6 +66,21 @@ def test_a_pair_is_three_lists_of_ids_each_answer_with_its_end(tmp_path: Path) -
     assert tuple(rows[0]) == COLUMNS
     assert [len(rows[0][name]) for name in COLUMNS] == [2, 4, 2]
     assert rows[0]["chosen_ids"][-1] == rows[0]["rejected_ids"][-1] == 0
+
+
+@pytest.mark.parametrize("fake", [True, False], ids=["words", "tokens"])
+def test_an_answer_that_was_cut_has_no_end_token(tiny_model: Path, fake: bool) -> None:
+    start = FAKE if fake else Model(str(tiny_model))
+    encode = pair_encoder(start)
+    [whole] = pairs(1)
+    _, chosen, rejected = encode(whole)
+    end = chosen[-1]
+    assert (chosen.count(end), rejected.count(end)) == (1, 1)
+    cut = replace(whole, meta={"finish_reasons": {"rejected": "length"}})
+    assert encode(cut)[1:] == (chosen, rejected[:-1])
+    cut = replace(whole, meta={"finish_reasons": {"chosen": "length", "rejected": "stop"}})
+    assert encode(cut)[1:] == (chosen[:-1], rejected)
+    assert encode(replace(whole, meta={"finish_reasons": "length"}))[1:] == (chosen, rejected)
 
 
 def test_pairs_of_earlier_iterations_are_trained_on_too(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import yaml
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.ops.train.merge import card_text, is_adapter, merge
-from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.fake import FakeTrainer
+
+from .stamps import read_stamp
 
 
 def test_the_dial_and_the_card_reach_the_trainer(tmp_path):
@@ -60,4 +62,4 @@ def test_system_lines_reach_the_trainer_and_only_if_there_are_any(tmp_path):
     lined = merge(base, trainer=FakeTrainer(), out=tmp_path / "a", system="Be kind.")
     assert read_stamp(lined)["config"]["system"] == "Be kind."
     plain = merge(base, trainer=FakeTrainer(), out=tmp_path / "b")
-    assert "system" not in read_stamp(plain)["config"]
+    assert read_stamp(plain)["config"]["system"] == ""

@@ -8,8 +8,10 @@ from woolgather.core.errors import YieldError
 from woolgather.core.rows import Example
 from woolgather.core.storage import digest
 from woolgather.ops.train.sft import encode, sft
-from woolgather.training.fake import FakeTrainer, read_stamp
+from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob, is_fake
+
+from .stamps import read_stamp
 
 FAKE = Model("fake", fingerprint="fake")
 
@@ -105,12 +107,33 @@ def test_loss_is_on_the_response_and_one_end_token(tmp_path, tiny_model):
     assert labels.count(renderer.end_id) == 1
 
 
+@pytest.mark.parametrize("fake", [True, False], ids=["words", "tokens"])
+def test_a_row_that_was_cut_has_no_end_token(tiny_model, fake):
+    start = FAKE if fake else Model(str(tiny_model))
+    ways = ("length", "stop", None)
+    cut, ended, given = encode(
+        [Example(instruction="say", response="the fox", finish_reason=way) for way in ways], start
+    )
+    assert ended == given
+    assert (cut[0], cut[1]) == (ended[0][:-1], ended[1][:-1])
+    end = 0 if fake else end_of(tiny_model)
+    assert end not in cut[1]
+    assert ended[1].count(end) == 1
+    assert ended[1][-1] == end
+
+
+def end_of(path):
+    from woolgather.prompting.renderer import Renderer
+
+    return Renderer(path).end_id
+
+
 def test_the_trainer_gets_the_whole_job(tmp_path):
     trainer = Remembers()
     model = tuned(rows(20), tmp_path, trainer=trainer, seed=5, learning_rate=1e-4)
     job = trainer.job
     assert (job.kind, job.start, job.seed, job.data) == ("sft", FAKE, 5, tmp_path / "data")
-    assert SftOptions.model_validate(job.config).learning_rate == 1e-4
+    assert job.options.learning_rate == 1e-4
     assert [view.kind for view in model.views] == ["table"]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -22,19 +22,27 @@ from woolgather.core.errors import CapabilityError, ConfigError, InputError
 from woolgather.core.machine_speed import auto_precision
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.engines.local.batch import Batch, PassLimits, PlainBatch, SharedPrefixBatch, Tap
-from woolgather.engines.local.decode import decode, out_of_memory
-from woolgather.engines.local.kv_cache import SharedPrefixCache, serves, use_cache
+from woolgather.engines.local.decode import Finished, decode, out_of_memory
+from woolgather.engines.local.kv_cache import (
+    SharedPrefixCache,
+    attend_with,
+    supports_prefix_sharing,
+)
 from woolgather.engines.local.sample import Unfinished, text_of
 from woolgather.engines.local.score import next_logprobs, score
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.renderer import Renderer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _LOGIT_BYTES = 256 << 20
 """Bound on the logits of one pass, in float32 with their log-softmax."""
 
 
 class TransformersEngine(Engine):
-    """A model in this process. Raises InputError when the model cannot be loaded."""
+    """A model in this process. Raises InputError when the model cannot be loaded, and ConfigError for a
+    device or dtype that is unknown or not here."""
 
     def __init__(self, model: Model, options: EngineOptions | None = None) -> None:
         super().__init__(model)
@@ -46,21 +54,23 @@ class TransformersEngine(Engine):
             date=options.date,
             trust_remote_code=options.trust_remote_code,
         )
-        self._net = _load(model.path, self.device, self.dtype, options.trust_remote_code)
-        self.context = _context(self._net.config.get_text_config())
+        self._net: PreTrainedModel = _load(
+            model.path, self.device, self.dtype, options.trust_remote_code
+        )
+        self.context = _context_length(self._net.config.get_text_config())
         self._tap = Tap(self._net)
-        self.shares = serves(self._net)
-        """Whether shared prefixes are computed once; otherwise the plain path is taken."""
+        self.shares = supports_prefix_sharing(self._net)
+        """Whether shared prefixes are computed once (SharedPrefixBatch); otherwise PlainBatch is used."""
         self._limits = self._measure_limits(options.batch_tokens)
         self._stopped = False
 
     def reduce(self) -> None:
-        """Works in smaller batches from now on."""
+        """Works in batches of half the size from now on."""
         self._limits.halve()
 
     def interrupt(self) -> None:
-        """From another thread: the `complete` under way ends soon, without the rest of its
-        results."""
+        """Called from another thread: the `complete` under way ends within a step, without the rest of
+        its results."""
         self._stopped = True
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
@@ -92,13 +102,19 @@ class TransformersEngine(Engine):
     def option_logprobs(
         self, prompts: Sequence[Prompt], options: Sequence[str]
     ) -> list[list[float]]:
+        """Returns the natural log-probability of each option after each prompt, [prompts][options];
+        options of one token each cost one pass per prompt together.
+
+        Raises InputError for an option without text, and CapabilityError for a prompt that is too
+        long for the model's context together with an option.
+        """
         tokens = [self.renderer.continuation_ids(option) for option in options]
         if not all(tokens):
             raise InputError("an option without text has no log-probability")
         asked = [self._fitting(self._prompt_ids(p), max(map(len, tokens))) for p in prompts]
         if all(len(t) == 1 for t in tokens):
-            return next_logprobs(asked, [t[0] for t in tokens], self._lane, self._limits)
-        totals = score([(p, t) for p in asked for t in tokens], self._lane, self._limits)
+            return next_logprobs(asked, [t[0] for t in tokens], self._make_batch, self._limits)
+        totals = score([(p, t) for p in asked for t in tokens], self._make_batch, self._limits)
         n = len(options)
         return [totals[i * n : (i + 1) * n] for i in range(len(prompts))]
 
@@ -106,19 +122,25 @@ class TransformersEngine(Engine):
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
+        """Returns one LogProb per pair; that of an empty continuation is 0.
+
+        Raises CapabilityError for a pair that is too long for the model's context.
+        """
         tokens = [self.renderer.continuation_ids(text) for text in continuations]
         some = [i for i, ids in enumerate(tokens) if ids]
         pairs = [
             (self._fitting(self._prompt_ids(prompts[i]), len(tokens[i])), tokens[i]) for i in some
         ]
         found = [LogProb(0.0, 0)] * len(tokens)
-        totals = score(pairs, self._lane, self._limits, temperature)
+        totals = score(pairs, self._make_batch, self._limits, temperature)
         for i, total in zip(some, totals, strict=True):
             found[i] = LogProb(total, len(tokens[i]))
         return found
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Returns one vector per text, [texts][hidden size]: the mean of the last hidden states of its
+        tokens. A text longer than the model's context is cut there."""
         ids = [
             self.renderer.prompt_ids(text)[: self.context] or [self.renderer.eos_id]
             for text in texts
@@ -139,23 +161,27 @@ class TransformersEngine(Engine):
         return found
 
     def close(self) -> None:
+        """Lets go of the model. The engine is of no use afterwards."""
         self._net = None
 
     @torch.inference_mode()
-    def _decode(self, rows: Iterator[Unfinished]) -> Iterator[Any]:
-        yield from decode(rows, self._lane, self._limits, self.renderer, lambda: self._stopped)
+    def _decode(self, rows: Iterator[Unfinished]) -> Iterator[Finished]:
+        yield from decode(
+            rows, self._make_batch, self._limits, self.renderer, lambda: self._stopped
+        )
 
     def _pool(self, rows: list[list[int]]) -> list[list[float]]:
+        """Returns the mean of the last hidden states of each row of token ids, [rows][hidden size]."""
         span = max(map(len, rows))
         ids = torch.tensor([r + [self.renderer.pad_id] * (span - len(r)) for r in rows])
         mask = torch.tensor([[1] * len(r) + [0] * (span - len(r)) for r in rows])
         ids, mask = ids.to(self.device), mask.to(self.device)
         if self.shares:
-            slab = SharedPrefixCache(self._net.device)
-            positions = slab.announce(range(len(rows)), [0] * len(rows), span)
-            with use_cache(slab):
+            cache = SharedPrefixCache(self._net.device)
+            positions = cache.begin_pass(range(len(rows)), [0] * len(rows), span)
+            with attend_with(cache):
                 hidden = self._net.base_model(
-                    input_ids=ids, position_ids=positions, past_key_values=slab, use_cache=True
+                    input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
                 ).last_hidden_state
         else:
             hidden = self._net.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -176,7 +202,7 @@ class TransformersEngine(Engine):
             )
         return prompt
 
-    def _lane(self) -> Batch:
+    def _make_batch(self) -> Batch:
         kind: Callable[..., Batch] = SharedPrefixBatch if self.shares else PlainBatch
         return kind(self._net, self._tap, self._limits, self.renderer.pad_id)
 
@@ -185,6 +211,7 @@ class TransformersEngine(Engine):
         width = torch.empty(0, dtype=self.dtype).element_size()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        # Bytes of one token in the cache: a key and a value per layer and head.
         each = 2 * config.num_hidden_layers * heads * size * width
         on_gpu = self.device.type == "cuda"
         free = (
@@ -228,7 +255,7 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         ) from None
 
 
-def _context(config: Any) -> int:
+def _context_length(config: PreTrainedConfig) -> int:
     """Returns the positions a model was made for; without the entry (ALiBi, recurrent) many."""
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
         found = getattr(config, name, None)
@@ -237,34 +264,36 @@ def _context(config: Any) -> int:
     return 1 << 17
 
 
-def _adapter(path: str) -> dict[str, Any] | None:
-    """Returns a PEFT adapter's config, or None for full weights."""
+def _adapter_base(path: str) -> str | None:
+    """Returns the directory or hub name of the model that a PEFT adapter at `path` is for; None for
+    full weights. Raises InputError when the adapter names none."""
     place = Path(path) / "adapter_config.json"
     if not place.is_file():
         return None
     config = dict(json.loads(place.read_text(encoding="utf-8")))
     base = str(config.get("base_model_name_or_path") or "")
-    beside = Path(path) / base
-    config["base"] = str(beside) if base and not Path(base).is_dir() and beside.is_dir() else base
     if not base:
         raise InputError(f"{place}: base_model_name_or_path is missing, so its base is unknown")
-    return config
+    beside = Path(path) / base
+    return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
 
 
 def _tokenizer_place(path: str) -> str:
-    adapter = _adapter(path)
+    base = _adapter_base(path)
     own = (Path(path) / "tokenizer_config.json").is_file()
-    return path if adapter is None or own else str(adapter["base"])
+    return path if base is None or own else base
 
 
-def _load(path: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+def _load(
+    path: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool
+) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    adapter = _adapter(path)
-    where = path if adapter is None else str(adapter["base"])
-    settings: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    base = _adapter_base(path)
+    where = base or path
+    settings: dict[str, str | bool] = {"trust_remote_code": trust_remote_code}
     if Path(where).is_dir():
         settings["local_files_only"] = True
     else:
@@ -272,9 +301,9 @@ def _load(path: str, device: torch.device, dtype: torch.dtype, trust_remote_code
         settings |= {"revision": revision} if revision else {}
     try:
         # An adapter is summed in float32, as in a merged directory, and rounded once.
-        first = dtype if adapter is None else torch.float32
-        net: Any = AutoModelForCausalLM.from_pretrained(where, dtype=first, **settings)
-        if adapter is not None:
+        first = dtype if base is None else torch.float32
+        net: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, dtype=first, **settings)
+        if base is not None:
             from peft import PeftModel
 
             net = PeftModel.from_pretrained(net, path).merge_and_unload().to(dtype)

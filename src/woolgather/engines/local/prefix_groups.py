@@ -37,7 +37,7 @@ class Group:
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning."""
+    """Returns the length of the common beginning, in tokens."""
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return i
@@ -45,7 +45,9 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def groups(texts: Sequence[Sequence[int]]) -> list[Group]:
-    """All texts, in groups. A prefix always leaves at least one token of every text."""
+    """Returns all texts, in groups. A prefix always leaves at least one token of every text."""
+    # Sorted, texts with a common beginning are neighbours: alike[k] is what the k-th and the next one
+    # share. `order` holds indices of texts, `alike` is by place in that order.
     order = sorted(range(len(texts)), key=lambda i: tuple(texts[i]))
     # One token of each text is left out: something must be fed behind the shared part.
     alike = [
@@ -59,7 +61,7 @@ def groups(texts: Sequence[Sequence[int]]) -> list[Group]:
 def _split(
     texts: Sequence[Sequence[int]], order: list[int], alike: list[int]
 ) -> tuple[int, list[tuple[list[int], int]]]:
-    """(cost in prompt tokens, groups) of neighbours, the cheaper of one group and several."""
+    """Returns (cost in prompt tokens, groups) of neighbours, the cheaper of one group and several."""
     shortest = min(alike, default=0)
     prefix = shortest if shortest >= SHARED else 0
     total = sum(len(texts[i]) for i in order)

@@ -8,6 +8,7 @@ request gets does not depend on its company in the batch (beyond rounding in the
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -38,25 +39,35 @@ class Unfinished:
         self.restart()
 
     def restart(self) -> None:
-        """As if it had never been begun."""
+        """Makes the row as if it had never been begun."""
         self.new = []
         self.chance = random.Random(self.sampling.seed)
 
     @property
     def plain_greedy(self) -> bool:
-        return self.sampling.temperature <= 0 and self.sampling.repetition_penalty == 1.0
+        """Returns whether its next token is the likeliest by the model's own logits."""
+        how = self.sampling
+        return how.temperature <= 0 and how.repetition_penalty == 1.0 and not self.penalizes_runs
+
+    @property
+    def penalizes_runs(self) -> bool:
+        """Returns whether runs of three or four tokens are penalized when they come again."""
+        return bool(self.sampling.trigram_penalty or self.sampling.quadgram_penalty)
 
 
 def choose(logits: Tensor, rows: Sequence[Unfinished]) -> list[int]:
-    """A token for each row from its [n, vocabulary] logits.
+    """Returns a token id for each row, from logits [n, vocabulary].
 
-    Penalty, temperature, top-k and top-p act in this order, as in transformers.
+    Penalties, temperature, top-k and top-p act in this order, as in transformers; the penalties on
+    runs of tokens (`_penalize_runs`) come after the one on single tokens.
     """
     if all(row.plain_greedy for row in rows):
         return [int(i) for i in logits.argmax(dim=-1).tolist()]
     scores = logits.float()
     if any(row.sampling.repetition_penalty != 1.0 for row in rows):
         scores = _penalize(scores, rows)
+    if any(row.penalizes_runs for row in rows):
+        scores = _penalize_runs(scores, rows)
     greedy = scores.argmax(dim=-1).tolist()
     drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
     chosen = [int(i) for i in greedy]
@@ -74,11 +85,13 @@ def choose(logits: Tensor, rows: Sequence[Unfinished]) -> list[int]:
 def _draw(
     probabilities: Tensor, settings: Sequence[Sampling], uniforms: Sequence[float]
 ) -> list[int]:
-    """Inverse distribution over each row's most likely tokens, most likely first."""
+    """Returns a token id for each row of probabilities [n, vocabulary], by inverse distribution over
+    its most likely tokens, most likely first."""
     chosen = [-1] * len(settings)
     everything = [i for i, s in enumerate(settings) if s.top_p >= 1 and not s.top_k]
     for i, pick in zip(everything, _whole(probabilities, everything, uniforms), strict=True):
         chosen[i] = pick
+    # Indices of rows that have no token yet. What is made of `some` below is by place in this list.
     left = [i for i in range(len(settings)) if chosen[i] < 0]
     size = probabilities.shape[-1]
     for width in (_NUCLEUS, 16 * _NUCLEUS, size):
@@ -99,9 +112,10 @@ def _draw(
         enough = (kept <= width) | ((kept >= size) & (mass[:, -1:] >= share)) | (width == size)
         weights = torch.where(keep, top, 0).cumsum(dim=-1)
         target = top.new_tensor([uniforms[i] for i in left])[:, None] * weights[:, -1:]
-        place = torch.searchsorted(weights, target, right=True)
-        place = torch.minimum(place, keep.sum(dim=-1, keepdim=True) - 1)
-        picks = ids.gather(-1, place)[:, 0].tolist()
+        # A rank among the most likely, which `ids` turns into a token id.
+        chosen_rank = torch.searchsorted(weights, target, right=True)
+        chosen_rank = torch.minimum(chosen_rank, keep.sum(dim=-1, keepdim=True) - 1)
+        picks = ids.gather(-1, chosen_rank)[:, 0].tolist()
         for i, pick, done in zip(left, picks, enough[:, 0].tolist(), strict=True):
             if done:
                 chosen[i] = int(pick)
@@ -109,12 +123,13 @@ def _draw(
     return chosen
 
 
-def _whole(probabilities: Tensor, places: list[int], uniforms: Sequence[float]) -> list[int]:
-    if not places:
+def _whole(probabilities: Tensor, rows: list[int], uniforms: Sequence[float]) -> list[int]:
+    """Returns a token id for each of these rows, by inverse distribution over the whole vocabulary."""
+    if not rows:
         return []
-    some = probabilities if len(places) == len(probabilities) else probabilities[places]
+    some = probabilities if len(rows) == len(probabilities) else probabilities[rows]
     mass = some.cumsum(dim=-1)
-    target = mass.new_tensor([uniforms[i] for i in places])[:, None] * mass[:, -1:]
+    target = mass.new_tensor([uniforms[i] for i in rows])[:, None] * mass[:, -1:]
     found = torch.searchsorted(mass, target, right=True)[:, 0]
     return [int(i) for i in found.clamp(max=some.shape[-1] - 1).tolist()]
 
@@ -130,8 +145,34 @@ def _penalize(scores: Tensor, rows: Sequence[Unfinished]) -> Tensor:
     return scores
 
 
+def _penalize_runs(scores: Tensor, rows: Sequence[Unfinished]) -> Tensor:
+    """Returns scores [n, vocabulary] in which a token t has lost, of a text x of new tokens,
+
+        trigram_penalty * c3(t) + quadgram_penalty * c4(t)
+
+    where cn(t) counts how often the last n - 1 tokens of x with t after them stand in x already. The
+    prompt is no part of x.
+    """
+    scores = scores.clone()
+    for i, row in enumerate(rows):
+        lengths = ((3, row.sampling.trigram_penalty), (4, row.sampling.quadgram_penalty))
+        for length, penalty in lengths:
+            counts = _count_followers(row.new, length) if penalty else {}
+            for token, count in counts.items():
+                scores[i, token] -= penalty * count
+    return scores
+
+
+def _count_followers(new: Sequence[int], length: int) -> Counter[int]:
+    """Counts the tokens with which runs of that many tokens end that begin as `new` ends."""
+    before = length - 1
+    last = new[-before:]
+    starts = range(len(new) - before)  # the run at the very end has no follower yet
+    return Counter(new[at + before] for at in starts if new[at : at + before] == last)
+
+
 def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | None:
-    """Why a row is finished after its latest token; None goes on."""
+    """Returns why a row is finished after its latest token, or None when it goes on."""
     if row.new[-1] in renderer.end_ids:
         return "stop"
     if row.sampling.stop:
@@ -144,7 +185,7 @@ def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | N
 
 
 def text_of(row: Unfinished, renderer: Renderer) -> str:
-    """A finished row's text, cut where the first stop text begins."""
+    """Returns a finished row's text, without the end token and cut where the first stop text begins."""
     ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
     text = renderer.continuation_text(ids)
     ends = [at for stop in row.sampling.stop if (at := text.find(stop)) >= 0]

@@ -8,7 +8,6 @@ comes of the answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
@@ -22,26 +21,33 @@ Cards = Mapping[str, Mapping[str, JSON]]
 """By name, the fields that a server gives of a model, short ones only."""
 
 
-def read_cards(reply: Any) -> Cards:
-    """The cards in the reply to `GET /models`. Raises ValueError for anything but a list of models."""
-    try:
-        entries = {str(entry["id"]): entry for entry in reply["data"]}
-    except (KeyError, TypeError):
-        raise ValueError("a list of models was expected") from None
-    cards = {}
-    for name, entry in entries.items():
+def read_cards(reply: object) -> Cards:
+    """Returns the cards in the reply to `GET /models`. Raises ValueError for anything but a list of
+    models."""
+    entries = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("a list of models was expected")
+    cards: dict[str, Mapping[str, JSON]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or "id" not in entry:
+            raise ValueError("a list of models was expected")
         meta = entry.get("meta")
         told = [(key, entry.get(key)) for key in _FIELDS]
         told += [(key, meta.get(key)) for key in _META] if isinstance(meta, dict) else []
-        cards[name] = {key: value for key, value in told if _short(value)}
+        cards[str(entry["id"])] = {
+            key: value
+            for key, value in told
+            if isinstance(value, str | int | float) and len(str(value)) <= _LONGEST
+        }
     return cards
 
 
 def choose_name(cards: Cards, name: str, url: str) -> str:
-    """The name that is meant: `name`, or the only one there is.
+    """Returns the name that is meant: `name`, or the only one there is.
 
-    Raises ConfigError when it is not in the list (an empty list says nothing of a name that is
-    given), or when there is no telling; `url` is shown."""
+    Raises ConfigError, which shows `url`, when the name is not in the list (an empty list says nothing
+    of a name that is given), or when none is given and the list has several or none.
+    """
     if not name and len(cards) == 1:
         return next(iter(cards))
     if name and (name in cards or not cards):
@@ -56,12 +62,8 @@ def choose_name(cards: Cards, name: str, url: str) -> str:
 
 
 def how_to_name(url: str) -> str:
-    """How a user says which of a server's models is meant."""
+    """Returns, as a sentence, how a user says which of a server's models is meant."""
     return (
         f"Give the name of the one that is meant, as --url {url}#NAME, or as "
         f"--serve ROLE_OR_PATH={url}#NAME where several models are asked."
     )
-
-
-def _short(value: Any) -> bool:
-    return isinstance(value, str | int | float) and len(str(value)) <= _LONGEST

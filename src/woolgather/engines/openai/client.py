@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -83,19 +83,25 @@ class _Again(Exception):
 
 @dataclass(eq=False)
 class _Server:
+    """One server: its limit on requests in flight, and what was learned of it."""
+
     url: str
     client: AsyncOpenAI
     most: int
+    """What the limit may grow to."""
     name: str
     """The model's name on this server; empty until asked."""
     limit: float
+    """Requests in flight that it bears, as far as is known."""
     in_flight: int = 0
     cuts: int = 0
+    """How many times the limit was halved."""
     failures: int = 0
     """Failures of the server itself since its last answer."""
     open_at: float = 0.0
     """Monotonic time before which nothing is sent."""
     refuses: set[str] = field(default_factory=set)
+    """Fields of a request that it turned down."""
     listing: asyncio.Lock = field(default_factory=asyncio.Lock)
     listed: bool = False
     """Whether it has been asked what it serves."""
@@ -104,6 +110,7 @@ class _Server:
     answered: bool = False
 
     def grow(self) -> None:
+        """Raises the limit after an answer: by one, and after the first cut by one per round."""
         self.failures = 0
         self.limit = min(self.most, self.limit + (1.0 / self.limit if self.cuts else 1.0))
 
@@ -142,8 +149,8 @@ class Servers:
 
     @property
     def served(self) -> list[JSON]:
-        """By server that has answered: its `url`, the model's `name` there, and the `card`, which is
-        what the server says of it."""
+        """Returns an object per server that has answered: its `url`, the model's `name` there, and the
+        `card`, which is what the server says of it."""
         return [
             {"url": redact_address(s.url), "name": s.name, "card": dict(s.card)}
             for s in self._servers
@@ -151,6 +158,7 @@ class Servers:
         ]
 
     async def connect(self) -> None:
+        """Makes a client per server, on the running event loop; nothing is sent yet."""
         from openai import AsyncOpenAI, Timeout
 
         wait = self._patience.timeout
@@ -167,11 +175,13 @@ class Servers:
             self._servers.append(_Server(endpoint.url, client, most, endpoint.name, limit))
 
     async def close(self) -> None:
+        """Closes the connections."""
         for server in self._servers:
             await server.client.close()
 
-    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
-        """What `read` makes of the answer's JSON; a ValueError of its own counts as a bad answer.
+    async def post(self, path: str, body: Mapping[str, JSON], read: Callable[[object], T]) -> T:
+        """Posts `body` to the least loaded server and returns what `read` makes of the answer's JSON;
+        a ValueError that `read` raises counts as a bad answer.
 
         Raises EngineError when the attempts are used up or the server says no, CapabilityError
         when it lacks what is asked, ConfigError for a key or a model's name it does not know, and
@@ -194,7 +204,7 @@ class Servers:
             ) from None
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, path: str, body: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+    async def _attempt(self, path: str, body: Mapping[str, JSON], read: Callable[[object], T]) -> T:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         server = await self._acquire()
@@ -235,7 +245,7 @@ class Servers:
         self,
         server: _Server,
         place: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, JSON],
         cuts: int,
         error: APIStatusError,
     ) -> NoReturn:
@@ -340,8 +350,9 @@ class Servers:
         server.open_at = max(server.open_at, now + min(seconds, self._patience.longest_wait))
 
 
-def _acceptable(body: Mapping[str, Any], server: _Server) -> dict[str, Any]:
-    out = {}
+def _acceptable(body: Mapping[str, JSON], server: _Server) -> dict[str, JSON]:
+    """Returns the fields of `body` that the server has not turned down, under names that it takes."""
+    out: dict[str, JSON] = {}
     for name, value in body.items():
         as_sent = _EXTRAS[name] if name in server.refuses else name
         if as_sent:

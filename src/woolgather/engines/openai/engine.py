@@ -20,7 +20,7 @@ import queue
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -96,17 +96,23 @@ class OpenAIEngine(Engine):
 
     @property
     def served(self) -> list[JSON]:
-        """The servers that have answered, as Servers tells."""
+        """Returns what is known of the servers that have answered (see Servers.served)."""
         return self._servers.served
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        """Yields one (index, Completion) per request, as the servers answer; at most `concurrency`
+        requests are pulled ahead. Raises what Servers.post raises, after what was in flight."""
         return self._stream(self._complete(request) for request in requests)
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        """A token counts when it holds a character of the continuation; the server tokenizes
-        prompt and continuation as one text."""
+        """Returns one LogProb per pair. A token counts when it holds a character of the continuation;
+        the server tokenizes prompt and continuation as one text.
+
+        Raises CapabilityError for a temperature other than 1, for a conversation, and where the server
+        gives no log-probabilities of a prompt.
+        """
         if temperature != 1.0:
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
@@ -122,7 +128,8 @@ class OpenAIEngine(Engine):
         return self._gather(self._logprob(p, c) for p, c in pairs)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """What the server's `/embeddings` gives; how it pools is its own affair."""
+        """Returns the vectors that the server's `/embeddings` gives, [texts][hidden size]; how it pools
+        is its own affair."""
         batches = [list(texts[i : i + _EMBED_BATCH]) for i in range(0, len(texts), _EMBED_BATCH)]
         parts = self._gather(self._embed(batch) for batch in batches)
         return list(itertools.chain.from_iterable(parts))
@@ -138,8 +145,8 @@ class OpenAIEngine(Engine):
         self._loop.close()
         self._loop = self._thread = None
 
-    def _stream(self, work: Iterable[Coroutine[Any, Any, T]]) -> Iterator[tuple[int, T]]:
-        """Results as they arrive, at most `concurrency` of them pulled ahead."""
+    def _stream(self, work: Iterable[Coroutine[None, None, T]]) -> Iterator[tuple[int, T]]:
+        """Yields (index, result) as they arrive, at most `concurrency` of them pulled ahead."""
         loop = self._start()
         source = enumerate(work)
         done: queue.SimpleQueue[tuple[int, Future[T]]] = queue.SimpleQueue()
@@ -174,7 +181,7 @@ class OpenAIEngine(Engine):
         if failure is not None:
             raise failure
 
-    def _gather(self, work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    def _gather(self, work: Iterable[Coroutine[None, None, T]]) -> list[T]:
         results = dict(self._stream(work))
         return [results[i] for i in range(len(results))]
 
@@ -203,7 +210,7 @@ class OpenAIEngine(Engine):
             body["prompt"] = request.prompt
         else:
             path = "/chat/completions"
-            body["messages"] = [m._asdict() for m in request.prompt]
+            body["messages"] = [{"role": m.role, "content": m.content} for m in request.prompt]
             if request.prompt and request.prompt[-1].role == "assistant":
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         try:
@@ -230,9 +237,16 @@ class OpenAIEngine(Engine):
         return LogProb(math.fsum(inside), len(inside))
 
     async def _echo(self, text: str) -> tuple[list[str], list[float | None]]:
-        """The tokens of `text`, as the server shows them, and the log-probability of each."""
+        """Returns the tokens of `text`, as the server shows them, and the log-probability of each; the
+        first has none."""
         # One new token, since some servers refuse to write none; it lies behind the text's own.
-        body = {"prompt": text, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+        body: dict[str, JSON] = {
+            "prompt": text,
+            "echo": True,
+            "logprobs": 1,
+            "max_tokens": 1,
+            "temperature": 0.0,
+        }
         try:
             reply = await self._servers.post("/completions", body, _Reply.model_validate)
         except Refused as refused:
@@ -255,14 +269,14 @@ class OpenAIEngine(Engine):
         return given.tokens[:own], given.token_logprobs[:own]
 
     async def _embed(self, batch: list[str]) -> list[list[float]]:
-        def read(reply: Any) -> list[list[float]]:
+        def read(reply: object) -> list[list[float]]:
             data = sorted(_Vectors.model_validate(reply).data, key=lambda v: v.index)
             if [v.index for v in data] != list(range(len(batch))):
                 raise ValueError(f"{len(data)} embeddings for {len(batch)} texts")
             return [v.embedding for v in data]
 
         try:
-            return await self._servers.post("/embeddings", {"input": batch}, read)
+            return await self._servers.post("/embeddings", {"input": [*batch]}, read)
         except Refused as refused:
             raise EngineError(
                 f"{self._servers}: no embedding for a text of up to {max(map(len, batch))} "
@@ -270,15 +284,21 @@ class OpenAIEngine(Engine):
             ) from None
 
 
-def _sampling(sampling: Sampling) -> dict[str, Any]:
-    """Fields beyond the protocol's core are sent only where they change something."""
-    body: dict[str, Any] = {
+def _sampling(sampling: Sampling) -> dict[str, JSON]:
+    """Returns a request's fields of sampling; those beyond the protocol's core only where they change
+    something. Raises CapabilityError for what no server has."""
+    for name in ("trigram_penalty", "quadgram_penalty"):
+        if getattr(sampling, name):
+            raise CapabilityError(
+                f"servers have no {name}. Leave it at 0, or use engine=transformers."
+            )
+    body: dict[str, JSON] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
     }
     if sampling.stop:
-        body["stop"] = list(sampling.stop)
+        body["stop"] = [*sampling.stop]
     if sampling.seed:
         body["seed"] = sampling.seed
     if sampling.top_k:
@@ -288,7 +308,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return body
 
 
-def _completion(reply: Any) -> Completion:
+def _completion(reply: object) -> Completion:
     read = _Reply.model_validate(reply)
     choice, usage = read.choices[0], read.usage or _Usage()
     if choice.text is None and choice.message is None:
@@ -305,7 +325,8 @@ def _completion(reply: Any) -> Completion:
 
 
 def _token_at(tokens: Sequence[str], text: str, at: int) -> int | None:
-    """Index of the token that holds character `at` of `text`; None if the tokens do not spell it.
+    """Returns the index of the token that holds character `at` of `text`, or None when the tokens do
+    not spell it.
 
     A start token before the text is stepped over.
     """

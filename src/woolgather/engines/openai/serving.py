@@ -32,11 +32,11 @@ class Endpoint:
 
     @property
     def text(self) -> str:
-        """As `read_endpoint` reads it."""
+        """Returns it as `read_endpoint` reads it, secrets included."""
         return f"{self.url}#{self.name}" if self.name else self.url
 
     def __str__(self) -> str:
-        """The same without user, password and query, which may be secrets."""
+        """Returns the same without user, password and query, which may be secrets."""
         return Endpoint(redact_address(self.url), self.name).text
 
 
@@ -46,10 +46,10 @@ class Serving:
 
     urls: tuple[Endpoint, ...] = ()
     serve: tuple[tuple[str, Endpoint], ...] = ()
-    """A role, path or name, and an endpoint of the model that is called so."""
+    """Pairs of a role, path or name, and an endpoint of the model that is called so."""
 
     def find_endpoints(self, model: Asked) -> tuple[Endpoint, ...]:
-        """The endpoints that --serve gives to `model`."""
+        """Returns the endpoints that --serve gives to `model`; none where it names no such model."""
         return tuple(endpoint for key, endpoint in self.serve if model.matches(key))
 
 
@@ -67,8 +67,8 @@ class Asked:
     """Whether there is anything left to ask it."""
 
     def matches(self, key: str) -> bool:
-        """Whether a user means this model by `key`: a role with or without its scopes, the name in
-        the settings, or another spelling of the same directory."""
+        """Returns whether a user means this model by `key`: a role with or without its scopes, the
+        name in the settings, or another spelling of the same directory."""
         if key in self.sources or any(key in (r, r.rpartition("/")[2]) for r in self.roles):
             return True
         place = Path(os.path.expanduser(key))
@@ -76,7 +76,7 @@ class Asked:
 
     @property
     def key(self) -> str:
-        """The shortest thing to call it by."""
+        """Returns the shortest thing to call it by."""
         return (*self.roles, *self.sources, self.path)[0]
 
     def __str__(self) -> str:
@@ -85,9 +85,10 @@ class Asked:
 
 
 def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serving:
-    """The options --url and --serve of a command that has `engine`.
+    """Returns what the options --url and --serve of a command with `engine` say.
 
-    Raises ConfigError for one that is malformed, and for an engine that asks no server."""
+    Raises ConfigError for one that is malformed, and for an engine that asks no server.
+    """
     if engine != "openai" and (urls or serve):
         option = "--url" if urls else "--serve"
         raise ConfigError(
@@ -108,7 +109,8 @@ def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serv
 
 
 def read_endpoint(text: str) -> Endpoint:
-    """`URL` or `URL#NAME`; `/v1` is added where only a host is given. Raises ConfigError."""
+    """Returns the endpoint that `URL` or `URL#NAME` means; `/v1` is added where only a host is given.
+    Raises ConfigError when it is not an address of http or https, or has nothing behind the #."""
     url, sign, name = text.partition("#")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -127,16 +129,17 @@ def read_endpoint(text: str) -> Endpoint:
 
 
 def redact_address(url: str) -> str:
-    """An address without user, password and query, which may be secrets."""
+    """Returns an address without user, password and query, which may be secrets."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ...]]:
-    """The endpoints of each of `models`, which are different models; none where none is needed.
+    """Returns the endpoints of each of `models`, which are different models; none where none is needed.
 
     Raises ConfigError, with the option to add, for a --serve that means none of them or several, for
-    a model that has no server, and for a --url that would have to answer for several."""
+    a model that has no server, and for a --url that would have to answer for several.
+    """
     for key, _ in serving.serve:
         found = [model for model in models if model.matches(key)]
         if len(found) > 1:
@@ -171,7 +174,7 @@ def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ..
 
 
 def _at_urls(serving: Serving, model: Asked) -> tuple[Endpoint, ...]:
-    """Where --url says; a model that only a server has is asked by its own name there."""
+    """Returns where --url says; a model that only a server has is asked by its own name there."""
     if model.path:
         return serving.urls
     for endpoint in serving.urls:
@@ -184,7 +187,7 @@ def _at_urls(serving: Serving, model: Asked) -> tuple[Endpoint, ...]:
 
 
 def _join_names(models: Sequence[Asked]) -> str:
-    """`a, b and c`."""
+    """Returns them as `a, b and c`."""
     *most, last = map(str, models)
     return f"{', '.join(most)} and {last}" if most else last
 

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from woolgather.core.artifacts import Choice
-from woolgather.core.errors import CapabilityError, ConfigError
+from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import op
@@ -117,6 +117,8 @@ def keep(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
+    if by in ("threshold", "fraction", "best_of_n"):
+        _check_verdicts(len(given), counts, rule.on or tuple(names))
     found: dict[str, list[float]] = {}
     for row in given:
         _note(row, found)
@@ -146,7 +148,21 @@ def _decide_each(
         if reason:
             counts[reason] += 1
         yield set_aside(row, reason) if reason else row
+    if by == "threshold":
+        _check_verdicts(total, counts, asked)
     return _views(total, scores, rule, by, counts)
+
+
+def _check_verdicts(rows: int, counts: Counter[str], asked: Sequence[str]) -> None:
+    """Raises YieldError where no verdict at all could be read: nothing would be kept, and the
+    training would see none of the rows."""
+    if rows and counts["unreadable"] == rows:
+        names = ", ".join(asked) or "none was asked for"
+        raise YieldError(
+            f"None of the {rows} rows has a verdict that can be read ({names}), so none can be kept. "
+            "Give rows with these scores, rate them with another assessor (judge.assessor), or keep "
+            "them unrated (keep.by=all)."
+        )
 
 
 def _note(row: Example, scores: dict[str, list[float]]) -> None:

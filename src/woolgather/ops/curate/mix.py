@@ -20,7 +20,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
-from woolgather.core.views import View, funnel, table
+from woolgather.core.views import View, alarm, funnel, table
 from woolgather.prompting.turns import messages_of
 from woolgather.training.job import is_fake
 
@@ -108,7 +108,9 @@ def mix(
     yield from rows
     yield from aside
     reasons = Counter(str(row.set_aside) for row in aside)
+    nothing = [] if own or not kept else [_nothing_new(offered)]
     return [
+        *nothing,
         funnel(
             "Into training",
             [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))],
@@ -116,6 +118,17 @@ def mix(
         ),
         table("Training rows", ["origin", "rows"], sorted(Counter(map(_origin, rows)).items())),
     ]
+
+
+def _nothing_new(offered: int) -> View:
+    """Says that an iteration trains on none of its rows."""
+    why = f"All {offered} rows were set aside." if offered else "No row was kept before."
+    return alarm(
+        "Nothing but seeds",
+        f"{why} The model is trained on the seeds or other given rows alone, and on nothing that it "
+        "wrote itself.",
+        "error",
+    )
 
 
 def _best_of_prompts(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -19,10 +20,10 @@ from woolgather.core.artifacts import Model
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, PreferencePair, question, set_aside
+from woolgather.core.rows import JSON, Example, PreferencePair, question, set_aside
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.ops.text.words import count_words
-from woolgather.ops.train.dpo import pair_encoder
+from woolgather.ops.train.dpo import pair_encoder, sides_of
 from woolgather.ops.train.sft import IGNORE, encoder
 
 
@@ -138,7 +139,7 @@ def pair(
             chosen=row.response.strip(),
             rejected=given.response.strip() if given else "",
             parents=tuple(filter(None, (row.id, given.id if given else ""))),
-            meta=dict(row.meta),
+            meta={**row.meta, **_note_cuts(row, given)},
         )
         reason = "unanswered" if given is None else _problem(made, given, options)
         if reason is None:
@@ -164,6 +165,13 @@ def pair(
     return views
 
 
+def _note_cuts(real: Example, given: Example | None) -> dict[str, JSON]:
+    """Returns meta that says which sides were cut at the length limit; nothing where none was."""
+    sides = {"chosen": real, "rejected": given}
+    cut = {side: "length" for side, row in sides.items() if row and row.finish_reason == "length"}
+    return {"finish_reasons": cut} if cut else {}
+
+
 def _problem(made: PreferencePair, given: Example, options: PairOptions) -> str | None:
     if given.finish_reason == "length" and options.unfinished == "set_aside":
         return "unfinished"
@@ -184,12 +192,10 @@ def real_sides(pairs: Sequence[Iterable[PreferencePair]]) -> Iterator[Example]:
         key = (pair_.system, pair_.instruction, pair_.chosen)
         if key not in seen:
             seen.add(key)
-            yield Example(
-                instruction=pair_.instruction,
-                system=pair_.system,
-                response=pair_.chosen,
+            yield replace(
+                sides_of(pair_)[0],
                 parents=(pair_.id,) if pair_.id else (),
-                meta=dict(pair_.meta),
+                meta={k: v for k, v in pair_.meta.items() if k != "finish_reasons"},
             )
 
 

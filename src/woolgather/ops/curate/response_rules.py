@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -27,7 +28,14 @@ from woolgather.ops.curate.instruction_rules import (
     foreign,
     repeats_input,
 )
-from woolgather.ops.text.words import copied_share, loops, scripts_of, tokens
+from woolgather.ops.text.words import (
+    copied_share,
+    loops,
+    ngrams,
+    scripts_of,
+    tokens,
+    without_last_word,
+)
 
 __all__ = [
     "INSTRUCTION_RULES",
@@ -49,6 +57,10 @@ class ResponseRules(Options):
     """`foreign_script` above this share of letters in scripts that neither a seed nor the task has."""
     max_copied: float = 0.8
     """`mostly_copied` above this share of 4-grams that stand in instruction and input."""
+    min_chars: int = Field(default=160, ge=0)
+    """`short_finished` and `short_unfinished` below this many characters of response."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"min_chars"})
 
     @field_validator("use", mode="before")
     @classmethod
@@ -83,7 +95,8 @@ RESPONSE_PRESETS: Mapping[str, tuple[str, ...]] = {
         "loop",
     ),
 }
-"""`mostly_copied` is in no list: it belongs to an assessor that rewards copying."""
+"""In no list: `mostly_copied`, which belongs to an assessor that rewards copying, and the filters of
+Dromedary's stages: `short_finished`, `short_unfinished`, `reference_heading` and `persona_text`."""
 
 
 @op("apply_rules")
@@ -233,3 +246,36 @@ def loop(row: Example, _: object, __: object) -> bool:
 def input_in_instruction(row: Example, _: object, __: object) -> bool:
     """The input stands in the instruction once more (three words or more)."""
     return repeats_input(row)
+
+
+@_rule
+def short_finished(row: Example, rules: ResponseRules, _: object) -> bool:
+    """Ended by itself with fewer than `min_chars` characters: says little for its prompt."""
+    return row.finish_reason != "length" and len(row.response.strip()) < rules.min_chars
+
+
+@_rule
+def short_unfinished(row: Example, rules: ResponseRules, _: object) -> bool:
+    """Cut at the length limit, with fewer than `min_chars` characters to its last whole word."""
+    cut = row.finish_reason == "length"
+    return cut and len(without_last_word(row.response.strip())) < rules.min_chars
+
+
+_REFERENCE = re.compile(r"^\s{0,3}#{2,6}\s*(?:See also|External links)\b", re.I | re.M)
+
+
+@_rule
+def reference_heading(row: Example, _: object, __: object) -> bool:
+    """A heading "See also" or "External links": ends as a page of an encyclopedia, with made-up links."""
+    return bool(_REFERENCE.search(row.response))
+
+
+_PERSONA_WORDS = 8
+"""Words of a run that is no chance: two people rarely hit on the same eight."""
+
+
+@_rule
+def persona_text(row: Example, _: object, __: object) -> bool:
+    """Says what its system turn says of the assistant, eight words in a row."""
+    told = set(ngrams(tokens(row.system), _PERSONA_WORDS))
+    return any(gram in told for gram in ngrams(tokens(row.response), _PERSONA_WORDS))

@@ -77,9 +77,12 @@ class Writing(OpenPrompt):
         """Returns the most prompts to ask for `wanted` tasks."""
         return 2 * wanted + 64 if self.max_prompts is None else self.max_prompts
 
-    def expected(self, wanted: int, prompt_tokens: int) -> Expected:
-        """Returns the cost of `wanted` tasks, at most, for prompts of that many tokens."""
+    def expected(self, wanted: int, prompt_tokens: int, prompts: int | None = None) -> Expected:
+        """Returns the cost of `wanted` tasks, at most, for prompts of that many tokens. `prompts` is how
+        many there are with a task in each, None where there is no end of them."""
         calls = self.bound(wanted) if wanted else 0
+        if prompts is not None:
+            calls, wanted = min(calls, prompts), min(wanted, prompts)
         return Expected(
             rows=wanted,
             calls=calls,
@@ -190,11 +193,13 @@ def open_ended(text: str, prompt_format: PromptFormat) -> Prompt:
 
 class Tally:
     """Counts what came out so far, and says what that means for the rest. `wanted` tasks are asked for
-    as `how` says; `title` is the view's."""
+    as `how` says, with the `prompts` that there are (None: no end of them); `title` is the view's."""
 
-    def __init__(self, wanted: int, how: Writing, title: str = "Synthesis") -> None:
+    def __init__(
+        self, wanted: int, how: Writing, title: str = "Synthesis", prompts: int | None = None
+    ) -> None:
         self.wanted, self.how, self.title = wanted, how, title
-        self.bound = how.bound(wanted)
+        self.bound = how.bound(wanted) if prompts is None else min(how.bound(wanted), prompts)
         """Prompts asked at most."""
         self.least = how.minimum * wanted
         """Fewer accepted tasks than this are a failure."""

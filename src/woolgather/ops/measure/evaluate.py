@@ -20,7 +20,7 @@ from pydantic import Field
 from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import CapabilityError, ConfigError
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import mean_interval, paired_difference
+from woolgather.core.intervals import paired_difference, rate_interval
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example
@@ -36,7 +36,7 @@ from woolgather.ops.measure.degeneration import (
 )
 from woolgather.ops.text.ask import ask_rows
 from woolgather.probes import NULL_ANSWERS, Probe, best_null, generate, task_of
-from woolgather.probes.checks import passes
+from woolgather.probes.checks import outcome, passes
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.turns import answer_prompt, stops
 
@@ -44,6 +44,10 @@ PROMPT_TOKENS = 60
 """Tokens of a probe or a held-out task, about; for plans."""
 SHOWN = 12
 """Answers that a report shows."""
+ABSENT, CUT = 0.05, 0.25
+"""Shares of answers that are missing, or cut by their length, above which an alarm says so."""
+_WORDS = {True: "pass", False: "fail", None: "no answer"}
+_Outcome = tuple[Probe, Completion, bool | None]
 
 
 class EvaluationOptions(Options):
@@ -79,7 +83,7 @@ def _work(
     )
 
 
-@op("evaluate", expects=_work)
+@op("evaluate", version=2, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
@@ -101,14 +105,17 @@ def evaluate(
       above_null    the headline: pass rate minus the best null's, a paired estimate
       families      pass rate by family, over all seeds
       heldout       pass rate of the held-out tasks with a check, an estimate
+      unanswered    share of the probes and checked tasks to which no answer came (the prompt does not
+                    fit, the engine gave up): neither right nor wrong, they count in no rate
+      unfinished    share of them whose answer ran into `how.max_tokens`, which never passes
       stops, loops  share of all answers that end by themselves, and that go round in circles
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
       win_rate      None
       probe_seeds, prompted  how it was asked
-    Items: `probes:<seed>` by probe id and `heldout` by task id, 1 or 0. Raises ConfigError without
-    a probe seed.
+    Items: `probes:<seed>` by probe id and `heldout` by task id: 1 or 0, None without an answer.
+    Raises ConfigError without a probe seed.
     """
     probes = how.probes
     if probes and not probe_seeds:
@@ -122,17 +129,24 @@ def evaluate(
 
     values: dict[str, JSON] = {"probe_seeds": seeds, "prompted": _describe_prompt(engine, shown)}
     items: dict[str, Mapping[str, float | None]] = {}
-    outcomes: list[tuple[Probe, Completion, bool]] = []
+    outcomes: list[_Outcome] = []
     start = 0
     for s in seeds:
         done = list(zip(sets[s], answers[start : start + probes], strict=True))
-        checked = [(p, a, passes(a.text, p.check)) for p, a in done]
-        items[f"probes:{s}"] = {p.id: float(ok) for p, _, ok in checked}
+        checked = [(p, a, outcome(a, p.check)) for p, a in done]
+        items[f"probes:{s}"] = {p.id: _number(ok) for p, _, ok in checked}
         outcomes += checked
         start += probes
     values |= _probe_values(sets, items, seed)
     items["heldout"] = _rate_held_out(held_out, own)
-    values["heldout"] = _estimate(list(items["heldout"].values()), seed)
+    values["heldout"] = _rate(items["heldout"])
+    checkable = [a for _, a, _ in outcomes] + [
+        a for task, a in zip(held_out, own, strict=True) if task.meta.get("check")
+    ]
+    values |= {
+        "unanswered": _share(a.finish_reason not in ("stop", "length") for a in checkable),
+        "unfinished": _share(a.finish_reason == "length" for a in checkable),
+    }
     values |= {
         "families": _by_family(outcomes),
         "stops": stop_share(answers),
@@ -141,7 +155,7 @@ def evaluate(
         "distinct_2": distinct_2([a.text for a in own]),
         "win_rate": None,
     }
-    notes: list[View] = []
+    notes = _doubts(values, how.max_tokens)
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
     views = (*_views(values, outcomes, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
@@ -157,6 +171,8 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("probes passed, selecting seed", table_cell(values["probes_select"], "percent")),
         (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
         ("held-out tasks passed", table_cell(values["heldout"], "percent")),
+        ("cut by its length, and so failed", table_cell(values.get("unfinished"), "percent")),
+        ("without an answer", table_cell(values.get("unanswered"), "percent")),
         ("stops by itself", table_cell(values["stops"], "percent")),
         ("goes round in circles", table_cell(values["loops"], "percent")),
         ("length against the reference", values["length_ratio"]),
@@ -200,9 +216,44 @@ def _describe_prompt(engine: Engine, shots: Sequence[Example]) -> str:
     )
 
 
-def _estimate(outcomes: Sequence[float | None], seed: int) -> JSON:
-    found = mean_interval([o for o in outcomes if o is not None], seed)
+def _share(flags: Iterable[bool]) -> float | None:
+    known = list(flags)
+    return sum(known) / len(known) if known else None
+
+
+def _number(ok: bool | None) -> float | None:
+    return None if ok is None else float(ok)
+
+
+def _rate(outcomes: Mapping[str, float | None]) -> JSON:
+    found = rate_interval([o for o in outcomes.values() if o is not None])
     return found.json() if found else None
+
+
+def _doubts(values: Mapping[str, JSON], max_tokens: int) -> list[View]:
+    """What makes the rates say less than they seem to, as alarms."""
+    found = []
+    if (values["unanswered"] or 0) > ABSENT:
+        share = f"{100 * values['unanswered']:.0f} %"
+        found.append(
+            alarm(
+                "Prompts without an answer",
+                f"{share} of the probes and held-out tasks got no answer: the prompt did not fit into "
+                "the model's context, or the engine gave up. They count in no rate.",
+                "warning",
+            )
+        )
+    if (values["unfinished"] or 0) > CUT:
+        share = f"{100 * values['unfinished']:.0f} %"
+        found.append(
+            alarm(
+                "Unfinished answers",
+                f"{share} of the answers ran into the limit of {max_tokens} tokens, and count as failed. "
+                "Set measure.max_tokens higher to see what the model would have said.",
+                "note",
+            )
+        )
+    return found
 
 
 def _probe_values(
@@ -217,8 +268,8 @@ def _probe_values(
     null = {p.id: float(passes(NULL_ANSWERS[name](p), p.check)) for p in sets[reporting]}
     above = paired_difference(items[f"probes:{reporting}"], null, seed)
     return {
-        "probes": _estimate(list(items[f"probes:{reporting}"].values()), seed),
-        "probes_select": _estimate(list(items[f"probes:{selecting}"].values()), seed),
+        "probes": _rate(items[f"probes:{reporting}"]),
+        "probes_select": _rate(items[f"probes:{selecting}"]),
         "null": {"name": name, "rate": rate},
         "above_null": above.json() if above else None,
     }
@@ -228,18 +279,18 @@ def _rate_held_out(
     tasks: Sequence[Example], answers: Sequence[Completion]
 ) -> dict[str, float | None]:
     return {
-        task.id or f"task-{index}": float(passes(answer.text, task.meta["check"]))
+        task.id or f"task-{index}": _number(outcome(answer, task.meta["check"]))
         for index, (task, answer) in enumerate(zip(tasks, answers, strict=True))
         if task.meta.get("check")
     }
 
 
-def _by_family(outcomes: Sequence[tuple[Probe, Completion, bool]]) -> dict[str, float]:
+def _by_family(outcomes: Sequence[_Outcome]) -> dict[str, float | None]:
     ordered = sorted(outcomes, key=lambda o: o[0].family)
-    found = {}
+    found: dict[str, float | None] = {}
     for family, group in groupby(ordered, key=lambda o: o[0].family):
-        passed = [ok for _, _, ok in group]
-        found[family] = sum(passed) / len(passed)
+        passed = [ok for _, _, ok in group if ok is not None]
+        found[family] = sum(passed) / len(passed) if passed else None
     return found
 
 
@@ -257,7 +308,7 @@ def _likelihood(tasks: Sequence[Example], engine: Engine, notes: list[View]) -> 
 
 def _views(
     values: Mapping[str, JSON],
-    outcomes: Sequence[tuple[Probe, Completion, bool]],
+    outcomes: Sequence[_Outcome],
     tasks: Sequence[Example],
     answers: Sequence[Completion],
 ) -> list[View]:
@@ -272,7 +323,7 @@ def _views(
         out.append(table("Probes by family", ["family", "passed", "probes"], families))
         step = max(1, len(outcomes) // SHOWN)
         sample = [
-            [p.family, p.instruction, p.input, a.text, "pass" if ok else "fail"]
+            [p.family, p.instruction, p.input, a.text, _WORDS[ok]]
             for p, a, ok in outcomes[::step][:SHOWN]
         ]
         columns = ["family", "instruction", "input", "answer", "check"]

@@ -7,11 +7,11 @@ seen, and the smallest one that could have been seen is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from woolgather.core.artifacts import Choice, Metrics
-from woolgather.core.intervals import Estimate, mean_interval
+from woolgather.core.intervals import Estimate, rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, curve, table, table_cell
@@ -19,6 +19,8 @@ from woolgather.ops.measure.select import difference, item_key, label, mean
 
 Round = tuple[Sized, Sized, Metrics]
 """One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
+DEGENERATED = 0.1
+"""A share of answers that is worse than the base's by more than this is told before all else."""
 RATES = {"probes": "probes passed", "heldout": "held-out tasks passed"}
 SHARES = {"stops": "stops by itself", "loops": "goes round in circles"}
 NUMBERS = {
@@ -37,7 +39,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize")
+@op("summarize", version=2)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -51,22 +53,27 @@ def summarize(
     """Returns the run's conclusion in a sentence and a table, on the reporting probe seed.
 
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
-    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
-    `verdict` and `difference` against the best control (or the base where there is no control),
-    `against_base`, and `win_rate` over the base as `win_rate` found it in `wins` (None: not measured).
+    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. The headline
+    is against the rival over which the lead is least sure: the smallest lower bound, each on the items
+    that both have, so that no rival wins it by luck. Rivals are the controls, and the base where there
+    are none or where `by` "last" took the result unseen; a control that shares less than half of the
+    result's items stays in the table. What is worse than in the base, and an iteration of which no row
+    was kept, lead the sentence.
+
+    Values: `verdict` and `difference` against that `rival`, `against_base`, and `win_rate` over the base
+    as `win_rate` found it in `wins` (None: not measured).
     `rounds`, one per iteration, are drawn: the share of rows that were good enough, and what the rows
     kept look like.
     """
-    by = "probes" if by == "last" else by
-    index = int(chosen.value)
-    result = measures[index]
-    rivals = dict(controls) or {"the base": measures[0]}
-    # The rival is chosen on the selecting seed, like the result: neither is praised for luck.
-    scores = {name: mean(m, by, 0) for name, m in rivals.items()}
-    known = {name: s for name, s in scores.items() if s is not None}
-    best = max(known, key=known.__getitem__) if known else next(iter(rivals))
-    gain = difference(result, rivals[best], by, 1)
-    over_base = difference(result, measures[0], by, 1)
+    index, result = int(chosen.value), measures[int(chosen.value)]
+    unseen, by = by == "last" and index > 0, "probes" if by == "last" else by
+    rivals = {name: m for name, m in controls.items() if _comparable(result, m, by)}
+    if unseen or not rivals:
+        rivals["the base"] = measures[0]
+    gains = {name: difference(result, m, by, 1) for name, m in rivals.items()}
+    known = {name: gain.low for name, gain in gains.items() if gain is not None}
+    best = min(known, key=known.__getitem__) if known else next(iter(rivals))
+    gain, over_base = gains[best], difference(result, measures[0], by, 1)
     values: dict[str, JSON] = {
         "verdict": verdict(gain),
         "rival": best,
@@ -80,9 +87,44 @@ def summarize(
         *_views_of_rounds(rounds),
     )
     name = label(index, names) if index else ""
-    control = best if controls else ""
+    control = "" if best == "the base" else best
     said = _Conclusion(name, control, by, gain, over_base).sentence()
+    said = " ".join([*_empty_rounds(rounds), *_harms(result, measures[0], by), said])
     return Metrics(values, views=views, headline=said, concludes=True)
+
+
+def _comparable(result: Metrics, control: Metrics, by: str) -> bool:
+    """Whether a control was measured on at least half of the result's items."""
+    key = item_key(result, by, 1)
+    asked = result.items.get(key, {}) if key else {}
+    both = sum(name in control.items.get(key or "", {}) for name in asked)
+    return 2 * both >= len(asked)
+
+
+def _empty_rounds(rounds: Sequence[Round]) -> Iterator[str]:
+    empty = [f"iter{t}" for t, (_, kept, _) in enumerate(rounds) if not len(kept)]
+    if empty:
+        yield f"No row was kept in {', '.join(empty)}: nothing new was trained on there."
+
+
+def _harms(result: Metrics, base: Metrics, by: str) -> Iterator[str]:
+    """In what the result is clearly worse than the base, beside the measure that selected it."""
+    if result is base:
+        return
+    for key in ("probes", "heldout"):
+        lost = difference(result, base, key, 1)
+        if lost is not None and lost.high < 0:
+            yield f"Worse than the base: {lost.format('+.1f', 100, ' points')} of {RATES[key]}."
+    for key, sign, what in (
+        ("stops", -1, "end by themselves"),
+        ("loops", 1, "go round in circles"),
+    ):
+        now, before = result.values.get(key), base.values.get(key)
+        if now is not None and before is not None and sign * (now - before) > DEGENERATED:
+            yield (
+                f"Worse than the base: {100 * now:.0f} % of the answers {what}, "
+                f"{100 * before:.0f} % of the base's."
+            )
 
 
 @dataclass(frozen=True)
@@ -209,7 +251,7 @@ def _views_of_rounds(rounds: Sequence[Round]) -> list[View]:
 def _rate(measure: Metrics, by: str) -> JSON:
     key = item_key(measure, by, 1)
     outcomes = [v for v in measure.items.get(key, {}).values() if v is not None] if key else []
-    return table_cell(mean_interval(outcomes), "percent") or "not measured"
+    return table_cell(rate_interval(outcomes), "percent") or "not measured"
 
 
 def _round(value: JSON) -> float | None:

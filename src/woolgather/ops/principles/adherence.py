@@ -93,7 +93,11 @@ def adherence(
     if chosen.kind == "rubric" or chosen.kind == "expected":
         kind = chosen.kind
     rows = teacher.rows() if isinstance(teacher, Dataset) else teacher
-    tags = {question(row): list(row.meta.get("principles") or ()) for row in rows}
+    tags = {
+        question(row): list(row.meta.get("principles") or ())
+        for row in rows
+        if isinstance(row, Example)
+    }
     answered = {
         model: {question(r): r for r in found if r.response.strip() and question(r) in tags}
         for model, found in answers.items()

@@ -37,8 +37,8 @@ from woolgather.ops.principles.replies import (
     find_principles,
 )
 from woolgather.ops.text.ask import UNFINISHED, no_reply
-from woolgather.ops.text.words import copied_share, count_words, tokens
-from woolgather.prompting.templates import Template, fill, load, takes
+from woolgather.ops.text.words import copied_share, count_words, tokens, without_last_word
+from woolgather.prompting.templates import Template, load, takes
 
 
 class ReplyRules(Options):
@@ -264,40 +264,15 @@ PRUNED_META = ("origin", "prompt_id", "category", "kind", "topic", "principles")
 
 @op("prune")
 def prune(rows: Iterable[Example]) -> Iterator[Example]:
-    """Yields question and answer alone: no system turn, no thought. Only such rows are trained on."""
+    """Yields question and answer alone: no system turn, no thought. Only such rows are trained on. An
+    answer that was cut at the length limit loses its last word, which may be half of one."""
     for row in rows:
+        cut = row.finish_reason == "length"
         yield Example(
             instruction=row.instruction,
             input=row.input,
-            response=row.response,
+            response=without_last_word(row.response) if cut else row.response,
             finish_reason=row.finish_reason,
             parents=(row.id,) if row.id else (),
             meta={k: row.meta[k] for k in PRUNED_META if k in row.meta},
         )
-
-
-def _identities(rows: Sized, *, repeats: int, **_: object) -> Expected:
-    return Expected(rows=len(rows) * repeats)
-
-
-@op("identity_rows", expects=_identities)
-def identity_rows(
-    rows: Iterable[Example], *, assistant: str, repeats: int = 1
-) -> Generator[Example, None, list[View]]:
-    """Yields who the assistant is, as answered questions: `{{name}}` is replaced by `assistant`. Each
-    comes out `repeats` times."""
-    made: list[list[str]] = []
-    for row in rows:
-        texts = [
-            fill(Template("identity", t), name=assistant) for t in (row.instruction, row.response)
-        ]
-        made.append(texts)
-        for k in range(repeats):
-            yield Example(
-                instruction=texts[0],
-                input=row.input,
-                response=texts[1],
-                parents=(row.id,) if row.id else (),
-                meta={"origin": "identity", "copy": k},
-            )
-    return [table("Who the assistant is", ["question", "answer"], made)]

@@ -115,6 +115,12 @@ def loops(text: str) -> bool:
     return False
 
 
+def without_last_word(text: str) -> str:
+    """Returns a text that was cut at a limit without its last word, which may be half of one. A text
+    whose last 40 characters have no space stays: it is not written in words."""
+    return re.sub(r"\s+\S{1,40}\s*\Z", "", text)
+
+
 def copied_share(row: Example, n: int = 4) -> float | None:
     """Returns the share of the response's n-grams that stand in its instruction and input, in [0, 1].
 

@@ -1,15 +1,15 @@
 """Preference training: pairs become token ids here, and a trainer prefers one side to the other.
 
-The one idea: both sides of a pair are rendered as a supervised row is (one template, one end token,
-renderer.py), so that nothing but what was written tells them apart; and the opponent is an argument,
-never a guess. What is drawn is what shows whether it goes well: by how much the real answers gain,
-not only that the margin grows.
+The one idea: both sides of a pair are rendered as a supervised row is (one template; one end token, or
+none for an answer that was cut), so that nothing but what was written tells them apart; and the
+opponent is an argument, never a guess. What is drawn is what shows whether it goes well: by how much
+the real answers gain, not only that the margin grows.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ from woolgather.training.job import DpoOptions, Trainer, TrainJob, held_back
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 PairTokens = tuple[list[int], list[int], list[int]]
-"""Ids of the prompt, and of the chosen and the rejected answer with the end token of each."""
+"""Ids of the prompt, and of the chosen and the rejected answer, each with its end token unless it was
+cut at the length limit."""
 FALL = 0.1
 """Nats per answer, over the last quarter of updates, that real answers may lose without an alarm."""
 APART = 1.0
@@ -106,7 +107,7 @@ def dpo(
     for name, part in parts.items():
         if part:
             write_tokens(part, data / name, COLUMNS)
-    job = TrainJob("dpo", start, data, config.model_dump(mode="json"), seed, reference)
+    job = TrainJob(config, start, data, seed, reference)
     model = trainer(job, out)
     same = start.fingerprint == reference.fingerprint
     views = _views(out, config, len(parts["validation"]), left_out, same)
@@ -119,14 +120,30 @@ def pair_encoder(start: Model, date: str = "") -> Callable[[PreferencePair], Pai
 
     def ids(pair: PreferencePair) -> PairTokens:
         sides = []
-        for text in (pair.chosen, pair.rejected):
-            row = Example(instruction=pair.instruction, system=pair.system, response=text)
-            tokens, labels = encode(row)
+        for side in sides_of(pair):
+            tokens, labels = encode(side)
             opening = labels.count(IGNORE)
             sides.append((tokens[:opening], tokens[opening:]))
         return sides[0][0], sides[0][1], sides[1][1]
 
     return ids
+
+
+def sides_of(pair: PreferencePair) -> tuple[Example, Example]:
+    """Returns the chosen and the rejected answer as rows of their own. How each ended is in the pair's
+    meta, `finish_reasons` by side, where that is known."""
+    ended = pair.meta.get("finish_reasons")
+    ended = ended if isinstance(ended, Mapping) else {}
+    chosen, rejected = (
+        Example(
+            instruction=pair.instruction,
+            system=pair.system,
+            response=text,
+            finish_reason=ended.get(side),
+        )
+        for side, text in (("chosen", pair.chosen), ("rejected", pair.rejected))
+    )
+    return chosen, rejected
 
 
 def _question(row: PreferencePair) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.ops.train.sft import weight_bytes
-from woolgather.training.job import Trainer, TrainJob, is_fake
+from woolgather.training.job import MergeOptions, Trainer, TrainJob, is_fake
 
 
 def _work(model: Model, **_: object) -> Expected:
@@ -42,13 +42,8 @@ def merge(
     """
     if scale != 1 and Path(model.path).is_dir() and not is_fake(model) and not is_adapter(model):
         raise ConfigError(f"scale={scale:g}: {model.path} has full weights, only adapters scale.")
-    config = {
-        "scale": scale,
-        "max_shard_size": "4GB",
-        "card": card_text(card) if card is not None else "",
-        **({"system": system} if system else {}),
-    }
-    return trainer(TrainJob("merge", model, None, config), out)
+    text = card_text(card) if card is not None else ""
+    return trainer(TrainJob(MergeOptions(scale=scale, card=text, system=system), model), out)
 
 
 def is_adapter(model: Model) -> bool:

@@ -1,7 +1,8 @@
 """Supervised fine-tuning: rows become token ids and labels here, and a trainer trains on them.
 
 The one idea: a model is trained on exactly what it is asked with (renderer.py renders both), with loss
-on the response and its one end token and on nothing else. Which rows are held back for validation
+on the response and its one end token and on nothing else; a response that was cut at the length limit
+has no end token, so that nobody learns to stop in the middle. Which rows are held back for validation
 follows from the seed; a prompt that occurs twice is never held back, so that no response that is
 trained on is validated with.
 """
@@ -96,7 +97,7 @@ def sft(
     write_tokens([ids for i, (_, ids) in enumerate(encoded) if i not in held], data / "train")
     if held:
         write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
-    model = trainer(TrainJob("sft", start, data, config.model_dump(mode="json"), seed), out)
+    model = trainer(TrainJob(config, start, data, seed), out)
     left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
     return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
 
@@ -108,9 +109,18 @@ def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens
 
 
 def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
-    """Returns what does the same for one row after another."""
-    if is_fake(start):
-        return _words
+    """Returns what does the same for one row after another. A row with the finish reason "length" has no
+    end token."""
+    render = _words if is_fake(start) else _renderer(start, date)
+
+    def ids_and_labels(row: Example) -> Tokens:
+        ids, labels = render(row)
+        return (ids[:-1], labels[:-1]) if row.finish_reason == "length" else (ids, labels)
+
+    return ids_and_labels
+
+
+def _renderer(start: Model, date: str) -> Callable[[Example], Tokens]:
     from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer(start.path, date=date)

@@ -4,9 +4,10 @@ principles, and is trained on the answers without them.
 Defaults are variant v2, in our numbers where the paper has none; presets `paper` (v1) and `paper-v2`
 are the papers'. Departures in all: principles, exemplars, kinds of question and prompts are our own
 (each a file to edit); exemplars that leak into answers are found by runs of words, not by a list of
-words; one end token is trained. In `default` only: a reply without a label for its answer is asked to
-go on, unfinished answers are set aside, controls are trained, and the result is the best candidate,
-the base included. A base in 4 bits is for GPUs; elsewhere the same adapter learns on a plain one.
+words; one end token is trained, and none where an answer was cut. In `default` only: a reply without
+a label for its answer is asked to go on, unfinished answers are set aside, controls are trained, and
+the result is the best candidate, the base included. A base in 4 bits is for GPUs; elsewhere the same
+adapter learns on a plain one.
 docs/dromedary.md maps every parameter.
 """
 

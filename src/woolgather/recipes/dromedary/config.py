@@ -18,19 +18,10 @@ from woolgather.ops.generate.topics import Questions, Topics
 from woolgather.ops.principles.adherence import Adherence
 from woolgather.ops.principles.align import Aligning
 from woolgather.ops.principles.files import Variant
+from woolgather.ops.principles.identity import Identity
 from woolgather.prompting.templates import Template, load, takes
 from woolgather.recipes.settings import Common, Judging
 from woolgather.training.job import LoraOptions, SftOptions
-
-
-class Identity(Options):
-    """Rows that say who the assistant is."""
-
-    file: str = ""
-    """File of questions and answers in which {{name}} is filled in; empty takes ours (12), where
-    `name` is given."""
-    repeats: int = Field(default=1, ge=0)
-    """How often each row is among the training rows; 0 leaves these rows out."""
 
 
 class Verbose(Options):

@@ -17,8 +17,9 @@ from woolgather.ops.generate.respond import Responding
 from woolgather.ops.generate.synthesize import synthesize
 from woolgather.ops.generate.topics import ask_about, brainstorm
 from woolgather.ops.principles.adherence import adherence
-from woolgather.ops.principles.align import align, identity_rows, prune
+from woolgather.ops.principles.align import align, prune
 from woolgather.ops.principles.files import builtin, read_exemplars, read_kinds, read_principles
+from woolgather.ops.principles.identity import identity_rows
 from woolgather.ops.principles.prompt import Guide, Replying
 from woolgather.ops.principles.teacher import evaluate_teacher
 from woolgather.recipes.dromedary.config import Config
@@ -121,9 +122,9 @@ def identities(run: Scope, cfg: Config) -> Rows[Example] | Sequence[Example]:
     """Returns rows that say who the assistant is; none without a name or a file."""
     if not (cfg.name or cfg.identity.file) or not cfg.identity.repeats:
         return ()
-    rows = run.rows("identity", cfg.identity.file or builtin("identity"))
-    name, repeats = cfg.name or "an assistant", cfg.identity.repeats
-    return run.step("identity", identity_rows, rows, assistant=name, repeats=repeats)
+    rows = run.rows("identity", cfg.identity.file or builtin("identity"), part="identity")
+    name = cfg.name or "an assistant"
+    return run.step("identity", identity_rows, rows, assistant=name, how=cfg.identity)
 
 
 def training_rows(

@@ -9,7 +9,7 @@ stay in a run's directory, so that a doubt outlives the records that gave it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,16 +33,16 @@ class Past:
 
 
 def past_of(run_dir: Path) -> Past:
-    """From the launches and, where one does not tell, the records of steps. Raises RunDirError for
-    a launch that cannot be read."""
+    """Returns what the launches tell and, where one does not, the records of steps. Raises RunDirError
+    for a launch that cannot be read."""
     launches = read_launches(run_dir)
     unsure = frozenset(launch.launch for launch in launches if not launch.journal)
     return Past(_is_doubted(run_dir, launches), unsure)
 
 
-def engine_of(record: StepRecord) -> dict[str, JSON]:
-    """The engine that a step used, as its record has it; empty where no model was asked."""
-    return dict(record.execution.get("engine") or {})
+def engine_of(record: StepRecord) -> Mapping[str, JSON]:
+    """Returns the engine that a step used, as its record has it; empty where no model was asked."""
+    return record.execution.get("engine") or {}
 
 
 def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
@@ -53,7 +53,7 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
         if launch.journal:  # whatever was before has been looked at then
             since = launch.launch
     later = [launch for launch in launches if launch.launch > since]
-    if any(_used_server(launch.provenance.get("argv") or ()) for launch in later):
+    if any(_used_server(launch.provenance.get("argv")) for launch in later):
         return True
     return bool(later) and any(
         engine_of(record).get("name") == "openai" and "served" not in engine_of(record)
@@ -61,8 +61,8 @@ def _is_doubted(run_dir: Path, launches: Sequence[RunRecord]) -> bool:
     )
 
 
-def _used_server(words: Iterable[object]) -> bool:
-    told = list(map(str, words))
+def _used_server(argv: JSON) -> bool:
+    told = list(map(str, argv)) if isinstance(argv, list) else []
     return "--engine=openai" in told or ("--engine", "openai") in pairwise(told)
 
 

@@ -41,6 +41,7 @@ GROUPED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "evaluate": {"how": _same("probes", "max_tokens", "likelihood")},
     "evaluate_teacher": {"how": _same("sampling", "nudge")},
+    "identity_rows": {"how": _same("repeats")},
     "judge": {"asked": _ASKED},
     "mix": {"limits": _same("max_length", "max_rows")},
     "pool": {"how": _same("min_tokens", "max_tokens", "limit")},
@@ -72,14 +73,16 @@ ZIPPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def modern(payload: JSON) -> JSON:
-    """A step's payload as this version writes it; one of this version comes back as it is."""
-    if not (isinstance(payload, dict) and isinstance(payload.get("op"), str)):
+    """Returns a step's payload as this version writes it; one of this version comes back as it is."""
+    op = payload.get("op") if isinstance(payload, dict) else None
+    if not isinstance(payload, dict) or not isinstance(op, str):
         return _settings(payload)
-    placed = _OURS.fullmatch(payload["op"])
-    name = placed.group(1) if placed else payload["op"]
-    found = {**_settings(payload), "op": name}
-    if isinstance(found.get("args"), dict):
-        found["args"] = _modern_arguments(name, found["args"])
+    placed = _OURS.fullmatch(op)
+    name = placed.group(1) if placed else op
+    found = {key: _settings(inner) for key, inner in payload.items()} | {"op": name}
+    args = found.get("args")
+    if isinstance(args, dict):
+        found["args"] = _modern_arguments(name, args)
     return found
 
 

@@ -13,6 +13,7 @@ outside of it.
     __main__.py   watches the parent before anything slow is imported
     program.py    one job from its file to its result or error
     setup.py      what all training shares: the model, how many rows at once, TRL's settings, the end
+    weights.py    where a model is, and how it is loaded
     told.py       progress, checkpoints, stopping
     sft.py        supervised fine-tuning
     dpo.py        preference training against a frozen opponent

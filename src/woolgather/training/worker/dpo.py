@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
@@ -26,50 +26,60 @@ from woolgather.core.rows import JSON
 from woolgather.core.storage import digest
 from woolgather.training.batches import ByUpdate
 from woolgather.training.job import DpoOptions
+from woolgather.training.job_file import Weights, WorkerJob
 from woolgather.training.worker.setup import (
     Setup,
     carry_out,
-    curves,
-    lora,
-    place_of,
+    make_adapter,
     prepare_training,
-    rows_of,
+    read_data,
+    weights_dtype,
+    write_log,
 )
+from woolgather.training.worker.weights import place_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers.utils import ModelOutput
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 LOSSES = {"logistic": "sigmoid", "hinge": "hinge"}
 """Ours to TRL's names."""
+Batch = Mapping[str, torch.Tensor]
 
 
-def train(job: Mapping[str, JSON], out: Path) -> dict[str, JSON]:
-    """Tunes the start model; what result.json says."""
-    check_weights(job)
-    config = DpoOptions.model_validate(job["config"])
-    rows, held = (rows_of(job, name, COLUMNS) for name in ("train", "validation"))
+def train(job: WorkerJob) -> dict[str, JSON]:
+    """Tune the start model; returns what result.json says. Raises ConfigError for weights that are not
+    those the job names."""
+    config = job.options
+    assert isinstance(config, DpoOptions)
+    opponent = check_weights(job, adapter=config.lora is not None)
+    rows, held = read_data(job, COLUMNS)
     lengths = lengths_of(rows)
-    setup = prepare_training(job, out, config, lengths, validated=held is not None, sequences=2)
-    trainer = trainer_of(setup, rows, held)
+    setup = prepare_training(job, config, lengths, validated=held is not None, sequences=2)
+    trainer = trainer_of(setup, opponent, rows, held)
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
     )
     result = carry_out(setup, trainer, tokens)
-    line = curves(trainer, out, _log_names(config.beta))
-    trained = [row for row in line if row.get("margin") is not None]
+    trained = [row for row in write_log(setup, trainer, _log_names(config.beta)) if "margin" in row]
+    first, last = (trained[0], trained[-1]) if trained else ({}, {})
     return {
         **result,
-        "margin_at_start": trained[0]["margin"] if trained else None,
-        "margin": trained[-1]["margin"] if trained else None,
-        "accuracy": trained[-1]["accuracy"] if trained else None,
+        "margin_at_start": first.get("margin"),
+        "margin": last.get("margin"),
+        "accuracy": last.get("accuracy"),
     }
 
 
-def check_weights(job: Mapping[str, JSON]) -> None:
-    """Raises ConfigError where start or opponent are not what the job names."""
-    start, reference = job["start"], job["reference"]
-    if not reference:
+def check_weights(job: WorkerJob, *, adapter: bool) -> Weights:
+    """Returns the opponent. Raises ConfigError where it or the start are not what the job names."""
+    start, reference = job.start, job.reference
+    if reference is None:
         raise ConfigError("preference training needs a reference: the frozen opponent.")
-    named = {reference["path"]: ("the opponent", reference["digest"])}
-    named.setdefault(start, ("the start", job.get("start_digest") or ""))
+    # The opponent first: where both are one directory, its digest is the one that counts.
+    named = {reference.path: ("the opponent", reference.digest)}
+    named.setdefault(start.path, ("the start", start.digest))
     for path, (who, expected) in named.items():
         if expected and Path(path).is_dir() and (found := digest(Path(path))) != expected:
             raise ConfigError(
@@ -77,21 +87,24 @@ def check_weights(job: Mapping[str, JSON]) -> None:
                 f"is {found[:12]}, not {expected[:12]}. Something has changed the files; make the "
                 "model again (--redo with the step that made it)."
             )
-    if job["config"].get("lora") and Path(start).resolve() != Path(reference["path"]).resolve():
+    if adapter and Path(start.path).resolve() != Path(reference.path).resolve():
         raise ConfigError(
-            f"with lora the opponent is the model below the adapter, {start}, and the job names "
-            f"{reference['path']}. Train all weights (lora=null), or start from the opponent."
+            f"with lora the opponent is the model below the adapter, {start.path}, and the job names "
+            f"{reference.path}. Train all weights (lora=null), or start from the opponent."
         )
+    return reference
 
 
-def trainer_of(setup: Setup[DpoOptions], rows: Any, held: Any) -> PairTrainer:
-    """Policy and opponent, ready to train."""
+def trainer_of(
+    setup: Setup[DpoOptions], reference: Weights, rows: Dataset, held: Dataset | None
+) -> PairTrainer:
+    """Returns policy and opponent, ready to train."""
     config, opponent = setup.config, None
     if config.lora is None:
-        path, place = place_of(setup.job["reference"]["path"])
+        path, place = place_of(reference.path)
         # In the policy's own precision: a frozen one would do with less, but would differ at once.
         opponent = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=setup.dtype, **place
+            path, dtype=weights_dtype(setup.machine, config), **place
         )
         opponent.requires_grad_(False)
     own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
@@ -102,15 +115,15 @@ def trainer_of(setup: Setup[DpoOptions], rows: Any, held: Any) -> PairTrainer:
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
-        peft_config=lora(config, place_of(setup.job["start"])[1]),
+        peft_config=make_adapter(setup),
         callbacks=[setup.told],
         rows_per_update=config.batch_size,
         nll_weight=config.nll_weight,
     )
 
 
-def lengths_of(rows: Any) -> list[int]:
-    """Tokens of the longer sequence of each pair."""
+def lengths_of(rows: Dataset) -> list[int]:
+    """Returns the tokens of the longer sequence of each pair."""
     return [
         len(p) + max(len(c), len(r)) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
     ]
@@ -123,49 +136,61 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, *args: Any, rows_per_update: int, nll_weight: float = 0.0, **kwargs: Any
+        self, *args: object, rows_per_update: int, nll_weight: float = 0.0, **kwargs: object
     ) -> None:
         self._rows_per_update, self._nll_weight = rows_per_update, nll_weight
         super().__init__(*args, **kwargs)
 
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        """As it is: prompts and both answers are token ids, each answer with its one end token."""
+    def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
+        """Returns it as it is: prompts and both answers are token ids, each answer with its one end
+        token, or with none."""
         return dataset
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
         rows = self.train_dataset if train_dataset is None else train_dataset
         return ByUpdate(lengths_of(rows), self._rows_per_update, self.args.seed)
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-        """Pairs in an update, over all devices."""
-        pairs = torch.tensor(sum(_pairs(batch) for batch in batch_samples), device=device)
-        return self.accelerator.gather(pairs).sum() if self.args.world_size > 1 else pairs
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Batch], device: torch.device
+    ) -> torch.Tensor:
+        """Returns the pairs in an update, over all devices."""
+        pairs: torch.Tensor = torch.tensor(
+            sum(_pairs(batch) for batch in batch_samples), device=device
+        )
+        if self.args.world_size > 1:
+            pairs = self.accelerator.gather(pairs).sum()
+        return pairs
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """The mean over the pairs of an update, of which these are some."""
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
+        """Returns the share of these pairs in the mean over the pairs of their update."""
         heard = _Heard(model)
-        loss = super().compute_loss(heard, inputs)
+        loss: torch.Tensor = super().compute_loss(heard, inputs)
         if self._nll_weight:
             loss = loss + self._nll_weight * _nll(heard.output.log_probs, inputs["completion_mask"])
         if num_items_in_batch is not None:
             loss = loss * _pairs(inputs) * self.args.world_size / num_items_in_batch
         return (loss, heard.output) if return_outputs else loss
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: a checkpoint is not a model to publish."""
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Writes nothing: a checkpoint is not a model to publish."""
 
 
 class _Heard:
     """A model whose last output stays at hand: TRL's loss keeps the tokens' log-probabilities to
     itself, and a second forward pass would cost as much as the first."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.output: Any = None
+    output: ModelOutput
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, *args: object, **kwargs: object) -> ModelOutput:
         self.output = self.model(*args, **kwargs)
         return self.output
 
@@ -177,7 +202,7 @@ def _nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor
     return -((chosen * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
-def _pairs(batch: Mapping[str, Any]) -> int:
+def _pairs(batch: Batch) -> int:
     return int(batch["input_ids"].size(0)) // 2
 
 

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from woolgather.core.errors import WoolgatherError, no_room
 from woolgather.core.storage import write_json
 from woolgather.training.checkpoints import ERROR, STOPPED
-from woolgather.training.job import RESULT
+from woolgather.training.job import RESULT, JobKind
+from woolgather.training.job_file import read_job
 from woolgather.training.worker.told import StopRequested, rank
 
-KINDS = {"sft": ("sft", "train"), "dpo": ("dpo", "train"), "merge": ("merging", "merge")}
+KINDS: Mapping[JobKind, tuple[str, str]] = {
+    "sft": ("sft", "train"),
+    "dpo": ("dpo", "train"),
+    "merge": ("merging", "merge"),
+}
 """By kind of job: the module beside this one, and its function. Only the one that is needed is
 imported, since TRL's trainers take a second."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Carries out the job file named by the first argument; returns the exit code."""
-    job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    out = Path(job["out"])
+    """Carry out the job file named by the first argument; returns the exit code."""
+    job = read_job(Path(argv[0]))
+    out = job.out
     try:
-        module, function = KINDS[job["kind"]]
+        module, function = KINDS[job.kind]
         work = importlib.import_module(f"woolgather.training.worker.{module}")
-        result = getattr(work, function)(job, out)
+        result = getattr(work, function)(job)
     except StopRequested:
         return STOPPED
     except WoolgatherError as error:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import peft
 import psutil
@@ -20,235 +20,242 @@ import torch
 import transformers
 
 from woolgather.core.errors import ConfigError
-from woolgather.core.machine_speed import auto_precision
+from woolgather.core.machine_speed import Precision, auto_precision
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
-from woolgather.training.batches import Shape, fit
+from woolgather.training.batches import CPU_ROWS, GPU_ROWS, Shape, fit, share_out
 from woolgather.training.checkpoints import CHECKPOINTS, tidy_generation_config, write_curves
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
+from woolgather.training.job_file import Execution, WorkerJob
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.told import Told, by_update, rank
+from woolgather.training.worker.weights import Place, four_bits, place_of, read_stored_dtype
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 C = TypeVar("C", SftOptions, DpoOptions)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Machine:
+    """What this machine does for a job."""
+
+    device: str
+    """"cpu", or the name of the GPU."""
+    on_cpu: bool
+    precision: Precision
+    """What is computed in."""
+    processes: int
+    quantized: bool = False
+    """Whether the frozen base is in 4 bits."""
+    not_quantized_because: str = ""
+    """Why it is not, although it was asked for."""
+
+    @property
+    def low(self) -> bool:
+        """Whether it computes in bfloat16."""
+        return self.precision == "bfloat16"
+
+    @property
+    def free_bytes(self) -> float:
+        """Memory that one process may fill now."""
+        if self.on_cpu:
+            return float(psutil.virtual_memory().available / self.processes)
+        return float(torch.cuda.mem_get_info()[0])
+
+
+@dataclass(frozen=True)
 class Setup(Generic[C]):
     """A training that is ready but for its trainer."""
 
-    job: Mapping[str, JSON]
-    out: Path
+    job: WorkerJob
     config: C
-    model: Any
+    machine: Machine
+    model: transformers.PreTrainedModel
     renderer: Renderer
-    settings: dict[str, Any]
+    micro_batch_size: int
+    """Rows on a device at once."""
+    recompute: bool
+    """Whether activations are recomputed to save memory."""
+    settings: Mapping[str, object]
     """Fields of TRL's config; a kind of training adds its own, and the user's `args` come last."""
     told: Told
-    lengths: Sequence[int]
-    """Tokens of the longest sequence of each row."""
+    rows: int
+    """Rows that are trained on."""
     began: float
-    device: str
-    on_cpu: bool
-    low: bool
-    """Computes in bfloat16."""
-    micro: int
-    recompute: bool
-    world: int
-    plain: str | None
-    """Why the base is not in 4 bits although it was asked for; "" when it is, None when not asked."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of weights in memory. A weight that is trained needs float32 to take small steps; a
-        frozen one does not."""
-        return torch.bfloat16 if self.low and self.config.lora else torch.float32
+    """`time.monotonic` before anything was loaded."""
 
 
 def prepare_training(
-    job: Mapping[str, JSON],
-    out: Path,
-    config: C,
-    lengths: Sequence[int],
-    *,
-    validated: bool,
-    sequences: int = 1,
+    job: WorkerJob, config: C, lengths: Sequence[int], *, validated: bool, sequences: int = 1
 ) -> Setup[C]:
-    """The model loaded and the settings made; `sequences` is how many a row has."""
+    """Load the model and make the settings of a training.
+
+    `lengths` are the tokens of the longest sequence of each row, `sequences` how many a row has (two
+    for a pair), `validated` says whether rows are held back. Raises ConfigError where the job cannot be
+    carried out here: an adapter as start, too few devices, a batch that cannot be shared out."""
     began = time.monotonic()
-    execution, seed = job["execution"], int(job["seed"])
-    path, place = place_of(job["start"])
-    if (Path(path) / "adapter_config.json").is_file():
-        raise ConfigError(
-            f"{path} is an adapter, and training starts from full weights: merge it first."
-        )
-    on_cpu = bool(execution.get("cpu")) or not torch.cuda.is_available()
-    precision = config.precision
-    if precision == "auto":  # a job of no run, which would have said what it is
-        precision = auto_precision("cpu" if on_cpu else "cuda", "training") or "float32"
-    low = precision == "bfloat16"
-    dtype = torch.bfloat16 if low and config.lora else torch.float32
-    transformers.set_seed(seed)
-    plain = _why_not_four_bit(config, on_cpu)
-    quantized = _four_bits() if plain == "" else {}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, **quantized, **place
-    )
-    renderer = Renderer(job["start"])
+    machine = _find_machine(job.execution, config)
+    transformers.set_seed(job.seed)
+    model = _load_start(job.start.path, machine, weights_dtype(machine, config))
+    renderer = Renderer(job.start.path)
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world < int(execution.get("processes") or 1):
-        raise ConfigError(
-            f"{execution['processes']} processes were asked for, and there are devices for {world}. "
-            "One process uses all cores of a CPU: set processes to 1."
-        )
+    wanted = job.execution.micro_batch_size or config.micro_batch_size
     micro, scarce = fit(
-        config.batch_size,
-        world,
-        int(execution.get("micro_batch_size") or config.micro_batch_size),
-        _shape(model, 2 if low else 4),
-        max(lengths),
-        psutil.virtual_memory().available / world if on_cpu else torch.cuda.mem_get_info()[0],
-        on_cpu,
-        sequences,
+        share_out(config.batch_size, machine.processes, wanted),
+        _shape(model, 2 if machine.low else 4).row(max(lengths)) * sequences,
+        machine.free_bytes,
+        usual=(CPU_ROWS if machine.on_cpu else GPU_ROWS) // sequences,
+        wanted=wanted,
     )
     recompute = config.gradient_checkpointing
-    recompute = scarce or bool(execution.get("recompute")) if recompute is None else recompute
-    settings: dict[str, Any] = {
-        "output_dir": str(out / CHECKPOINTS),
+    if recompute is None:
+        recompute = scarce or job.execution.recompute
+    settings = {
+        **_trl_settings(job, config, machine),
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": config.batch_size // (micro * world),
+        "gradient_accumulation_steps": config.batch_size // (micro * machine.processes),
         "gradient_checkpointing": recompute,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.schedule,
-        "warmup_steps": config.warmup_updates,
-        "num_train_epochs": config.epochs,
-        "max_steps": config.max_updates or -1,
-        "weight_decay": config.weight_decay,
-        "optim": config.optimizer,
-        "bf16": low,
-        "use_cpu": on_cpu,
-        "seed": seed,
         "eval_strategy": "epoch" if validated else "no",
-        "eval_on_start": validated and not job.get("resume"),
-        "prediction_loss_only": True,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "save_total_limit": 2,  # the one before stays until the new one is marked complete
-        "disable_tqdm": True,
-        "report_to": "none",
-        "dataloader_pin_memory": not on_cpu,
+        "eval_on_start": validated and not job.resume,
     }
-    told = Told(out, float(execution.get("checkpoint_every", 2.0)) * 60, job["digest"])
-    device = "cpu" if on_cpu else torch.cuda.get_device_name()
     return Setup(
-        job, out, config, model, renderer, settings, told, lengths, began, device, on_cpu, low,
-        micro, recompute, world, plain,
-    )  # fmt: skip
-
-
-def carry_out(setup: Setup[Any], trainer: Any, tokens: int) -> dict[str, JSON]:
-    """Trains and saves; what result.json says. `tokens` are those of an epoch."""
-    config, out = setup.config, setup.out
-    if setup.on_cpu:
-        faster_on_cpu(trainer.model, setup.low, setup.recompute)
-    setup.told.tell(
-        event="start",
-        device=setup.device,
-        micro_batch_size=setup.micro,
-        gradient_checkpointing=setup.recompute,
+        job=job,
+        config=config,
+        machine=machine,
+        model=model,
+        renderer=renderer,
+        micro_batch_size=micro,
+        recompute=recompute,
+        settings=settings,
+        told=Told(job.out, job.execution.checkpoint_every * 60, job.digest),
+        rows=len(lengths),
+        began=began,
     )
-    trainer.train(resume_from_checkpoint=setup.job.get("resume") or None)
-    if config.lora is None and setup.world == 1:
-        trainer.model.to(read_stored_dtype(*place_of(setup.job["start"])))
-    trainer.save_model(str(out / MODEL))
+
+
+def weights_dtype(machine: Machine, config: SftOptions | DpoOptions) -> torch.dtype:
+    """Returns the precision of weights in memory. A weight that is trained needs float32 to take small
+    steps; a frozen one does not."""
+    return torch.bfloat16 if machine.low and config.lora else torch.float32
+
+
+def carry_out(setup: Setup[C], trainer: transformers.Trainer, tokens: int) -> dict[str, JSON]:
+    """Train and save; `tokens` are those of an epoch. Returns what result.json says."""
+    job, machine = setup.job, setup.machine
+    if machine.on_cpu:
+        faster_on_cpu(trainer.model, machine.low, setup.recompute)
+    here: dict[str, JSON] = {
+        "device": machine.device,
+        "micro_batch_size": setup.micro_batch_size,
+        "gradient_checkpointing": setup.recompute,
+    }
+    setup.told.tell(event="start", **here)
+    trainer.train(resume_from_checkpoint=job.resume)
+    if setup.config.lora is None and machine.processes == 1:
+        trainer.model.to(read_stored_dtype(*place_of(job.start.path)))
+    _save(setup, trainer)
     history = trainer.state.log_history
-    if rank() == 0:
-        for name in ("training_args.bin", "README.md"):
-            (out / MODEL / name).unlink(missing_ok=True)
-        setup.renderer.save(out / MODEL)
-        tidy_generation_config(out / MODEL)
     held_losses = {int(e["step"]): float(e["eval_loss"]) for e in history if "eval_loss" in e}
+    execution = {
+        **here,
+        "precision": machine.precision,
+        "processes": machine.processes,
+        "resumed_from": setup.told.resumed_from,
+    }
+    if machine.quantized:
+        execution["base_bits"] = 4
+    if machine.not_quantized_because:
+        execution["not_in_four_bits"] = machine.not_quantized_because
     return {
         "updates": trainer.state.global_step,
         "epochs": trainer.state.epoch,
-        "rows": len(setup.lengths),
+        "rows": setup.rows,
         "tokens": round(tokens * (trainer.state.epoch or 0)),
         "loss": next((float(e["loss"]) for e in reversed(history) if "loss" in e), None),
         "validation_loss_before": held_losses.get(0),
         "validation_loss": held_losses[max(held_losses)] if held_losses else None,
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "seconds": round(time.monotonic() - setup.began, 2),
-        "execution": {
-            "device": setup.device,
-            "precision": "bfloat16" if setup.low else "float32",
-            "processes": setup.world,
-            "micro_batch_size": setup.micro,
-            "gradient_checkpointing": setup.recompute,
-            "resumed_from": setup.told.resumed_from,
-            **({"not_in_four_bits": setup.plain} if setup.plain else {}),
-            **({"base_bits": 4} if setup.plain == "" else {}),
-        },
+        "execution": execution,
     }
 
 
-def curves(
-    trainer: Any, out: Path, more: Mapping[str, tuple[str, float]] | None = None
-) -> list[dict[str, JSON]]:
-    """The trainer's log by update, written to `out`. `more` are names in the log beyond the usual
-    ones, with ours and a factor."""
+def write_log(
+    setup: Setup[C],
+    trainer: transformers.Trainer,
+    more: Mapping[str, tuple[str, float]] | None = None,
+) -> list[dict[str, float]]:
+    """Write the trainer's log by update. `more` are names in the log beyond the usual ones, with ours
+    and a factor. Returns its rows."""
     rows = by_update(trainer.state.log_history, more or {})
     if rank() == 0:
-        write_curves(rows, out / CURVES, [ours for ours, _ in (more or {}).values()])
+        names = [ours for ours, _ in (more or {}).values()]
+        write_curves(rows, setup.job.out / CURVES, names)
     return rows
 
 
-def lora(config: SftOptions | DpoOptions, place: Mapping[str, Any]) -> Any:
-    """The adapter to train; None where all weights are."""
-    if config.lora is None:
+def make_adapter(setup: Setup[C]) -> peft.LoraConfig | None:
+    """Returns the adapter to train; None where all weights are."""
+    lora = setup.config.lora
+    if lora is None:
         return None
     return peft.LoraConfig(
-        r=config.lora.r,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        revision=place.get("revision"),
+        revision=place_of(setup.job.start.path)[1].get("revision"),
     )
 
 
-def rows_of(job: Mapping[str, JSON], name: str, columns: Sequence[str]) -> Any:
-    """A Parquet file of the job's as a `datasets.Dataset` in memory, no cache on disk; None when
-    not there."""
-    path = Path(job["data"]) / f"{name}.parquet"
-    if not path.is_file():
-        return None
+def read_data(job: WorkerJob, columns: Sequence[str]) -> tuple[Dataset, Dataset | None]:
+    """Returns the rows to train on and those held back (None without any), in memory, no cache on
+    disk."""
     import pyarrow.parquet as pq
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
-    return Dataset(InMemoryTable(pq.read_table(path, columns=list(columns))))
+    def read(name: str) -> Dataset:
+        table = pq.read_table(job.data / f"{name}.parquet", columns=list(columns))
+        return Dataset(InMemoryTable(table))
+
+    held = (job.data / "validation.parquet").is_file()
+    return read("train"), read("validation") if held else None
 
 
-def place_of(path: str) -> tuple[str, dict[str, Any]]:
-    """How transformers is told where a model is: an absolute directory, or a name on the hub."""
-    if Path(path).is_dir():
-        return str(Path(path).resolve()), {"local_files_only": True}
-    name, _, revision = path.partition("@")
-    return name, {"revision": revision} if revision else {}
+def _find_machine(execution: Execution, config: SftOptions | DpoOptions) -> Machine:
+    """Raises ConfigError when there are fewer devices than were asked for."""
+    on_cpu = execution.cpu or not torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes < (execution.processes or 1):
+        raise ConfigError(
+            f"{execution.processes} processes were asked for, and there are devices for {processes}. "
+            "One process uses all cores of a CPU: set processes to 1."
+        )
+    precision: Precision
+    if config.precision == "auto":  # a job of no run, which would have said what it is
+        precision = auto_precision("cpu" if on_cpu else "cuda", "training") or "float32"
+    else:
+        precision = config.precision
+    asked = config.lora is not None and config.lora.four_bit
+    because = _why_not_quantized(on_cpu) if asked else ""
+    return Machine(
+        device="cpu" if on_cpu else torch.cuda.get_device_name(),
+        on_cpu=on_cpu,
+        precision=precision,
+        processes=processes,
+        quantized=asked and not because,
+        not_quantized_because=because,
+    )
 
 
-def read_stored_dtype(path: str, place: Mapping[str, Any]) -> torch.dtype:
-    """What a model's weights are stored in, by its config; float32 where it does not say."""
-    dtype = transformers.AutoConfig.from_pretrained(path, **place).dtype
-    return dtype if isinstance(dtype, torch.dtype) else torch.float32
-
-
-def _why_not_four_bit(config: SftOptions | DpoOptions, on_cpu: bool) -> str | None:
-    """Why the base is not in 4 bits although it was asked for; "" when it is, None when not asked."""
-    if config.lora is None or not config.lora.four_bit:
-        return None
+def _why_not_quantized(on_cpu: bool) -> str:
+    """Returns why a base cannot be in 4 bits here; empty where it can."""
     if on_cpu:
         return "4 bits are for GPUs, and this is none"
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -256,20 +263,54 @@ def _why_not_four_bit(config: SftOptions | DpoOptions, on_cpu: bool) -> str | No
     return ""
 
 
-def _four_bits() -> dict[str, Any]:
-    """How transformers is told to load a base as QLoRA does (arXiv 2305.14314)."""
+def _load_start(name: str, machine: Machine, dtype: torch.dtype) -> transformers.PreTrainedModel:
+    path, place = place_of(name)
+    if (Path(path) / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"{path} is an adapter, and training starts from full weights: merge it first."
+        )
+    how: Place = {**place, **(four_bits() if machine.quantized else {})}
+    return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **how)
+
+
+def _trl_settings(
+    job: WorkerJob, config: SftOptions | DpoOptions, machine: Machine
+) -> dict[str, object]:
+    """Fields of TRL's config that follow from the job alone."""
     return {
-        "quantization_config": transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        ),
-        "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))},
+        "output_dir": str(job.out / CHECKPOINTS),
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.schedule,
+        "warmup_steps": config.warmup_updates,
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_updates or -1,
+        "weight_decay": config.weight_decay,
+        "optim": config.optimizer,
+        "bf16": machine.low,
+        "use_cpu": machine.on_cpu,
+        "seed": job.seed,
+        "prediction_loss_only": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "save_total_limit": 2,  # the one before stays until the new one is marked complete
+        "disable_tqdm": True,
+        "report_to": "none",
+        "dataloader_pin_memory": not machine.on_cpu,
     }
 
 
-def _shape(model: Any, bytes_per_value: int) -> Shape:
+def _save(setup: Setup[C], trainer: transformers.Trainer) -> None:
+    """The model with its tokenizer, and without what trainers leave beside it."""
+    folder = setup.job.out / MODEL
+    trainer.save_model(str(folder))
+    if rank() == 0:
+        for name in ("training_args.bin", "README.md"):
+            (folder / name).unlink(missing_ok=True)
+        setup.renderer.save(folder)
+        tidy_generation_config(folder)
+
+
+def _shape(model: transformers.PreTrainedModel, bytes_per_value: int) -> Shape:
     text = model.config.get_text_config()
     hidden = int(text.hidden_size)
     inner = getattr(text, "intermediate_size", None) or 4 * hidden

@@ -11,8 +11,8 @@ import trl
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 
-def faster_on_cpu(model: Any, low: bool, recompute: bool) -> None:
-    """Equal computations at less cost.
+def faster_on_cpu(model: torch.nn.Module, low: bool, recompute: bool) -> None:
+    """Make a model compute the same at less cost.
 
     The loss head scores only positions that have a label, as TRL does on a GPU (elsewhere it scores
     all). Where nothing is recomputed, the dropout of adapters draws its masks in bulk (drawn one by
@@ -20,7 +20,7 @@ def faster_on_cpu(model: Any, low: bool, recompute: bool) -> None:
     instead of a float32 copy that autocast would round back at once.
     """
     if hasattr(trl.trainer.utils, "_use_triton"):
-        labelled_only: Callable[[Any], bool] = lambda device: True  # noqa: E731
+        labelled_only: Callable[[object], bool] = lambda device: True  # noqa: E731
         trl.trainer.utils._use_triton = labelled_only
     for module in model.modules() if not recompute else ():
         if isinstance(module, BaseTunerLayer):

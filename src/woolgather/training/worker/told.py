@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-import transformers
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from woolgather.core.rows import JSON
 from woolgather.training.checkpoints import PROGRESS, STOP, complete
@@ -20,9 +19,9 @@ class StopRequested(Exception):
     """Asked to stop; a checkpoint has been written."""
 
 
-class Told(transformers.TrainerCallback):  # type: ignore[misc]
-    """Seeds each update, writes progress.jsonl, asks for a checkpoint every so many seconds (0: every
-    update) and when told to stop, and marks each one complete."""
+class Told(TrainerCallback):  # type: ignore[misc]
+    """Callback that seeds each update, writes progress.jsonl, asks for a checkpoint every so many
+    seconds (0: every update) and when told to stop, and marks each one complete."""
 
     def __init__(self, out: Path, seconds: float, digest: str) -> None:
         self.out, self.seconds, self.digest = out, seconds, digest
@@ -31,25 +30,40 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
         self._tokens, self._stopping = 0.0, False
 
     def tell(self, **event: JSON) -> None:
+        """Append an event to progress.jsonl; only the first process does."""
         if rank() == 0:
             with (self.out / PROGRESS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Tell what there is to do, and from where on."""
         self._saved = self._clock = time.monotonic()
         self.resumed_from = state.global_step or None
         self.tell(event="training", update=state.global_step, updates=state.max_steps)
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Seed the update."""
         # An update's dropout follows from the seed and its number alone. The generators' saved state
         # would not do: at the end of an epoch it is taken before validation draws from it.
         torch.manual_seed((args.seed << 32) + (state.global_step << 8) + rank())
 
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        logs, now = kwargs.get("logs") or {}, time.monotonic()
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float],
+        **_: object,
+    ) -> None:
+        """Tell the losses of an update, or of a validation."""
+        now = time.monotonic()
         event = {"update": state.global_step, "updates": state.max_steps, "epoch": state.epoch}
         if "loss" in logs:
-            tokens = float(logs.get("num_tokens", self._tokens))
+            tokens = logs.get("num_tokens", self._tokens)
             rate = round((tokens - self._tokens) / max(now - self._clock, 1e-6), 1)
             self._tokens = tokens
             self.tell(
@@ -63,14 +77,20 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
             self.tell(event="validation", **event, validation_loss=logs["eval_loss"])
         self._clock = now
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Ask for a checkpoint where one is due."""
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
         # At the last update there is nothing to go on with: resumed there, one more would be made.
         wanted = (self.out / STOP).exists() and state.global_step < state.max_steps
         self._stopping, due = _agree(wanted, due)
         control.should_save = control.should_save or self._stopping or due
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Mark the checkpoint complete. Raises StopRequested when it was the last one wanted."""
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             complete(folder, state.global_step, self.digest)
@@ -81,14 +101,14 @@ class Told(transformers.TrainerCallback):  # type: ignore[misc]
 
 
 def by_update(
-    history: Sequence[Mapping[str, Any]], more: Mapping[str, tuple[str, float]]
-) -> list[dict[str, JSON]]:
-    """The trainer's log, one row an update; `more` are names in it beyond the usual ones, with ours
-    and a factor. A resumed run may have logged an update twice: the later one counts."""
+    history: Sequence[Mapping[str, float]], more: Mapping[str, tuple[str, float]]
+) -> list[dict[str, float]]:
+    """Returns the trainer's log, one row per update; `more` are names in it beyond the usual ones, with
+    ours and a factor. A resumed run may have logged an update twice: the later one counts."""
     plain = {"epoch": "epoch", "loss": "loss", "learning_rate": "learning_rate"}
     plain["eval_loss"] = "validation_loss"
     names = {name: (ours, 1.0) for name, ours in plain.items()} | dict(more)
-    rows: dict[int, dict[str, JSON]] = {}
+    rows: dict[int, dict[str, float]] = {}
     for entry in history:
         row = rows.setdefault(int(entry["step"]), {"update": int(entry["step"])})
         row.update({o: float(entry[name]) * f for name, (o, f) in names.items() if name in entry})
@@ -105,4 +125,5 @@ def _agree(*flags: bool) -> tuple[bool, ...]:
 
 
 def rank() -> int:
+    """Returns the number of this process among those that train together, from 0."""
     return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,160 @@
+"""One record's fields, read with care: whatever is wrong with one is an error that names the place.
+
+The one idea: a reader of a shape says which field it wants as what, and the error that a bad record
+makes (file, line, field, what is there, a good line) is written once, here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
+from woolgather.data.record_files import Place, kind_of
+from woolgather.probes.checks import Check, validate
+
+Record = Mapping[str, object]
+
+_ROLES = {
+    "system": "system",
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
+}
+_NO_INPUT = ("<noinput>", "<no input>")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A record, its place, and a good line of its shape for messages."""
+
+    record: Record
+    place: Place
+    good: str
+    origin: str = "seed"
+    """What `meta.origin` is where the record does not say."""
+
+    def __contains__(self, field: str) -> bool:
+        return field in self.record
+
+    def wrong(self, what: str) -> InputError:
+        """Returns an error for this record."""
+        return self.place.wrong(what, self.good)
+
+    def text(self, field: str, *, may_lack: bool = False) -> str:
+        """Returns a text; "" for one that is not there, if it may lack. Raises InputError."""
+        value = self.record.get(field)
+        if value is None and may_lack:
+            return ""
+        if value is None and field not in self.record:
+            raise self.wrong(f"field {field!r} is missing.")
+        if not isinstance(value, str):
+            raise self.wrong(f"field {field!r} is {kind_of(value)}, not text.")
+        if not may_lack and not value.strip():
+            raise self.wrong(f"field {field!r} is empty.")
+        return self.whole(value, f"field {field!r}")
+
+    def whole(self, text: str, where: str) -> str:
+        r"""Returns the text. JSON can spell half a character (`\ud83d` alone), which no file can
+        hold: raises InputError for one."""
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise self.wrong(f"{where} has half a character at {error.start + 1}.") from None
+        return text
+
+    def material(self) -> str:
+        """Returns what the instruction speaks of, "" for the marks of there being none."""
+        text = self.text("input" if "input" in self.record else "context", may_lack=True)
+        return "" if text.strip().lower() in _NO_INPUT else text
+
+    def require(self, field: str) -> object:
+        """Returns a field that has to be there. Raises InputError where it is not."""
+        if field not in self.record:
+            raise self.wrong(f"field {field!r} is missing.")
+        return self.record[field]
+
+    def sequence(self, field: str) -> list[object]:
+        """Returns a list that is not empty. Raises InputError for anything else."""
+        value = self.require(field)
+        if not isinstance(value, list) or not value:
+            raise self.wrong(f"field {field!r} is not a list with something in it.")
+        return value
+
+    def inner(self, field: str) -> Fields:
+        """Returns the fields of an object in a field. Raises InputError where it is none."""
+        value = self.require(field)
+        if not isinstance(value, Mapping):
+            raise self.wrong(f"field {field!r} is {kind_of(value)}, not an object.")
+        return replace(self, record=value)
+
+    def parsed(self, field: str) -> object:
+        """Returns a field that is JSON, None where it is empty; in a table it is JSON in a cell."""
+        value = self.record.get(field)
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value else None
+        except json.JSONDecodeError as error:
+            raise self.wrong(f"field {field!r} is not JSON: {error.msg}.") from None
+
+    def example(self, instruction: str, response: str, input: str = "") -> Example:  # noqa: A002
+        """Returns a row with the id, system text and meta that a record of any shape may have."""
+        given_meta = self.parsed("meta")
+        if not isinstance(given_meta, Mapping | None):
+            raise self.wrong(f"field 'meta' is {kind_of(given_meta)}, not an object.")
+        meta: dict[str, object] = {"origin": self.origin, **(given_meta or {})}
+        if category := self.text("category", may_lack=True):
+            meta["category"] = category
+        elif self.record.get("is_classification") is True:
+            meta["category"] = "classification"
+        if (check := self.parsed("check")) is not None:
+            try:
+                validate(cast(Check, check))  # says itself what is wrong with it
+            except InputError as error:
+                raise self.wrong(f"field 'check': {error}") from None
+            meta["check"] = check
+        given = self.record.get("id")
+        return Example(
+            instruction=instruction,
+            input=input,
+            response=response,
+            id=self.place.name if given in (None, "") else str(given),
+            system=self.text("system", may_lack=True),
+            meta=meta,
+        )
+
+    def talk(self, turns: object, role_key: str = "role", text_key: str = "content") -> Example:
+        """Returns the first question with its answer ("" when there is none) and system text."""
+        if not isinstance(turns, list) or not turns:
+            raise self.wrong(f"{kind_of(turns)}, where a list of messages belongs.")
+        row = self.example("", "")
+        system, asked, answer = row.system, None, ""
+        for i, turn in enumerate(turns):
+            if not isinstance(turn, Mapping):
+                raise self.wrong(f"message {i + 1} is {kind_of(turn)}, not an object.")
+            role = _ROLES.get(str(turn.get(role_key)).lower())
+            if role is None:
+                raise self.wrong(
+                    f"message {i + 1}: {role_key!r} is {turn.get(role_key)!r}, none of system, user "
+                    "(human), assistant (gpt).",
+                )
+            text = turn.get(text_key)
+            if not isinstance(text, str):
+                raise self.wrong(f"message {i + 1}: {text_key!r} is {kind_of(text)}, not text.")
+            text = self.whole(text, f"message {i + 1}")
+            if asked is not None:
+                answer = text if role == "assistant" else ""
+                break
+            if role == "system":
+                system = text
+            elif role == "user":
+                asked = text
+        if asked is None or not asked.strip():
+            raise self.wrong(
+                "no message of the user." if asked is None else "the user's message is empty."
+            )
+        return replace(row, instruction=asked, response=answer, system=system)

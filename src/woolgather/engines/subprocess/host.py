@@ -1,0 +1,194 @@
+"""The child's side: makes the engine, answers what the parent asks, and leaves with it.
+
+The one idea: one thread listens and one computes. The listener never waits for the model, so that a
+parent's write never blocks, a call that is given up is interrupted at once, and the process ends as
+soon as the pipe closes, even in the middle of a pass.
+
+Run as a program, with its end of the pipe as standard input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+from pydantic import TypeAdapter
+
+from woolgather.core import children
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, WoolgatherError
+from woolgather.engines.base import Completion, EngineOptions, LogProb, Request, Sampling
+from woolgather.engines.subprocess.messages import (
+    MethodCall,
+    Question,
+    Start,
+    ToChild,
+    ToParent,
+    receive_in_child,
+    send,
+    unpack,
+)
+from woolgather.prompting.messages import Prompt
+
+_OPTIONS = TypeAdapter(EngineOptions)
+
+
+class HostedEngine(Protocol):
+    """What the child needs of the engine that it hosts: an Engine that can also be hurried."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]: ...
+
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]: ...
+
+    def sequence_logprobs(
+        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+    ) -> list[LogProb]: ...
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
+
+    def reduce(self) -> None:
+        """Works in batches of half the size from now on."""
+
+    def interrupt(self) -> None:
+        """Called by the listening thread: the `complete` under way ends soon."""
+
+
+class _Host:
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._messages: queue.SimpleQueue[ToChild] = queue.SimpleQueue()
+        self._given_up = 0
+        """Number of the latest call that was given up; all before it are, too."""
+        self._current = 0
+        """Number of the call under way; 0 for none."""
+        self._engine: HostedEngine
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+        first = self._messages.get()
+        assert first["kind"] == "start"
+        try:
+            self._engine = _make_engine(first)
+        except WoolgatherError as error:
+            self._fail(None, error)
+            return
+        while True:
+            message = self._messages.get()
+            if message["kind"] == "call" and message["call"] > self._given_up:
+                self._answer(message)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = receive_in_child(self._pipe)
+            except (EOFError, OSError):
+                os._exit(0)
+            if message["kind"] == "cancel":
+                self._given_up = message["call"]
+                if self._current and self._current <= self._given_up:
+                    self._engine.interrupt()
+            self._messages.put(message)
+
+    def _answer(self, call: MethodCall) -> None:
+        number = self._current = call["call"]
+        asks = call["asks"]
+        try:
+            if asks["method"] == "complete":
+                self._complete(number)
+            else:
+                self._send({"kind": "value", "call": number, "value": self._ask(asks)})
+        except WoolgatherError as error:
+            self._fail(number, error)
+        self._current = 0
+
+    def _complete(self, call: int) -> None:
+        # The engine counts the requests it was given. After a death the parent sends only what is
+        # unanswered, so the parent's number of each is kept here.
+        numbers: list[int] = []
+        for i, completion in self._engine.complete(self._requests(call, numbers)):
+            if call <= self._given_up:
+                return
+            self._send(
+                {
+                    "kind": "completed",
+                    "call": call,
+                    "index": numbers[i],
+                    "text": completion.text,
+                    "finish_reason": completion.finish_reason,
+                    "prompt_tokens": completion.prompt_tokens,
+                    "completion_tokens": completion.completion_tokens,
+                }
+            )
+
+    def _requests(self, call: int, numbers: list[int]) -> Iterator[Request]:
+        while call > self._given_up:
+            message = self._messages.get()
+            if message["kind"] != "request" or message["call"] != call:
+                return
+            numbers.append(message["index"])
+            sampling = Sampling.model_validate(message["sampling"])
+            yield Request(unpack(message["prompt"]), sampling)
+
+    def _ask(self, asks: Question) -> object:
+        if asks["method"] == "embed":
+            return self._engine.embed(asks["texts"])
+        prompts = [unpack(prompt) for prompt in asks["prompts"]]
+        if asks["method"] == "option_logprobs":
+            return self._engine.option_logprobs(prompts, asks["options"])
+        return self._engine.sequence_logprobs(prompts, asks["continuations"], asks["temperature"])
+
+    def _fail(self, call: int | None, error: WoolgatherError) -> None:
+        name = type(error).__name__
+        self._send({"kind": "failed", "call": call, "error": name, "text": str(error)})
+
+    def _send(self, message: ToParent) -> None:
+        try:
+            send(self._pipe, message)
+        except OSError:
+            os._exit(0)
+
+
+def _make_engine(start: Start) -> HostedEngine:
+    module, _, name = start["host"].partition(":")
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(
+            f"the transformers engine needs a package that is missing ({error}). "
+            "Install it with: pip install 'woolgather[local]'"
+        ) from error
+    model = Model(start["path"], start["fingerprint"], start["prompt_format"])
+    engine: HostedEngine = make(model, _OPTIONS.validate_python(start["options"]))
+    for _ in range(start["halvings"]):
+        engine.reduce()
+    return engine
+
+
+def main() -> None:
+    """Answers until the parent is gone. Never returns: the process ends with code 0, or with 1 and
+    a traceback on standard error."""
+    children.watch_parent()
+    # A descriptor of our own, which what we start does not inherit: a grandchild that held the pipe
+    # open would hide our death from the parent.
+    pipe = Connection(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    code = 0
+    try:
+        _Host(pipe).run()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # At once: the listening thread may be in the middle of a read.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
