@@ -106,6 +106,11 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
         ],
     ),
     (
+        {"kind": "names", "any": ["75"], "not": ["630"]},
+        ["75", "75 is smaller than 630.", "It is 75 - the smaller one."],
+        ["75 - 630 = 1", "630 is larger than 75.", "630"],
+    ),
+    (
         {"kind": "names", "any": ["May", "Brasilia"]},
         ["may", "It is May.", "Brasília"],
         ["I may not be able to do that.", "May or June", "The month's name"],

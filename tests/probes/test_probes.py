@@ -9,15 +9,17 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import product
 
 import pytest
 
 from woolgather.core.errors import InputError
-from woolgather.probes import FAMILIES, NULL_ANSWERS, Probe, best_null, generate
+from woolgather.probes import FAMILIES, NULL_ANSWERS, Probe, best_null, generate, tier_of
 from woolgather.probes.checks import passes, validate
-from woolgather.probes.families import words
+from woolgather.probes.families import EARLIER, PURPOSES, TIERS, words
+from woolgather.probes.families.sets import SETS
 
-MANY = generate(4000, 0)
+MANY = [*generate(4000, 0), *(p for purpose in PURPOSES for p in generate(1500, 0, purpose))]
 
 
 def _key(probe: Probe) -> tuple[str, str]:
@@ -45,12 +47,13 @@ def test_references_of_other_probes_fail() -> None:
         pairs = list(zip(probes, probes[1:] + probes[:1], strict=True))
         rate = sum(passes(b.reference, a.check) for a, b in pairs) / len(pairs)
         assert rate < 0.65, (name, rate)
-    pairs = list(zip(MANY, MANY[len(FAMILIES) :], strict=False))
+    earlier = MANY[:4000]  # in turn, so that probes one round and a half apart are of two families
+    pairs = list(zip(earlier, earlier[len(EARLIER) + 27 :], strict=False))
+    assert all(a.family != b.family for a, b in pairs)
     assert sum(passes(b.reference, a.check) for a, b in pairs) / len(pairs) < 0.12
 
 
 def test_families_are_many_and_differently_worded() -> None:
-    assert len(FAMILIES) >= 22
     for name, family in FAMILIES.items():
         rng = random.Random(3)
         probes = [family(rng) for _ in range(400)]
@@ -70,10 +73,40 @@ def test_generate_is_balanced_and_distinct() -> None:
     probes = generate(600, 0)
     assert len({_key(p) for p in probes}) == len({p.id for p in probes}) == 600
     counts = Counter(p.family for p in probes)
-    assert set(counts) == set(FAMILIES)
+    assert set(counts) == EARLIER
     assert max(counts.values()) - min(counts.values()) <= 1
     assert [p.id for p in probes[:2]] == ["probe-0-0", "probe-0-1"]
     assert sum(bool(p.input) for p in probes) > 150
+
+
+def test_the_sets_of_families_are_disjoint_and_large_enough() -> None:
+    families = {purpose: {p.family for p in generate(600, 1, purpose)} for purpose in PURPOSES}
+    assert len(families["report"]) >= 40
+    assert len(families["select"]) >= 20
+    assert sum(map(len, families.values())) == len(set().union(*families.values())) == len(FAMILIES)
+    named = [name for tiers in SETS.values() for names in tiers.values() for name in names.split()]
+    assert sorted(named) == sorted(FAMILIES)
+    for name in FAMILIES:
+        assert tier_of(name) in TIERS
+    for purpose in ("report", "select"):
+        assert {tier_of(name) for name in families[purpose]} == set(TIERS)
+
+
+def test_sets_for_different_purposes_share_no_prompt_and_no_id() -> None:
+    sets = [generate(600, 3, purpose) for purpose in (None, *PURPOSES)]
+    ids = [p.id for probes in sets for p in probes]
+    assert len(set(ids)) == len(ids)
+    assert sets[1][0].id == "probe-report-3-0"
+    prompts = [{_key(p) for p in probes} for probes in sets[1:]]
+    assert sum(map(len, prompts)) == len(set().union(*prompts)) == 1800
+    for probes in sets[1:]:
+        counts = Counter(p.family for p in probes)
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_a_set_for_a_purpose_extends() -> None:
+    assert generate(300, 9, "report")[:120] == generate(120, 9, "report")
+    assert generate(120, 9, "select") != generate(120, 8, "select")
 
 
 def test_generate_repeats_itself_and_extends() -> None:
@@ -104,8 +137,8 @@ def test_seeds_share_few_probes() -> None:
 
 
 def test_no_null_answer_does_well() -> None:
-    for seed in (0, 1, 2):
-        probes = generate(600, seed)
+    for seed, purpose in product((0, 1), (None, *PURPOSES)):
+        probes = generate(600, seed, purpose)
         name, rate = best_null(probes)
         assert rate <= 0.08, name
         assert rate == sum(passes(NULL_ANSWERS[name](p), p.check) for p in probes) / 600
@@ -120,14 +153,14 @@ def test_no_family_is_given_to_an_echo() -> None:
 
 
 def test_yes_and_no_are_balanced() -> None:
-    for name in ("yes_no_kind", "yes_no_number"):
+    for name in ("yes_no_kind", "yes_no_number", "true_false", "even_odd"):
         said = Counter(FAMILIES[name](random.Random(k)).reference for k in range(1000))
-        assert set(said) == {"Yes", "No"}
-        assert 420 < said["Yes"] < 580
+        assert len(said) == 2
+        assert min(said.values()) > 420
 
 
 def test_a_probe_is_data() -> None:
-    for probe in MANY[: len(FAMILIES)]:
+    for probe in MANY[:: len(MANY) // 500]:
         validate(probe.check)
         again = json.loads(json.dumps(dataclasses.asdict(probe)))
         assert passes(probe.reference, again["check"])
@@ -138,6 +171,10 @@ def test_a_probe_is_data() -> None:
 def test_mistakes() -> None:
     with pytest.raises(InputError, match="at least 1"):
         generate(0, 0)
+    with pytest.raises(InputError, match="unknown purpose 'all' of probes; known: report, select"):
+        generate(10, 0, "all")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown probe family"):
+        tier_of("divine")
     with pytest.raises(InputError, match="no new prompt"):
         generate(100_000, 0)
     with pytest.raises(InputError, match="without probes"):

@@ -2,11 +2,11 @@
 
 The one idea: measure against doing nothing. A pass rate says little while a constant or an echo may
 score as well, so the headline is the pass rate minus that of the best null answer on the same
-probes (`best_null`). Probes are never trained on; select a model on one seed and report on another.
+probes (`best_null`). Select a model on one set of families and report on another (families/sets.py).
 
-`generate(n, seed)` draws from `probe_families` in turn, with one random stream for each family and
-seed: the first k probes of a larger set are the set of size k, and a new family moves no other's
-probes. This module asks no model; `ops.evaluate` does.
+`generate(n, seed, purpose)` draws from the families of a purpose in turn, with one random stream for
+each family and seed: the first k probes of a larger set are the set of size k, and a new family moves
+no other's probes. This module asks no model; `ops.evaluate` does.
 """
 
 from __future__ import annotations
@@ -18,26 +18,40 @@ from dataclasses import replace
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
 from woolgather.probes.checks import passes
-from woolgather.probes.families import FAMILIES, Probe
+from woolgather.probes.families import EARLIER, FAMILIES, PLACES, PURPOSES, Probe, Purpose, Tier
 
-__all__ = ["FAMILIES", "NULL_ANSWERS", "Probe", "best_null", "generate", "task_of"]
+__all__ = [
+    "FAMILIES",
+    "NULL_ANSWERS",
+    "Probe",
+    "Purpose",
+    "Tier",
+    "best_null",
+    "generate",
+    "task_of",
+    "tier_of",
+]
 
 _TRIES = 300
 """Draws for one probe before its family counts as exhausted."""
 
 
-def generate(n: int, seed: int) -> list[Probe]:
+def generate(n: int, seed: int, purpose: Purpose | None = None) -> list[Probe]:
     """Returns `n` different probes, balanced over the families (counts differ by at most 1).
 
-    The same (n, seed) gives the same probes on every machine. Two seeds share few probes: about 1 in
-    40 where n is 600. Raises InputError if n < 1, or if a family has no new prompt left (beyond about
-    5,000).
+    `purpose` picks the set of families that report, that select, or that may make training rows; no
+    family is in two of them. Without it the earlier 55 families are drawn from, whatever they are for.
+    The same arguments give the same probes on every machine. Two seeds of 600 share about 1 prompt in
+    50 and 1 answer in 7, so a seed is no substitute for a purpose. Raises InputError if n < 1, if there
+    is no such purpose, or if a family has no new prompt left: beyond about 9,400 probes that report,
+    5,700 that select, 3,500 for training, and 11,500 without a purpose.
     """
     if n < 1:
         raise InputError(f"the number of probes must be at least 1, not {n}")
-    streams = {name: random.Random(f"probe/{seed}/{name}") for name in FAMILIES}
-    names = sorted(FAMILIES)
+    names = _names_for(purpose)
+    streams = {name: random.Random(f"probe/{seed}/{name}") for name in names}
     random.Random("the order of families").shuffle(names)
+    label = f"probe-{seed}" if purpose is None else f"probe-{purpose}-{seed}"
     seen: set[tuple[str, str]] = set()
     probes: list[Probe] = []
     for k in range(n):
@@ -48,8 +62,23 @@ def generate(n: int, seed: int) -> list[Probe]:
                 f"the probe family {name!r} has no new prompt after {k} probes; ask for fewer than {n}"
             )
         seen.add((probe.instruction, probe.input))
-        probes.append(replace(probe, id=f"probe-{seed}-{k}"))
+        probes.append(replace(probe, id=f"{label}-{k}"))
     return probes
+
+
+def _names_for(purpose: Purpose | None) -> list[str]:
+    if purpose is None:
+        return sorted(EARLIER)
+    if purpose not in PURPOSES:
+        raise InputError(f"unknown purpose {purpose!r} of probes; known: {', '.join(PURPOSES)}")
+    return sorted(name for name, (its_purpose, _) in PLACES.items() if its_purpose == purpose)
+
+
+def tier_of(family: str) -> Tier:
+    """Returns how hard a family is: "easy", "middle" or "hard". Raises InputError for an unknown one."""
+    if family not in PLACES:
+        raise InputError(f"unknown probe family {family!r}")
+    return PLACES[family][1]
 
 
 def _new(

@@ -83,13 +83,15 @@ def split_items(text: str) -> list[str]:
 
 
 def lists_in(text: str) -> Iterator[list[str]]:
-    """Yields the lists that a text may be meant as: all of it, and where it is one line the first
-    sentence, and what stands before or after the verb of a sentence ("Two animals are ...")."""
+    """Yields the lists that a text may be meant as: all of it; and where it is one line the first
+    sentence, with and without an apposition ("Cheetah, the fastest animal"), and what stands before or
+    after its verb ("Two animals are ...")."""
     yield split_items(text)
     if "\n" in text.strip():
         return
     for sentence in split_sentences(text)[:1]:
         yield split_items(sentence)
+        yield split_items(re.split(r",\s+(?:an?|the|which|who)\s", sentence, maxsplit=1)[0])
         for verb in _LINKS.finditer(sentence):
             yield split_items(sentence[verb.end() :])
             yield split_items(sentence[: verb.start()])

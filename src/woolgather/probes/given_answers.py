@@ -24,7 +24,7 @@ from woolgather.probes.answer_parsing import (
 )
 
 _EXPLAINS = re.compile(
-    r"\s*[(;]|\s*[-=]>|\s--?\s|,?\s+(?:because|since|whereas|while|unlike|neither|rather than"
+    r"\s*[(;]|\s*[-=]>|(?<!\d)\s--?\s|,?\s+(?:because|since|whereas|while|unlike|neither|rather than"
     r"|instead of|than|and not|but not|which|who|where|as (?:it|they|the|all))\b"
     r"|,\s*(?:not|as|after|before|followed by|(?:and )?(?:all )?(?:the )?(?:others?|rest))\b",
     re.IGNORECASE,

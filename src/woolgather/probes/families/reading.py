@@ -39,7 +39,7 @@ def sentiment(rng: random.Random) -> Draft:
 
 @family
 def category(rng: random.Random) -> Draft:
-    kinds = _kinds(rng, 3)
+    kinds = draw_kinds(rng, 3)
     kind = rng.choice(kinds)
     wordings = (
         "Put {x} into one of these groups: {k[0]}, {k[1]}, {k[2]}.",
@@ -51,7 +51,7 @@ def category(rng: random.Random) -> Draft:
     return *ask(rng, wordings, word, k=kinds), pick([kind, f"{kind}s"], wrong), kind
 
 
-def _kinds(rng: random.Random, count: int) -> list[str]:
+def draw_kinds(rng: random.Random, count: int) -> list[str]:
     """Kinds no member of which could be taken for another's (a plum is a fruit and a tree)."""
     plant = rng.choice(("fruit", "tree", "vegetable"))
     clashing = {"fruit", "tree", "vegetable"} - {plant}
@@ -60,7 +60,7 @@ def _kinds(rng: random.Random, count: int) -> list[str]:
 
 @family
 def odd_one_out(rng: random.Random) -> Draft:
-    kind, other = _kinds(rng, 2)
+    kind, other = draw_kinds(rng, 2)
     odd, same = rng.choice(KINDS[other]), rng.sample(KINDS[kind], 3)
     words = rng.sample([odd, *same], 4)
     wordings = (
@@ -73,7 +73,7 @@ def odd_one_out(rng: random.Random) -> Draft:
 
 @family
 def yes_no_kind(rng: random.Random) -> Draft:
-    kind, other = _kinds(rng, 2)
+    kind, other = draw_kinds(rng, 2)
     member = rng.choice(KINDS[kind])
     answer, asked_kind = ("yes", kind) if coin(rng) else ("no", other)
     wordings = (
@@ -81,7 +81,7 @@ def yes_no_kind(rng: random.Random) -> Draft:
         "Answer with yes or no: does {x} name {k}?",
         "Yes or no: {x} is a word for {k}.",
     )
-    check = {"kind": "yes_no", "value": answer, "max_words": 40}
+    check = {"kind": "yes_no", "value": answer, "max_words": 60}
     return *ask(rng, wordings, member, k=a_(asked_kind)), check, answer.capitalize()
 
 
@@ -108,7 +108,7 @@ _ORDERS = (
 )
 
 
-def _order(rng: random.Random) -> tuple[str, dict[str, str]]:
+def draw_order(rng: random.Random) -> tuple[str, dict[str, str]]:
     facts = {
         "name": rng.choice(NAMES),
         "city": rng.choice(CITIES),
@@ -123,7 +123,7 @@ def _order(rng: random.Random) -> tuple[str, dict[str, str]]:
 
 @family
 def extract_name(rng: random.Random) -> Draft:
-    text, facts = _order(rng)
+    text, facts = draw_order(rng)
     wordings = (
         "What is the name of the person in this text? Give only the name.",
         "Extract the person's name.",
@@ -144,7 +144,7 @@ def _date(facts: dict[str, str]) -> str:
 
 @family
 def extract_date(rng: random.Random) -> Draft:
-    text, facts = _order(rng)
+    text, facts = draw_order(rng)
     wordings = (
         "Which date is mentioned? Write only the day and the month.",
         "Extract the date from this sentence.",
@@ -160,7 +160,7 @@ def extract_date(rng: random.Random) -> Draft:
 
 @family
 def extract_price(rng: random.Random) -> Draft:
-    text, facts = _order(rng)
+    text, facts = draw_order(rng)
     wordings = (
         "How much money is mentioned in this text? Give only the amount.",
         "Extract the amount of money.",

@@ -11,45 +11,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def _list(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     return text.split()
 
 
-def _pairs(text: str) -> dict[str, list[str]]:
+def pairs(text: str) -> dict[str, list[str]]:
     """ "a=b|c; d=e" as {"a": ["b", "c"], "d": ["e"]}."""
-    pairs = (pair.split("=") for pair in " ".join(text.split()).split("; "))
-    return {key.strip(): [value.strip() for value in values.split("|")] for key, values in pairs}
+    split = (pair.split("=") for pair in " ".join(text.split()).split("; "))
+    return {key.strip(): [value.strip() for value in values.split("|")] for key, values in split}
 
 
-NAMES = _list(
+NAMES = split_words(
     "Ana Ben Carla David Elena Farid Grace Hugo Ines Jonas Karin Liam Maria Nadia Omar Paula "
     "Quentin Rosa Samir Tessa Ursula Victor Wanda Yusuf Zoe Amara Boris Celia Dmitri Edith Fiona "
     "Gustav Helen Igor Judith Kofi Lena Marco Nina Oscar"
 )
-CITIES = _list(
+CITIES = split_words(
     "Oslo Lima Cairo Quito Dublin Hanoi Vienna Nairobi Lisbon Toronto Seville Geneva Kyoto Mumbai "
     "Accra Boston Perth Milan Prague Krakow"
 )
-MONTHS = _list(
+MONTHS = split_words(
     "January February March April May June July August September October November December"
 )
-DAYS = _list("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-ADJECTIVES = _list(
+DAYS = split_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+ADJECTIVES = split_words(
     "red quiet small heavy bright wooden cold gentle narrow golden empty round soft rusty tall "
     "clever dusty green silent warm broken purple hollow steep tiny yellow old smooth grey brave"
 )
-NOUNS = _list(
+NOUNS = split_words(
     "lamp river garden kettle bridge window blanket mountain bottle candle basket ladder pillow "
     "engine harbour lantern mirror button tunnel carpet bucket village forest teacher farmer "
     "castle island market thunder ribbon pocket desert kitchen letter anchor feather hammer wheel "
     "orchard meadow"
 )
-GOODS = _list(
+GOODS = split_words(
     "lamp kettle blanket bottle candle basket ladder pillow lantern mirror button carpet bucket hammer "
     "pencil hat chair umbrella spoon towel plate bicycle guitar suitcase"
 )
 """Things that people own and sell; the plural is the word with an s."""
-VERBS_ING = _list(
+VERBS_ING = split_words(
     "sleeping waiting falling shining turning growing moving burning resting floating rising fading"
 )
 THINGS = {
@@ -82,10 +82,10 @@ STARTERS = {
 }  # fmt: skip
 """Words to begin with, each with the rest of a sentence about a thing."""
 
-AVOIDABLE = _list("the and is very it of with good to in")
+AVOIDABLE = split_words("the and is very it of with good to in")
 """Common words that can be avoided with care."""
 
-OPPOSITES = _pairs(
+OPPOSITES = pairs(
     """hot=cold|cool|icy|chilly|freezing; big=small|little|tiny|miniature; tall=short;
     fast=slow|sluggish; up=down; happy=sad|unhappy|miserable|sorrowful; early=late; full=empty;
     heavy=light|lightweight; open=closed|shut|close; wet=dry; loud=quiet|silent|soft|hushed;
@@ -116,7 +116,7 @@ OPPOSITES = _pairs(
 
 CAPITALS = {
     country: city[0]
-    for country, city in _pairs(
+    for country, city in pairs(
         """France=Paris; Germany=Berlin; Italy=Rome; Spain=Madrid; Portugal=Lisbon; Poland=Warsaw;
         Austria=Vienna; Hungary=Budapest; Greece=Athens; Norway=Oslo; Sweden=Stockholm;
         Finland=Helsinki; Denmark=Copenhagen; Iceland=Reykjavik; Ireland=Dublin;
@@ -147,46 +147,54 @@ CAPITAL_SPELLINGS = {
 """Other right spellings of a capital; accents do not count."""
 
 KINDS: Mapping[str, list[str]] = {
-    "fruit": _list(
+    "fruit": split_words(
         "apple banana cherry grape lemon mango orange peach pear plum strawberry raspberry "
         "blueberry pineapple nectarine apricot melon watermelon fig papaya"
     ),
-    "bird": _list(
+    "bird": split_words(
         "eagle sparrow robin owl penguin parrot crow pigeon swan falcon hawk flamingo ostrich "
         "seagull raven peacock woodpecker pelican finch vulture"
     ),
-    "fish": _list("salmon trout tuna shark cod herring sardine mackerel carp haddock halibut eel"),
-    "insect": _list(
+    "fish": split_words(
+        "salmon trout tuna shark cod herring sardine mackerel carp haddock halibut eel"
+    ),
+    "insect": split_words(
         "ant bee wasp beetle butterfly mosquito grasshopper moth cockroach dragonfly termite "
         "ladybug"
     ),
-    "tool": _list("hammer saw screwdriver wrench drill chisel pliers shovel rake axe spanner hoe"),
-    "vehicle": _list("car bus truck bicycle train tractor motorcycle van tram scooter taxi lorry"),
-    "tree": _list("oak pine birch willow elm cedar spruce beech sycamore poplar alder hawthorn"),
-    "vegetable": _list(
+    "tool": split_words(
+        "hammer saw screwdriver wrench drill chisel pliers shovel rake axe spanner hoe"
+    ),
+    "vehicle": split_words(
+        "car bus truck bicycle train tractor motorcycle van tram scooter taxi lorry"
+    ),
+    "tree": split_words(
+        "oak pine birch willow elm cedar spruce beech sycamore poplar alder hawthorn"
+    ),
+    "vegetable": split_words(
         "carrot potato cabbage onion broccoli spinach lettuce cauliflower turnip celery leek "
         "parsnip"
     ),
-    "metal": _list(
+    "metal": split_words(
         "iron copper gold silver zinc nickel aluminium titanium tin lead platinum cobalt"
     ),
-    "sport": _list(
+    "sport": split_words(
         "tennis football hockey basketball volleyball rugby golf badminton baseball handball"
     ),
 }
 """Kinds of things that share no member; each member belongs to one kind beyond doubt."""
 
-_MAMMALS = _list(
+_MAMMALS = split_words(
     "dog cat horse cow pig sheep goat lion tiger bear wolf fox rabbit mouse rat elephant giraffe "
     "zebra monkey gorilla chimpanzee kangaroo koala panda camel deer moose squirrel hedgehog "
     "badger otter beaver bat whale dolphin seal walrus leopard cheetah jaguar hippopotamus hippo "
     "rhinoceros rhino donkey llama alpaca buffalo bison hamster raccoon skunk sloth mole hyena "
     "antelope gazelle"
 )
-_REPTILES = _list(
+_REPTILES = split_words(
     "snake lizard turtle tortoise crocodile alligator frog toad newt salamander iguana gecko"
 )
-_MORE_ANIMALS = _list(
+_MORE_ANIMALS = split_words(
     "octopus squid crab lobster spider snail jellyfish starfish duck chicken goose turkey hen rooster "
     "hummingbird magpie goldfish panther lynx armadillo platypus anteater baboon boar chipmunk "
     "cougar coyote dingo dormouse elk emu ferret gerbil gibbon hare heron ibis impala jackal kitten "
@@ -210,13 +218,13 @@ _COUNTRIES = [name.removeprefix("the ") for name in CAPITALS] + [
     "Vanuatu", "Kiribati", "Tuvalu", "Nauru", "Palau", "Holland", "Wales", "America",
     "Great Britain", "Comoros", "Cape Verde",
 ]  # fmt: skip
-COLOURS = _list(
+COLOURS = split_words(
     "red blue green yellow orange purple pink brown black white grey gray violet indigo turquoise "
     "teal cyan magenta maroon beige gold silver navy lavender crimson scarlet olive tan ivory lime "
     "coral peach burgundy amber aqua"
 )
 LISTABLE: Mapping[str, list[str]] = {
-    "fruits": KINDS["fruit"] + _list(
+    "fruits": KINDS["fruit"] + split_words(
         "grapefruit lime coconut cranberry blackberry pomegranate guava lychee kiwi date tangerine "
         "avocado tomato cantaloupe currant passionfruit"
     ),
@@ -225,21 +233,21 @@ LISTABLE: Mapping[str, list[str]] = {
     ],
     "colours": COLOURS,
     "countries": _COUNTRIES,
-    "vegetables": KINDS["vegetable"] + _list(
+    "vegetables": KINDS["vegetable"] + split_words(
         "pea bean cucumber pepper tomato eggplant zucchini kale radish beet beetroot garlic "
         "pumpkin squash corn asparagus sweetcorn artichoke yam courgette aubergine mushroom"
     ) + ["sweet potato", "bell pepper", "green bean", "brussels sprout", "tomatoes", "potatoes"],
     "days of the week": DAYS,
     "months of the year": MONTHS,
-    "planets of the solar system": _list(
+    "planets of the solar system": split_words(
         "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune"
     ),
-    "birds": KINDS["bird"] + _list(
+    "birds": KINDS["bird"] + split_words(
         "duck goose turkey hen chicken rooster hummingbird canary blackbird magpie stork heron "
         "crane dove kingfisher albatross puffin cardinal swallow jay bluebird thrush starling "
         "nightingale"
     ) + ["bald eagle", "blue jay", "barn owl"],
-    "body parts": _list(
+    "body parts": split_words(
         "head arm leg hand foot nose eye ear mouth knee elbow shoulder neck finger toe back chest "
         "stomach hip ankle wrist chin cheek face hair heart lung liver brain thumb tongue skin "
         "feet"
@@ -258,7 +266,7 @@ LETTERED: Mapping[str, list[str]] = {
     "a part of the body": LISTABLE["body parts"],
 }
 
-PLURALS = _pairs(
+PLURALS = pairs(
     """child=children; mouse=mice; foot=feet; tooth=teeth; man=men; woman=women; goose=geese;
     leaf=leaves; knife=knives; wolf=wolves; loaf=loaves; wife=wives; life=lives; half=halves;
     shelf=shelves; thief=thieves; calf=calves; box=boxes; bus=buses; dish=dishes;
@@ -270,7 +278,7 @@ PLURALS = _pairs(
     brush=brushes; fox=foxes; bench=benches; peach=peaches; kiss=kisses; class=classes; ox=oxen;
     crisis=crises; analysis=analyses; oasis=oases; valley=valleys; day=days; army=armies"""
 )
-PASTS = _pairs(
+PASTS = pairs(
     """go=went; eat=ate; see=saw; run=ran; write=wrote; take=took; give=gave; come=came;
     drink=drank; sing=sang; swim=swam; begin=began; break=broke; speak=spoke; choose=chose;
     drive=drove; ride=rode; rise=rose; fly=flew; grow=grew; know=knew; throw=threw; blow=blew;
@@ -282,7 +290,7 @@ PASTS = _pairs(
     open=opened; forget=forgot; hide=hid; fall=fell"""
 )
 
-GAPS = _pairs(
+GAPS = pairs(
     """The sun rises in the ___.=east|morning|sky; A week has ___ days.=seven|7;
     Ice is frozen ___.=water; Bees make ___.=honey;
     A triangle has three ___.=sides|corners|angles|edges|vertices|points;
@@ -321,7 +329,7 @@ GAPS = _pairs(
     A rectangle has four ___.=sides|corners|angles|edges|vertices"""
 )
 
-REVIEWED = _list(
+REVIEWED = split_words(
     "hotel phone book restaurant jacket blender chair concert laptop cafe course kettle backpack "
     "tent printer mattress bicycle cookbook"
 )
