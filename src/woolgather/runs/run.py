@@ -147,6 +147,8 @@ class Run:
         """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
         InputError when it cannot be opened."""
         found = open_model(source)
+        if not isinstance(source, Model):
+            found = found.with_variables(self._options.chat_template_kwargs)
         self._models.bring(name, source, found)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
@@ -271,7 +273,7 @@ class Run:
             raise RunDirError(f"--given {name}: only steps that make rows or a model can be given")
         made: Dataset | Model
         if call.kind == "model":
-            made = open_model(source)
+            made = open_model(source).with_variables(self._options.chat_template_kwargs)
             self._models.bring(name, source, made)
         else:
             made = inputs.open_dataset(
