@@ -219,6 +219,8 @@ class Servers:
 
         server = await self._acquire()
         cuts = server.cuts
+        sent: dict[str, JSON] = {}
+        reply: object = None
         place = redact_address(server.url) + path
         try:
             # A time-out of the connection counts from byte to byte; this one is for the whole.
@@ -227,10 +229,10 @@ class Servers:
                     place = redact_address(server.url) + "/models"
                     await self._list(server)
                     place = redact_address(server.url) + path
-                asked = {"model": server.name, **acceptable(body, server.refuses)}
-                reply = await server.client.post(path, cast_to=object, body=asked)
+                sent = {"model": server.name, **acceptable(body, server.refuses)}
+                reply = await server.client.post(path, cast_to=object, body=sent)
             if told := error_in(reply):
-                self._judge(server, place, body, cuts, read_told_error(told))
+                self._judge(server, place, body, sent, cuts, read_told_error(told))
             result = read(reply)
         except (APITimeoutError, TimeoutError) as error:
             server.cut(cuts)
@@ -243,7 +245,7 @@ class Servers:
         except APIStatusError as error:
             rest = _retry_after(error.response.headers)
             refusal = read_refusal(error.status_code, error.body, str(error.code or ""), rest)
-            self._judge(server, place, body, cuts, refusal)
+            self._judge(server, place, body, sent, cuts, refusal)
         except Unreadable as error:
             if isinstance(reply, str) and server.answered:  # a page instead, for the time being
                 raise self._again(f"{place}: a page of text instead of JSON") from None
@@ -263,18 +265,26 @@ class Servers:
             self._wake()
 
     def _judge(
-        self, server: _Server, place: str, body: Mapping[str, JSON], cuts: int, refusal: Refusal
+        self,
+        server: _Server,
+        place: str,
+        body: Mapping[str, JSON],
+        sent: Mapping[str, JSON],
+        cuts: int,
+        refusal: Refusal,
     ) -> NoReturn:
-        """What a refusal means: try again, a setting to mend, or the end of this request."""
+        """What a refusal of `body`, of which `sent` was sent, means: try again, a setting to mend, or the
+        end of this request."""
         refusal = replace(refusal, said=self._redact(refusal.said))
         if refusal.status in (429, 503) and refusal.code != "insufficient_quota":
             server.cut(cuts)
             self._rest(server, refusal.rest)
         if passes(refusal):
             raise self._again(describe(refusal, place)) from None
-        if name := to_take_back(refusal, body, server.refuses):
-            log.warning("%s: goes on without %s, which this server does not take", place, name)
-            server.refuses.add(name)
+        if name := to_take_back(refusal, sent):
+            if name not in server.refuses:
+                log.warning("%s: goes on without %s, which this server does not take", place, name)
+                server.refuses.add(name)
             raise self._again(describe(refusal, place)) from None
         held = "is not accepted" if self._key else "is not set"
         key = f"The key in environment variable {self._options.api_key_env} {held}."

@@ -116,24 +116,25 @@ def says_too_long(refusal: Refusal) -> bool:
 
 def passes(refusal: Refusal) -> bool:
     """Returns whether the same request may be answered later."""
-    if says_too_long(refusal) or refusal.code == "insufficient_quota":
+    if says_too_long(refusal) or refusal.code in ("insufficient_quota", "content_filter"):
         return False
     return refusal.status in _PASSING or (refusal.status >= 500 and refusal.status != 501)
 
 
-def to_take_back(refusal: Refusal, body: Mapping[str, JSON], before: set[str]) -> str | None:
-    """Returns the field of `body` that a server turns down and the request can do without; None where
-    there is none, or it is among those taken back `before`."""
+def to_take_back(refusal: Refusal, sent: Mapping[str, JSON]) -> str | None:
+    """Returns the field of a request as it was sent that a server turns down and the request can do
+    without, None where there is none."""
     if not 400 <= refusal.status < 500 or refusal.status in (401, 403, 404, 405):
         return None
     if says_too_long(refusal):
         return None
     for name in SUBSTITUTES:
-        spare = name in body and body[name] == NEUTRAL.get(name, body[name])
-        if spare and name in refusal.said and name not in before:
+        spare = name in sent and sent[name] == NEUTRAL.get(name, sent[name])
+        if spare and name in refusal.said:
             return name
-    begun = _is_begun(body) and _PREFILL.search(refusal.said) is not None
-    return REASONING if begun and REASONING not in before else None
+    told: JSON = sent.get("chat_template_kwargs") or {}
+    begun = _is_begun(sent) and _PREFILL.search(refusal.said) is not None
+    return REASONING if begun and told.get("enable_thinking") is not False else None
 
 
 def acceptable(body: Mapping[str, JSON], refused: set[str]) -> dict[str, JSON]:
@@ -172,13 +173,13 @@ def meaning(refusal: Refusal, asked: Asked) -> Exception:
         return CapabilityError(f"{what}. {_instead(asked.place)}")
     if re.search(r"chat.template(?!_kwargs)", said):
         return CapabilityError(f"{what}. {_instead(asked.place)}")
-    if _is_begun(asked.body) and _PREFILL.search(said):
+    if "chat_template_kwargs" in asked.body and "chat_template_kwargs" in said:
+        return CapabilityError(f"{what}. Leave --chat-template-kwargs out, or use another engine.")
+    if _is_begun(asked.body) and (_PREFILL.search(said) or "chat_template_kwargs" in said):
         return CapabilityError(
             f"{what}. This server does not continue an answer that is begun. Switch its reasoning off "
             f"({_WITHOUT_REASONING}), serve the model with another program, or use engine=transformers."
         )
-    if "chat_template_kwargs" in asked.body and "chat_template_kwargs" in said:
-        return CapabilityError(f"{what}. Leave --chat-template-kwargs out, or use another engine.")
     for name in ("top_p", "top_k", "repetition_penalty"):
         if name in asked.body and name in said:
             return CapabilityError(f"{what}. Leave {name} at its default, or use another engine.")
