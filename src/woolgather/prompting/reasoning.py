@@ -31,7 +31,7 @@ def split_reasoning(text: str, *, opened: bool = False) -> Split:
     `opened` says that the prompt ends within reasoning (see `ends_opened`). A closing tag without an
     opening one shows the same, where nobody knows how the prompt ended.
     """
-    found = _first_part(text, opened)
+    found = _take_first(text, opened)
     if found is None:
         return Split("", text, True)
     parts: list[str] = []
@@ -41,7 +41,7 @@ def split_reasoning(text: str, *, opened: bool = False) -> Split:
         parts.append(thought.strip())
         if not closed:
             return Split(_join(parts), "", False)
-        found = _tagged(answer)
+        found = _take_tagged(answer)
     return Split(_join(parts), answer.lstrip(), True)
 
 
@@ -61,8 +61,8 @@ _Part = tuple[str, str, str]
 """Text up to a closing tag, that tag (empty where it is missing), and the rest."""
 
 
-def _first_part(text: str, opened: bool) -> _Part | None:
-    if found := _tagged(text):
+def _take_first(text: str, opened: bool) -> _Part | None:
+    if found := _take_tagged(text):
         return found
     # The earliest closing tag that no opening one precedes.
     ends = [
@@ -73,7 +73,7 @@ def _first_part(text: str, opened: bool) -> _Part | None:
     return (text, "", "") if opened else None
 
 
-def _tagged(text: str) -> _Part | None:
+def _take_tagged(text: str) -> _Part | None:
     """Returns the parts of a text that begins with reasoning in tags."""
     begun = text.lstrip()
     for start, end in TAGS:

@@ -10,13 +10,10 @@ A server that counts only what it had not cached would be taken for one that cut
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from woolgather.prompting.messages import Prompt
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from woolgather.prompting.tokenizer import find_counter
 
 SHORT = 512
 """Characters."""
@@ -30,8 +27,8 @@ class PromptSizes:
     """Counts for the model at `path`, a folder or whatever else a server calls it."""
 
     def __init__(self, path: str) -> None:
-        self._place = Path(path) / "tokenizer.json"
-        self._tokenizer: Tokenizer | None = None
+        self._path = path
+        self._counter: Callable[[str], int] | None = None
         self._looked = False
 
     def at_least(self, prompt: Prompt) -> int:
@@ -40,19 +37,7 @@ class PromptSizes:
         if sum(map(len, texts)) < SHORT:
             return 0
         if not self._looked:
-            self._tokenizer, self._looked = self._find(), True
-        if self._tokenizer is not None:
-            encode = self._tokenizer.encode
-            counted = sum(len(encode(text, add_special_tokens=False).ids) for text in texts)
-            return int(counted * (1 - _STRIPPED))
+            self._counter, self._looked = find_counter(self._path), True
+        if self._counter is not None:
+            return int(sum(map(self._counter, texts)) * (1 - _STRIPPED))
         return sum(len(_RUN.sub(r"\1", text)) for text in texts) // _CHARACTERS
-
-    def _find(self) -> Tokenizer | None:
-        if not self._place.is_file():
-            return None
-        try:
-            from tokenizers import Tokenizer
-
-            return Tokenizer.from_file(str(self._place))
-        except Exception:  # of a kind that only transformers reads, or not installed
-            return None
