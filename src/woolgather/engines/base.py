@@ -163,7 +163,7 @@ class Engine(ABC):
         """Frees what the engine holds; by default it holds nothing. May be called twice."""
 
     def _cannot(self, what: str) -> str:
-        return f"{type(self).__name__} gives no {what}. Use engine=transformers."
+        return f"{type(self).__name__} gives no {what}. Use --engine transformers."
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class OpenAIEngine(Engine):
         if temperature != 1.0:
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
-                "Use engine=transformers."
+                "Use --engine transformers."
             )
         raw = [p for p in prompts if isinstance(p, str)]
         if len(raw) < len(prompts):
@@ -281,7 +281,7 @@ class OpenAIEngine(Engine):
         if len(inside) < len(values[start:]):
             raise CapabilityError(
                 f"{self._servers}: the first token of a text has no log-probability here. Give a "
-                "prompt that is not empty, or use engine=transformers."
+                "prompt that is not empty, or use --engine transformers."
             )
         return LogProb(math.fsum(inside), len(inside))
 
@@ -323,7 +323,7 @@ class OpenAIEngine(Engine):
             raise EngineError(
                 f"{self._servers}: no embeddings for texts of up to {max(map(len, batch))} "
                 f"characters ({refused.why or refused}). Set long rows aside before, or use "
-                "engine=transformers."
+                "--engine transformers."
             ) from None
 
 

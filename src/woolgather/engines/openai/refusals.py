@@ -45,7 +45,7 @@ NEUTRAL: Mapping[str, JSON] = {"top_p": 1.0}
 """Fields of which only this value, which changes nothing, may be left out."""
 REASONING = "reasoning before a begun answer"
 """Turned down by a server that will not continue an answer unless reasoning is switched off."""
-NO_LOGPROBS = "Use engine=transformers, or judge by a rubric, which reads text only."
+NO_LOGPROBS = "Use --engine transformers, or judge by a rubric, which reads text only."
 _WITHOUT_REASONING = "--chat-template-kwargs '{\"enable_thinking\": false}'"
 
 
@@ -178,7 +178,7 @@ def meaning(refusal: Refusal, asked: Asked) -> Exception:
     if _is_begun(asked.body) and (_PREFILL.search(said) or "chat_template_kwargs" in said):
         return CapabilityError(
             f"{what}. This server does not continue an answer that is begun. Switch its reasoning off "
-            f"({_WITHOUT_REASONING}), serve the model with another program, or use engine=transformers."
+            f"({_WITHOUT_REASONING}), serve the model with another program, or use --engine transformers."
         )
     for name in ("top_p", "top_k", "repetition_penalty"):
         if name in asked.body and name in said:
@@ -204,14 +204,14 @@ def _instead(place: str) -> str:
     if place.endswith("/chat/completions"):
         return (
             "This server takes no conversations (/chat/completions). Serve the model with a chat "
-            "template, or set base_format=raw."
+            "template, or set base_format=raw (--prompt-format raw in eval and chat)."
         )
     if place.endswith("/completions"):
         return (
-            "This server takes no raw text (/completions). Set base_format=chat, or use "
-            "engine=transformers."
+            "This server takes no raw text (/completions). Set base_format=chat (--prompt-format chat "
+            "in eval and chat), or use --engine transformers."
         )
-    return "This server has no embeddings. Use engine=transformers."
+    return "This server has no embeddings. Use --engine transformers."
 
 
 def _words(body: object) -> str:
