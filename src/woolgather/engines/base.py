@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, NamedTuple
 
@@ -70,30 +70,22 @@ class Completion:
     """Why the engine gave up on this request, in the words of a server where it said any: a note."""
 
 
-def read_completion(
-    text: str,
-    finish_reason: FinishReason,
-    prompt_tokens: int = 0,
-    completion_tokens: int = 0,
-    *,
-    reasoning: str = "",
-    stop: Sequence[str] = (),
-    opened: bool = False,
-) -> Completion:
-    """Returns the completion that a generated `text` makes: its reasoning told from its answer, which
+def settle(raw: Completion, stop: Sequence[str] = (), *, opened: bool = False) -> Completion:
+    """Returns the completion that a generated text makes: the reasoning in it told from the answer, which
     is cut where the first of the texts `stop` begins.
 
-    `reasoning` was told apart before; `opened` says that the prompt ended within reasoning. A text that
-    ends within its reasoning is unfinished and has no answer.
+    `raw` holds the text as it was generated, with reasoning that was told apart before; `opened` says
+    that the prompt ended within reasoning. A text that ends within it is unfinished and has no answer.
     """
-    split = split_reasoning(text, opened=opened)
-    thought = "\n\n".join(part for part in (reasoning, split.reasoning) if part)
+    split = split_reasoning(raw.text, opened=opened)
+    thought = "\n\n".join(part for part in (raw.reasoning, split.reasoning) if part)
     cut = min((at for end in stop if (at := split.answer.find(end)) >= 0), default=None)
-    if cut is not None and finish_reason != "error":
-        finish_reason = "stop"
-    elif finish_reason == "stop" and not (split.finished and (split.answer or not thought)):
-        finish_reason = "length"
-    return Completion(split.answer[:cut], finish_reason, prompt_tokens, completion_tokens, thought)
+    reason = raw.finish_reason
+    if cut is not None and reason != "error":
+        reason = "stop"
+    elif reason == "stop" and not (split.finished and (split.answer or not thought)):
+        reason = "length"
+    return replace(raw, text=split.answer[:cut], finish_reason=reason, reasoning=thought)
 
 
 class LogProb(NamedTuple):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from woolgather.core.artifacts import Model
-from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling, read_completion
+from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling, settle
 from woolgather.prompting.messages import Prompt
 
 FAKE_MODEL = Model(path="fake", fingerprint="fake", prompt_format="chat")
@@ -189,7 +189,7 @@ def _option_logprob(prompt: str, option: str) -> float:
 
 
 def _cut(text: str, sampling: Sampling, prompt_words: int) -> Completion:
-    whole = read_completion(text, "stop", prompt_words, len(text.split()), stop=sampling.stop)
+    whole = settle(Completion(text, "stop", prompt_words, len(text.split())), sampling.stop)
     if whole.reasoning:
         return whole
     words = whole.text.split(" ")

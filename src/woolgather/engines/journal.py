@@ -32,7 +32,7 @@ from woolgather.engines.base import (
     FinishReason,
     LogProb,
     Request,
-    read_completion,
+    settle,
 )
 from woolgather.prompting.messages import Prompt
 
@@ -248,7 +248,7 @@ def _load_completion(answer: JSON, stop: tuple[str, ...]) -> Completion:
     text, reason, prompt_tokens, completion_tokens, *more = _COMPLETION.validate_python(answer)
     if more:
         return Completion(text, reason, prompt_tokens, completion_tokens, more[0])
-    return read_completion(text, reason, prompt_tokens, completion_tokens, stop=stop)
+    return settle(Completion(text, reason, prompt_tokens, completion_tokens), stop)
 
 
 def _prompt(prompt: Prompt) -> JSON:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from woolgather.engines.base import Completion, Sampling, read_completion
+from woolgather.engines.base import Completion, Sampling, settle
 from woolgather.prompting.reasoning import split_reasoning
 from woolgather.prompting.renderer import Renderer
 
@@ -158,14 +158,8 @@ def completion_of(
     """Returns a finished row's completion, without the end token and cut where the first stop text
     begins."""
     ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
-    return read_completion(
-        renderer.continuation_text(ids),
-        reason,
-        len(row.prompt),
-        len(row.new),
-        stop=row.sampling.stop,
-        opened=row.opened,
-    )
+    raw = Completion(renderer.continuation_text(ids), reason, len(row.prompt), len(row.new))
+    return settle(raw, row.sampling.stop, opened=row.opened)
 
 
 def _holds_stop(row: Unfinished, renderer: Renderer) -> bool:

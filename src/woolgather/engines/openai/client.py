@@ -39,7 +39,7 @@ from woolgather.core.rows import JSON
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.cards import Cards, choose_name, how_to_name, read_cards
 from woolgather.engines.openai.refusals import (
-    Asked,
+    Attempt,
     Refusal,
     Refused,
     acceptable,
@@ -289,7 +289,7 @@ class Servers:
         held = "is not accepted" if self._key else "is not set"
         key = f"The key in environment variable {self._options.api_key_env} {held}."
         url = redact_address(server.url)
-        raise meaning(refusal, Asked(place, url, body, server.answered, key)) from None
+        raise meaning(refusal, Attempt(place, url, body, server.answered, key)) from None
 
     def _again(self, what: str, kind: type[_Again] = _Again) -> _Again:
         what = self._redact(what)

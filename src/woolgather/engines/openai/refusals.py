@@ -76,8 +76,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What was refused, and of whom it was asked."""
+class Attempt:
+    """What was refused, and of whom it was attempt."""
 
     place: str
     """The address, path included."""
@@ -154,36 +154,36 @@ def acceptable(body: Mapping[str, JSON], refused: set[str]) -> dict[str, JSON]:
     return out
 
 
-def meaning(refusal: Refusal, asked: Asked) -> Exception:
+def meaning(refusal: Refusal, attempt: Attempt) -> Exception:
     """Returns what a refusal that will not pass is raised as: Refused for this request alone, or an
     error that ends them all and names the remedy."""
     status, code, said = refusal.status, refusal.code, refusal.said
-    what = describe(refusal, asked.place)
+    what = describe(refusal, attempt.place)
     if code == "insufficient_quota" or status == 402:
         return EngineError(f"{what}. The account has no credit left.")
     if says_too_long(refusal):
         return Refused("too_long", said)
-    if code == "content_filter" or (status == 403 and asked.answered):
+    if code == "content_filter" or (status == 403 and attempt.answered):
         return Refused("error", said)
     if status in (401, 403):
-        return ConfigError(f"{what}. {asked.key}")
+        return ConfigError(f"{what}. {attempt.key}")
     if status in (404, 405, 501):
-        if asked.place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
-            return ConfigError(f"{what}. {how_to_name(asked.url)}")
-        return CapabilityError(f"{what}. {_instead(asked.place)}")
+        if attempt.place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
+            return ConfigError(f"{what}. {how_to_name(attempt.url)}")
+        return CapabilityError(f"{what}. {_instead(attempt.place)}")
     if re.search(r"chat.template(?!_kwargs)", said):
-        return CapabilityError(f"{what}. {_instead(asked.place)}")
-    if "chat_template_kwargs" in asked.body and "chat_template_kwargs" in said:
+        return CapabilityError(f"{what}. {_instead(attempt.place)}")
+    if "chat_template_kwargs" in attempt.body and "chat_template_kwargs" in said:
         return CapabilityError(f"{what}. Leave --chat-template-kwargs out, or use another engine.")
-    if _is_begun(asked.body) and (_PREFILL.search(said) or "chat_template_kwargs" in said):
+    if _is_begun(attempt.body) and (_PREFILL.search(said) or "chat_template_kwargs" in said):
         return CapabilityError(
             f"{what}. This server does not continue an answer that is begun. Switch its reasoning off "
             f"({_WITHOUT_REASONING}), serve the model with another program, or use --engine transformers."
         )
     for name in ("top_p", "top_k", "repetition_penalty"):
-        if name in asked.body and name in said:
+        if name in attempt.body and name in said:
             return CapabilityError(f"{what}. Leave {name} at its default, or use another engine.")
-    if "logprobs" in asked.body:
+    if "logprobs" in attempt.body:
         return CapabilityError(f"{what}. {NO_LOGPROBS}")
     return Refused("error", what, known=False)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from woolgather.core.rows import JSON
-from woolgather.engines.base import Completion, FinishReason, read_completion
+from woolgather.engines.base import Completion, FinishReason, settle
 
 _FINISH: dict[str, FinishReason] = {
     **dict.fromkeys(
@@ -42,7 +42,7 @@ class Echo:
 
 
 def read_answer(reply: object, stop: Sequence[str] = (), *, opened: bool = False) -> Completion:
-    """Returns the completion in a reply; `stop` and `opened` as `read_completion` takes them. Raises
+    """Returns the completion in a reply; `stop` and `opened` as `settle` takes them. Raises
     Unreadable for a reply without a text."""
     choice = _first_choice(reply)
     message = choice.get("message")
@@ -56,15 +56,14 @@ def read_answer(reply: object, stop: Sequence[str] = (), *, opened: bool = False
     if isinstance(word, Mapping):
         word = word.get("type")
     reason = _FINISH.get(str(word).lower(), "error") if word else "stop"
-    found = read_completion(
+    raw = Completion(
         _whole_characters(text),
         reason,
         _count(reply, "prompt_tokens"),
         _count(reply, "completion_tokens"),
-        reasoning=_whole_characters(reasoning),
-        stop=stop,
-        opened=opened,
+        _whole_characters(reasoning),
     )
+    found = settle(raw, stop, opened=opened)
     if reason != "error":
         return found
     return replace(found, why=_quote(choice.get("error")) or f"finish_reason {word}")

@@ -160,14 +160,13 @@ class _Host:
         if is_memory_error(error):
             raise error
         foreseen = isinstance(error, WoolgatherError)
+        failed = f"the engine of {self._path} failed: {cause_of(error)}."
         self._send(
             {
                 "kind": "failed",
                 "call": call,
                 "error": type(error).__name__ if foreseen else EngineError.__name__,
-                "text": str(error)
-                if foreseen
-                else f"the engine of {self._path} failed: {cause_of(error)}.",
+                "text": str(error) if foreseen else failed,
                 "crashed": not foreseen,
             }
         )
