@@ -280,6 +280,23 @@ def test_chat_with_two_folders(call: Call, server: Told, base: Path, judge: Path
     assert sorted(b["model"] for b in server.bodies) == ["a", "b"]
 
 
+def test_template_variables_of_a_command_are_sent(
+    told: Call, call: Call, said: Said, server: Told, base: Path, tasks: Path
+) -> None:
+    words = [*OPENAI, "--url", server.url, "--chat-template-kwargs"]
+    off = '{"enable_thinking": false}'
+    told("eval", base, *words, off, "--tasks", tasks, *EVAL)
+    call("chat", base, *words, off, input="hello\n")
+    sent = [b.get("chat_template_kwargs") for b in server.bodies if "messages" in b]
+    assert sent
+    assert all(s == {"enable_thinking": False} for s in sent)
+    for wrong in ("no", "[1]", '{"a b": 1}', '{"a": null}', '{"a": {}}'):
+        assert said("eval", base, *words, wrong).endswith(
+            "give a JSON object of names with texts, numbers, true or false, e.g. "
+            "'{\"enable_thinking\": false}'."
+        )
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["eval", "x", "--url", "http://h"], "--url names a server, and --engine transformers asks none"),
     (["chat", "x", "--serve", "x=http://h", "--engine", "fake"], "--engine fake asks none"),

@@ -1,7 +1,7 @@
 """Engines that a test hosts in a worker's child: they answer, fail and die on demand.
 
 A prompt is an order: "die once PATH", "die", "kill once PATH", "slow", "refuse", "orphan PATH"; any
-other text is answered by itself, reversed.
+other text is answered by itself, reversed; "think A B" is answered by B after the reasoning A.
 """
 
 import os
@@ -38,6 +38,10 @@ class Obedient:
         for i, request in enumerate(requests):
             prompt = request.prompt
             text = prompt if isinstance(prompt, str) else "|".join(f"{r}:{c}" for r, c in prompt)
+            if text.startswith("think "):
+                _, thought, answer = text.split()
+                yield i, Completion(answer, "stop", len(text), 1, thought)
+                continue
             yield i, Completion(self.obey(text), "stop", len(text), request.sampling.seed)
 
     def obey(self, text: str) -> str:
@@ -52,6 +56,10 @@ class Obedient:
                 os._exit(3)
             case "kill" if self.first(rest):
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "starve" if self.first(rest):
+                raise MemoryError
+            case "variables":
+                return str(self.model.chat_template_kwargs)
             case "crash":
                 raise ZeroDivisionError("an error of the engine's own")
             case "slow":
@@ -85,7 +93,13 @@ class Obedient:
         return [LogProb(-temperature * len(c), len(c)) for c in continuations]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        for text in texts:
+            self.obey(text)
         return [[float(len(t)), 0.1 + 0.2] for t in texts]
+
+
+def breaks_while_loading(model: Model, options: EngineOptions) -> Any:
+    raise KeyError("num_heads")
 
 
 def slow_to_load(model: Model, options: EngineOptions) -> Any:

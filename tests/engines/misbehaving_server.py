@@ -55,6 +55,16 @@ class Behaviour:
     """By model, what is said instead."""
     context: int = 0
     """Characters a prompt may have; 0: any number."""
+    choice: dict[str, Any] = field(default_factory=dict)
+    """Fields of every answer's choice, over its own."""
+    usage: Any = None
+    """In place of the counts of tokens."""
+    whole: Any = None
+    """In place of every answer, with status 200."""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By prompt, {"status": ..., "body": ...} in place of its answer; a body that is a text is HTML."""
+    continues: bool = True
+    """Whether a begun answer is continued while reasoning is on."""
     logprobs: str = "plain"
     """plain | start (a start token is shown) | bare (tokens lose their spaces) | none"""
 
@@ -174,6 +184,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(body)
 
+    @staticmethod
+    def reasoning_is_off(body: dict[str, Any]) -> bool:
+        return body.get("chat_template_kwargs", {}).get("enable_thinking") is False
+
     def answer(self, body: dict[str, Any]) -> None:
         path = self.path.removeprefix("/v1")
         b = behaviour
@@ -189,6 +203,16 @@ class Handler(BaseHTTPRequestHandler):
             if name in body:
                 return self.reply(400, {"error": {"message": f"unknown argument: {name}"}})
         prompt = prompt_of(body)
+        begun = "messages" in body and body["messages"][-1]["role"] == "assistant"
+        if begun and not b.continues and not self.reasoning_is_off(body):
+            said = "Assistant response prefill is incompatible with enable_thinking."
+            return self.reply(400, {"error": {"code": 400, "message": said}})
+        if told := b.told.get(prompt):
+            if isinstance(told["body"], str):
+                return self.send(told["status"], told["body"].encode(), "text/html")
+            return self.reply(told["status"], told["body"])
+        if b.whole is not None:
+            return self.reply(200, b.whole)
         if 0 < b.context < len(prompt):
             return self.reply(
                 400, {"error": {"message": f"maximum context length is {b.context}", "code": 400}}
@@ -210,12 +234,13 @@ class Handler(BaseHTTPRequestHandler):
                 choice["logprobs"] = self.logprobs(shown)
         else:
             choice["message"] = {"role": "assistant", "content": text}
+        choice |= b.choice
         used = len(shown) + (b.logprobs == "start")
         self.reply(
             200,
             {
                 "choices": [choice],
-                "usage": {"prompt_tokens": used, "completion_tokens": len(text.split())},
+                "usage": b.usage or {"prompt_tokens": used, "completion_tokens": len(text.split())},
             },
         )
 

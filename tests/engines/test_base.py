@@ -44,9 +44,13 @@ def test_an_engine_must_complete() -> None:
 
 def test_what_an_engine_cannot_it_says_and_names_the_remedy() -> None:
     engine = Plain(MODEL)
-    with pytest.raises(CapabilityError, match=r"Plain gives no embeddings\. Use engine="):
+    with pytest.raises(
+        CapabilityError, match=r"Plain gives no embeddings\. Use --engine transformers"
+    ):
         engine.embed(["a"])
-    with pytest.raises(CapabilityError, match=r"Plain gives no log-probabilities\. Use engine="):
+    with pytest.raises(
+        CapabilityError, match=r"Plain gives no log-probabilities\. Use --engine transformers"
+    ):
         engine.sequence_logprobs(["a"], ["b"])
     with pytest.raises(CapabilityError, match="log-probabilities"):
         engine.option_logprobs(["a"], ["b"])

@@ -24,6 +24,12 @@ def reply(prompt: Prompt, sampling: Sampling = SAMPLING) -> str:
     return next(ask(FakeEngine(), [Request(prompt, sampling)])).text
 
 
+def test_reasoning_in_a_script_is_told_from_the_answer() -> None:
+    engine = FakeEngine(["<think>one END</think>two END three"])
+    found = next(ask(engine, [Request("q", Sampling(stop=(" END",)))]))
+    assert (found.text, found.finish_reason, found.reasoning) == ("two", "stop", "one END")
+
+
 def guide() -> Guide:
     principles = read_principles(builtin("principles", "v1"))
     exemplars = read_exemplars(builtin("exemplars", "v1"), principles)

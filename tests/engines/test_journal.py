@@ -1,5 +1,6 @@
 """What a journal remembers comes back as it was, and nothing is asked for it again."""
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +47,26 @@ def test_every_kind_of_answer_comes_back_as_it_was(path: Path) -> None:
             assert vector == pytest.approx(exact, rel=1e-6)
     assert inner.calls == 3
     assert (first.calls.remembered, again.calls.remembered) == (0, again.calls.requests)
+
+
+def test_reasoning_is_remembered_beside_the_answer(path: Path) -> None:
+    thought = FakeEngine(["<think>hm</think>yes", "<think>hm", "no"])
+    first = JournaledEngine(FAKE_MODEL, Journal(path), lambda: thought)
+    again = JournaledEngine(FAKE_MODEL, Journal(path), never)
+    for journaled in (first, again):
+        found = [(c.text, c.finish_reason, c.reasoning) for c in ask(journaled, REQUESTS)]
+        assert found == [("yes", "stop", "hm"), ("", "length", "hm"), ("no", "stop", "")]
+
+
+def test_what_an_earlier_version_stored_is_read_as_this_one_reads_it(path: Path) -> None:
+    """It left reasoning, and stop texts that servers return, in the text."""
+    journal = Journal(path)
+    asked = Request("one", Sampling(stop=("###",)))
+    list(JournaledEngine(FAKE_MODEL, journal, lambda: FakeEngine(["a"])).complete([asked]))
+    old = json.dumps(["<think>hm ###</think>yes\n### Task", "length", 3, 9])
+    journal._db.execute("UPDATE calls SET answer = ?", (old,))
+    (found,) = ask(JournaledEngine(FAKE_MODEL, journal, never), [asked])
+    assert found == Completion("yes\n", "stop", 3, 9, "hm ###")
 
 
 def test_only_what_is_not_remembered_is_asked(path: Path) -> None:

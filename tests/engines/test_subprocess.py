@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +14,9 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, EngineError, InputError
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, ask
+from woolgather.engines.openai.serving import read_endpoint
 from woolgather.engines.subprocess.engine import WINDOW, SubprocessEngine
+from woolgather.engines.subprocess.host import cause_of, is_memory_error
 from woolgather.prompting.messages import Message
 
 PATHS = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -147,16 +151,85 @@ def test_a_death_during_log_probabilities_is_survived(
     assert found == [(-3.0, 3)]
 
 
-@pytest.mark.parametrize("order", ["die", "crash"])
 def test_dying_again_and_again_is_an_error_that_quotes_the_log(
-    worker: SubprocessEngine, log: Path, order: str
+    worker: SubprocessEngine, log: Path
 ) -> None:
     with pytest.raises(EngineError) as caught:
-        texts(worker, order)
-    told = {"die": ("ended with code 3", "it hurts here"), "crash": ("code 1", "of the engine's")}
-    for part in (*told[order], "somewhere", "4 times", "1 requests unanswered", str(log)):
+        texts(worker, "die")
+    told = ("ended with code 3", "it hurts here", "somewhere", "4 times", "1 requests unanswered")
+    for part in (*told, str(log)):
         assert part in str(caught.value)
     assert texts(worker, "alive") == ["evila"]
+
+
+def test_an_exception_is_shown_with_its_cause_at_once(worker: SubprocessEngine, log: Path) -> None:
+    stream = worker.complete([Request(p, Sampling()) for p in ("one", "crash", "two")])
+    assert next(stream)[1].text == "eno"
+    with pytest.raises(EngineError) as caught:
+        next(stream)
+    told = "ZeroDivisionError: an error of the engine's own (woolgather/engines/subprocess/host.py, line"
+    for part in ("the engine of somewhere failed", told, f"The whole traceback is in {log}"):
+        assert part in str(caught.value)
+    assert texts(worker, "alive") == ["evila"]
+    worker.close()
+    assert log.read_text().count("Traceback (most recent") == 1, "the child was started again"
+
+
+@pytest.mark.parametrize("call", ["sequence_logprobs", "embed", "load"])
+def test_so_is_one_of_a_call_that_is_no_completion_or_while_loading(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Without a log, as in eval and chat."""
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    host = "hosted:breaks_while_loading" if call == "load" else "hosted:Obedient"
+    worker = SubprocessEngine(MODEL, EngineOptions(), None, host=host)
+    told = (
+        "KeyError: 'num_heads'" if call == "load" else "ZeroDivisionError: an error of the engine"
+    )
+    began = time.monotonic()
+    with pytest.raises(EngineError, match=f"the engine of somewhere failed: {told}") as caught:
+        worker.embed(["crash"]) if call == "embed" else worker.sequence_logprobs(["crash"], ["a"])
+    assert "traceback" not in str(caught.value)
+    assert time.monotonic() - began < 15
+    worker.close()
+
+
+def test_lack_of_memory_is_no_error_of_the_program_and_another_child_may_have_more(
+    worker: SubprocessEngine, tmp_path: Path
+) -> None:
+    order = f"starve {tmp_path / 'starved'}"
+    assert texts(worker, "one", order) == ["eno", order[::-1]]
+
+
+def test_where_an_exception_arose_is_told_by_our_own_last_frame() -> None:
+    with pytest.raises(ValueError, match="property") as caught:
+        json.loads("{")
+    assert re.fullmatch(
+        r"JSONDecodeError: Expecting property name.*\(\S+decoder.py, line \d+, in raw_decode\)",
+        cause_of(caught.value),
+    )
+    with pytest.raises(ConfigError) as ours:
+        read_endpoint("no\naddress")
+    assert re.fullmatch(
+        r"ConfigError: engine openai: .* "
+        r"\(woolgather/engines/openai/serving.py, line \d+, in read_endpoint\)",
+        cause_of(ours.value),
+    )
+    assert cause_of(RuntimeError("two\nlines")) == "RuntimeError: two lines"
+    assert cause_of(KeyError()) == "KeyError"
+    assert is_memory_error(MemoryError())
+    assert is_memory_error(RuntimeError("CUDA error: out of memory"))
+    assert not is_memory_error(RuntimeError("index out of range in self"))
+
+
+def test_reasoning_and_template_variables_go_through_the_pipe(worker: SubprocessEngine) -> None:
+    (found,) = ask(worker, [Request("think of it", Sampling())])
+    assert (found.text, found.reasoning) == ("it", "of")
+    told = SubprocessEngine(
+        MODEL.with_variables({"enable_thinking": False}), EngineOptions(), None, host=worker._host
+    )
+    assert texts(told, "variables") == ["{'enable_thinking': False}"]
+    told.close()
 
 
 def test_answers_between_deaths_count_as_getting_on(

@@ -299,3 +299,56 @@ def test_system_lines_outlive_a_copy_and_may_be_replaced(make: Any, tmp_path: Pa
     again = Renderer(tmp_path / "c")
     assert again.system == "Two."
     assert again.tokenizer.chat_template.count("woolgather_system =") == 1
+
+
+THINKS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '\\n</think>\\n\\n' }}{% endif %}"
+    "{% endif %}"
+)
+
+
+def test_a_reply_is_trained_on_behind_the_reasoning_that_the_template_opens(make: Any) -> None:
+    renderer = make(THINKS, eos_token="<|im_end|>")
+    ids, labels = renderer.training_ids(USER, "yes")
+    prompt = renderer.prompt_ids(USER)
+    assert ids[: len(prompt)] == prompt
+    assert renderer.decode(ids[len(prompt) :]) == "\n</think>\n\nyes"
+    assert labels[len(prompt) :] == ids[len(prompt) :]
+    assert renderer.begins_in_reasoning(USER)
+    assert not renderer.begins_in_reasoning("Say yes.\n")
+    assert renderer.begins_in_reasoning("Say yes.\n<think>\n")
+    begun = (*USER, Message("assistant", "One"))
+    assert renderer.prompt_text(begun).endswith("<think>\n\n</think>\n\nOne")
+    assert not renderer.begins_in_reasoning(begun)
+
+
+def test_template_variables_are_seen_and_saved(make: Any, tmp_path: Path) -> None:
+    plain = make(THINKS, eos_token="<|im_end|>")
+    off = Renderer(plain.path, variables={"enable_thinking": False, "effort": 'so "low"\n', "n": 2})
+    assert off.prompt_text(USER).endswith("<think>\n\n</think>\n\n")
+    assert not off.begins_in_reasoning(USER)
+    ids, _ = off.training_ids(USER, "yes")
+    assert off.decode(ids[len(off.prompt_ids(USER)) :]) == "yes"
+    off.save(tmp_path / "saved", system="Think.")
+    again = Renderer(tmp_path / "saved")
+    assert again.system == "Think."
+    assert again.prompt_text(USER) == again.prompt_text((Message("system", "Think."), *USER))
+    assert again.prompt_text(SYSTEM) == off.prompt_text(SYSTEM)
+    theirs = again.tokenizer.apply_chat_template(
+        [{"role": m.role, "content": m.content} for m in SYSTEM],
+        add_generation_prompt=True, tokenize=False,
+    )  # fmt: skip
+    assert theirs == off.prompt_text(SYSTEM)
+    on = Renderer(tmp_path / "saved", variables={"enable_thinking": True})
+    assert on.prompt_text(SYSTEM) == plain.prompt_text(SYSTEM)
+
+
+def test_tags_of_reasoning_that_are_special_tokens_are_read_all_the_same(make: Any) -> None:
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "[THINK]", "[/THINK]"]
+    renderer = make(CHATML, specials, eos_token="<|im_end|>",
+                    additional_special_tokens=specials[3:])  # fmt: skip
+    ids = renderer.tokenizer("[THINK]hm[/THINK]yes<|im_end|>", add_special_tokens=False).input_ids
+    assert {3, 4} <= set(ids)
+    assert renderer.continuation_text(ids) == "[THINK]hm[/THINK]yes"

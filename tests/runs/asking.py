@@ -87,7 +87,7 @@ def opened(
     progress: Progress | None = None,
     **more: Any,
 ) -> Run:
-    options = {k: more.pop(k) for k in ("urls", "serve") if k in more}
+    options = {k: more.pop(k) for k in ("urls", "serve", "chat_template_kwargs") if k in more}
     backends = Backends(
         lambda model, options, log: answers(model), NoTrainer(), EngineOptions(engine, **options)
     )

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from woolgather.core.artifacts import Model
+from woolgather.core.artifacts import Model, TemplateVariables
 from woolgather.core.rows import Example
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.prompting.messages import Message
@@ -23,10 +23,16 @@ USER = (Message("user", "say the list"),)
 LINES = "Reply kindly.\nKnow the web."
 
 
-def run(options: SftOptions | MergeOptions, start: Path, out: Path) -> int:
+def run(
+    options: SftOptions | MergeOptions,
+    start: Path,
+    out: Path,
+    variables: TemplateVariables | None = None,
+) -> int:
     (out / "data").mkdir(parents=True)
     write_tokens(encode(ROWS, Model(str(start))), out / "data" / "train")
-    job = TrainJob(options, Model(str(start)), out / "data", seed=1)
+    model = Model(str(start)).with_variables(variables or {})
+    job = TrainJob(options, model, out / "data", seed=1)
     write_job(out / JOB, job, digest="d", execution=Execution(cpu=True))
     return program.main([str(out / JOB)])
 
@@ -58,3 +64,13 @@ def test_a_merged_model_is_asked_with_its_lines(tiny_model, tmp_path, twice):
         rows, add_generation_prompt=True, tokenize=False
     )
     assert theirs == wanted
+
+
+@pytest.mark.parametrize("options", [
+    MergeOptions(), SftOptions(max_updates=1, batch_size=2, max_length=256)
+], ids=["merged", "trained"])  # fmt: skip
+def test_template_variables_stay_with_what_is_made_of_a_model(tiny_model, tmp_path, options):
+    assert run(options, tiny_model, tmp_path / "a", {"enable_thinking": False}) == 0
+    made = Renderer(tmp_path / "a" / "model")
+    assert made.template == "{%- set enable_thinking = false -%}" + Renderer(tiny_model).template
+    assert made.prompt_text(USER) == Renderer(tiny_model).prompt_text(USER)

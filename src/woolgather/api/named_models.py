@@ -89,18 +89,19 @@ def _resolve(
     from woolgather.runs.record import RUN
 
     form: Literal["chat", "raw"] = "raw" if prompt_format == "raw" else "chat"
+    told = options.chat_template_kwargs
     if options.name == "fake":
         return open_model(f"fake:{name}", form)
     folder = Path(name).expanduser()
     if options.name == "openai" and not folder.is_dir():
-        return Model(name, f"served:{name}", form)
+        return Model(name, f"served:{name}", form).with_variables(told)
     if (folder / RUN).is_file():
         path, recorded = _result_of(folder)
         if recorded and prompt_format == "auto":
-            return open_model(path, "raw" if recorded == "raw" else "chat")
+            return open_model(path, "raw" if recorded == "raw" else "chat").with_variables(told)
         name = path
     try:
-        model = open_model(name, form)
+        model = open_model(name, form).with_variables(told)
     except InputError as error:
         raise InputError(str(error).replace(f"base={name}", name)) from error
     if prompt_format == "auto" and options.name == "transformers":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from woolgather.core.artifacts import TemplateVariables
     from woolgather.engines.base import EngineOptions
 
 Urls = Annotated[
@@ -40,13 +42,57 @@ EngineName = Annotated[
         "or fake (no model: random words, to try a command).",
     ),
 ]
+TemplateKwargs = Annotated[
+    str,
+    typer.Option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        help="Variables for the chat templates of the models that are named, e.g. "
+        "'{\"enable_thinking\": false}' to switch reasoning off. They change what is asked: a step "
+        "made without them is made anew.",
+    ),
+]
 
 
 def engine_options(
-    engine: str, url: list[str] | None, serve: list[str] | None, api_key_env: str, dtype: str
+    engine: str,
+    url: list[str] | None,
+    serve: list[str] | None,
+    api_key_env: str,
+    dtype: str,
+    chat_template_kwargs: str = "",
 ) -> EngineOptions:
-    """Returns the options of a command as the library takes them."""
+    """Returns the options of a command as the library takes them. Raises ConfigError for template
+    variables that are not an object of plain values."""
     from woolgather.engines.base import EngineOptions
 
-    urls, serving = tuple(url or ()), tuple(serve or ())
-    return EngineOptions(engine, dtype=dtype, urls=urls, serve=serving, api_key_env=api_key_env)
+    return EngineOptions(
+        engine,
+        dtype=dtype,
+        urls=tuple(url or ()),
+        serve=tuple(serve or ()),
+        api_key_env=api_key_env,
+        chat_template_kwargs=read_template_kwargs(chat_template_kwargs),
+    )
+
+
+def read_template_kwargs(text: str) -> TemplateVariables:
+    """Returns the variables that --chat-template-kwargs gives; none for an empty text. Raises ConfigError
+    unless it is a JSON object of names with texts, numbers, true or false."""
+    from woolgather.core.errors import ConfigError
+
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and all(
+        name.isidentifier() and isinstance(value, bool | int | float | str)
+        for name, value in found.items()
+    ):
+        return found
+    raise ConfigError(
+        f"--chat-template-kwargs {text}: give a JSON object of names with texts, numbers, true or "
+        "false, e.g. '{\"enable_thinking\": false}'."
+    )

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.api.show_progress import PLAIN_EVERY
-from woolgather.cli.asking import EngineName, KeyEnv, Serve, Urls, engine_options
+from woolgather.cli.asking import EngineName, KeyEnv, Serve, TemplateKwargs, Urls, engine_options
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
@@ -65,6 +65,7 @@ def eval_(
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
+    chat_template_kwargs: TemplateKwargs = "",
     as_json: Json = False,
 ) -> None:
     """Measure models on held-out tasks and probes, with 95 % intervals and the best null answer.
@@ -77,7 +78,7 @@ def eval_(
     from woolgather.data import builtin_heldout, read_examples
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
-    options = engine_options(engine, url, serve, api_key_env, dtype)
+    options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
@@ -123,6 +124,7 @@ def chat(
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
+    chat_template_kwargs: TemplateKwargs = "",
 ) -> None:
     """Talk with a model, or with two side by side. /reset starts a new conversation, /exit ends.
 
@@ -133,7 +135,7 @@ def chat(
     from woolgather.engines import open_engine
     from woolgather.engines.base import Sampling
 
-    options = engine_options(engine, url, serve, api_key_env, dtype)
+    options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
     out = console()
     names = [model] + ([against] if against is not None else [])
     rows = list(read_examples(builtin_seeds()))

@@ -20,7 +20,15 @@ from woolgather.api.launch import AskedSettings, Launch
 from woolgather.api.results import PlanTotal
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
-from woolgather.cli.asking import EngineName, KeyEnv, Serve, Urls, engine_options
+from woolgather.cli.asking import (
+    EngineName,
+    KeyEnv,
+    Serve,
+    TemplateKwargs,
+    Urls,
+    engine_options,
+    read_template_kwargs,
+)
 from woolgather.cli.output import Json
 from woolgather.core.errors import ConfigError, Stopped
 from woolgather.engines.base import EngineOptions
@@ -85,6 +93,7 @@ def run(
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
+    chat_template_kwargs: TemplateKwargs = "",
     processes: Annotated[int, typer.Option(help="Training processes, one per GPU.")] = 1,
     max_hours: Annotated[
         float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
@@ -100,7 +109,7 @@ def run(
         recipe,
         AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
-        engine=engine_options(engine, url, serve, api_key_env, dtype),
+        engine=engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs),
         processes=processes,
         choices=_choices(given, redo, replicate),
     )
@@ -133,6 +142,7 @@ def plan(
     given: Given = None,
     redo: Redo = None,
     engine: EngineName = "transformers",
+    chat_template_kwargs: TemplateKwargs = "",
     replicate: Replicate = 0,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +154,9 @@ def plan(
         recipe,
         AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
-        engine=EngineOptions(name=engine),
+        engine=EngineOptions(
+            name=engine, chat_template_kwargs=read_template_kwargs(chat_template_kwargs)
+        ),
         choices=_choices(given, redo, replicate),
     )
     lines, total = ask.plan()

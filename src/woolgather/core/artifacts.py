@@ -8,14 +8,17 @@ Iterating a Dataset gives the rows that are not set aside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.rows import JSON, Row
 from woolgather.core.views import View
 
 PromptFormat = Literal["raw", "chat"]
+TemplateVariables = Mapping[str, bool | int | float | str]
+"""Variables of a chat template beside the conversation, e.g. {"enable_thinking": False}."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,21 @@ class Model:
     digest: str = ""
     """sha256 of the files of its directory, as the fingerprint's maker left them; empty where not
     known (the hub addresses files by content). Never identity: it guards against changed files."""
+    chat_template_kwargs: TemplateVariables = field(default_factory=dict)
+    """What its chat template is told beside the conversation. They are part of `fingerprint` (see
+    `with_variables`); a model trained from this one has them in the template that is saved with it."""
 
     def __canonical__(self) -> JSON:
         return {"artifact": self.fingerprint}
+
+    def with_variables(self, variables: TemplateVariables) -> Model:
+        """Returns the model whose chat template is told `variables`, too: another one to ask and to
+        train from, and the same where there are none."""
+        if not variables:
+            return self
+        told = {**self.chat_template_kwargs, **variables}
+        print_ = fingerprint({"model": self.fingerprint, "chat_template_kwargs": canonical(told)})
+        return replace(self, fingerprint=print_, chat_template_kwargs=told)
 
 
 @dataclass(frozen=True)

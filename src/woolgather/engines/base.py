@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
 
-from woolgather.core.artifacts import Model
+from woolgather.core.artifacts import Model, TemplateVariables
 from woolgather.core.errors import CapabilityError
 from woolgather.core.options import Options
 from woolgather.prompting.messages import Prompt
+from woolgather.prompting.reasoning import split_reasoning
 
 
 class Sampling(Options):
@@ -55,9 +56,9 @@ class Request:
 
 
 FinishReason = Literal["stop", "length", "too_long", "error"]
-"""Why a completion ended. stop: an end token or a stop text; length: max_tokens; too_long: the prompt
-leaves no room in the model's context, nothing was generated; error: the engine gave up on this
-request alone."""
+"""Why a completion ended. stop: an end token or a stop text; length: max_tokens, or an end within the
+reasoning before any answer; too_long: the prompt leaves no room in the model's context, nothing was
+generated; error: the engine gave up on this request alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,33 @@ class Completion:
     """What a model wrote after one prompt, and why it ended there."""
 
     text: str
-    """The new text alone, without the prompt and without the stop text."""
+    """The answer alone: without the prompt, the reasoning before it and the stop text."""
     finish_reason: FinishReason
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    """New tokens, those of the reasoning included."""
+    reasoning: str = ""
+    """What the model wrote before its answer to find it; empty where it wrote nothing of the kind."""
+    why: str = field(default="", compare=False)
+    """Why the engine gave up on this request, in the words of a server where it said any: a note."""
+
+
+def settle(raw: Completion, stop: Sequence[str] = (), *, opened: bool = False) -> Completion:
+    """Returns the completion that a generated text makes: the reasoning in it told from the answer, which
+    is cut where the first of the texts `stop` begins.
+
+    `raw` holds the text as it was generated, with reasoning that was told apart before; `opened` says
+    that the prompt ended within reasoning. A text that ends within it is unfinished and has no answer.
+    """
+    split = split_reasoning(raw.text, opened=opened)
+    thought = "\n\n".join(part for part in (raw.reasoning, split.reasoning) if part)
+    cut = min((at for end in stop if (at := split.answer.find(end)) >= 0), default=None)
+    reason = raw.finish_reason
+    if cut is not None and reason != "error":
+        reason = "stop"
+    elif reason == "stop" and not (split.finished and (split.answer or not thought)):
+        reason = "length"
+    return replace(raw, text=split.answer[:cut], finish_reason=reason, reasoning=thought)
 
 
 class LogProb(NamedTuple):
@@ -138,12 +162,13 @@ class Engine(ABC):
         """Frees what the engine holds; by default it holds nothing. May be called twice."""
 
     def _cannot(self, what: str) -> str:
-        return f"{type(self).__name__} gives no {what}. Use engine=transformers."
+        return f"{type(self).__name__} gives no {what}. Use --engine transformers."
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Where and how fast a model is asked. No part of a step's identity: changing it re-runs nothing."""
+    """Where and how fast a model is asked. No part of a step's identity: changing it re-runs nothing, but
+    for `chat_template_kwargs`, which changes what is asked."""
 
     name: str = "transformers"
     """transformers | openai | fake"""
@@ -166,6 +191,9 @@ class EngineOptions:
     date: str = ""
     """YYYY-MM-DD that chat templates see as today; pinned by the run."""
     trust_remote_code: bool = False
+    chat_template_kwargs: TemplateVariables = field(default_factory=dict)
+    """Variables of the chat templates of models from outside, e.g. {"enable_thinking": False}; a model
+    takes them on when it is opened (see Model.chat_template_kwargs), and so do those trained from it."""
 
 
 def ask(engine: Engine, requests: Iterable[Request]) -> Iterator[Completion]:

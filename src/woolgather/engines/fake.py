@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from woolgather.core.artifacts import Model
-from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
+from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling, settle
 from woolgather.prompting.messages import Prompt
 
 FAKE_MODEL = Model(path="fake", fingerprint="fake", prompt_format="chat")
@@ -190,14 +190,15 @@ def _option_logprob(prompt: str, option: str) -> float:
 
 
 def _cut(text: str, sampling: Sampling, prompt_words: int) -> Completion:
-    for stop in sampling.stop:
-        text = text.split(stop, 1)[0]
-    words = text.split(" ")
+    whole = settle(Completion(text, "stop", prompt_words, len(text.split())), sampling.stop)
+    if whole.reasoning:
+        return whole
+    words = whole.text.split(" ")
     if len(words) > sampling.max_tokens:
         return Completion(
             " ".join(words[: sampling.max_tokens]), "length", prompt_words, sampling.max_tokens
         )
-    return Completion(text, "stop", prompt_words, len(words))
+    return Completion(whole.text, "stop", prompt_words, len(words))
 
 
 def _unit(*parts: str) -> float:

@@ -26,11 +26,21 @@ from pydantic import TypeAdapter
 
 from woolgather.core.artifacts import Model
 from woolgather.core.rows import JSON
-from woolgather.engines.base import Completion, Engine, FinishReason, LogProb, Request
+from woolgather.engines.base import (
+    Completion,
+    Engine,
+    FinishReason,
+    LogProb,
+    Request,
+    settle,
+)
 from woolgather.prompting.messages import Prompt
 
 T = TypeVar("T")
-_COMPLETION = TypeAdapter(tuple[str, FinishReason, int, int])
+_COMPLETION = TypeAdapter(
+    tuple[str, FinishReason, int, int] | tuple[str, FinishReason, int, int, str]
+)
+"""Text, finish reason, tokens of prompt and completion, and the reasoning where there was any."""
 _LOGPROB = TypeAdapter(LogProb)
 _LOGPROBS = TypeAdapter(list[float])
 CHUNK = 32
@@ -118,7 +128,7 @@ class JournaledEngine(Engine):
             answer = self._journal.get(key)
             if answer is None:
                 return key
-            ready.append((index, Completion(*_COMPLETION.validate_python(answer))))
+            ready.append((index, _load_completion(answer, request.sampling.stop)))
             self._count(1, ready[-1][1])
             return None
 
@@ -142,10 +152,7 @@ class JournaledEngine(Engine):
         for inner, completion in self._inner().complete(unknown()):
             outer, key_of = asked[inner]
             if completion.finish_reason != "error":
-                c = completion
-                self._journal.put(
-                    key_of, [c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens]
-                )
+                self._journal.put(key_of, _dump_completion(completion))
             self._count(0, completion)
             yield outer, completion
             while ready:
@@ -229,6 +236,19 @@ class JournaledEngine(Engine):
             self.calls.prompt_tokens += completion.prompt_tokens
             self.calls.completion_tokens += completion.completion_tokens
         self._on_call(self.calls)
+
+
+def _dump_completion(c: Completion) -> JSON:
+    thought = [c.reasoning] if c.reasoning else []
+    return [c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens, *thought]
+
+
+def _load_completion(answer: JSON, stop: tuple[str, ...]) -> Completion:
+    """Earlier versions stored reasoning, and stop texts that a server had left, within the text."""
+    text, reason, prompt_tokens, completion_tokens, *more = _COMPLETION.validate_python(answer)
+    if more:
+        return Completion(text, reason, prompt_tokens, completion_tokens, more[0])
+    return settle(Completion(text, reason, prompt_tokens, completion_tokens), stop)
 
 
 def _prompt(prompt: Prompt) -> JSON:

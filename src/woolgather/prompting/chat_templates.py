@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from woolgather.core.artifacts import TemplateVariables
 from woolgather.core.errors import InputError
 from woolgather.prompting.tokenizer import Tokenizer
 
@@ -39,6 +40,8 @@ _EMPTY_SYSTEM = (
 )
 _DEFAULT = re.compile(r'\A\{%- set woolgather_system = ("(?:[^"\\]|\\.)*") -%\}')
 """How a template begins that has system lines of ours; the text is a JSON string."""
+_SETTINGS = re.compile(r'\A(?:\{%- set \w+ = (?:"(?:[^"\\]|\\.)*"|true|false|[-+.\w]+) -%\})+')
+"""How a template begins that has variables set by us."""
 _PUT_SYSTEM = (
     "{%- if messages and messages[0]['role'] != 'system' -%}"
     "{%- set messages = [{'role': 'system', 'content': woolgather_system}] + messages -%}"
@@ -94,6 +97,17 @@ def with_default_system(template: str, system: str, *, folds: bool = False) -> s
     text = json.dumps(system, ensure_ascii=False)
     put = _FOLD_SYSTEM if folds else _PUT_SYSTEM
     return f"{{%- set woolgather_system = {text} -%}}{put}{template}"
+
+
+def with_variables(template: str, variables: TemplateVariables) -> str:
+    """Returns the template, changed so that its variables have these values whoever renders it; what
+    was set so before is set anew."""
+    begun = _SETTINGS.match(template)
+    at = begun.end() if begun else 0
+    sets = "".join(
+        f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in variables.items()
+    )
+    return template[:at] + sets + template[at:]
 
 
 def default_system_of(template: str) -> tuple[str, str]:

@@ -47,10 +47,15 @@ def set_end_token(tokenizer: Tokenizer, token: str) -> None:
 def find_reply_end(tokenizer: Tokenizer, behind_reply: Iterable[int], eos_id: int) -> int:
     """Returns the id of the token that ends a reply: the first special token among `behind_reply`,
     the ids that the chat template writes right behind one; `eos_id` when none of them is special."""
-    special = set(tokenizer.all_special_ids) | {
+    special = special_ids(tokenizer)
+    return next((i for i in behind_reply if i in special), eos_id)
+
+
+def special_ids(tokenizer: Tokenizer) -> set[int]:
+    """Returns the ids of a tokenizer's special tokens, those added to its vocabulary included."""
+    return set(tokenizer.all_special_ids) | {
         i for i, token in tokenizer.added_tokens_decoder.items() if token.special
     }
-    return next((i for i in behind_reply if i in special), eos_id)
 
 
 def find_stop_ids(path: str, *known: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from woolgather.core.artifacts import PromptFormat
+from woolgather.core.artifacts import PromptFormat, TemplateVariables
 from woolgather.core.errors import InputError
 from woolgather.prompting.chat_templates import (
     REPLY,
@@ -31,6 +31,7 @@ from woolgather.prompting.chat_templates import (
     takes_system,
     template_for,
     with_default_system,
+    with_variables,
     without_default_system,
 )
 from woolgather.prompting.end_tokens import (
@@ -39,8 +40,10 @@ from woolgather.prompting.end_tokens import (
     find_stop_ids,
     save_end_tokens,
     set_end_token,
+    special_ids,
 )
 from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.reasoning import WORDS, closing, ends_opened
 from woolgather.prompting.tokenizer import Tokenizer, load_tokenizer
 
 IGNORE = -100
@@ -50,11 +53,19 @@ IGNORE = -100
 class Renderer:
     """Renders and tokenizes for the model at `path` (a directory, or `repo@revision`).
 
-    `date` (YYYY-MM-DD) is what a template's `strftime_now` sees; empty is today. Raises InputError
-    when there is no usable tokenizer or the tokenizer has no end token.
+    `date` (YYYY-MM-DD) is what a template's `strftime_now` sees; empty is today. `variables` are told
+    to the template, and saved with it. Raises InputError when there is no usable tokenizer or the
+    tokenizer has no end token.
     """
 
-    def __init__(self, path: str | Path, *, date: str = "", trust_remote_code: bool = False):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        date: str = "",
+        variables: TemplateVariables | None = None,
+        trust_remote_code: bool = False,
+    ):
         self.path = str(path)
         self.tokenizer: Tokenizer = load_tokenizer(self.path, trust_remote_code)
         self._environment = environment(datetime.fromisoformat(date) if date else datetime.now())
@@ -66,6 +77,7 @@ class Renderer:
         template = own or template_for(self.tokenizer, bool(self._start))
         self.system, template = default_system_of(template)
         """System lines that are sent when no system turn is given; empty for none."""
+        template = with_variables(template, variables or {})
         self.folds_system = not takes_system(lambda m: self._render(template, m, False))
         if not self.folds_system:
             template = without_default_system(
@@ -99,7 +111,8 @@ class Renderer:
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Returns a conversation as the template writes it, up to where the next reply begins (or,
-        after a last message of the assistant, right behind it).
+        after a last message of the assistant, right behind it). Such a beginning is one of an answer:
+        reasoning that the template opens is closed before it.
 
         Raises InputError when there is no message, or when the template refuses these roles.
         """
@@ -116,7 +129,21 @@ class Renderer:
                 rows[0] = {**rows[0], "content": f"{head}\n\n{rows[0]['content']}"}
             elif head:
                 rows = [{"role": "user", "content": head}]
-        return self._render(self.template, rows, True) + begun
+        text = self._render(self.template, rows, True)
+        return text + closing(text) + begun if begun else text
+
+    def begins_in_reasoning(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> bool:
+        """Returns whether what a model writes after a prompt begins within reasoning, which the template
+        or the prompt itself has opened."""
+        if isinstance(prompt, str) or prompt_format == "raw" or prompt[-1].role == "assistant":
+            return ends_opened(prompt if isinstance(prompt, str) else prompt[-1].content)
+        return bool(self.answer_lead)
+
+    @cached_property
+    def answer_lead(self) -> list[int]:
+        """Ids between a conversation's prompt and an answer without reasoning: what closes the reasoning
+        that the template opens, and nothing for a template that opens none."""
+        return self._text_ids(closing(self.prompt_text((Message("user", USER),))))
 
     def training_ids(
         self, messages: Sequence[Message], response: str
@@ -124,11 +151,12 @@ class Renderer:
         """Returns (input_ids, labels) of a conversation and its reply, two lists of one length.
 
         The ids begin with `prompt_ids(messages)`. Labels are -100 (no loss) up to the reply, then the
-        ids: the reply and exactly one end token. Nothing is cut: compare the length with the limit
-        and set aside what is too long. Raises InputError as `prompt_text` does.
+        ids: what closes reasoning that the template opened, the reply and exactly one end token.
+        Nothing is cut: compare the length with the limit and set aside what is too long. Raises
+        InputError as `prompt_text` does.
         """
         prompt = self.prompt_ids(tuple(messages), "chat")
-        reply = [*self.continuation_ids(response), self.end_id]
+        reply = [*self.answer_lead, *self.continuation_ids(response), self.end_id]
         return prompt + reply, [IGNORE] * len(prompt) + reply
 
     def continuation_ids(self, text: str) -> list[int]:
@@ -142,12 +170,27 @@ class Renderer:
         return self._plain_ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of ids, special tokens left out and spaces as they are."""
+        """Returns the text of ids, spaces as they are; special tokens are left out, but for the tags of
+        reasoning."""
+        kept, special = list(ids), self._special_without_tags
+        if special is not None:
+            kept = [i for i in kept if i not in special]
         return str(
             self.tokenizer.decode(
-                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+                kept, skip_special_tokens=special is None, clean_up_tokenization_spaces=False
             )
         )
+
+    @cached_property
+    def _special_without_tags(self) -> frozenset[int] | None:
+        """The special tokens but for the tags of reasoning; None where no tag is special."""
+        special = special_ids(self.tokenizer)
+        tags = {
+            int(i)
+            for word in WORDS & self.tokenizer.get_vocab().keys()
+            if (i := self.tokenizer.convert_tokens_to_ids(word)) in special
+        }
+        return frozenset(special - tags) if tags else None
 
     def continuation_text(self, ids: Sequence[int]) -> str:
         """Returns the text of ids that follow a prompt; the inverse of `continuation_ids`."""

@@ -6,7 +6,7 @@ transformers is imported when a tokenizer is loaded, never with this module.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -90,6 +90,21 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> Tokenizer:
             "tokenizer.json and tokenizer_config.json beside its weights."
         ) from error
     return found
+
+
+def find_counter(path: str) -> Callable[[str], int] | None:
+    """Returns what counts the tokens of a text with the tokenizer in the folder `path`, special ones
+    aside; None where no folder with one that can be read is there. Nothing heavy is imported."""
+    place = Path(path) / "tokenizer.json"
+    if not place.is_file():
+        return None
+    try:
+        from tokenizers import Tokenizer as Plain
+
+        plain = Plain.from_file(str(place))
+    except Exception:  # not installed, or of a kind that it does not read; it raises bare Exception
+        return None
+    return lambda text: len(plain.encode(text, add_special_tokens=False).ids)
 
 
 def read_model_json(path: str, name: str) -> dict[str, JSON]:

@@ -43,16 +43,20 @@ class RunModels:
         if call.kind == "model":
             self._made[call.identity] = call.name
 
-    def bring(self, role: str, source: str | Model, model: Model) -> None:
+    def bring(self, role: str, source: str | Model, model: Model) -> Model:
         """Note that `model` is from outside: its `role` in the recipe, and how `source` spells it.
-        A model that the run made and hands on stays the run's own."""
+        A model that the run made and hands on stays the run's own. Returns the model as this run asks
+        it, with the variables of its chat template."""
+        if not isinstance(source, Model):
+            model = model.with_variables(self._options.chat_template_kwargs)
         if model.fingerprint in self._made:
-            return
+            return model
         known = self._outside.get(model.fingerprint, Asked(path=model.path))
         sources = (*known.sources, *([source] if isinstance(source, str) else []))
         self._outside[model.fingerprint] = replace(
             known, roles=(*known.roles, role), sources=sources
         )
+        return model
 
     def name_of(self, model: Model) -> str:
         """Returns the step that makes `model`, or else its role or path."""

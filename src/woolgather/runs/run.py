@@ -137,8 +137,7 @@ class Run:
     def model(self, name: str, source: str | Model) -> Model:
         """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
         InputError when it cannot be opened."""
-        found = open_model(source)
-        self._models.bring(name, source, found)
+        found = self._models.bring(name, source, open_model(source))
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -310,7 +309,7 @@ class Run:
         name, source = call.name, self.choices.given[call.name]
         made = inputs.open_given(call, source, self._folder.inputs, self.progress.note)
         if isinstance(made, Model):
-            self._models.bring(name, source, made)
+            made = self._models.bring(name, source, made)
         else:
             self._given[made.fingerprint] = inputs.GivenRows(name, source, made)
         self.progress.note(f"{name}: given, {source}")

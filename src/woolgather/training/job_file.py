@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from woolgather.core.artifacts import Model
 from woolgather.core.storage import write_json
@@ -48,11 +48,14 @@ class Weights(BaseModel):
     path: str
     digest: str = ""
     """sha256 of the directory's content; empty where it is not known."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What the chat template is told, and is saved with."""
 
     @classmethod
     def of(cls, model: Model) -> Weights:
         """Returns where the weights of an artifact are."""
-        return cls(path=model.path, digest=model.digest)
+        told = dict(model.chat_template_kwargs)
+        return cls(path=model.path, digest=model.digest, chat_template_kwargs=told)
 
 
 class WorkerJob(BaseModel):

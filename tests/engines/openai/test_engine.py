@@ -134,7 +134,7 @@ def test_a_server_with_one_way_of_asking_only(server, engine_at):
     with pytest.raises(CapabilityError, match=r"takes no conversations.*base_format=raw"):
         list(engine_at(server.url).complete([talk]))
     server.tell(paths=["/chat/completions", "/models"])
-    with pytest.raises(CapabilityError, match=r"takes no raw text.*engine=transformers"):
+    with pytest.raises(CapabilityError, match=r"takes no raw text.*--engine transformers"):
         list(engine_at(server.url).complete(requests(1)))
     server.tell(error={"status": 400, "message": "you must provide a chat template"})
     with pytest.raises(CapabilityError, match="base_format=raw"):
@@ -180,7 +180,7 @@ def test_log_probabilities_that_cannot_be_had_name_another_way(server, engine_at
     engine = engine_at(server.url)
     talk = (Message("user", "hi"),)
     with pytest.raises(
-        CapabilityError, match=r"not after a conversation.*engine=transformers.*rubr"
+        CapabilityError, match=r"not after a conversation.*--engine transformers.*rubr"
     ):
         engine.sequence_logprobs([talk], [" yes"])
     with pytest.raises(CapabilityError, match="not after a conversation"):
@@ -215,7 +215,7 @@ def test_embeddings_in_order_and_in_batches(server, engine_at):
 
 def test_a_server_without_embeddings(server, engine_at):
     server.tell(paths=["/completions", "/models"])
-    with pytest.raises(CapabilityError, match=r"no embeddings. Use engine=transformers"):
+    with pytest.raises(CapabilityError, match=r"no embeddings. Use --engine transformers"):
         engine_at(server.url).embed(["a"])
 
 

@@ -13,7 +13,7 @@ from woolgather.core.errors import CapabilityError, ConfigError, YieldError
 from woolgather.core.rows import Example, Verdict
 from woolgather.core.views import View
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.curate.keep import By, KeepRule, keep, name_control
+from woolgather.ops.curate.keep import By, KeepRule, keep
 from woolgather.ops.judge.assessors import Assessor
 
 RUBRIC = Assessor(kind="rubric", scope="across", scale=(1, 10))
@@ -107,16 +107,6 @@ def test_a_judge_within_prompts_that_had_nothing_to_choose_from_is_told(by: By) 
     assert "respond.samples=2" in told.data["text"]
     for rows in ([*alone, row(4, "a", m=0.5)], []):
         assert not [v for v in views_of(rows, KeepRule(by=by), within) if v.kind == "alarm"]
-
-
-@pytest.mark.parametrize(
-    ("kept", "name"),
-    [(10, "the same rows"), (9, "nearly the same rows"), (8, "random rows"), (0, "random rows")],
-)
-def test_random_rows_are_called_what_they_are(kept: int, name: str) -> None:
-    assert name_control([range(kept)], [range(10)]) == name
-    assert name_control([range(kept), range(2 * kept)], [range(10), range(20)]) == name
-    assert name_control([range(0)], [range(0)]) == "random rows"
 
 
 def test_short_answers_are_voted_on() -> None:

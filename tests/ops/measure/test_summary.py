@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from woolgather.core.artifacts import Metrics
 from woolgather.ops.measure.summary import side_by_side
+from woolgather.ops.measure.summary_views import name_controls
 
 
 def measure(passed: list[float], length: float | None, family: float) -> Metrics:
@@ -38,3 +41,23 @@ def test_what_was_not_measured_stays_unknown() -> None:
     found = side_by_side(Metrics({}, {}), measure([1], None, 1), names=["a", "b"], title="t")
     assert set(found.values["gain"].values()) == {None}
     assert found.headline == "b against a: not measured"
+
+
+@pytest.mark.parametrize(
+    ("kept", "name"),
+    [(10, "the same rows"), (9, "nearly the same rows"), (8, "random rows"), (0, "random rows")],
+)
+def test_random_rows_are_called_what_they_are(kept: int, name: str) -> None:
+    chance, seeds = measure([1.0], None, 1.0), measure([0.0], None, 0.0)
+    controls = {"random rows": chance, "seeds alone": seeds}
+    one, two = (range(10), range(kept), chance), (range(20), range(2 * kept), chance)
+    assert name_controls(controls, [one, two]) == {name: chance, "seeds alone": seeds}
+
+
+def test_given_rows_are_a_share_of_none() -> None:
+    chance = measure([1.0], None, 1.0)
+    assert name_controls({"random rows": chance}, [((), range(5), chance)]) == {
+        "random rows": chance
+    }
+    given, rated = ((), range(50), chance), (range(10), range(2), chance)
+    assert [*name_controls({"random rows": chance}, [given, rated])] == ["random rows"]

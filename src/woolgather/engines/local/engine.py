@@ -29,7 +29,7 @@ from woolgather.engines.local.kv_cache import (
     attend_with,
     supports_prefix_sharing,
 )
-from woolgather.engines.local.sample import Unfinished, text_of
+from woolgather.engines.local.sample import Unfinished, completion_of
 from woolgather.engines.local.score import next_logprobs, score
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.renderer import Renderer
@@ -55,6 +55,7 @@ class TransformersEngine(Engine):
         self.renderer = Renderer(
             _tokenizer_place(model.path),
             date=options.date,
+            variables=model.chat_template_kwargs,
             trust_remote_code=options.trust_remote_code,
         )
         self._net: PreTrainedModel = _load(
@@ -88,9 +89,10 @@ class TransformersEngine(Engine):
                 if room < 1:
                     too_long.append((index, Completion("", "too_long", len(prompt))))
                     continue
-                yield Unfinished(
-                    index, prompt, request.sampling, max(1, min(request.sampling.max_tokens, room))
-                )
+                limit = max(1, min(request.sampling.max_tokens, room))
+                form = self._model.prompt_format
+                opened = self.renderer.begins_in_reasoning(request.prompt, form)
+                yield Unfinished(index, prompt, request.sampling, limit, opened)
 
         for row, reason in self._decode(rows()):
             yield from too_long
@@ -98,8 +100,7 @@ class TransformersEngine(Engine):
             if reason == "error":
                 yield row.index, Completion("", "error", len(row.prompt))
             else:
-                text = text_of(row, self.renderer)
-                yield row.index, Completion(text, reason, len(row.prompt), len(row.new))
+                yield row.index, completion_of(row, reason, self.renderer)
         yield from too_long
 
     @torch.inference_mode()
@@ -115,7 +116,7 @@ class TransformersEngine(Engine):
         tokens = [self.renderer.continuation_ids(option) for option in options]
         if not all(tokens):
             raise InputError("an option without text has no log-probability")
-        asked = [self._fitting(self._prompt_ids(p), max(map(len, tokens))) for p in prompts]
+        asked = [self._fitting(self._answer_ids(p), max(map(len, tokens))) for p in prompts]
         if all(len(t) == 1 for t in tokens):
             return next_logprobs(asked, [t[0] for t in tokens], self._make_batch, self._limits)
         totals = score([(p, t) for p in asked for t in tokens], self._make_batch, self._limits)
@@ -133,7 +134,7 @@ class TransformersEngine(Engine):
         tokens = [self.renderer.continuation_ids(text) for text in continuations]
         some = [i for i, ids in enumerate(tokens) if ids]
         pairs = [
-            (self._fitting(self._prompt_ids(prompts[i]), len(tokens[i])), tokens[i]) for i in some
+            (self._fitting(self._answer_ids(prompts[i]), len(tokens[i])), tokens[i]) for i in some
         ]
         found = [LogProb(0.0, 0)] * len(tokens)
         totals = score(pairs, self._make_batch, self._limits, temperature)
@@ -197,6 +198,12 @@ class TransformersEngine(Engine):
         # A model needs something to go on from; the end of a text before is the neutral choice.
         ids = self.renderer.prompt_ids(prompt, self._model.prompt_format)
         return ids or [self.renderer.eos_id]
+
+    def _answer_ids(self, prompt: Prompt) -> list[int]:
+        """The same, up to where an answer begins, behind reasoning that the prompt opens."""
+        form = self._model.prompt_format
+        begun = isinstance(prompt, str) or form == "raw" or prompt[-1].role == "assistant"
+        return self._prompt_ids(prompt) + ([] if begun else self.renderer.answer_lead)
 
     def _fitting(self, prompt: list[int], more: int) -> list[int]:
         if len(prompt) + more > self.context:

@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from woolgather.engines.base import Sampling
+from woolgather.engines.base import Completion, Sampling, settle
+from woolgather.prompting.reasoning import split_reasoning
 from woolgather.prompting.renderer import Renderer
 
 _NUCLEUS = 64
@@ -32,6 +33,8 @@ class Unfinished:
     sampling: Sampling
     limit: int
     """New tokens at most, within the model's context."""
+    opened: bool = False
+    """Whether the prompt ends within reasoning."""
     new: list[int] = field(default_factory=list)
     chance: random.Random = field(default_factory=random.Random)
 
@@ -179,14 +182,22 @@ def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | N
         # A token is at least a byte, so the stop text lies within this many of the last ones.
         reach = max(len(stop.encode()) for stop in row.sampling.stop) + 4
         tail = renderer.decode(row.new[-reach:])
-        if any(stop in tail for stop in row.sampling.stop):
+        # Reasoning may hold a stop text: only the answer ends at one.
+        if any(stop in tail for stop in row.sampling.stop) and _holds_stop(row, renderer):
             return "stop"
     return "length" if len(row.new) >= row.limit else None
 
 
-def text_of(row: Unfinished, renderer: Renderer) -> str:
-    """Returns a finished row's text, without the end token and cut where the first stop text begins."""
+def completion_of(
+    row: Unfinished, reason: Literal["stop", "length"], renderer: Renderer
+) -> Completion:
+    """Returns a finished row's completion, without the end token and cut where the first stop text
+    begins."""
     ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
-    text = renderer.continuation_text(ids)
-    ends = [at for stop in row.sampling.stop if (at := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
+    raw = Completion(renderer.continuation_text(ids), reason, len(row.prompt), len(row.new))
+    return settle(raw, row.sampling.stop, opened=row.opened)
+
+
+def _holds_stop(row: Unfinished, renderer: Renderer) -> bool:
+    answer = split_reasoning(renderer.continuation_text(row.new), opened=row.opened).answer
+    return any(stop in answer for stop in row.sampling.stop)

@@ -22,9 +22,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -33,27 +34,33 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from woolgather.core.errors import CapabilityError, ConfigError, EngineError
+from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.cards import Cards, choose_name, how_to_name, read_cards
+from woolgather.engines.openai.refusals import (
+    Attempt,
+    Refusal,
+    Refused,
+    acceptable,
+    describe,
+    meaning,
+    passes,
+    read_refusal,
+    read_told_error,
+    to_take_back,
+)
+from woolgather.engines.openai.replies import Unreadable, error_in
 from woolgather.engines.openai.serving import read_endpoint, redact_address
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _FIRST_LIMIT = 8.0
-_TOO_LONG = re.compile(r"context.?(length|size|window)|too (long|many tokens)|n_ctx", re.IGNORECASE)
-_EXTRAS: Mapping[str, str | None] = {
-    "continue_final_message": None,
-    "add_generation_prompt": None,
-    "seed": None,
-    "max_tokens": "max_completion_tokens",
-}
-"""Fields a server may turn down, and what is sent instead from then on (None: nothing)."""
-NO_LOGPROBS = "Use engine=transformers, or judge by a rubric, which reads text only."
+_STRANGE = 3
+"""Attempts that may end in a whole answer of another shape: such a thing seldom passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +76,12 @@ class Patience:
     """Seconds until an attempt without a complete answer is given up."""
 
 
-class Refused(Exception):
-    """A server will not answer this one request, whatever the number of attempts."""
-
-    def __init__(self, reason: Literal["too_long", "error"]) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class _Again(Exception):
     """An attempt failed in a way that may pass."""
+
+
+class _Strange(_Again):
+    """An attempt ended in a whole answer that is not what was asked for."""
 
 
 @dataclass(eq=False)
@@ -181,13 +184,14 @@ class Servers:
 
     async def post(self, path: str, body: Mapping[str, JSON], read: Callable[[object], T]) -> T:
         """Posts `body` to the least loaded server and returns what `read` makes of the answer's JSON;
-        a ValueError that `read` raises counts as a bad answer.
+        where `read` raises Unreadable, the answer is asked for a few times more.
 
         Raises EngineError when the attempts are used up or the server says no, CapabilityError
         when it lacks what is asked, ConfigError for a key or a model's name it does not know, and
         Refused when it turns down this request alone.
         """
         wait = self._patience
+        strange = 0
         try:
             async for attempt in AsyncRetrying(
                 stop=stop_after_attempt(wait.attempts),
@@ -196,7 +200,13 @@ class Servers:
                 reraise=True,
             ):
                 with attempt:
-                    return await self._attempt(path, body, read)
+                    try:
+                        return await self._attempt(path, body, read)
+                    except _Strange as error:
+                        strange += 1
+                        if strange == _STRANGE:
+                            raise Refused("error", str(error), known=False) from None
+                        raise
         except _Again as last:
             raise EngineError(
                 f"{last}; tried {wait.attempts} times. What was answered before is kept: when the "
@@ -209,6 +219,8 @@ class Servers:
 
         server = await self._acquire()
         cuts = server.cuts
+        sent: dict[str, JSON] = {}
+        reply: object = None
         place = redact_address(server.url) + path
         try:
             # A time-out of the connection counts from byte to byte; this one is for the whole.
@@ -217,8 +229,10 @@ class Servers:
                     place = redact_address(server.url) + "/models"
                     await self._list(server)
                     place = redact_address(server.url) + path
-                asked = {"model": server.name, **_acceptable(body, server)}
-                reply = await server.client.post(path, cast_to=object, body=asked)
+                sent = {"model": server.name, **acceptable(body, server.refuses)}
+                reply = await server.client.post(path, cast_to=object, body=sent)
+            if told := error_in(reply):
+                self._judge(server, place, body, sent, cuts, read_told_error(told))
             result = read(reply)
         except (APITimeoutError, TimeoutError) as error:
             server.cut(cuts)
@@ -229,7 +243,16 @@ class Servers:
             self._rest(server, None)
             raise self._again(f"{place}: no connection ({error.__cause__ or error})") from None
         except APIStatusError as error:
-            self._judge(server, place, body, cuts, error)
+            rest = _retry_after(error.response.headers)
+            refusal = read_refusal(error.status_code, error.body, str(error.code or ""), rest)
+            self._judge(server, place, body, sent, cuts, refusal)
+        except Unreadable as error:
+            if isinstance(reply, str) and server.answered:  # a page instead, for the time being
+                raise self._again(f"{place}: a page of text instead of JSON") from None
+            why = "a page of text, no JSON" if isinstance(reply, str) else str(error)
+            raise self._again(
+                f"{place}: not an answer to what was asked ({why})", _Strange
+            ) from None
         except ValueError as error:
             why = (str(error).splitlines() or [type(error).__name__])[0]
             raise self._again(f"{place}: an answer that cannot be read ({why})") from None
@@ -246,59 +269,32 @@ class Servers:
         server: _Server,
         place: str,
         body: Mapping[str, JSON],
+        sent: Mapping[str, JSON],
         cuts: int,
-        error: APIStatusError,
+        refusal: Refusal,
     ) -> NoReturn:
-        """What an error status means: try again, a setting to mend, or the end of this request."""
-        status, code, said = error.status_code, str(error.code or ""), self._quote_error(error)
-        what = f"{place}: status {status}" + (f" ({said})" if said else "")
-        if code == "insufficient_quota":
-            raise EngineError(f"{what}. The account has no credit left.") from None
-        if status in (429, 503):
+        """What a refusal of `body`, of which `sent` was sent, means: try again, a setting to mend, or the
+        end of this request."""
+        refusal = replace(refusal, said=self._redact(refusal.said))
+        if refusal.status in (429, 503) and refusal.code != "insufficient_quota":
             server.cut(cuts)
-            self._rest(server, _retry_after(error.response.headers))
-        if status in (408, 409, 425, 429) or (status >= 500 and status != 501):
-            raise self._again(what) from None
-        if status in (401, 403):
-            held = "is not accepted" if self._key else "is not set"
-            raise ConfigError(
-                f"{what}. The key in environment variable {self._options.api_key_env} {held}."
-            ) from None
-        if status in (404, 405, 501):
-            if place.endswith("/models") or re.search(r"\bmodel\b", f"{code} {said}"):
-                raise ConfigError(f"{what}. {how_to_name(redact_address(server.url))}") from None
-            raise CapabilityError(f"{what}. {_instead(place)}") from None
-        if code == "context_length_exceeded" or _TOO_LONG.search(said):
-            raise Refused("too_long") from None
-        if code == "content_filter":
-            raise Refused("error") from None
-        if re.search(r"chat.template", said):
-            raise CapabilityError(f"{what}. {_instead(place)}") from None
-        for name in _EXTRAS:
-            if name in body and name in said and name not in server.refuses:
+            self._rest(server, refusal.rest)
+        if passes(refusal):
+            raise self._again(describe(refusal, place)) from None
+        if name := to_take_back(refusal, sent):
+            if name not in server.refuses:
                 log.warning("%s: goes on without %s, which this server does not take", place, name)
                 server.refuses.add(name)
-                raise _Again(what) from None
-        for name in ("top_k", "repetition_penalty"):
-            if name in body and name in said:
-                raise CapabilityError(
-                    f"{what}. Leave {name} at its default, or use another engine."
-                ) from None
-        if "logprobs" in body:
-            raise CapabilityError(f"{what}. {NO_LOGPROBS}") from None
-        raise EngineError(f"{what}. The server does not take this request.") from None
+            raise self._again(describe(refusal, place)) from None
+        held = "is not accepted" if self._key else "is not set"
+        key = f"The key in environment variable {self._options.api_key_env} {held}."
+        url = redact_address(server.url)
+        raise meaning(refusal, Attempt(place, url, body, server.answered, key)) from None
 
-    def _again(self, what: str) -> _Again:
+    def _again(self, what: str, kind: type[_Again] = _Again) -> _Again:
         what = self._redact(what)
         log.info("%s; trying again", what)
-        return _Again(what)
-
-    def _quote_error(self, error: APIStatusError) -> str:
-        """The server's own words, in one short line."""
-        body = error.body
-        if isinstance(body, dict):
-            body = body.get("message") or body.get("detail") or body.get("error") or ""
-        return self._redact(" ".join(str(body or "").split()))[:300]
+        return kind(what)
 
     def _redact(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
@@ -311,13 +307,21 @@ class Servers:
             if server.listed:
                 return
             cards: Cards = {}
+            url = redact_address(server.url)
             try:
-                cards = read_cards(await server.client.get("/models", cast_to=object))
-            except (APIStatusError, ValueError) as error:
+                reply = await server.client.get("/models", cast_to=object)
+                cards = {} if server.name and isinstance(reply, str) else read_cards(reply)
+            except (APIStatusError, JSONDecodeError) as error:
                 passing = isinstance(error, APIStatusError) and error.status_code in (429, 503)
                 if passing or not server.name:
                     raise
-            server.name = choose_name(cards, server.name, redact_address(server.url))
+            except ValueError as error:
+                if not server.name:
+                    raise ConfigError(
+                        f"{url}/models: {error}, and something else came. Is it the address of a server "
+                        f"with OpenAI's protocol? It mostly ends in /v1. {how_to_name(url)}"
+                    ) from None
+            server.name = choose_name(cards, server.name, url)
             server.card = cards.get(server.name, {})
             server.listed = True
 
@@ -348,30 +352,6 @@ class Servers:
             seconds = self._patience.first_wait * 2.0**server.failures
             server.failures = min(server.failures + 1, 16)
         server.open_at = max(server.open_at, now + min(seconds, self._patience.longest_wait))
-
-
-def _acceptable(body: Mapping[str, JSON], server: _Server) -> dict[str, JSON]:
-    """Returns the fields of `body` that the server has not turned down, under names that it takes."""
-    out: dict[str, JSON] = {}
-    for name, value in body.items():
-        as_sent = _EXTRAS[name] if name in server.refuses else name
-        if as_sent:
-            out[as_sent] = value
-    return out
-
-
-def _instead(place: str) -> str:
-    if place.endswith("/chat/completions"):
-        return (
-            "This server takes no conversations (/chat/completions). Serve the model with a chat "
-            "template, or set base_format=raw."
-        )
-    if place.endswith("/completions"):
-        return (
-            "This server takes no raw text (/completions). Set base_format=chat, or use "
-            "engine=transformers."
-        )
-    return "This server has no embeddings. Use engine=transformers."
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -6,7 +6,10 @@ pulled, what is in flight is waited for and yielded, and only then is the failur
 
 A raw text goes to `/completions`, a conversation to `/chat/completions`, where the *server* renders
 it with its own template and its own idea of today. A server counts `max_tokens` as part of what has
-to fit into the context, so that "too_long" is said of prompts with less room than that. The key
+to fit into the context, so that "too_long" is said of prompts with less room than that; it is also said
+of a prompt that the server, by its own count, read in part only (prompt_sizes.py). Reasoning is told
+from the answer by the server, or by its tags. Where a template opens it and the server parses none, a
+reply that is cut within its reasoning shows no tag: it is an unfinished answer like any other. The key
 comes from the environment, goes into the request's header, and nowhere else. This module starts no
 server and remembers no answer.
 """
@@ -15,66 +18,32 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import queue
+import re
 import threading
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel, Field
+from contextlib import closing
+from typing import TypeVar
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, EngineError, WoolgatherError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Sampling
-from woolgather.engines.openai.client import NO_LOGPROBS, Patience, Refused, Servers
-from woolgather.prompting.messages import Prompt
+from woolgather.engines.openai.client import Patience, Servers
+from woolgather.engines.openai.prompt_sizes import PromptSizes
+from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
+from woolgather.engines.openai.replies import read_answer, read_echo, read_vectors
+from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.reasoning import ends_opened
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 _EMBED_BATCH = 64
-_FINISH: dict[str, Literal["stop", "length", "error"]] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "error",
-    "error": "error",
-}
-"""Every other word (stop, eos_token, stop_sequence, ...) is a stop."""
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Message(BaseModel):
-    content: str | None
-
-
-class _Logprobs(BaseModel):
-    tokens: list[str]
-    token_logprobs: list[float | None]
-
-
-class _Choice(BaseModel):
-    text: str | None = None
-    message: _Message | None = None
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Reply(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-class _Vector(BaseModel):
-    index: int
-    embedding: list[float]
-
-
-class _Vectors(BaseModel):
-    data: list[_Vector]
+_FIRST = 16
+"""Requests; where a server refuses the first so many, and a greeting, it would refuse all."""
 
 
 class OpenAIEngine(Engine):
@@ -90,6 +59,8 @@ class OpenAIEngine(Engine):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._sizes = PromptSizes(model.path)
+        self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         return f"OpenAIEngine({self._servers})"
@@ -101,8 +72,20 @@ class OpenAIEngine(Engine):
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         """Yields one (index, Completion) per request, as the servers answer; at most `concurrency`
-        requests are pulled ahead. Raises what Servers.post raises, after what was in flight."""
-        return self._stream(self._complete(request) for request in requests)
+        requests are pulled ahead. Raises what Servers.post raises, after what was in flight.
+
+        A request that is refused alone is an "error" with the server's words; where a server refuses the
+        first ones, and a greeting besides, EngineError is raised with them.
+        """
+        latest: list[Request] = []
+
+        def work() -> Iterator[Coroutine[None, None, Completion | Refused]]:
+            for request in requests:
+                latest[:] = [request]
+                yield self._complete(request)
+
+        with closing(self._stream(work())) as results:
+            yield from self._give_up_alone(results, lambda: self._answers_like(latest[0]))
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
@@ -116,7 +99,7 @@ class OpenAIEngine(Engine):
         if temperature != 1.0:
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
-                "Use engine=transformers."
+                "Use --engine transformers."
             )
         raw = [p for p in prompts if isinstance(p, str)]
         if len(raw) < len(prompts):
@@ -145,7 +128,9 @@ class OpenAIEngine(Engine):
         self._loop.close()
         self._loop = self._thread = None
 
-    def _stream(self, work: Iterable[Coroutine[None, None, T]]) -> Iterator[tuple[int, T]]:
+    def _stream(
+        self, work: Iterable[Coroutine[None, None, T]]
+    ) -> Generator[tuple[int, T], None, None]:
         """Yields (index, result) as they arrive, at most `concurrency` of them pulled ahead."""
         loop = self._start()
         source = enumerate(work)
@@ -203,20 +188,84 @@ class OpenAIEngine(Engine):
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._servers.close()
 
-    async def _complete(self, request: Request) -> Completion:
+    def _give_up_alone(
+        self, results: Iterable[tuple[int, Completion | Refused]], answers: Callable[[], bool]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yields the completions, and for a refused request one that says so, once it is clear that not
+        every request is refused: after the first answer, or where the first few were all refused and
+        `answers` says that others would not be (those may be all that an earlier launch left).
+        """
+        first = min(_FIRST, self._ahead)
+        early: dict[int, Refused] = {}
+        settled = False
+        for index, result in results:
+            if isinstance(result, Completion):
+                settled = settled or result.finish_reason in ("stop", "length")
+                yield index, result
+            else:
+                early[index] = result
+            if not settled and all(i in early for i in range(first)):
+                self._check(answers, early)
+                settled = True
+            if settled:
+                yield from ((i, self._give_up(refused)) for i, refused in early.items())
+                early.clear()
+        if early:
+            self._check(answers, early)
+            yield from ((i, self._give_up(refused)) for i, refused in early.items())
+
+    def _check(self, answers: Callable[[], bool], refused: Mapping[int, Refused]) -> None:
+        if not answers():
+            raise EngineError(
+                f"{refused[min(refused)].why}. The server does not take this request."
+            )
+
+    def _answers_like(self, request: Request) -> bool:
+        """Returns whether the servers answer a greeting that is asked as `request` is."""
+        chat = not isinstance(request.prompt, str)
+        hello: Prompt = (Message("user", "Hello"),) if chat else "Hello"
+        (result,) = self._gather([self._complete(Request(hello, request.sampling))])
+        return isinstance(result, Completion)
+
+    def _give_up(self, refused: Refused) -> Completion:
+        self._warn(f"a request is set aside: {refused.why}")
+        return Completion("", refused.reason, why=refused.why)
+
+    def _warn(self, what: str) -> None:
+        """Says it once, whatever the numbers in it."""
+        kind = re.sub(r"\d+", "", what)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("%s", what)
+
+    async def _complete(self, request: Request) -> Completion | Refused:
         body = _sampling(request.sampling)
-        if isinstance(request.prompt, str):
-            path = "/completions"
-            body["prompt"] = request.prompt
+        prompt, stop = request.prompt, request.sampling.stop
+        begun = ""
+        if isinstance(prompt, str):
+            path, body["prompt"], begun = "/completions", prompt, prompt
         else:
             path = "/chat/completions"
-            body["messages"] = [{"role": m.role, "content": m.content} for m in request.prompt]
-            if request.prompt and request.prompt[-1].role == "assistant":
+            body["messages"] = [{"role": m.role, "content": m.content} for m in prompt]
+            if prompt and prompt[-1].role == "assistant":
+                begun = prompt[-1].content
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
+            if self._model.chat_template_kwargs:
+                body["chat_template_kwargs"] = dict(self._model.chat_template_kwargs)
+        opened = ends_opened(begun)
+
+        def read(reply: object) -> Completion:
+            return read_answer(reply, stop, opened=opened)
+
         try:
-            return await self._servers.post(path, body, _completion)
+            found = await self._servers.post(path, body, read)
         except Refused as refused:
-            return Completion("", refused.reason)
+            return Completion("", refused.reason, why=refused.why) if refused.known else refused
+        if 0 < found.prompt_tokens < self._sizes.at_least(prompt):
+            why = _cut(found.prompt_tokens)
+            self._warn(f"{self._servers}: {why}")
+            return Completion("", "too_long", found.prompt_tokens, why=why)
+        return found
 
     async def _logprob(self, prompt: str, continuation: str) -> LogProb:
         if not continuation:
@@ -232,7 +281,7 @@ class OpenAIEngine(Engine):
         if len(inside) < len(values[start:]):
             raise CapabilityError(
                 f"{self._servers}: the first token of a text has no log-probability here. Give a "
-                "prompt that is not empty, or use engine=transformers."
+                "prompt that is not empty, or use --engine transformers."
             )
         return LogProb(math.fsum(inside), len(inside))
 
@@ -248,40 +297,42 @@ class OpenAIEngine(Engine):
             "temperature": 0.0,
         }
         try:
-            reply = await self._servers.post("/completions", body, _Reply.model_validate)
+            given = await self._servers.post("/completions", body, read_echo)
         except Refused as refused:
             raise EngineError(
                 f"{self._servers}: no log-probabilities for a text of {len(text)} characters "
-                f"({refused}). Set long rows aside before, or serve a longer context."
+                f"({refused}: {refused.why}). Set long rows aside before, or serve a longer context."
             ) from None
-        choice = reply.choices[0]
-        given = choice.logprobs
-        if (
-            given is None
-            or not (choice.text or "").startswith(text)
-            or len(given.tokens) != len(given.token_logprobs)
-        ):
+        if given is None or not given.text.startswith(text):
             raise CapabilityError(
                 f"{self._servers}: no log-probabilities of the prompt in the answer (echo with "
                 f"logprobs). {NO_LOGPROBS}"
             )
-        own = (reply.usage and reply.usage.prompt_tokens) or len(given.tokens) - 1
-        return given.tokens[:own], given.token_logprobs[:own]
+        if 0 < given.prompt_tokens < self._sizes.at_least(text):
+            raise EngineError(f"{self._servers}: {_cut(given.prompt_tokens)}")
+        own = given.prompt_tokens or len(given.tokens) - 1
+        return [*given.tokens[:own]], [*given.values[:own]]
 
     async def _embed(self, batch: list[str]) -> list[list[float]]:
         def read(reply: object) -> list[list[float]]:
-            data = sorted(_Vectors.model_validate(reply).data, key=lambda v: v.index)
-            if [v.index for v in data] != list(range(len(batch))):
-                raise ValueError(f"{len(data)} embeddings for {len(batch)} texts")
-            return [v.embedding for v in data]
+            return read_vectors(reply, len(batch))
 
         try:
             return await self._servers.post("/embeddings", {"input": [*batch]}, read)
         except Refused as refused:
             raise EngineError(
-                f"{self._servers}: no embedding for a text of up to {max(map(len, batch))} "
-                f"characters ({refused}). Set long rows aside before."
+                f"{self._servers}: no embeddings for texts of up to {max(map(len, batch))} "
+                f"characters ({refused.why or refused}). Set long rows aside before, or use "
+                "--engine transformers."
             ) from None
+
+
+def _cut(told: int) -> str:
+    """Returns what is said of a server that answers only a part of a prompt."""
+    return (
+        f"the server read {told} tokens of a prompt that has more: it cuts what does not fit into its "
+        "context. Serve the model with a longer one (num_ctx, --ctx-size, --max-model-len)."
+    )
 
 
 def _sampling(sampling: Sampling) -> dict[str, JSON]:
@@ -306,22 +357,6 @@ def _sampling(sampling: Sampling) -> dict[str, JSON]:
     if sampling.repetition_penalty != 1.0:
         body["repetition_penalty"] = sampling.repetition_penalty
     return body
-
-
-def _completion(reply: object) -> Completion:
-    read = _Reply.model_validate(reply)
-    choice, usage = read.choices[0], read.usage or _Usage()
-    if choice.text is None and choice.message is None:
-        raise ValueError("a choice without text")
-    text = (choice.text if choice.message is None else choice.message.content) or ""
-    # JSON can spell half a character, which no file can hold.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Completion(
-        text,
-        _FINISH.get(choice.finish_reason or "", "stop"),
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-    )
 
 
 def _token_at(tokens: Sequence[str], text: str, at: int) -> int | None:

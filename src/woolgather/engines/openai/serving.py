@@ -20,6 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from woolgather.core.errors import ConfigError
 
+_REQUEST_PATH = re.compile(r"/(chat/completions|completions|embeddings|models)$")
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -109,8 +111,11 @@ def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serv
 
 
 def read_endpoint(text: str) -> Endpoint:
-    """Returns the endpoint that `URL` or `URL#NAME` means; `/v1` is added where only a host is given.
-    Raises ConfigError when it is not an address of http or https, or has nothing behind the #."""
+    """Returns the endpoint that `URL` or `URL#NAME` means; `/v1` is added where only a host is given, and
+    the path of a request, which is often pasted with the address, is taken off.
+
+    Raises ConfigError when it is not an address of http or https, or has nothing behind the #.
+    """
     url, sign, name = text.partition("#")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -123,7 +128,7 @@ def read_endpoint(text: str) -> Endpoint:
             f"engine openai: {redact_address(url)}# has no name behind the #. Write URL#NAME, or the "
             "URL alone where the server has one model."
         )
-    path = parts.path.rstrip("/") or "/v1"
+    path = _REQUEST_PATH.sub("", parts.path.rstrip("/")) or "/v1"
     base = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
     return Endpoint(base, name.strip())
 

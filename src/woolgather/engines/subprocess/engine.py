@@ -1,9 +1,10 @@
 """An in-process engine in a child process: its memory comes back, and its death is survived.
 
 The one idea: the parent holds nothing but a pipe. Requests go down a window at a time, answers come
-back as they are ready (messages.py), and what is unanswered when the child dies is asked again of a
-new one. The child (host.py) leaves as soon as its pipe closes or its parent is gone. The parent never
-imports torch; nothing here knows what a model does.
+back as they are ready (messages.py), and what is unanswered when the child dies (killed, out of memory,
+at an end of a library's own) is asked again of a new one. An exception would come again, so that it is
+passed on at once, with its place. The child (host.py) leaves as soon as its pipe closes or its parent
+is gone. The parent never imports torch; nothing here knows what a model does.
 """
 
 from __future__ import annotations
@@ -204,6 +205,7 @@ class SubprocessEngine(Engine):
                 "path": self._model.path,
                 "fingerprint": self._model.fingerprint,
                 "prompt_format": self._model.prompt_format,
+                "chat_template_kwargs": dict(self._model.chat_template_kwargs),
                 "options": asdict(self._options),
                 "halvings": self._killed,
             }
@@ -239,7 +241,8 @@ class SubprocessEngine(Engine):
                 continue
             if message["kind"] == "failed":
                 kind = getattr(errors, message["error"], EngineError)
-                raise kind(message["text"])
+                more = f" The whole traceback is in {self._log}." if self._log else ""
+                raise kind(message["text"] + (more if message["crashed"] else ""))
             self._deaths = 0
             return message
 
@@ -285,4 +288,5 @@ def _completion(answer: Completed) -> Completion:
         answer["finish_reason"],
         answer["prompt_tokens"],
         answer["completion_tokens"],
+        answer["reasoning"],
     )

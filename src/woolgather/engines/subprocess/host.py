@@ -16,13 +16,14 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter
 
 from woolgather.core import children
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import ConfigError, WoolgatherError
+from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
 from woolgather.engines.base import Completion, EngineOptions, LogProb, Request, Sampling
 from woolgather.engines.subprocess.messages import (
     MethodCall,
@@ -37,6 +38,9 @@ from woolgather.engines.subprocess.messages import (
 from woolgather.prompting.messages import Prompt
 
 _OPTIONS = TypeAdapter(EngineOptions)
+_PACKAGE = Path(__file__).parents[2]
+_NO_MEMORY = ("out of memory", "outofmemory", "can't allocate memory")
+"""What torch says when memory runs out."""
 
 
 class HostedEngine(Protocol):
@@ -69,15 +73,18 @@ class _Host:
         """Number of the latest call that was given up; all before it are, too."""
         self._current = 0
         """Number of the call under way; 0 for none."""
+        self._path = ""
+        """Where the engine's model is."""
         self._engine: HostedEngine
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         first = self._messages.get()
         assert first["kind"] == "start"
+        self._path = first["path"]
         try:
             self._engine = _make_engine(first)
-        except WoolgatherError as error:
+        except Exception as error:
             self._fail(None, error)
             return
         while True:
@@ -105,7 +112,7 @@ class _Host:
                 self._complete(number)
             else:
                 self._send({"kind": "value", "call": number, "value": self._ask(asks)})
-        except WoolgatherError as error:
+        except Exception as error:
             self._fail(number, error)
         self._current = 0
 
@@ -125,6 +132,7 @@ class _Host:
                     "finish_reason": completion.finish_reason,
                     "prompt_tokens": completion.prompt_tokens,
                     "completion_tokens": completion.completion_tokens,
+                    "reasoning": completion.reasoning,
                 }
             )
 
@@ -145,15 +153,52 @@ class _Host:
             return self._engine.option_logprobs(prompts, asks["options"])
         return self._engine.sequence_logprobs(prompts, asks["continuations"], asks["temperature"])
 
-    def _fail(self, call: int | None, error: WoolgatherError) -> None:
-        name = type(error).__name__
-        self._send({"kind": "failed", "call": call, "error": name, "text": str(error)})
+    def _fail(self, call: int | None, error: Exception) -> None:
+        """Says why there is no answer. Raises the error again where nobody foresaw it: what it left
+        of the engine is not to be trusted. Lack of memory is not told, but died of: the next child may
+        have more."""
+        if is_memory_error(error):
+            raise error
+        foreseen = isinstance(error, WoolgatherError)
+        failed = f"the engine of {self._path} failed: {cause_of(error)}."
+        self._send(
+            {
+                "kind": "failed",
+                "call": call,
+                "error": type(error).__name__ if foreseen else EngineError.__name__,
+                "text": str(error) if foreseen else failed,
+                "crashed": not foreseen,
+            }
+        )
+        if not foreseen:
+            raise error
 
     def _send(self, message: ToParent) -> None:
         try:
             send(self._pipe, message)
         except OSError:
             os._exit(0)
+
+
+def cause_of(error: Exception) -> str:
+    """Returns what an exception says, with its type and where in our code it arose."""
+    said = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
+    if not frames:
+        return told
+    last = (ours or frames)[-1]
+    place = Path(last.filename)
+    if ours:
+        place = place.relative_to(_PACKAGE.parent)
+    return f"{told} ({place}, line {last.lineno}, in {last.name})"
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Returns whether memory ran out: the machine's, or a device's."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(said in text for said in _NO_MEMORY)
 
 
 def _make_engine(start: Start) -> HostedEngine:
@@ -165,7 +210,12 @@ def _make_engine(start: Start) -> HostedEngine:
             f"the transformers engine needs a package that is missing ({error}). "
             "Install it with: pip install 'woolgather[local]'"
         ) from error
-    model = Model(start["path"], start["fingerprint"], start["prompt_format"])
+    model = Model(
+        start["path"],
+        start["fingerprint"],
+        start["prompt_format"],
+        chat_template_kwargs=start["chat_template_kwargs"],
+    )
     engine: HostedEngine = make(model, _OPTIONS.validate_python(start["options"]))
     for _ in range(start["halvings"]):
         engine.reduce()

@@ -12,7 +12,7 @@ import json
 from multiprocessing.connection import Connection
 from typing import Literal, TypedDict
 
-from woolgather.core.artifacts import PromptFormat
+from woolgather.core.artifacts import PromptFormat, TemplateVariables
 from woolgather.core.rows import JSON
 from woolgather.engines.base import FinishReason
 from woolgather.prompting.messages import Message, Prompt, Role
@@ -29,6 +29,7 @@ class Start(TypedDict):
     path: str
     fingerprint: str
     prompt_format: PromptFormat
+    chat_template_kwargs: TemplateVariables
     options: dict[str, JSON]
     """Fields of EngineOptions."""
     halvings: int
@@ -115,6 +116,7 @@ class Completed(TypedDict):
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    reasoning: str
 
 
 class Value(TypedDict):
@@ -126,7 +128,7 @@ class Value(TypedDict):
 
 
 class Failed(TypedDict):
-    """An error that the engine raised by contract."""
+    """An error that the engine raised."""
 
     kind: Literal["failed"]
     call: int | None
@@ -134,6 +136,8 @@ class Failed(TypedDict):
     error: str
     """Name of a class in core/errors.py."""
     text: str
+    crashed: bool
+    """Whether it was an exception that nobody foresaw, after which the child ends."""
 
 
 ToParent = Completed | Value | Failed

@@ -361,15 +361,6 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def name_control(kept: Sequence[Sized], drawn_from: Sequence[Sized]) -> str:
-    """Returns what a control is that is trained on as many rows drawn at random as each iteration kept:
-    "random rows" only as long as the rule left out more than a tenth of them."""
-    share = sum(map(len, kept)) / max(1, sum(map(len, drawn_from)))
-    return (
-        "random rows" if share < 0.9 else "nearly the same rows" if share < 1 else "the same rows"
-    )
-
-
 def _limit(reasons: list[str | None], bound: int | None, seed: int) -> None:
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     if bound is not None and len(kept) > bound:

@@ -182,5 +182,5 @@ def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
         return lambda row: len(f"{question(row)} {row.response}".split()) + 1
     from woolgather.prompting.renderer import Renderer
 
-    renderer = Renderer(base.path, date=date)
+    renderer = Renderer(base.path, date=date, variables=base.chat_template_kwargs)
     return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])

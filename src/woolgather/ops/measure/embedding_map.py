@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Sized
 from statistics import median
 
+import numpy as np
+
 from woolgather.core.artifacts import Metrics
-from woolgather.core.errors import CapabilityError
+from woolgather.core.errors import CapabilityError, EngineError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example, question
@@ -38,7 +40,8 @@ def map_rows(
 ) -> Metrics:
     """Returns lengths, share of one-word answers, distinct-2 and exact duplicates of both sets.
 
-    Drawn is a map of at most `points` rows of each set, where the engine has embeddings.
+    Drawn is a map of at most `points` rows of each set. An engine that gives no embeddings, or fails to,
+    leaves a note with the reason in its place: a map decorates, and never ends a run.
     """
     sets = {"generated": list(rows), "reference": list(reference)}
     facts = {name: _facts(examples) for name, examples in sets.items()}
@@ -51,7 +54,7 @@ def map_rows(
     ]  # fmt: skip
     try:
         views.append(_map(sets, engine, points, seed))
-    except CapabilityError as error:
+    except (CapabilityError, EngineError) as error:
         views.append(alarm("No map", str(error), "note"))
     own = facts["generated"]
     told = [f"{key} {own[key]}" for key in ("median words", "distinct-2") if own[key] is not None]
@@ -84,8 +87,11 @@ def _map(sets: dict[str, list[Example]], engine: Engine, points: int, seed: int)
     labels: dict[str, list[str]] = {name: [] for name in drawn}
     note = "Too few rows for a map."
     if len(texts) >= 3:
+        vectors = embeddings(engine, texts)
+        if len(np.unique(vectors, axis=0)) < 2 or not np.isfinite(vectors).all():
+            raise CapabilityError("The embeddings are all alike, or hold what is not a number.")
         pca = PCA(2, random_state=0)
-        places = pca.fit_transform(embeddings(engine, texts))
+        places = pca.fit_transform(vectors)
         at = iter(places.tolist())
         for name, rows in drawn.items():
             for row in rows:

@@ -20,7 +20,13 @@ from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.ops.measure.harms import RATES, Harm, describe_harms, find_harms
 from woolgather.ops.measure.outcomes import By, difference, list_known, side_of
 from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
-from woolgather.ops.measure.summary_views import Round, show_measures, show_models, show_rounds
+from woolgather.ops.measure.summary_views import (
+    Round,
+    name_controls,
+    show_measures,
+    show_models,
+    show_rounds,
+)
 
 BASE = "the base"
 COMMON = 0.5
@@ -57,7 +63,8 @@ def summarize(
     """Returns the run's conclusion in a sentence and tables, on items that selected nothing.
 
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
-    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others. Values:
+    are named, such as "seeds alone", "random rows", measured by `evaluate` like the others; random rows
+    that are the rows the rule kept are called the same rows. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
@@ -65,6 +72,7 @@ def summarize(
     of which no row was kept is told first.
     """
     index = int(chosen.value)
+    controls = name_controls(controls, rounds[: index or len(rounds)])
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
     winner = find_winner(measures, by) if by != "last" and not index else 0

@@ -17,6 +17,20 @@ from woolgather.ops.measure.outcomes import By, difference, list_known, mean, si
 
 Round = tuple[Sized, Sized, Metrics]
 """One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
+SAME = 0.9
+"""Share of rated rows that are kept, from which on random ones are nearly the same."""
+
+
+def name_controls(controls: Mapping[str, Metrics], rounds: Sequence[Round]) -> dict[str, Metrics]:
+    """Returns the controls, each under the name of what it is: as many rows drawn at random as the rule
+    kept are "random rows" only as long as it left out more than a tenth of what was rated."""
+    rated = sum(len(rows) for rows, _, _ in rounds)
+    share = sum(len(kept) for rows, kept, _ in rounds if len(rows)) / rated if rated else 0.0
+    same = "nearly the same rows" if share < 1 else "the same rows"
+    return {
+        same if name == "random rows" and share >= SAME else name: measure
+        for name, measure in controls.items()
+    }
 
 
 def show_models(

@@ -128,7 +128,7 @@ def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
 def _renderer(start: Model, date: str) -> Callable[[Example], Tokens]:
     from woolgather.prompting.renderer import Renderer
 
-    renderer = Renderer(start.path, date=date)
+    renderer = Renderer(start.path, date=date, variables=start.chat_template_kwargs)
     return lambda row: renderer.training_ids(messages_of(row), row.response)
 
 

@@ -30,7 +30,8 @@ def merge(job: WorkerJob) -> dict[str, JSON]:
     # The base's may hold what transformers refuses to save; ours is written below.
     model.generation_config = transformers.GenerationConfig()
     model.save_pretrained(str(folder), max_shard_size=options.max_shard_size)
-    Renderer(job.start.path).save(folder, options.system)
+    renderer = Renderer(job.start.path, variables=job.start.chat_template_kwargs)
+    renderer.save(folder, options.system)
     tidy_generation_config(folder)
     if options.card:
         (folder / "README.md").write_text(options.card, encoding="utf-8")

@@ -118,7 +118,7 @@ def prepare_training(
     machine = _find_machine(job.execution, config)
     transformers.set_seed(job.seed)
     model, own_dropout = _load_start(job.start.path, machine, config)
-    renderer = Renderer(job.start.path)
+    renderer = Renderer(job.start.path, variables=job.start.chat_template_kwargs)
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
     wanted = job.execution.micro_batch_size or config.micro_batch_size
