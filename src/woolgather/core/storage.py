@@ -173,8 +173,10 @@ def write_shared_json(path: Path, value: object) -> None:
 
 
 def _write_json(path: Path, value: object, temp: Path) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
     try:
-        temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        # Half a character (names of files that are not UTF-8 have such) is spelled as JSON spells it.
+        temp.write_text(text, encoding="utf-8", errors="backslashreplace")
         publish(temp, path)
     except OSError:
         temp.unlink(missing_ok=True)

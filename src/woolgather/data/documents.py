@@ -21,10 +21,10 @@ from woolgather.data.record_files import (
     LONGEST,
     Place,
     is_parquet,
-    kind_of,
     read_records,
     text_lines,
 )
+from woolgather.data.values import check_whole, kind_of
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
 PIECE = 1 << 20
@@ -151,4 +151,7 @@ def _text_of(record: object, column: str, place: Place) -> str:
             f"a text of {len(record):,} characters, and {LONGEST:,} is the longest that is read. "
             "Break it into documents."
         )
-    return record
+    try:
+        return check_whole(record, "the text")
+    except ValueError as error:
+        raise place.wrong(str(error)) from None

@@ -19,7 +19,7 @@ from woolgather.data.fields import Fields, Record
 from woolgather.data.folders import Source, choose_files, is_hub_name, split_sources, stem_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.published import Layout, Part, recognize
-from woolgather.data.record_files import Place, kind_of, read_file
+from woolgather.data.record_files import Place, read_file
 from woolgather.data.shapes import (
     GOOD,
     PAIRS,
@@ -29,6 +29,7 @@ from woolgather.data.shapes import (
     pair_of,
     sides,
 )
+from woolgather.data.values import kind_of
 
 Tell = Callable[[str], None]
 

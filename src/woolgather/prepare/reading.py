@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from woolgather.core.errors import ConfigError
-from woolgather.data.record_files import Place, kind_of
+from woolgather.data.record_files import Place
+from woolgather.data.values import kind_of
 
 SEED = 42
 Rule = Literal["paper", "unofficial"]

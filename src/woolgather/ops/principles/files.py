@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from woolgather.core.errors import ConfigError, InputError
-from woolgather.data.record_files import Place, kind_of, read_records
+from woolgather.data.record_files import Place, read_records
+from woolgather.data.values import kind_of
 
 Variant = Literal["v1", "v2"]
 GOOD_EXEMPLAR = (
