@@ -199,5 +199,5 @@ def digest_of(files: Mapping[str, str]) -> str:
     """Returns the `digest` of a directory, from that of each file in it, in the order of their paths."""
     sha = hashlib.sha256()
     for name, inner in files.items():
-        sha.update(f"{name}\0{inner}\n".encode())
+        sha.update(os.fsencode(f"{name}\0{inner}\n"))
     return sha.hexdigest()

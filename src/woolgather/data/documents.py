@@ -15,7 +15,7 @@ from pathlib import Path
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
-from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.folders import SUFFIXES, spell, suffix_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import (
     LONGEST,
@@ -70,7 +70,8 @@ class Texts:
             raise InputError(f"{self.name}: there is no text in it. Give documents to learn from.")
 
     def _read(self) -> Iterator[Document]:
-        for name, path in self.files:
+        for found, path in self.files:
+            name = spell(found)
             if is_parquet(path) or suffix_of(path) in SUFFIXES:
                 yield from _of_records(name, path, self.column)
             else:

@@ -292,7 +292,9 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object
                     yield Place(path, number, "row"), record
     except (pa.ArrowException, OSError) as error:
         why = (str(error).splitlines() or ["unreadable"])[0]
-        raise InputError(f"{path}: is not a complete Parquet file ({why}).") from None
+        raise InputError(
+            f"{path}: is not a complete Parquet file ({why.rstrip('.')}). Get it again."
+        ) from None
     except UnicodeDecodeError:
         raise Place(path, number + 1, "row").wrong(
             "here, or not far below, is text that is not UTF-8. Save the file as UTF-8."
