@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather.cli import app
+from woolgather.cli import app, main
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair, Verdict, set_aside
 from woolgather.core.views import table

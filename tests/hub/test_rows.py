@@ -106,7 +106,6 @@ def test_a_run_goes_on_without_the_hub_and_says_so(
     assert "some/tasks: the hub cannot be reached" in told
     assert f"This run goes on with what it read before, commit {commit[:12]}." in told
     assert "first  remembered" in done.stdout
-    assert read(*words, **env)[1] == expected
     assert read("seeds=some/tasks", "--given", "first=some/made", **env)[1][0] == "made 0"
     assert not hub.asked
     (work / "b.jsonl").write_bytes(lines("other", 1))
@@ -146,9 +145,6 @@ def test_a_plan_remembers_nothing(hub: Any, read: Any, woolgather: Any, tmp_path
     done = woolgather("plan", "./reading.py", "--dir", "run", "seeds=other/tasks")
     assert done.returncode == 0, done.stderr
     assert note.read_text() == before
-    note.write_text("{")
-    assert read("seeds=some/tasks")[1][0] == "old 0", "a broken note is made again"
-    assert json.loads(note.read_text())["commits"]
 
 
 def test_a_step_is_given_by_its_name_on_the_hub(hub: Any, read: Any, tmp_path: Path) -> None:

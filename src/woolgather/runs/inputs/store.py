@@ -36,7 +36,7 @@ class InputStore:
         self.tell = tell
         self._keep = keep
         self._commits: dict[str, str] = {}
-        """Of names that this launch has asked for."""
+        """By name, those that this launch has asked for."""
 
     def pins(self, source: Source) -> dict[str, str]:
         """Returns the commit of each name of the hub in a setting. Raises InputError for one that the
