@@ -240,6 +240,10 @@ def _json(path: Path) -> Iterator[tuple[Place, object]]:
             if not more:
                 break
             text, at = text[at:] + more, 0
+    if error is not None and len(text) - at > LONGEST:
+        raise Place(path, line).wrong(
+            f"a record of more than {LONGEST >> 20} Mi characters, or one that does not end. Break it."
+        )
     if error is not None:
         line += text.count("\n", at, getattr(error, "pos", at))
         raise Place(path, line).wrong(_not_json(error, cut=opened and not closed)) from None
