@@ -24,7 +24,7 @@ from woolgather.data.record_files import (
     read_records,
     text_lines,
 )
-from woolgather.data.values import check_whole, kind_of
+from woolgather.data.values import kind_of
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
 PIECE = 1 << 20
@@ -152,7 +152,4 @@ def _text_of(record: object, column: str, place: Place) -> str:
             f"a text of {len(record):,} characters, and {LONGEST:,} is the longest that is read. "
             "Break it into documents."
         )
-    try:
-        return check_whole(record, "the text")
-    except ValueError as error:
-        raise place.wrong(str(error)) from None
+    return place.whole(record, "the text")

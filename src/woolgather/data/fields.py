@@ -14,7 +14,7 @@ from typing import cast
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON, Example
 from woolgather.data.record_files import Place, explain_json
-from woolgather.data.values import check_whole, kind_of, to_plain
+from woolgather.data.values import kind_of, to_plain
 from woolgather.probes.checks import Check, validate
 
 Record = Mapping[str, object]
@@ -61,10 +61,7 @@ class Fields:
 
     def whole(self, text: str, where: str) -> str:
         """Returns the text. Raises InputError where it has half a character."""
-        try:
-            return check_whole(text, where)
-        except ValueError as error:
-            raise self.wrong(str(error)) from None
+        return self.place.whole(text, where, self.good)
 
     def plain(self, field: str) -> JSON:
         """Returns what JSON has for the value of a field; None where there is none. Raises InputError

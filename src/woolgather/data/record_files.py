@@ -24,6 +24,7 @@ from typing import BinaryIO, cast
 from woolgather.core.errors import InputError
 from woolgather.core.storage import ROW_GROUP, schema
 from woolgather.data.folders import SUFFIXES, choose_files, stem_of, suffix_of
+from woolgather.data.values import check_whole
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
@@ -55,6 +56,13 @@ class Place:
     def wrong(self, what: str, good: str = "") -> InputError:
         """Returns an error for what is here, with a good line beside it."""
         return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
+
+    def whole(self, text: str, where: str, good: str = "") -> str:
+        """Returns the text that stands here as `where`. Raises InputError for half a character in it."""
+        try:
+            return check_whole(text, where)
+        except ValueError as error:
+            raise self.wrong(str(error), good) from None
 
 
 def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
