@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.data import documents as text_files
+from woolgather.data import read_examples
 from woolgather.models import digests as inputs
 from woolgather.runs.inputs import open_texts
 
@@ -193,3 +195,16 @@ def test_a_data_set_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     said = fault("some/corpus")
     assert "no file or folder here, and the hub cannot be reached (ConnectionError)" in said
     assert "Or give files." in said
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "\\ud83d"}\n')
+    assert "a.jsonl, line 2: the text has half a character at 1" in fault(tmp_path / "a.jsonl")
+
+
+def test_a_name_that_is_not_utf_8_is_spelled(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    path.write_text('{"text": "a"}\n')
+    assert read(path) == [(r"caf\udce9.jsonl, line 1", "a")]
+    path.write_text('{"prompt": "Q", "completion": "A"}\n')
+    assert [row.id for row in read_examples(path)] == [r"caf\udce9-1"]

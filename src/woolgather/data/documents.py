@@ -15,16 +15,16 @@ from pathlib import Path
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
-from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.folders import SUFFIXES, spell, suffix_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import (
     LONGEST,
     Place,
     is_parquet,
-    kind_of,
     read_records,
     text_lines,
 )
+from woolgather.data.values import kind_of
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
 PIECE = 1 << 20
@@ -70,7 +70,8 @@ class Texts:
             raise InputError(f"{self.name}: there is no text in it. Give documents to learn from.")
 
     def _read(self) -> Iterator[Document]:
-        for name, path in self.files:
+        for found, path in self.files:
+            name = spell(found)
             if is_parquet(path) or suffix_of(path) in SUFFIXES:
                 yield from _of_records(name, path, self.column)
             else:
@@ -151,4 +152,4 @@ def _text_of(record: object, column: str, place: Place) -> str:
             f"a text of {len(record):,} characters, and {LONGEST:,} is the longest that is read. "
             "Break it into documents."
         )
-    return record
+    return place.whole(record, "the text")

@@ -49,7 +49,6 @@ from woolgather.recipes.stages import (
     rate,
     train,
 )
-from woolgather.runs.inputs import open_texts
 from woolgather.training.job import SftOptions
 
 T = TypeVar("T")
@@ -143,7 +142,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
     text = cfg.text
-    source = open_texts(
+    source = run.texts(
         cfg.texts or builtin_texts(), column=text.column, split=text.split, subset=text.subset
     )
     backward, forward = run.scope("backward"), run.scope("forward")
