@@ -69,9 +69,9 @@ class Scope(Protocol):
     def trainer(self) -> Trainer:
         """Returns the run's trainer, for the ops that train or merge."""
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside; `name` is its role. Raises InputError when it cannot be
-        opened."""
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside; `name` is its role, and `chat_template` the text of a
+        `ChatTemplate` for it. Raises InputError when it cannot be opened."""
 
     def rows(
         self,

@@ -127,7 +127,7 @@ def _has(row: Row, field: str) -> bool:
 def open_texts(
     source: data.Source,
     *,
-    column: str = "text",
+    column: str | tuple[str, ...] = "text",
     split: str = "train",
     subset: str = "",
 ) -> Texts:
@@ -172,7 +172,7 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
         "name": texts.name,
         "files": len(texts.files),
         "bytes": texts.size,
-        "column": texts.column,
+        "column": texts.column if isinstance(texts.column, str) else [*texts.column],
         **(where if texts.hub else {}),
     }
     if read_input(folder) != noted:
@@ -185,7 +185,9 @@ def _on_hub(source: str | Path) -> bool:
     return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
-def _open_hub_texts(name: str, column: str, split: str, subset: str) -> Texts:
+def _open_hub_texts(
+    name: str, column: str | tuple[str, ...], split: str, subset: str
+) -> Texts:
     repo, _, revision = name.partition("@")
     commit = revision if re.fullmatch(r"[0-9a-f]{40}", revision) else _commit_of(repo, revision)
     known = {"hub": repo, "commit": commit, "split": split, "subset": subset, "column": column}

@@ -134,10 +134,10 @@ class Run:
         """Returns a part of this run whose steps are called `name/...`."""
         return RunScope(self, f"{name}/")
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
-        InputError when it cannot be opened."""
-        found = self._models.bring(name, source, open_model(source))
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside, known by its content; `name` stands for it in messages, and
+        `chat_template` replaces its own. Raises InputError when it cannot be opened."""
+        found = self._models.bring(name, source, open_model(source), chat_template)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -370,9 +370,9 @@ class RunScope:
         """Returns a part of this scope."""
         return RunScope(self.run, f"{self.prefix}{name}/")
 
-    def model(self, name: str, source: str | Model) -> Model:
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
         """As `Run.model`, under the prefix."""
-        return self.run.model(self.prefix + name, source)
+        return self.run.model(self.prefix + name, source, chat_template=chat_template)
 
     def rows(
         self,

@@ -50,6 +50,8 @@ class Weights(BaseModel):
     """sha256 of the directory's content; empty where it is not known."""
     chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """What the chat template is told, and is saved with."""
+    chat_template: str = ""
+    """The template that is saved instead of the model's own; empty for its own."""
 
     @classmethod
     def of(cls, model: Model) -> Weights:
