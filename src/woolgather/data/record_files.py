@@ -58,8 +58,8 @@ class Place:
 def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
     """Yields the JSON values of a file, or of a directory's files by name; CSV cells are text.
 
-    Of Parquet those of `columns` are read that it has, and all where it has none. Raises InputError for what is not
-    there, not text, or malformed.
+    Of Parquet those of `columns` are read that it has, and all where it has none. Raises InputError
+    for what is not there, not text, or malformed.
     """
     for file in choose_files(path).files:
         yield from read_file(file, columns)

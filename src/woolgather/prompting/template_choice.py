@@ -144,8 +144,8 @@ def choose_template(tokenizer: Tokenizer, told: str, adds_start: bool) -> tuple[
 
 def with_origin(template: str, origin: str) -> str:
     """Returns the template with a head that says where it is from; `read_origin` is the inverse. One
-    that begins with an empty line is left alone: jinja takes a line end behind a comment away."""
-    if template.startswith("\n"):
+    that begins with white space is left alone: to jinja it would no longer begin the line."""
+    if template[:1].isspace():
         return template
     told = " ".join(origin.split()).replace("#}", "# }")
     return f"{{# woolgather: {told} #}}{template}"

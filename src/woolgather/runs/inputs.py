@@ -185,9 +185,7 @@ def _on_hub(source: str | Path) -> bool:
     return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
-def _open_hub_texts(
-    name: str, column: str | tuple[str, ...], split: str, subset: str
-) -> Texts:
+def _open_hub_texts(name: str, column: str | tuple[str, ...], split: str, subset: str) -> Texts:
     repo, _, revision = name.partition("@")
     commit = revision if re.fullmatch(r"[0-9a-f]{40}", revision) else _commit_of(repo, revision)
     known = {"hub": repo, "commit": commit, "split": split, "subset": subset, "column": column}

@@ -115,10 +115,10 @@ def backtranslate(
 
     The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
     engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
-    word), a rule's name, not_novel (of an earlier one, or one in `avoid`); unfinished and copied only where
-    `how` sets them aside. A cut one that is kept has meta unfinished. `seeds` say which scripts are
-    at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises YieldError when
-    no text is left.
+    word), a rule's name, not_novel (of an earlier one, or one in `avoid`); unfinished and copied only
+    where `how` sets such aside. One that was cut and is kept has meta unfinished. `seeds` say which
+    scripts are at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises
+    YieldError when no text is left.
     """
     novelty, scripts = how.novelty, scripts_of(seeds) or None
     compares = novelty.threshold < 1
