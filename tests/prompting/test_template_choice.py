@@ -173,10 +173,7 @@ def test_a_file_is_read_with_the_setting(folder: Any, tmp_path: Path) -> None:
 
 
 FAULTY = {
-    "no user": (
-        "{{ messages[1:] | map(attribute='content') | join }}" + OPENS,
-        r"does not write the user's turn",
-    ),
+    "no user": ("{{ messages[1:] }}" + OPENS, r"does not write the user's turn"),
     "no reply": ("{{ messages[0].content }}" + OPENS, r"does not write the assistant's turn"),
     "no opening": (GOOD, r"does not write the opening .*add_generation_prompt"),
     "no jinja": (GOOD + "\n{% if x %}", r"line \d: .*Mend the file"),

@@ -126,13 +126,13 @@ class Renderer:
         if keep:
             self.system = self.system or line
         elif line:
-            self.origin += f", without its system line {_quoted(line)}"
+            self.origin += f", without its system line {_quote(line)}"
 
     @property
     def about(self) -> str:
         """Returns what is asked and trained with, in words: where the template is from, and what it
         sends when no system turn is given."""
-        sent = f"; it sends the system line {_quoted(self.system)} where none is given"
+        sent = f"; it sends the system line {_quote(self.system)} where none is given"
         return self.origin + (sent if self.system else "")
 
     def prompt_ids(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> list[int]:
@@ -314,6 +314,6 @@ class Renderer:
             ) from error
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A text on one line in quotation marks, shortened where it is long."""
     return f'"{shorten(text, 80, placeholder="...")}"'

@@ -56,8 +56,12 @@ class Weights(BaseModel):
     @classmethod
     def of(cls, model: Model) -> Weights:
         """Returns where the weights of an artifact are."""
-        told = dict(model.chat_template_kwargs)
-        return cls(path=model.path, digest=model.digest, chat_template_kwargs=told)
+        return cls(
+            path=model.path,
+            digest=model.digest,
+            chat_template=model.chat_template,
+            chat_template_kwargs=dict(model.chat_template_kwargs),
+        )
 
 
 class WorkerJob(BaseModel):
