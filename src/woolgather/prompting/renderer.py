@@ -53,7 +53,7 @@ IGNORE = -100
 """Label of a token without loss."""
 
 
-class Asked(Protocol):
+class TemplatedModel(Protocol):
     """A model, as far as it matters for what it is asked with."""
 
     @property
@@ -106,7 +106,7 @@ class Renderer:
         self.pad_id: int = self.eos_id if pad is None else int(pad)
 
     @classmethod
-    def of(cls, model: Asked, date: str = "") -> Self:
+    def of(cls, model: TemplatedModel, date: str = "") -> Self:
         """Returns the renderer of a model, as it is asked and trained."""
         return cls(
             model.path,
