@@ -195,6 +195,8 @@ def plan(
     )
     if total["visible"]:
         console.print(total["visible"])
+    if total["chat_template"]:
+        console.print(f"Chat template: {escape(total['chat_template'])}.")
 
 
 def _outlook(total: PlanTotal) -> str:

@@ -68,8 +68,8 @@ class Place:
 def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
     """Yields the JSON values of a file, or of a directory's files by name; CSV cells are text.
 
-    Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
-    there, not text, or malformed.
+    Of Parquet those of `columns` are read that it has, and all where it has none. Raises InputError
+    for what is not there, not text, or malformed.
     """
     for file in choose_files(path).files:
         yield from read_file(file, columns)
@@ -296,8 +296,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            known = set(columns) <= set(file.schema_arrow.names)
-            wanted = list(columns) if columns and known else None
+            names = file.schema_arrow.names
+            wanted = [name for name in columns if name in names] or None
             for batch in file.iter_batches(batch_size=ROW_GROUP, columns=wanted):
                 for record in batch.to_pylist(maps_as_pydicts="lossy"):
                     number += 1

@@ -70,9 +70,9 @@ class Scope(Protocol):
     def trainer(self) -> Trainer:
         """Returns the run's trainer, for the ops that train or merge."""
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside; `name` is its role. Raises InputError when it cannot be
-        opened."""
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside; `name` is its role, and `chat_template` the text of a
+        `ChatTemplate` for it. Raises InputError when it cannot be opened."""
 
     def rows(
         self,
@@ -88,7 +88,12 @@ class Scope(Protocol):
         `needs_response` is False. `part` is what they are for, where a file has more than one kind."""
 
     def texts(
-        self, source: Source, *, column: str = "text", split: str = "train", subset: str = ""
+        self,
+        source: Source,
+        *,
+        column: str | tuple[str, ...] = "text",
+        split: str = "train",
+        subset: str = "",
     ) -> Texts:
         """Returns documents from outside: a file, a folder, several of them, or a data set
         `owner/name[@revision]` on the hub. Raises InputError where there are none."""

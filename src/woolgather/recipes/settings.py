@@ -20,6 +20,7 @@ from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
+from woolgather.prompting.template_choice import AUTO, ChatTemplate
 
 CHURN = 0.05
 """Share of answers that a training turns each way, from right to wrong and back, without a gain. About
@@ -88,6 +89,11 @@ class Common(Options):
     """Tasks to measure on, never synthesised from, in the same places; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
     """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
+    chat_template: ChatTemplate = AUTO
+    """What the base and the models tuned from it are asked and trained with as a chat. auto: the
+    tokenizer's own template, without a system line that it puts in, and chatml or plain where it has
+    none; own: the tokenizer's own as it is; one of ours: chatml, plain, qwen (ChatML with Qwen's system
+    line) or spin-instruction (as the paper of SPIN asks); or the path of a .jinja file."""
     measure: Measuring = Measuring()
     controls: bool = True
     """Also train controls: models that the same effort gives without the method."""

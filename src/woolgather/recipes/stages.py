@@ -40,7 +40,7 @@ def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], 
     """Returns seeds, held-out tasks, and the base with the format it is prompted in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
-    base = run.model("base", cfg.base)
+    base = run.model("base", cfg.base, chat_template=cfg.chat_template.text)
     if is_adapter(base):  # training starts from full weights
         base = run.step("base-merge", merge, base, trainer=run.trainer())
     raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
@@ -114,7 +114,7 @@ def mix_rows(
     name: str = "mix",
 ) -> Rows[Example]:
     """Returns what training with `config` sees: `rows` by iteration, and the seeds as `options` say."""
-    limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows)
+    limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows, choose=config.choose)
     return scope.step(name, mix, rows, seeds, base=base, limits=limits, options=options)
 
 

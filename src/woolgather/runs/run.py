@@ -137,10 +137,10 @@ class Run:
         """Returns a part of this run whose steps are called `name/...`."""
         return RunScope(self, f"{name}/")
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
-        InputError when it cannot be opened."""
-        found = self._models.bring(name, source, open_model(source))
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside, known by its content; `name` stands for it in messages, and
+        `chat_template` replaces its own. Raises InputError when it cannot be opened."""
+        found = self._models.bring(name, source, open_model(source), chat_template)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -164,7 +164,12 @@ class Run:
         return found
 
     def texts(
-        self, source: Source, *, column: str = "text", split: str = "train", subset: str = ""
+        self,
+        source: Source,
+        *,
+        column: str | tuple[str, ...] = "text",
+        split: str = "train",
+        subset: str = "",
     ) -> Texts:
         """Returns texts from outside, which stay where they are. Raises InputError when there are
         none."""

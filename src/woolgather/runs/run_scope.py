@@ -32,9 +32,9 @@ class RunScope:
         """Returns a part of this scope."""
         return RunScope(self.run, f"{self.prefix}{name}/")
 
-    def model(self, name: str, source: str | Model) -> Model:
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
         """As `Run.model`, under the prefix."""
-        return self.run.model(self.prefix + name, source)
+        return self.run.model(self.prefix + name, source, chat_template=chat_template)
 
     def rows(
         self,
@@ -49,7 +49,12 @@ class RunScope:
         return self.run.rows(name, source, needs_response=needs_response, part=part)
 
     def texts(
-        self, source: Source, *, column: str = "text", split: str = "train", subset: str = ""
+        self,
+        source: Source,
+        *,
+        column: str | tuple[str, ...] = "text",
+        split: str = "train",
+        subset: str = "",
     ) -> Texts:
         """As `Run.texts`."""
         return self.run.texts(source, column=column, split=split, subset=subset)

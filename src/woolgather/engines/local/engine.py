@@ -54,6 +54,7 @@ class TransformersEngine(Engine):
         self.dtype = _dtype(options.dtype, self.device)
         self.renderer = Renderer(
             _tokenizer_place(model.path),
+            template=model.chat_template,
             date=options.date,
             variables=model.chat_template_kwargs,
             trust_remote_code=options.trust_remote_code,

@@ -21,7 +21,7 @@ def open_texts(
     source: Source,
     store: InputStore | None = None,
     *,
-    column: str = "text",
+    column: str | tuple[str, ...] = "text",
     split: str = "train",
     subset: str = "",
 ) -> Texts:
@@ -70,7 +70,7 @@ def note_texts(texts: Texts, store: Path, name: str) -> Path:
         "name": texts.name,
         "files": len(texts.files),
         "bytes": texts.size,
-        "column": texts.column,
+        "column": texts.column if isinstance(texts.column, str) else [*texts.column],
         **(where if texts.hub else {}),
     }
     if read_input(folder) != noted:
@@ -83,7 +83,9 @@ def _on_hub(source: str | Path) -> bool:
     return is_hub_name(source) and suffix_of(name) not in TEXT_SUFFIXES
 
 
-def _open_hub_texts(name: str, commit: str, column: str, split: str, subset: str) -> Texts:
+def _open_hub_texts(
+    name: str, commit: str, column: str | tuple[str, ...], split: str, subset: str
+) -> Texts:
     repo = name.partition("@")[0]
     known = {"hub": repo, "commit": commit, "split": split, "subset": subset, "column": column}
     return Texts(
