@@ -12,17 +12,13 @@ from typing import Literal
 from pydantic import Field
 
 from woolgather.core.artifacts import Model
-from woolgather.core.intervals import smallest_visible
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
 from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
-
-CHURN = 0.05
-"""Share of answers that a training turns each way, from right to wrong and back, without a gain. About
-what two system lines did to a model of 135M parameters."""
+from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
 
 
 class Hiring(AuditionOptions):
@@ -90,10 +86,10 @@ class Common(Options):
         """Returns how small a difference the report can see, for plans; "" without probes."""
         if not (n := self.measure.probes):
             return ""
-        points = 100 * smallest_visible(round(2 * CHURN * n), n)
         return (
-            f"{n} probes see a difference of about {points:.0f} points in four of five runs, where "
-            f"{CHURN:.0%} of the answers change each way by chance."
+            f"{n} probes see a difference of about {100 * expect_visible(n):.0f} points in four of five "
+            f"runs, where {CHURN:.0%} of the answers change each way by chance and one family gains "
+            f"{100 * APART:.0f} points more or less than another."
         )
 
     @property

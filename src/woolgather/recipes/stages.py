@@ -26,7 +26,13 @@ from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
 from woolgather.ops.measure.outcomes import selects
-from woolgather.ops.measure.probe_sets import BOTH, Measured, choose_tier, list_probes
+from woolgather.ops.measure.probe_sets import (
+    BOTH,
+    Measured,
+    choose_tier,
+    count_listed,
+    list_probes,
+)
 from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
@@ -58,9 +64,9 @@ def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], 
 
 def settle_tier(run: Scope, cfg: CommonT, seeds: Rows[Example], base: Model) -> CommonT:
     """Returns the settings with the tier of the probes that select: as named, or as the base shows on
-    probes of its own before anything is trained. The same settings where no probes select."""
+    probes of its own before anything is trained. The same settings where no base is asked for it."""
     how = cfg.measure
-    if cfg.select_by != "probes" or how.tier or not how.calibration or not how.probes:
+    if how.tier or not how.calibration or not how.probes:
         return cfg
     shots = run.step("tier-shots", fixed_shots, seeds)
     chosen = run.step(
@@ -83,7 +89,9 @@ def list_measured(
     how = cfg.measure
     if not how.probes:
         return [held_out]
-    probes = run.step("probes", list_probes, n=how.probes, probe_seed=how.probe_seed, tier=how.tier)
+    probes = run.step(
+        "probes", list_probes, reporting=count_listed(how.probes), probe_seed=how.probe_seed
+    )
     return [held_out, probes]
 
 
@@ -305,8 +313,8 @@ class Candidates:
     def _measure(
         self, scope: Scope, name: str, model: Model, shots: Rows[Example] | Sequence[Example] = ()
     ) -> Metrics:
-        """What a control can do, on what reports alone: it is no candidate."""
-        step, how = f"{name}-measure", self.cfg.measure
+        """What a control can do, on what reports alone: it is no candidate, and no tier is its own."""
+        step, how = f"{name}-measure", self.cfg.measure.model_copy(update={"tier": None})
         return measure(scope, step, model, self.held_out, how, shots, purposes=("report",))
 
     def hand_over(

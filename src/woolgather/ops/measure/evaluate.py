@@ -61,7 +61,8 @@ class EvaluationOptions(Options):
     """What a model is asked."""
 
     probes: int = Field(default=600, ge=0)
-    """Generated test prompts with machine checks, of each set: so many select, so many report."""
+    """Generated test prompts with machine checks, of each set: so many report, and so many select
+    (at most 60 per family)."""
     probe_seed: int = 1
     """Random seed of the probes: with another one, other probes of the same families are asked."""
     tier: Tier | None = None

@@ -15,7 +15,7 @@ from typing import Literal
 from woolgather.core.artifacts import Choice
 from woolgather.core.errors import ConfigError
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import Estimate
+from woolgather.core.intervals import NORMAL, Estimate, smallest_visible, student
 from woolgather.core.op import op
 from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, table, table_cell
@@ -35,6 +35,13 @@ SHOT_TOKENS = 100
 """Tokens of an answered task that is shown, about; for plans."""
 CALIBRATION = 20_240_815
 """Random seed of the probes that fix the tier; any that no run uses."""
+EACH = 60
+"""Probes of one family that select, at most: more of them say little new, and a family has an end."""
+CHURN = 0.05
+"""Share of answers that a training turns each way, from right to wrong and back, without a gain. About
+what two system lines did to a model of 135M parameters."""
+APART = 0.05
+"""How far a family's own gain is from the mean gain, for plans: a standard deviation."""
 ROOM = (0.2, 0.8)
 """Pass rates between which a tier can show a gain as well as a loss."""
 
@@ -71,8 +78,8 @@ def check_answer(probe: Probe, answer: Completion) -> CheckedProbe:
 def probe_sets(
     n: int, seed: int, tier: Tier | None = None, purposes: Sequence[Measured] = BOTH
 ) -> dict[Measured, list[Probe]]:
-    """Returns `n` probes for each purpose, those that select of one `tier` or of all; nothing for n = 0.
-    Raises ConfigError for purposes that measure nothing."""
+    """Returns `n` probes for each purpose, nothing for n = 0. Those that select are of one `tier` or of
+    all, and at most EACH per family. Raises ConfigError for purposes that measure nothing."""
     if not n:
         return {}
     if not purposes or not set(purposes) <= set(BOTH) or len(set(purposes)) < len(purposes):
@@ -80,15 +87,41 @@ def probe_sets(
             f"purposes is {list(purposes)}: name select, report, or both, each once. A model may have "
             "been trained on other probes."
         )
-    tiers: dict[Measured, Tier | None] = {"select": tier, "report": None}
-    return {purpose: generate(n, seed, purpose, tiers[purpose]) for purpose in purposes}
+    most = EACH * len(families_of("select", tier))
+    found: dict[Measured, list[Probe]] = {}
+    for purpose in purposes:
+        select = purpose == "select"
+        count = min(n, most) if select else n
+        found[purpose] = generate(count, seed, purpose, tier if select else None)
+    return found
 
 
-@op("list_probes", expects=lambda *, n, **_: Expected(rows=2 * n))
-def list_probes(*, n: int, probe_seed: int, tier: Tier | None = None) -> Iterator[Example]:
-    """Yields the tasks of both sets of probes, without answers: what no training row may be like."""
-    for probes in probe_sets(n, probe_seed, tier).values():
-        yield from map(task_of, probes)
+def expect_visible(n: int) -> float:
+    """Returns the smallest true difference, in [0, 1], that `n` probes that report see in four of five
+    runs, where CHURN of the answers change each way and families gain APART differently."""
+    families = min(n, len(families_of("report")))
+    effect = 1 + n / families * APART**2 / (2 * CHURN)
+    widened = (student(max(1, families - 1)) / NORMAL) ** 2
+    return smallest_visible(round(2 * CHURN * n), n, effect * widened)
+
+
+def count_listed(n: int) -> int:
+    """Returns how many probes that report `list_probes` lists where `n` are asked: as many for every n
+    up to EACH per family, so that rows stay as they are when a model is measured on more."""
+    return max(n, EACH * len(families_of("report")))
+
+
+def _expect_listed(*, reporting: int, **_: object) -> Expected:
+    return Expected(rows=reporting + EACH * len(families_of("select")))
+
+
+@op("list_probes", expects=_expect_listed)
+def list_probes(*, reporting: int, probe_seed: int) -> Iterator[Example]:
+    """Yields the tasks of all probes that select, of every tier, and of those that report, without
+    answers: what no training row may be like."""
+    selecting = EACH * len(families_of("select"))
+    yield from map(task_of, generate(selecting, probe_seed, "select"))
+    yield from map(task_of, generate(reporting, probe_seed, "report"))
 
 
 def _work(

@@ -66,8 +66,9 @@ def show_models(
     )
     note = (
         "Probes of the families that report; strict: of answers as they stand, with no lead-in or code "
-        "fence taken off. Intervals are 95 %: over families of probes, and of held-out tasks Wilson's for "
-        f"a rate, paired bootstrap for a difference. {half}Win rate over the base: {_describe_wins(wins)}."
+        "fence taken off. Intervals are 95 %: over families of probes, and of held-out tasks Wilson's "
+        f"for a rate, paired bootstrap for a difference. {half}Win rate over the base: "
+        f"{_describe_wins(wins)}."
     )
     return table("Models", columns, rows, note)
 
