@@ -27,6 +27,7 @@ from woolgather.report.text import harmless, number, words
 if TYPE_CHECKING:
     from woolgather.api.named_models import NamedModel
     from woolgather.core.artifacts import Metrics
+    from woolgather.core.intervals import Estimate
     from woolgather.engines.base import Engine, Sampling
 
 MODEL_HELP = "A model: a folder, a hub name, a run's directory (its result), or `embedded`."
@@ -92,7 +93,8 @@ def eval_(
         return
     print_json(
         [
-            {"model": name, **metrics.values, **({"against_first": gain} if i else {})}
+            {"model": name, **metrics.values}
+            | ({"against_first": {k: g and g.json() for k, g in gain.items()}} if i else {})
             for i, (name, metrics, gain) in enumerate(zip(models, measured, gains, strict=True))
         ]
     )
@@ -201,7 +203,7 @@ def _watch(named: NamedModel) -> Iterator[Engine]:
 def _print_measures(
     names: Sequence[str],
     measured: Sequence[Metrics],
-    gains: Sequence[Mapping[str, Mapping[str, float] | None]],
+    gains: Sequence[Mapping[str, Estimate | None]],
 ) -> None:
     """A column per model; of the second and later ones also what they gain over the first."""
     from woolgather.ops.measure.evaluate_views import measures

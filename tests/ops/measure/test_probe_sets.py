@@ -111,7 +111,7 @@ def test_calibration_asks_a_third_of_each_tier_and_needs_one_at_least() -> None:
     engine = FakeEngine(["x"])
     choose_tier(SHOTS, engine, probes=24)
     assert engine.calls == 24
-    with pytest.raises(ConfigError, match="such as measure.tier=easy"):
+    with pytest.raises(ConfigError, match=r"such as measure\.tier=easy"):
         choose_tier(SHOTS, engine, probes=2)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -36,6 +37,8 @@ class Pooling(Options):
     """A random choice of this many when there are more; None answers all."""
     novelty: NoveltyOptions = NoveltyOptions(of="question")
     """How unlike all that models are measured on a prompt must be."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"novelty"})
 
 
 def _expect(sources: Sequence[Sized], *, how: Pooling, **_: object) -> Expected:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from itertools import groupby
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -72,9 +73,12 @@ class EvaluationOptions(Options):
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"probe_seed", "tier"})
+
     def __canonical__(self) -> dict[str, JSON]:
         """The fields above: what a subclass adds is for other steps, and no part of a measure."""
-        return {name: getattr(self, name) for name in EvaluationOptions.model_fields}
+        used = EvaluationOptions.model_fields.keys() - self.unused
+        return {name: getattr(self, name) for name in sorted(used)}
 
 
 def _work(
@@ -128,7 +132,7 @@ def evaluate(
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
       win_rate      None
-      prompted      how it was asked
+      prompted, tier  how it was asked, and how hard the probes that select are; None: of all tiers
     Items: `probes:select` and `probes:report` by probe id, `heldout` by task id, `stops` and `loops` by
     both: 1, 0, or None without an answer. Intervals of probes are over their families. Raises
     ConfigError for a purpose that measures nothing.
@@ -149,7 +153,7 @@ def evaluate(
         f"probes:{purpose}": {each.probe.id: each.outcome for each in own_set}
         for purpose, own_set in checked.items()
     }
-    values: dict[str, JSON] = {"prompted": _describe_prompt(engine, shown)}
+    values: dict[str, JSON] = {"prompted": _describe_prompt(engine, shown), "tier": how.tier}
     values |= _probe_values(checked)
     items["heldout"] = {
         name: _as_number(outcome(answer, task.meta["check"]))

@@ -24,16 +24,19 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
     """Returns the main values by the names they are shown with, as cells of a table; None is not
     measured."""
     null = values["null"] or {"name": "", "rate": None}
-    tiers = values["tiers"] or {}
+    tiers, tier = values["tiers"] or {}, values["tier"] or "all tiers"
     shown = [
         ("probes above the best null answer", table_cell(values["above_null"], "points")),
         ("probes passed", table_cell(values["probes"], "percent")),
         ("probes passed as they stand", table_cell(values["strict"], "percent")),
         *(
-            (f"probes passed, {tier}", table_cell(found, "percent"))
-            for tier, found in tiers.items()
+            (f"probes passed, {each}", table_cell(found, "percent"))
+            for each, found in tiers.items()
         ),
-        ("probes passed, of those that select", table_cell(values["probes_select"], "percent")),
+        (
+            f"probes passed, of those that select ({tier})",
+            table_cell(values["probes_select"], "percent"),
+        ),
         (f"best null answer ({null['name'] or 'none'})", table_cell(null["rate"], "percent")),
         ("held-out tasks passed", table_cell(values["heldout"], "percent")),
         ("cut at the limit, and so failed", table_cell(values["unfinished"], "percent")),
