@@ -272,7 +272,7 @@ UNSEEN = {"tier-shots", "tier", "probes"}
 """Steps that there were none of."""
 
 
-def test_a_run_of_the_version_before_is_remembered_but_for_what_measures_otherwise(
+def test_a_run_of_the_version_before_is_remembered_but_for_what_rates_and_measures_otherwise(
     stored: Path,
 ) -> None:
     told = planned(stored)
