@@ -14,6 +14,7 @@ from typing import Literal
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.intervals import Estimate
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.prompting.messages import Prompt
@@ -53,14 +54,13 @@ def resolve_models(
     ]
 
 
-def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, dict[str, float | int] | None]:
+def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, Estimate | None]:
     """Returns the difference to the first model for each measure that both have, item by item; None
     where it cannot be known."""
-    from woolgather.core.intervals import paired_difference
+    from woolgather.ops.measure.outcomes import compare
 
     shared = [key for key in metrics.items if key in first.items]
-    found = {key: paired_difference(metrics.items[key], first.items[key]) for key in shared}
-    return {key: gain.json() if gain else None for key, gain in found.items()}
+    return {key: compare(metrics.items[key], first.items[key], key) for key in shared}
 
 
 def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:

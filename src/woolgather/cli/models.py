@@ -27,6 +27,7 @@ from woolgather.report.text import harmless, number, words
 if TYPE_CHECKING:
     from woolgather.api.named_models import NamedModel
     from woolgather.core.artifacts import Metrics
+    from woolgather.core.intervals import Estimate
     from woolgather.engines.base import Engine, Sampling
 
 MODEL_HELP = "A model: a folder, a hub name, a run's directory (its result), or `embedded`."
@@ -57,7 +58,7 @@ def eval_(
         int,
         typer.Option(min=0, help="Number of probes: generated test prompts with machine checks."),
     ] = 300,
-    seed: Seed = 2,
+    seed: Seed = 1,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
     engine: EngineName = "transformers",
     url: Urls = None,
@@ -81,18 +82,19 @@ def eval_(
     options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
-    how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
+    how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens)
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):
         with _watch(named) as watched:
-            measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
+            measured.append(evaluate(rows, watched, how=how, purposes=("report",)))
     gains = [paired_gains(metrics, measured[0]) if i else {} for i, metrics in enumerate(measured)]
     if not as_json:
         _print_measures(models, measured, gains)
         return
     print_json(
         [
-            {"model": name, **metrics.values, **({"against_first": gain} if i else {})}
+            {"model": name, **metrics.values}
+            | ({"against_first": {k: g and g.json() for k, g in gain.items()}} if i else {})
             for i, (name, metrics, gain) in enumerate(zip(models, measured, gains, strict=True))
         ]
     )
@@ -201,10 +203,10 @@ def _watch(named: NamedModel) -> Iterator[Engine]:
 def _print_measures(
     names: Sequence[str],
     measured: Sequence[Metrics],
-    gains: Sequence[Mapping[str, Mapping[str, float] | None]],
+    gains: Sequence[Mapping[str, Estimate | None]],
 ) -> None:
     """A column per model; of the second and later ones also what they gain over the first."""
-    from woolgather.ops.measure.evaluate import measures
+    from woolgather.ops.measure.evaluate_views import measures
 
     columns = [
         [("prompted", metrics.values["prompted"]), *measures(metrics.values)]

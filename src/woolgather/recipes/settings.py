@@ -9,22 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import ConfigError
-from woolgather.core.intervals import smallest_visible
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
 from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
+from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
 from woolgather.prompting.template_choice import AUTO, ChatTemplate
-
-CHURN = 0.05
-"""Share of answers that a training turns each way, from right to wrong and back, without a gain. About
-what two system lines did to a model of 135M parameters."""
 
 
 class Hiring(AuditionOptions):
@@ -54,10 +49,9 @@ class Judging(Hiring):
 class Measuring(EvaluationOptions):
     """Looking at each model."""
 
-    select_seed: int = 1
-    """Random seed of the probes that select the result; the report uses other probes."""
-    report_seed: int = 2
-    """Random seed of the probes in the report."""
+    calibration: int = Field(default=72, ge=0)
+    """Probes that the base, shown answered tasks, is asked to fix `tier` where none is named: the one
+    that is neither too easy nor too hard for it. 0: probes of every tier select."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     map_points: int = Field(default=400, ge=3)
@@ -65,16 +59,6 @@ class Measuring(EvaluationOptions):
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
-
-    @model_validator(mode="after")
-    def _apart(self) -> Measuring:
-        if self.select_seed == self.report_seed:
-            raise ConfigError(
-                f"measure.select_seed and measure.report_seed are both {self.report_seed}: the probes "
-                "that select the result would also report on it. Give two different numbers, such as "
-                f"measure.report_seed={self.report_seed + 1}."
-            )
-        return self
 
 
 class Common(Options):
@@ -108,10 +92,10 @@ class Common(Options):
         """Returns how small a difference the report can see, for plans; "" without probes."""
         if not (n := self.measure.probes):
             return ""
-        points = 100 * smallest_visible(round(2 * CHURN * n), n)
         return (
-            f"{n} probes see a difference of about {points:.0f} points in four of five runs, where "
-            f"{CHURN:.0%} of the answers change each way by chance."
+            f"{n} probes see a difference of about {100 * expect_visible(n):.0f} points in four of five "
+            f"runs, where {CHURN:.0%} of the answers change each way by chance and one family gains "
+            f"{100 * APART:.0f} points more or less than another."
         )
 
     @property

@@ -25,7 +25,7 @@ from woolgather.core.views import View, alarm, funnel
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.response_rules import broken_instruction_rule
-from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, is_novel
+from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, why_not_novel
 from woolgather.ops.text.ask import UNFINISHED, ask_rows
 from woolgather.ops.text.words import scripts_of, tokens
 from woolgather.prompting.messages import Prompt
@@ -109,21 +109,26 @@ def backtranslate(
     how: Backward = Backward(),  # noqa: B008 - frozen
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
+    measured: Sequence[Iterable[Example]] = (),
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields each text with the instruction that the backward model finds, in order of texts.
 
     The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
     engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
-    word), a rule's name, not_novel (of an earlier one, or one in `avoid`); unfinished and copied only
-    where `how` sets such aside. One that was cut and is kept has meta unfinished. `seeds` say which
-    scripts are at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises
-    YieldError when no text is left.
+    word), a rule's name, not_novel (of an earlier one, or one in `avoid`), like_measured (of a task in
+    `measured`, which models are measured on); unfinished and copied only where `how` sets such aside.
+    One that was cut and is kept has meta unfinished. `seeds` say which scripts are at home. Memory
+    grows with the index of instructions alone (see rouge_l.py). Raises YieldError when no text is left.
     """
     novelty, scripts = how.novelty, scripts_of(seeds) or None
     compares = novelty.threshold < 1
-    known = [novelty.text(row) for rows in avoid for row in rows] if compares else []
-    index = NoveltyIndex(known)
+    index = NoveltyIndex()
+    for row in (row for rows in measured for row in rows if compares):
+        index.add(novelty.text(row))
+    first = len(index)  # what models are measured on is before it
+    for row in (row for rows in avoid for row in rows if compares):
+        index.add(novelty.text(row))
     reasons: Counter[str] = Counter()
     total = cut = 0
     for batch in _batches(_write_instructions(texts, engine, how, scripts, seed)):
@@ -136,10 +141,10 @@ def backtranslate(
         # `i` counts rows of the batch; `asked` and `found` have the open ones alone.
         for i, text, nearest in zip(open_, asked, found, strict=True):
             nearest = nearest or index.nearest(text, novelty.threshold, since=start)
-            if is_novel(nearest, novelty):
+            if nearest is None:
                 index.add(text)
             else:
-                batch[i] = set_aside(batch[i], "not_novel")
+                batch[i] = set_aside(batch[i], why_not_novel(nearest, first))
         for row in batch:
             if row.set_aside:
                 reasons[row.set_aside] += 1

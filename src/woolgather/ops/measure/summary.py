@@ -26,6 +26,7 @@ from woolgather.ops.measure.summary_views import (
     show_measures,
     show_models,
     show_rounds,
+    show_tiers,
 )
 
 BASE = "the base"
@@ -49,7 +50,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=3)
+@op("summarize", version=4)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -100,6 +101,7 @@ def summarize(
     views = (
         *found.alarms(),
         show_models(models, base=base, result=result, by=by, wins=wins),
+        *show_tiers(models),
         *found.tables(),
         show_measures(measures, by, names),
         *show_rounds(rounds),
