@@ -108,6 +108,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("measure.max_tokens=24", MEASURED),
     ("measure.report_seed=7", MEASURED),
     ("measure.likelihood=true", MEASURED),
+    ("measure.margin=25", MEASURED),
     ("patience=null", each("stop")),
     ("select_by=heldout", {*each("stop"), "select", "summary"}),
     ("controls=false", {"summary"}),

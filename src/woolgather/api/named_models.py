@@ -56,10 +56,14 @@ def resolve_models(
 def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, dict[str, float | int] | None]:
     """Returns the difference to the first model for each measure that both have, item by item; None
     where it cannot be known."""
-    from woolgather.core.intervals import paired_difference
+    from woolgather.core.intervals import Estimate, paired_difference
+    from woolgather.ops.measure.margin import compare_margins
 
-    shared = [key for key in metrics.items if key in first.items]
-    found = {key: paired_difference(metrics.items[key], first.items[key]) for key in shared}
+    def gain_of(key: str) -> Estimate | None:
+        compare = compare_margins if key.startswith("margin") else paired_difference
+        return compare(metrics.items[key], first.items[key])
+
+    found = {key: gain_of(key) for key in metrics.items if key in first.items}
     return {key: gain.json() if gain else None for key, gain in found.items()}
 
 

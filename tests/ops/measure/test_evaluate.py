@@ -55,7 +55,8 @@ def test_one_seed_selects_and_another_reports():
     assert found.values["probe_seeds"] == [1, 2]
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
-    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"}
+    margins = {"margin", "margin_heldout"}
+    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"} | margins
     assert set(found.items["probes:1"]) == {p.id for p in generate(60, 1)}
 
 
@@ -84,7 +85,7 @@ def test_max_tokens_ends_answers_alike():
 
 
 def test_without_probes_they_are_not_measured():
-    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0))
+    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0, margin=0))
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
     assert list(found.items) == ["heldout", "stops", "loops"]
@@ -179,8 +180,9 @@ def test_likelihood_is_optional():
             raise CapabilityError("no log-probabilities here")
 
     found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5))
-    assert found.values["nll"] is None
-    assert any("no log-probabilities" in str(v.data) for v in found.views if v.kind == "alarm")
+    assert found.values["nll"] is found.values["margin"] is None
+    told = [v.title for v in found.views if "no log-probabilities" in str(v.data)]
+    assert told == ["Likelihood not measured", "Margin not measured"]
     asked = []
 
     class Counting(FakeEngine):
@@ -188,7 +190,7 @@ def test_likelihood_is_optional():
             asked.append(temperature)
             return [LogProb(-1.0, 1) for _ in prompts]
 
-    evaluate(TASKS, Counting(), how=EvaluationOptions(probes=5, likelihood=False))
+    evaluate(TASKS, Counting(), how=EvaluationOptions(probes=5, likelihood=False, margin=0))
     assert asked == []
 
 
@@ -222,10 +224,38 @@ def test_it_follows_from_its_arguments():
 
 
 def test_the_plan_counts_the_questions():
-    how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False)
+    how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False, margin=0)
     work = evaluate.expects(TASKS, None, how=how, probe_seeds=(1, 2))
     assert work.calls == 108
     assert work.new_tokens == 1080
+    with_margin = how.model_copy(update={"margin": 30})
+    work = evaluate.expects(TASKS, None, how=with_margin, probe_seeds=(1, 2))
+    assert work.calls == 108 + 2 * 30 + 2 * 8
+    assert work.new_tokens == 1080  # a text that is scored is not generated
+
+
+def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() -> None:
+    """One model finds the right answers likelier, another everything else."""
+
+    class Preferring(FakeEngine):
+        def __init__(self, sign):
+            super().__init__(["x"])
+            self.sign = sign
+
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            right = {p.reference for p in generate(50, 1, "select")} | {t.response for t in TASKS}
+            return [LogProb(self.sign * float(text in right) - 5, 1) for text in continuations]
+
+    how = EvaluationOptions(probes=0, likelihood=False, margin=50)
+    good, bad = (evaluate(TASKS, Preferring(sign), how=how) for sign in (1, -1))
+    # A near miss may be the right answer to another probe, such as "Yes".
+    assert good.values["margin"]["value"] > 0.8
+    assert good.values["margin"]["count"] == 25
+    assert good.values["margin_right"]["value"] > 0.8
+    assert bad.values["margin"]["value"] == pytest.approx(-good.values["margin"]["value"])
+    assert good.values["margin_heldout"]["count"] == 6
+    shown = dict(good.views[0].data["rows"])
+    assert shown["margin over a near miss, nats"]["value"] > 0.8
 
 
 def test_one_line_for_a_list_of_steps() -> None:

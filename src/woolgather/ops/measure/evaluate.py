@@ -39,6 +39,7 @@ from woolgather.ops.measure.degeneration import (
     reference_likelihood,
     share,
 )
+from woolgather.ops.measure.margin import measure_margin
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.ops.measure.outcomes import Outcomes, item_ids
 from woolgather.ops.text.ask import ask_rows
@@ -64,6 +65,9 @@ class EvaluationOptions(Options):
     """Tokens of an answer, at most."""
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+    margin: int = Field(default=250, ge=0)
+    """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
+    chooses among ways to train and claims nothing. 0 leaves it out."""
 
     def __canonical__(self) -> dict[str, JSON]:
         """The fields above: what a subclass adds is for other steps, and no part of a measure."""
@@ -81,6 +85,7 @@ def _work(
     held_out = len(tasks) if isinstance(tasks, Sized) else 0
     asked = how.probes * len(set(probe_seeds)) + held_out
     scored = held_out * (len(TEMPERATURES) + 1) // 2 if how.likelihood else 0
+    scored += 2 * (how.margin + held_out) if how.margin else 0
     return Expected(
         calls=asked + scored,
         prompt_tokens=(asked + scored) * PROMPT_TOKENS,
@@ -104,7 +109,7 @@ class _CheckedProbe:
         return "pass" if self.outcome else "unfinished" if unfinished else "fail"
 
 
-@op("evaluate", version=3, expects=_work)
+@op("evaluate", version=4, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,
@@ -133,10 +138,12 @@ def evaluate(
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
+      margin        nats by which a right answer is likelier than a near miss, of families that select;
+                    `margin_right` the share above 0; `margin_heldout` on held-out tasks; estimates
       win_rate      None
       probe_seeds, prompted  how it was asked
     Items: `probes:<seed>` by probe id, `heldout` by task id, `stops` and `loops` by both: 1, 0, or None
-    without an answer. Raises ConfigError without a probe seed.
+    without an answer; `margin` and `margin_heldout` in nats. Raises ConfigError without a probe seed.
     """
     probes = how.probes
     if probes and not probe_seeds:
@@ -179,6 +186,9 @@ def evaluate(
     }
     notes = [*_note_endings(values, how.max_tokens), *_note_ids(held_out, ids)]
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
+    margins, nats = measure_margin(how.margin, (*seeds, 1)[0], held_out, engine, notes)
+    values |= margins
+    items |= nats
     views = (*_views(values, checked, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=_headline(values))
 
@@ -200,6 +210,9 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("length against the reference", values["length_ratio"]),
         ("distinct-2", values["distinct_2"]),
         ("references, nats per token", values["nll"]),
+        ("margin over a near miss, nats", table_cell(values["margin"])),
+        ("right answer likelier than it", table_cell(values["margin_right"], "percent")),
+        ("margin on held-out tasks, nats", table_cell(values["margin_heldout"])),
     ]
     if len(values["probe_seeds"]) < 2:  # the same seed selects and reports
         found.pop(2)

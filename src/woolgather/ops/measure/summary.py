@@ -18,6 +18,7 @@ from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.ops.measure.harms import RATES, Harm, describe_harms, find_harms
+from woolgather.ops.measure.margin import compare_margins, show_margins
 from woolgather.ops.measure.outcomes import By, difference, list_known, side_of
 from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import (
@@ -49,7 +50,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=3)
+@op("summarize", version=4)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -101,6 +102,7 @@ def summarize(
         *found.alarms(),
         show_models(models, base=base, result=result, by=by, wins=wins),
         *found.tables(),
+        *show_margins(models, base),
         show_measures(measures, by, names),
         *show_rounds(rounds),
     )
@@ -209,7 +211,7 @@ class _Conclusion:
 # Side by side
 
 
-@op("side_by_side")
+@op("side_by_side", version=2)
 def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title: str) -> Metrics:
     """Returns measures of `evaluate` in one table: `names[0]`, `names[1]`, the second minus the first.
 
@@ -243,6 +245,10 @@ def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title
             ("percent", "points") if key in SHARES else (None, "change")
         )
         add(shown, both, gains[key], *units)
+    margins = [measure.values.get("margin") for measure in (first, second)]
+    gain = compare_margins(second.items.get("margin", {}), first.items.get("margin", {}))
+    gains["margin"] = table_cell(gain)
+    add("margin over a near miss, nats", margins, gains["margin"], None, "change")
     view = table(title, ["measure", *names, "difference"], rows)
     said = f"{names[1]} against {names[0]}: {', '.join(told) or 'not measured'}"
     return Metrics({"gain": gains}, views=(view,), headline=said)
