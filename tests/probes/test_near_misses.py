@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from woolgather.data import builtin_heldout, read_examples
 from woolgather.probes import FAMILIES
+from woolgather.probes.answer_edits import EDITORS
 from woolgather.probes.checks import KINDS, passes
 from woolgather.probes.families.words import CITIES
-from woolgather.probes.near_misses import EDITORS, MOST, near_misses, probe_misses
+from woolgather.probes.near_misses import MOST, near_misses, probe_misses
 
 WITHOUT: set[str] = set()
 """Families of which less than 95 % of the probes have a near miss: none."""
@@ -107,6 +109,35 @@ def test_what_the_prompt_holds_comes_first() -> None:
 
 def test_an_answer_that_no_known_edit_breaks_has_none() -> None:
     assert near_misses("so be it", {"kind": "no_loop"}, "Write.") == []
+
+
+def test_marks_are_changed_on_both_sides_and_a_repeated_word_wherever_it_stands() -> None:
+    """Else the right answer would be likelier under any prompt, for it alone agrees with itself."""
+    wrap = {"kind": "regex", "pattern": r"<old lamp>"}
+    found = near_misses("<old lamp>", wrap, "Wrap it.", siblings=["[red hat]"])
+    assert found[0] == "[old lamp]"
+    twice = {"kind": "regex", "pattern": "lamp lamp"}
+    found = near_misses("lamp lamp", twice, "Say it twice.", siblings=["hat hat", "cup cup cup"])
+    assert found[0] == "hat hat"
+
+
+@pytest.mark.real
+def test_nearly_all_have_one_with_as_many_tokens(smollm2: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    shares = {}
+    for name, family in FAMILIES.items():
+        rng = random.Random(1)
+        probes = [family(rng) for _ in range(40)]
+        alike = [any(count(m) == count(p.reference) for m in probe_misses(p)) for p in probes]
+        shares[name] = sum(alike) / len(alike)
+    assert min(shares.values()) >= 0.75, shares
+    assert sum(shares.values()) / len(shares) >= 0.95
 
 
 def test_most_held_out_tasks_have_one() -> None:

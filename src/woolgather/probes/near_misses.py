@@ -1,61 +1,31 @@
 """Near misses: a right answer with one edit, after which it fails its check.
 
-The one idea: an edit breaks just what was asked. Each kind of check has an editor, which changes what
-that kind looks at: a digit, a label, the order of two items, a letter's case, a word too many. The check
-itself decides whether an edit broke it, so an editor may guess.
+The one idea: an edit breaks just what was asked (answer_edits.py), and the check itself says whether it
+did. The words come from what the check calls wrong, from the prompt, and from `siblings`, right answers
+to other tasks of the same family.
 
-An editor takes its words from what the check calls wrong, from the prompt, and from `siblings`, right
-answers to other tasks of the same family. A near miss never is the beginning of the right answer, nor
-the right answer its beginning: of such two the shorter is likelier whatever the prompt was.
+A near miss never is the beginning of the right answer, nor the right answer its beginning: of such two
+the shorter is likelier whatever the prompt was.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import chain, combinations, islice
+from itertools import chain
 
-from woolgather.probes.answer_parsing import (
-    count_words,
-    mentions,
-    plain,
-    same,
-    split_sentences,
-    words,
-)
+from woolgather.probes.answer_edits import EDITORS, Around
+from woolgather.probes.answer_parsing import words
 from woolgather.probes.checks import Check, passes
 from woolgather.probes.families import FAMILIES, Probe
-from woolgather.probes.kinds import Params
 
-MOST = 6
+MOST = 12
 """Near misses of one answer, at most: enough that one has as many tokens as the right answer."""
 _SIBLINGS = 60
 """Right answers of a family that lend their words."""
-_WORD = re.compile(r"\w+(?:'\w+)*")
 _MATERIAL = re.compile(r': "?([^"]+)"?$|"([^"]+)"')
-_ITEM = re.compile(r"(?:^|[,\n])\s*(?:(?:\d{1,2}[.)]|[-*•])\s+)?(?P<item>[^,\n]*[^,\s])")
-_FILLERS = ("really", "also", "still", "often")
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What stands around a right answer, and lends an editor its words."""
-
-    prompt: str
-    """Instruction and input."""
-    material: str
-    """What the instruction speaks of: the input, or else what it quotes or ends with."""
-    siblings: Sequence[str]
-    """Right answers to other tasks of the family, the most alike first."""
-    rng: random.Random
-
-
-Editor = Callable[[str, Params, Around], Iterator[str]]
-"""Yields edits of a right answer that may fail one check, the most telling ones first."""
 
 
 def near_misses(
@@ -70,8 +40,13 @@ def near_misses(
     around = _look_around(right, instruction, given, siblings)
     told = [(kind, part) for kind in EDITORS for part in parts if part["kind"] == kind]
     edits = chain(*(EDITORS[kind](right, part, around) for kind, part in told), around.siblings)
-    different = dict.fromkeys(edit.strip() for edit in edits)
-    return list(islice((edit for edit in different if _is_miss(edit, right, check)), MOST))
+    found: list[str] = []
+    for edit in map(str.strip, edits):
+        if edit not in found and _is_miss(edit, right, check):
+            found.append(edit)
+        if len(found) == MOST:
+            break
+    return found
 
 
 def probe_misses(probe: Probe) -> list[str]:
@@ -98,293 +73,14 @@ def _look_around(right: str, instruction: str, given: str, siblings: Sequence[st
     prompt = f"{instruction}\n{given}"
     known, own = set(words(prompt)), set(words(right))
 
-    def distance(sibling: str) -> tuple[bool, float]:
+    def distance(sibling: str) -> tuple[bool, float, int]:
         said = set(words(sibling))
-        return not said <= known, len(own - said) / max(1, len(own))
+        length = abs(len(sibling) - len(right)) // 2
+        return not said <= known, len(own - said) / max(1, len(own)), length
 
     # Answers made of the prompt's own words come first: they are what a careless reader would say.
+    # Those about as long as the right one often have as many tokens.
     mixed = rng.sample(siblings, len(siblings))
     named = _MATERIAL.search(instruction)
     material = given or (named[1] or named[2] if named else "")
     return Around(prompt, material, sorted(mixed, key=distance), rng)
-
-
-# What many editors do
-
-
-def _put(text: str, start: int, end: int, new: str) -> str:
-    """`text` with `new` in a place of it, with a capital if one was there."""
-    if text[start : start + 1].isupper() and new[:1].islower():
-        new = new[0].upper() + new[1:]
-    return text[:start] + new + text[end:]
-
-
-def _exchange(text: str, spans: Sequence[tuple[int, int]], around: Around) -> Iterator[str]:
-    """Two of the places have their texts exchanged; neighbours first."""
-    pairs = list(combinations(range(len(spans)), 2))
-    around.rng.shuffle(pairs)
-    for i, j in sorted(pairs, key=lambda pair: pair[1] - pair[0]):
-        (a, b), (c, d) = spans[i], spans[j]
-        yield text[:a] + text[c:d] + text[b:c] + text[a:b] + text[d:]
-
-
-def _spans(text: str) -> list[tuple[int, int]]:
-    return [match.span() for match in _WORD.finditer(text)]
-
-
-def _swap_words(text: str, around: Around) -> Iterator[str]:
-    return _exchange(text, _spans(text), around)
-
-
-def _change_digits(text: str, around: Around) -> Iterator[str]:
-    """One digit is another, the last one of a number by one; or a number of the prompt stands there."""
-    found = list(re.finditer(r"\d+", text))[::-1]
-    for number in found:
-        for step in around.rng.sample((1, -1), 2):
-            other = int(number[0]) + step
-            if len(str(other)) == len(number[0]) and other >= 0:
-                yield _put(text, *number.span(), str(other))
-    for number in found:
-        for at, digit in enumerate(number[0]):
-            others = [d for d in "123456789" if d != digit]
-            place = number.start() + at
-            yield _put(text, place, place + 1, around.rng.choice(others))
-    for number in found:
-        for given in re.findall(r"\d+", around.prompt):
-            yield _put(text, *number.span(), given)
-    for number in found:
-        yield _put(text, *number.span(), str(int(number[0]) + 1))
-
-
-def _replace(text: str, phrases: Iterable[str], others: Sequence[str]) -> Iterator[str]:
-    """The first place where one of the phrases stands, the longest first, has another word."""
-    for phrase in sorted(phrases, key=len, reverse=True):
-        place = next(mentions(plain(text), phrase), None)
-        if place:
-            yield from (_put(text, *place.span(), other) for other in others)
-
-
-def _lend(around: Around, asked: Iterable[str] = ()) -> list[str]:
-    """Longer words of the material that are not asked for."""
-    found = _WORD.findall(around.material or around.prompt)
-    return [word for word in found if len(word) > 3 and word.casefold() not in asked]
-
-
-def _replace_from_siblings(
-    text: str, wanted: Callable[[str], bool], around: Around
-) -> Iterator[str]:
-    """A word is the one that stands in the same place of a sibling with as many words."""
-    spans = _spans(text)
-    for sibling in around.siblings:
-        others = _WORD.findall(sibling)
-        if len(others) == len(spans):
-            for (start, end), other in zip(spans, others, strict=True):
-                if wanted(text[start:end]) and _fits(text[:start], other):
-                    yield _put(text, start, end, other)
-
-
-def _fits(before: str, word: str) -> bool:
-    """Returns whether a word may follow, if what stands before it ends with an article."""
-    article = re.search(r"\b(an?) $", before, re.IGNORECASE)
-    return not article or (word[0] in "aeiou") == (article[1].lower() == "an")
-
-
-def _echo(text: str, around: Around) -> Iterator[str]:
-    """The material as it was, where the task is to change little in it."""
-    own, said = words(text), words(around.material)
-    if own and len(set(own) ^ set(said)) <= 2:
-        yield around.material
-
-
-def _change_case(text: str) -> Iterator[str]:
-    """One word in the other case: capital letters become small ones, and small ones a capital or more."""
-    spans = _spans(text)
-    for start, end in [*spans[1:], *spans[:1]]:
-        word = text[start:end]
-        for other in (word.lower(), word.capitalize(), word.upper()):
-            if other != word:
-                yield text[:start] + other + text[end:]
-
-
-# An editor per kind
-
-
-def _edit_text(right: str, p: Params, around: Around) -> Iterator[str]:
-    if p.get("case"):
-        yield from _change_case(right)
-    yield from _echo(right, around)
-    yield from _change_digits(right, around)
-    yield from _replace_from_siblings(right, bool, around)
-    yield from _swap_words(right, around)
-    if not around.siblings:
-        yield from _lend(around, words(right))
-
-
-def _edit_contents(right: str, p: Params, around: Around) -> Iterator[str]:
-    phrases = [*p.get("all", ()), *p.get("any", ())]
-    asked = {word for phrase in phrases for word in words(phrase)}
-    yield from _replace_from_siblings(right, lambda word: word.casefold() in asked, around)
-    if any(word.isdigit() for word in asked):
-        yield from _change_digits(right, around)
-    if not around.siblings:
-        yield from _replace(right, phrases, _lend(around, asked))
-
-
-def _edit_exclusion(right: str, p: Params, around: Around) -> Iterator[str]:
-    spans = _spans(right)
-    for word in p["words"]:
-        yield from (_put(right, *span, word) for span in around.rng.sample(spans, len(spans)))
-
-
-def _edit_names(right: str, p: Params, around: Around) -> Iterator[str]:
-    known = set(words(around.prompt))
-    yield from (each for each in around.siblings if set(words(each)) <= known)
-    figures = any(c.isdigit() for c in right)
-    wrong = [word for word in p.get("not", ()) if word.isdigit() == figures]
-    yield from _replace(right, p["any"], around.rng.sample(wrong, len(wrong)))
-    if len(around.material.split()) == 1:
-        yield from _replace(right, p["any"], [around.material])
-    yield from _change_digits(right, around)
-    if not around.siblings and not wrong:
-        yield from _replace(right, p["any"], _lend(around))
-
-
-def _edit_number(right: str, p: Params, around: Around) -> Iterator[str]:
-    yield from _change_digits(right, around)
-
-
-def _edit_pattern(right: str, p: Params, around: Around) -> Iterator[str]:
-    yield from _change_digits(right, around)
-    if right[-1:] in ".?":
-        yield right[:-1] + ("." if right[-1] == "?" else "?")
-    yield from _change_marks(right, around)
-    yield from _echo(right, around)
-    yield from _replace_from_siblings(right, bool, around)
-    yield from _swap_words(right, around)
-    yield from _change_case(right)
-    yield from _edit_lines(right, p, around)
-
-
-def _change_marks(text: str, around: Around) -> Iterator[str]:
-    """What stands before the first word is what stands there in a sibling."""
-    marks = re.match(r"\W+", text)
-    if marks:
-        found = (re.match(r"\W+", sibling) for sibling in around.siblings)
-        others = sorted(other[0] for other in found if other)
-        for other in sorted(others, key=lambda other: len(other) != len(marks[0])):
-            yield other + text[marks.end() :]
-
-
-def _edit_json(right: str, p: Params, around: Around) -> Iterator[str]:
-    try:
-        data = json.loads(right)
-    except ValueError:
-        return
-    yield from _change_digits(right, around)
-    if not isinstance(data, dict):
-        return
-    for key in around.rng.sample(list(data), len(data)):
-        for sibling in around.siblings:
-            value = json.loads(sibling).get(key)
-            if type(value) is type(data[key]):
-                yield json.dumps({**data, key: value}, ensure_ascii=False)
-    for one, other in combinations(data, 2):
-        exchanged = {**data, one: data[other], other: data[one]}
-        yield json.dumps(exchanged, ensure_ascii=False)
-
-
-def _edit_length(right: str, p: Params, around: Around) -> Iterator[str]:
-    inner = _spans(right)[1:-1]
-    if count_words(right) not in (p.get("min"), p.get("max")):
-        return
-    for start, end in around.rng.sample(inner, len(inner)):
-        yield f"{right[:start]}{around.rng.choice(_FILLERS)} {right[start:]}"
-        yield f"{right[:start].rstrip()} {right[end:].lstrip()}"
-
-
-def _edit_sentences(right: str, p: Params, around: Around) -> Iterator[str]:
-    found = split_sentences(right)
-    for sentence in found[:-1]:
-        end = right.find(sentence) + len(sentence)
-        yield f"{right[: end - 1]},{right[end:]}"
-    for comma in re.finditer(r",? (?=and |who |which )|, ", right):
-        rest = right[comma.end() :]
-        yield f"{right[: comma.start()]}. {rest[:1].upper()}{rest[1:]}"
-
-
-def _edit_lines(right: str, p: Params, around: Around) -> Iterator[str]:
-    yield from (
-        _put(right, *end.span(), mark) for end in re.finditer(r"\n+", right) for mark in " ,"
-    )
-
-
-def _edit_items(right: str, p: Params, around: Around) -> Iterator[str]:
-    """An item has another initial, is of another list, stands there twice, or has another mark."""
-    spans = [match.span("item") for match in _ITEM.finditer(right)]
-    around.rng.shuffle(spans)
-    allowed = [item for item in p.get("among", ()) if "initial" in p]
-    around.rng.shuffle(allowed)
-    known = set(map(same, p.get("among", ())))
-    strange = [
-        match["item"]
-        for sibling in around.siblings
-        for match in _ITEM.finditer(sibling)
-        if same(match["item"]) not in known
-    ]
-    for item in (allowed + strange)[: 4 * MOST]:
-        yield from (_put(right, *span, item) for span in spans[:1])
-    for one, other in combinations(spans, 2):
-        yield _put(right, *one, right[slice(*other)])
-    for mark in re.finditer(r"^(?:\d{1,2}[.)]|[-*•])(?= )", right, re.MULTILINE):
-        yield _put(right, *mark.span(), "1." if mark[0] in "-*•" else "-")
-
-
-def _edit_case(right: str, p: Params, around: Around) -> Iterator[str]:
-    yield from _change_case(right)
-
-
-def _edit_beginning(right: str, p: Params, around: Around) -> Iterator[str]:
-    first = words(p["value"])[:1]
-    yield from _replace_from_siblings(right, lambda word: words(word) == first, around)
-    begins = [found[0] for each in around.siblings if (found := _WORD.search(each))]
-    yield from _replace(right, [p["value"]], begins)
-    yield from _swap_words(right, around)
-
-
-def _edit_end(right: str, p: Params, around: Around) -> Iterator[str]:
-    last = words(p["value"])[-1:]
-    yield from _replace_from_siblings(right, lambda word: words(word) == last, around)
-    yield from _swap_words(right, around)
-
-
-def _edit_order(right: str, p: Params, around: Around) -> Iterator[str]:
-    places = [next(mentions(plain(right), value), None) for value in p["values"]]
-    spans = sorted({place.span() for place in places if place})
-    yield from _exchange(right, spans, around)
-
-
-def _edit_yes_no(right: str, p: Params, around: Around) -> Iterator[str]:
-    yield from _replace(right, [p["value"]], ["no" if p["value"] == "yes" else "yes"])
-
-
-EDITORS: Mapping[str, Editor] = {
-    "yes_no": _edit_yes_no,
-    "names": _edit_names,
-    "number": _edit_number,
-    "json": _edit_json,
-    "case": _edit_case,
-    "sentences": _edit_sentences,
-    "lines": _edit_lines,
-    "words": _edit_length,
-    "contains": _edit_contents,
-    "ends_with": _edit_end,
-    "regex": _edit_pattern,
-    "excludes": _edit_exclusion,
-    "ordered": _edit_order,
-    "items": _edit_items,
-    "exact": _edit_text,
-    "one_of": _edit_text,
-    "starts_with": _edit_beginning,
-}
-"""By kind of check. Of several checks the first of these is edited first: it leaves the text the most
-natural. An echo and a loop (not_echo, no_loop) are not one edit away from an answer."""

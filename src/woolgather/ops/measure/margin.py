@@ -25,8 +25,11 @@ from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Engine, LogProb
 from woolgather.ops.measure.outcomes import Outcomes, difference, item_ids
 from woolgather.probes import generate, task_of
-from woolgather.probes.near_misses import near_misses, probe_misses
+from woolgather.probes.near_misses import MOST, near_misses, probe_misses
 from woolgather.prompting.turns import answer_prompt
+
+TRIED = 3
+"""Further near misses that are scored at a time, until one is as long as the right answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,14 @@ def find_margins(contests: Sequence[Contest], engine: Engine) -> dict[str, float
     answers = [(contest, text) for contest in contests for text in _first_two(contest)]
     scored = _score(answers, engine)
     right, miss = scored[::2], scored[1::2]
-    unequal = [i for i in range(len(contests)) if right[i].tokens != miss[i].tokens]
     # Most first near misses are as long as the right answer: only the others cost more passes.
-    others = [(contests[i], text) for i in unequal for text in contests[i].misses[1:]]
-    found = iter(_score(others, engine))
-    for i in unequal:
-        again = [next(found) for _ in contests[i].misses[1:]]
-        miss[i] = next((one for one in again if one.tokens == right[i].tokens), miss[i])
+    for at in range(1, MOST, TRIED):
+        unequal = [i for i in range(len(contests)) if right[i].tokens != miss[i].tokens]
+        more = [(i, text) for i in unequal for text in contests[i].misses[at : at + TRIED]]
+        found = _score([(contests[i], text) for i, text in more], engine)
+        for (i, _), one in zip(more, found, strict=True):
+            if one.tokens == right[i].tokens != miss[i].tokens:
+                miss[i] = one
     return {c.name: _margin(r, m) for c, r, m in zip(contests, right, miss, strict=True)}
 
 
