@@ -256,19 +256,28 @@ def planned(stored: Path, *words: str) -> dict[str, Any]:
     return {line["step"]: line for line in json.loads(done.stdout)["steps"]}
 
 
-ANEW = {"measure", "iter0/measure", "iter0/stop", "select", "summary"}
+ANEW = {"measure", "iter0/measure", "iter0/stop", "select", "summary"} | {
+    "iter0/audition",
+    "iter0/assess",
+}
 """Steps of ops that make something else of the same arguments since, and so count a version more."""
 
 
-def test_a_run_of_the_version_before_is_remembered_but_for_what_measures_otherwise(
+def test_a_run_of_the_version_before_is_remembered_but_for_what_rates_and_measures_otherwise(
     stored: Path,
 ) -> None:
     told = planned(stored)
     assert len(told) == 17
     new = {name: line["why"] for name, line in told.items() if line["state"] != "remembered"}
     assert {name for name, why in new.items() if "new because version: 1 -> " in why} == ANEW
-    # A plan does not know what will be selected, and takes the last model.
-    assert new.keys() - ANEW == {"result"}
+    # A plan does not know how rows will be rated, nor what will be selected.
+    assert {name for name, why in new.items() if "changed" in why} == {
+        *(f"iter0/{name}" for name in ("keep", "mix", "train", "train-merge", "portrait"))
+    }
+    assert told.keys() - new.keys() == {
+        "shots",
+        *(f"iter0/{name}" for name in ("synthesize", "respond", "rules")),
+    }
 
 
 @pytest.mark.parametrize("command", ["status", "report", "show"])
@@ -280,5 +289,5 @@ def test_a_run_of_the_version_before_can_be_looked_at(stored: Path, command: str
 
 def test_a_changed_setting_is_explained_across_versions(stored: Path) -> None:
     told = planned(stored, "sft.learning_rate=1e-3")
-    assert told["iter0/keep"]["state"] == "remembered"
+    assert told["iter0/rules"]["state"] == "remembered"
     assert told["iter0/train"]["why"] == "new because args.config.learning_rate: 0.0002 -> 0.001"
