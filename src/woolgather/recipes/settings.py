@@ -53,6 +53,9 @@ class Judging(Hiring):
 class Measuring(EvaluationOptions):
     """Looking at each model."""
 
+    margin: int = Field(default=250, ge=0)
+    """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
+    chooses among ways to train and claims nothing. 0 leaves it out."""
     select_seed: int = 1
     """Random seed of the probes that select the result; the report uses other probes."""
     report_seed: int = 2

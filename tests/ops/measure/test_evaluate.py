@@ -10,6 +10,7 @@ from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.probes import generate
+from woolgather.recipes.settings import Measuring
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
 TASKS = [
@@ -55,8 +56,7 @@ def test_one_seed_selects_and_another_reports():
     assert found.values["probe_seeds"] == [1, 2]
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
-    margins = {"margin", "margin_heldout"}
-    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"} | margins
+    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"}
     assert set(found.items["probes:1"]) == {p.id for p in generate(60, 1)}
 
 
@@ -85,7 +85,7 @@ def test_max_tokens_ends_answers_alike():
 
 
 def test_without_probes_they_are_not_measured():
-    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0, margin=0))
+    found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0))
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
     assert list(found.items) == ["heldout", "stops", "loops"]
@@ -179,7 +179,7 @@ def test_likelihood_is_optional():
         def sequence_logprobs(self, prompts, continuations, temperature=1.0):
             raise CapabilityError("no log-probabilities here")
 
-    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5))
+    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5, margin=5))
     assert found.values["nll"] is found.values["margin"] is None
     told = [v.title for v in found.views if "no log-probabilities" in str(v.data)]
     assert told == ["Likelihood not measured", "Margin not measured"]
@@ -190,7 +190,7 @@ def test_likelihood_is_optional():
             asked.append(temperature)
             return [LogProb(-1.0, 1) for _ in prompts]
 
-    evaluate(TASKS, Counting(), how=EvaluationOptions(probes=5, likelihood=False, margin=0))
+    evaluate(TASKS, Counting(), how=EvaluationOptions(probes=5, likelihood=False))
     assert asked == []
 
 
@@ -224,7 +224,7 @@ def test_it_follows_from_its_arguments():
 
 
 def test_the_plan_counts_the_questions():
-    how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False, margin=0)
+    how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False)
     work = evaluate.expects(TASKS, None, how=how, probe_seeds=(1, 2))
     assert work.calls == 108
     assert work.new_tokens == 1080
@@ -232,6 +232,13 @@ def test_the_plan_counts_the_questions():
     work = evaluate.expects(TASKS, None, how=with_margin, probe_seeds=(1, 2))
     assert work.calls == 108 + 2 * 30 + 2 * 8
     assert work.new_tokens == 1080  # a text that is scored is not generated
+
+
+def test_a_measure_without_a_margin_is_what_it_was() -> None:
+    """Also where the settings are those of a recipe, which measures it by default."""
+    assert "margin" not in EvaluationOptions().__canonical__()
+    assert "margin" not in Measuring(margin=0).__canonical__()
+    assert Measuring().__canonical__()["margin"] == Measuring().margin == 250
 
 
 def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() -> None:
@@ -254,6 +261,7 @@ def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() ->
     assert good.values["margin_right"]["value"] > 0.8
     assert bad.values["margin"]["value"] == pytest.approx(-good.values["margin"]["value"])
     assert good.values["margin_heldout"]["count"] == 6
+    assert set(good.items) == {"heldout", "stops", "loops", "margin", "margin_heldout"}
     shown = dict(good.views[0].data["rows"])
     assert shown["margin over a near miss, nats"]["value"] > 0.8
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -65,13 +66,18 @@ class EvaluationOptions(Options):
     """Tokens of an answer, at most."""
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
-    margin: int = Field(default=250, ge=0)
+    margin: int = Field(default=0, ge=0)
     """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
     chooses among ways to train and claims nothing. 0 leaves it out."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"margin"})
+
     def __canonical__(self) -> dict[str, JSON]:
-        """The fields above: what a subclass adds is for other steps, and no part of a measure."""
-        return {name: getattr(self, name) for name in EvaluationOptions.model_fields}
+        """The fields above: what a subclass adds is for other steps, and no part of a measure. Nor is
+        its default: a margin of 0 is what measures were before."""
+        fields = EvaluationOptions.model_fields
+        found = {name: getattr(self, name) for name in fields}
+        return {k: v for k, v in found.items() if k not in self.added or v != fields[k].default}
 
 
 def _work(
@@ -109,7 +115,7 @@ class _CheckedProbe:
         return "pass" if self.outcome else "unfinished" if unfinished else "fail"
 
 
-@op("evaluate", version=4, expects=_work)
+@op("evaluate", version=3, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,

@@ -50,7 +50,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=4)
+@op("summarize", version=3)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -211,7 +211,7 @@ class _Conclusion:
 # Side by side
 
 
-@op("side_by_side", version=2)
+@op("side_by_side")
 def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title: str) -> Metrics:
     """Returns measures of `evaluate` in one table: `names[0]`, `names[1]`, the second minus the first.
 

@@ -87,7 +87,7 @@ def evaluate_teacher(
     found = evaluate(
         tasks,
         Prompted(engine, guide, how.model_copy(update={"sampling": greedy})),
-        how=EvaluationOptions(probes=probes, likelihood=False, margin=0),
+        how=EvaluationOptions(probes=probes, likelihood=False),
         probe_seeds=probe_seeds,
         seed=seed,
     )
