@@ -113,6 +113,7 @@ CASES: list[tuple[str, set[str]]] = [
     ("measure.tier=middle", CANDIDATES),
     ("measure.calibration=24", {"tier"}),
     ("measure.likelihood=true", MEASURED),
+    ("measure.margin=25", MEASURED),
     ("patience=null", each("stop")),
     ("select_by=heldout", {*each("stop"), "select", "summary"}),
     ("controls=false", {"summary"}),

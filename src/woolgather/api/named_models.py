@@ -57,10 +57,14 @@ def resolve_models(
 def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, Estimate | None]:
     """Returns the difference to the first model for each measure that both have, item by item; None
     where it cannot be known."""
+    from woolgather.ops.measure.margin import compare_margins
     from woolgather.ops.measure.outcomes import compare
 
-    shared = [key for key in metrics.items if key in first.items]
-    return {key: compare(metrics.items[key], first.items[key], key) for key in shared}
+    def gain_of(key: str) -> Estimate | None:
+        mine, its = metrics.items[key], first.items[key]
+        return compare_margins(mine, its) if key.startswith("margin") else compare(mine, its, key)
+
+    return {key: gain_of(key) for key in metrics.items if key in first.items}
 
 
 def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:

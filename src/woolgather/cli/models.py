@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from woolgather.api.named_models import NamedModel
     from woolgather.core.artifacts import Metrics
     from woolgather.core.intervals import Estimate
+    from woolgather.core.views import Unit
     from woolgather.engines.base import Engine, Sampling
 
 MODEL_HELP = "A model: a folder, a hub name, a run's directory (its result), or `embedded`."
@@ -44,6 +45,14 @@ Form = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Random seed of the probes.")]
+Margin = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Number of probes whose right answer is compared with a near miss by likelihood; 0 leaves "
+        "that out.",
+    ),
+]
 
 
 def eval_(
@@ -60,6 +69,7 @@ def eval_(
     ] = 300,
     seed: Seed = 1,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
+    margin: Margin = 250,
     engine: EngineName = "transformers",
     url: Urls = None,
     serve: Serve = None,
@@ -82,7 +92,7 @@ def eval_(
     options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
-    how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens)
+    how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):
         with _watch(named) as watched:
@@ -215,7 +225,8 @@ def _print_measures(
     for key in dict.fromkeys(key for gain in gains for key in gain):
         title = f"{words(key.partition(':')[0])} against {names[0]}"
         for i, (gain, column) in enumerate(zip(gains, columns, strict=True)):
-            column.append((title, table_cell(gain.get(key), "points") if i else ""))
+            unit: Unit = "change" if key.startswith("margin") else "points"
+            column.append((title, table_cell(gain.get(key), unit) if i else ""))
     lines = [
         {
             "measure": row[0][0],

@@ -52,6 +52,9 @@ class Measuring(EvaluationOptions):
     calibration: int = Field(default=72, ge=0)
     """Probes that the base, shown answered tasks, is asked to fix `tier` where none is named: the one
     that is neither too easy nor too hard for it. 0: probes of every tier select."""
+    margin: int = Field(default=250, ge=0)
+    """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
+    chooses among ways to train and claims nothing. 0 leaves it out."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     map_points: int = Field(default=400, ge=3)

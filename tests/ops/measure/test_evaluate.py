@@ -11,6 +11,7 @@ from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.ops.measure.probe_sets import BOTH
 from woolgather.probes import families_of, family_of, generate
+from woolgather.recipes.settings import Measuring
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
 TASKS = [
@@ -222,9 +223,10 @@ def test_likelihood_is_optional():
         def sequence_logprobs(self, prompts, continuations, temperature=1.0):
             raise CapabilityError("no log-probabilities here")
 
-    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5))
-    assert found.values["nll"] is None
-    assert any("no log-probabilities" in str(v.data) for v in found.views if v.kind == "alarm")
+    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5, margin=5))
+    assert found.values["nll"] is found.values["margin"] is None
+    told = [v.title for v in found.views if "no log-probabilities" in str(v.data)]
+    assert told == ["Likelihood not measured", "Margin not measured"]
     asked = []
 
     class Counting(FakeEngine):
@@ -271,6 +273,42 @@ def test_the_plan_counts_the_questions():
     work = evaluate.expects(TASKS, None, how=how, purposes=BOTH)
     assert work.calls == 108
     assert work.new_tokens == 1080
+    with_margin = how.model_copy(update={"margin": 30})
+    work = evaluate.expects(TASKS, None, how=with_margin, purposes=BOTH)
+    assert work.calls == 108 + 2 * 30 + 2 * 8
+    assert work.new_tokens == 1080  # a text that is scored is not generated
+
+
+def test_a_measure_without_a_margin_is_what_it_was() -> None:
+    """Also where the settings are those of a recipe, which measures it by default."""
+    assert "margin" not in EvaluationOptions().__canonical__()
+    assert "margin" not in Measuring(margin=0).__canonical__()
+    assert Measuring().__canonical__()["margin"] == Measuring().margin == 250
+
+
+def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() -> None:
+    """One model finds the right answers likelier, another everything else."""
+
+    class Preferring(FakeEngine):
+        def __init__(self, sign):
+            super().__init__(["x"])
+            self.sign = sign
+
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            right = {p.reference for p in generate(50, 1, "select")} | {t.response for t in TASKS}
+            return [LogProb(self.sign * float(text in right) - 5, 1) for text in continuations]
+
+    how = EvaluationOptions(probes=0, likelihood=False, margin=50)
+    good, bad = (evaluate(TASKS, Preferring(sign), how=how) for sign in (1, -1))
+    # A near miss may be the right answer to another probe, such as "Yes".
+    assert good.values["margin"]["value"] > 0.8
+    assert good.values["margin"]["count"] == 25
+    assert good.values["margin_right"]["value"] > 0.8
+    assert bad.values["margin"]["value"] == pytest.approx(-good.values["margin"]["value"])
+    assert good.values["margin_heldout"]["count"] == 6
+    assert set(good.items) == {"heldout", "stops", "loops", "margin", "margin_heldout"}
+    shown = dict(good.views[0].data["rows"])
+    assert shown["margin over a near miss, nats"]["value"] > 0.8
 
 
 def test_one_line_for_a_list_of_steps() -> None:

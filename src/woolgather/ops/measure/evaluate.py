@@ -40,6 +40,7 @@ from woolgather.ops.measure.degeneration import (
     share,
 )
 from woolgather.ops.measure.evaluate_views import describe, note_endings, note_ids, show_measures
+from woolgather.ops.measure.margin import measure_margin
 from woolgather.ops.measure.null_answers import expected_best_null
 from woolgather.ops.measure.outcomes import Outcomes, rate_of
 from woolgather.ops.measure.probe_sets import (
@@ -72,13 +73,18 @@ class EvaluationOptions(Options):
     """Tokens of an answer, at most."""
     likelihood: bool = True
     """Likelihood of the held-out references at one fitted temperature, where the engine can."""
+    margin: int = Field(default=0, ge=0)
+    """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
+    chooses among ways to train and claims nothing. 0 leaves it out."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"probe_seed", "tier"})
+    added: ClassVar[frozenset[str]] = frozenset({"margin", "probe_seed", "tier"})
 
     def __canonical__(self) -> dict[str, JSON]:
-        """The fields above: what a subclass adds is for other steps, and no part of a measure."""
-        used = EvaluationOptions.model_fields.keys() - self.unused
-        return {name: getattr(self, name) for name in sorted(used)}
+        """The fields above: what a subclass adds is for other steps, and no part of a measure. Nor is
+        the default of one that came later: measures without a margin are what they were."""
+        fields = EvaluationOptions.model_fields
+        found = {name: getattr(self, name) for name in sorted(fields)}
+        return {k: v for k, v in found.items() if k not in self.added or v != fields[k].default}
 
 
 def _work(
@@ -92,6 +98,7 @@ def _work(
     held_out = len(tasks) if isinstance(tasks, Sized) else 0
     asked = how.probes * len(purposes) + held_out
     scored = held_out * (len(TEMPERATURES) + 1) // 2 if how.likelihood else 0
+    scored += 2 * (how.margin + held_out) if how.margin else 0
     return Expected(
         calls=asked + scored,
         prompt_tokens=(asked + scored) * PROMPT_TOKENS,
@@ -131,11 +138,13 @@ def evaluate(
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
+      margin        nats by which a right answer is likelier than a near miss, of families that select;
+                    `margin_right` the share above 0; `margin_heldout` on held-out tasks; estimates
       win_rate      None
       prompted, tier  how it was asked, and how hard the probes that select are; None: of all tiers
     Items: `probes:select` and `probes:report` by probe id, `heldout` by task id, `stops` and `loops` by
-    both: 1, 0, or None without an answer. Intervals of probes are over their families. Raises
-    ConfigError for a purpose that measures nothing.
+    both: 1, 0, or None without an answer; `margin` and `margin_heldout` in nats. Intervals of probes are
+    over their families. Raises ConfigError for a purpose that measures nothing.
     """
     held_out, shown = list(tasks), list(shots)
     sets = probe_sets(how.probes, how.probe_seed, how.tier, purposes)
@@ -176,6 +185,9 @@ def evaluate(
     }
     notes = [*note_endings(values, how.max_tokens), *note_ids(held_out, ids)]
     values |= _likelihood(held_out, engine, notes) if how.likelihood else {"nll": None}
+    margins, nats = measure_margin(how.margin, how.probe_seed, held_out, engine, notes)
+    values |= margins
+    items |= nats
     views = (*show_measures(values, every, held_out, own), *notes)
     return Metrics(values, items, views=views, headline=describe(values))
 

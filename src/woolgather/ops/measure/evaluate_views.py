@@ -46,6 +46,9 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("length against the reference", values["length_ratio"]),
         ("distinct-2", values["distinct_2"]),
         ("references, nats per token", values["nll"]),
+        ("margin over a near miss, nats", table_cell(values["margin"])),
+        ("right answer likelier than it", table_cell(values["margin_right"], "percent")),
+        ("margin on held-out tasks, nats", table_cell(values["margin_heldout"])),
     ]
     asked = values["probes_select"] is not None
     return [row for row in shown if asked or "select" not in row[0]]
