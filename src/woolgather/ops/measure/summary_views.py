@@ -44,6 +44,7 @@ def show_models(
         rows.append(
             [
                 name + (" ← result" if m is result else ""),
+                m.values.get("prompted"),
                 _rate(m, "probes", by),
                 table_cell(null.get("rate"), "percent"),
                 table_cell(against, "points") if against else "",
@@ -55,7 +56,7 @@ def show_models(
             ]
         )
     columns = [
-        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "model", "asked", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
         "distinct-2",
     ]  # fmt: skip
     half = (
