@@ -18,8 +18,9 @@ from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, 
 from woolgather.prompting.forms import FORMS
 from woolgather.prompting.messages import Prompt
 
-FORMAT_ROWS = 16
-"""Answered tasks by which the prompt format is chosen where it is "auto"."""
+FORMAT_ROWS, FORMAT_PROBES = 16, 24
+"""Answered tasks, and probes, by which the form is chosen where it is "auto"; half of what a run takes,
+since somebody waits."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,13 @@ def _choose_format(model: Model, options: EngineOptions, answered: Sequence[Exam
 
     if not answered:
         return model
-    text, chat = (_OpenedPerCall(replace(model, prompt_format=f), options) for f in ("raw", "chat"))
-    choice = choose_format(answered, text, chat, rows_used=FORMAT_ROWS)
+    opened: dict[PromptFormat, Engine] = {}
+    text, chat = (
+        _TakingTurns(replace(model, prompt_format=form), options, opened)
+        for form in ("raw", "chat")
+    )
+    with closing(text):
+        choice = choose_format(answered, text, chat, rows_used=FORMAT_ROWS, probes=FORMAT_PROBES)
     return replace(model, prompt_format=_form(str(choice.value)))
 
 
@@ -141,25 +147,34 @@ def _form(name: str) -> PromptFormat:
     return next((form for form in FORMS if form == name), "chat")
 
 
-class _OpenedPerCall(Engine):
-    """An engine that loads its model for one call and frees it afterwards, so that two formats of a
-    model are never in memory together."""
+class _TakingTurns(Engine):
+    """An engine that opens its model when it is asked and closes the one in `opened`, which it shares
+    with another, so that a model is never in memory twice."""
 
-    def __init__(self, model: Model, options: EngineOptions) -> None:
+    def __init__(
+        self, model: Model, options: EngineOptions, opened: dict[PromptFormat, Engine]
+    ) -> None:
         super().__init__(model)
-        self._options = options
+        self._options, self._opened = options, opened
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        with closing(self._open()) as engine:
-            yield from engine.complete(requests)
+        yield from self._open().complete(requests)
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        with closing(self._open()) as engine:
-            return engine.sequence_logprobs(prompts, continuations, temperature)
+        return self._open().sequence_logprobs(prompts, continuations, temperature)
+
+    def close(self) -> None:
+        """Closes whichever of the two is open."""
+        while self._opened:
+            self._opened.popitem()[1].close()
 
     def _open(self) -> Engine:
         from woolgather.engines import open_engine
 
-        return open_engine(self.model, self._options)
+        form = self.model.prompt_format
+        if form not in self._opened:
+            self.close()
+            self._opened[form] = open_engine(self.model, self._options)
+        return self._opened[form]

@@ -40,13 +40,15 @@ ROW_TOKENS = 60
 """Tokens of a prompt, about; for plans."""
 
 
-def _work(rows: Iterable[Example], text: Engine, chat: Engine, *, rows_used: int) -> Expected:
+def _work(
+    rows: Iterable[Example], text: Engine, chat: Engine, *, rows_used: int, probes: int
+) -> Expected:
     forms = len(forms_of(text.model.path))
-    calls = forms * (rows_used + PROBES)
+    calls = forms * (rows_used + probes)
     return Expected(
         calls=calls,
         prompt_tokens=calls * ROW_TOKENS,
-        new_tokens=forms * PROBES * ANSWER_TOKENS,
+        new_tokens=forms * probes * ANSWER_TOKENS,
         value="blocks",  # a form in which a base is measured twice, in its own and in chat
     )
 
@@ -74,10 +76,14 @@ class _Trial:
 
 @op("choose_format", version=2, expects=_work)
 def choose_format(
-    rows: Iterable[Example], text: Engine, chat: Engine, *, rows_used: int = 32
+    rows: Iterable[Example],
+    text: Engine,
+    chat: Engine,
+    *,
+    rows_used: int = 32,
+    probes: int = PROBES,
 ) -> Choice:
-    """Returns the form, of those that the model can be asked in, which passes most calibration probes;
-    among forms with as many, within noise, the one with the lowest loss per token on the responses of
+    """Returns the form, of those that the model can be asked in, which passes most of `probes`; among forms with as many, within noise, the one with the lowest loss per token on the responses of
     the first `rows_used` rows.
 
     `text` asks the model with raw text, and all forms but one are sent through it; `chat` asks it
@@ -94,12 +100,12 @@ def choose_format(
     asked = [t for t in trials if t.loss is None or t.loss <= likeliest + MARGIN]
     chosen, why = asked[0], "no other form is as likely"
     if len(asked) > 1:
-        _ask_probes(asked, engines)
+        _ask_probes(asked, engines, probes)
         chosen, why = _decide([t for t in asked if t.outcomes])
     return Choice(
         chosen.form,
-        f"{chosen.form}: {why}; {_tell(trials, scored)}",
-        views=(_show(trials, scored),),
+        f"{chosen.form}: {why}; {_tell(trials, scored, probes)}",
+        views=(_show(trials, scored, probes),),
     )
 
 
@@ -107,7 +113,9 @@ def _compare_losses(
     trials: Sequence[_Trial], rows: Sequence[Example], engines: Mapping[PromptFormat, Engine]
 ) -> int:
     """Fills in the losses, and returns on how many rows: those that every form has room for."""
-    scored = {t.form: _score(rows, t.form, engines[t.form]) for t in trials}
+    # Two engines may not fit into memory together: the one is done with before the other is opened.
+    ordered = sorted(trials, key=lambda t: t.form == "chat")
+    scored = {t.form: _score(rows, t.form, engines[t.form]) for t in ordered}
     able = {form: logs for form, logs in scored.items() if any(logs)}
     common = [i for i in range(len(rows)) if all(logs[i] for logs in able.values())]
     for trial in trials:
@@ -120,7 +128,7 @@ def _compare_losses(
 def _score(rows: Sequence[Example], form: PromptFormat, engine: Engine) -> list[LogProb | None]:
     """Returns the likelihood of each response; None for a row that is too long, or for all of them
     where the engine has none to give."""
-    prompts = [_asked(row, form) for row in rows]
+    prompts = [_word(row, form) for row in rows]
     answers = [row.response for row in rows]
     try:
         found = engine.sequence_logprobs(prompts, answers)
@@ -141,13 +149,14 @@ def _is_sound(log: LogProb) -> bool:
     return log.tokens > 0 and math.isfinite(log.total)
 
 
-def _ask_probes(trials: Sequence[_Trial], engines: Mapping[PromptFormat, Engine]) -> None:
+def _ask_probes(
+    trials: Sequence[_Trial], engines: Mapping[PromptFormat, Engine], count: int
+) -> None:
     """Fills in the outcomes of the calibration probes. A form without a loss may be one that a server
     does not take: it is left without outcomes. Raises its error where no other can be asked."""
-    probes = generate(PROBES, PROBE_SEED, purpose="select")
+    probes = generate(count, PROBE_SEED, purpose="select")
     failure: CapabilityError | EngineError | None = None
-    # The chat engine was asked last, and two engines may not fit into memory together.
-    for trial in sorted(trials, key=lambda t: t.form != "chat"):
+    for trial in sorted(trials, key=lambda t: t.form != "chat"):  # that engine is open already
         try:
             trial.outcomes = _answer(probes, trial.form, engines[trial.form])
         except (CapabilityError, EngineError) as error:
@@ -162,12 +171,12 @@ def _answer(
     probes: Sequence[Probe], form: PromptFormat, engine: Engine
 ) -> Mapping[str, float | None]:
     sampling = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS, stop=stops(form))
-    found = ask_rows(probes, engine, lambda probe: _asked(task_of(probe), form), sampling, 0)
+    found = ask_rows(probes, engine, lambda probe: _word(task_of(probe), form), sampling, 0)
     passed = {probe.id: outcome(answer, probe.check) for probe, answer, _ in found}
     return {name: None if flag is None else float(flag) for name, flag in passed.items()}
 
 
-def _asked(task: Example, form: PromptFormat) -> Prompt:
+def _word(task: Example, form: PromptFormat) -> Prompt:
     return spell_out(answer_prompt(task, form), form)
 
 
@@ -182,22 +191,22 @@ def _decide(trials: Sequence[_Trial]) -> tuple[_Trial, str]:
     return likeliest, "the likeliest of those that pass as many probes, within noise"
 
 
-def _tell(trials: Sequence[_Trial], scored: int) -> str:
+def _tell(trials: Sequence[_Trial], scored: int, probes: int) -> str:
     """Returns both numbers of each form in words."""
     losses = [f"{t.form} {t.loss:.3f}" for t in trials if t.loss is not None]
     passes = [f"{t.form} {t.passes:.0f}" for t in trials if t.outcomes]
     told = [
         f"loss per token on {scored} seed responses: {', '.join(losses) or 'not known'}",
-        f"of {PROBES} probes passed: {', '.join(passes) or 'not asked'}",
+        f"of {probes} probes passed: {', '.join(passes) or 'not asked'}",
     ]
     return "; ".join(told)
 
 
-def _show(trials: Sequence[_Trial], scored: int) -> View:
+def _show(trials: Sequence[_Trial], scored: int, probes: int) -> View:
     rows: list[list[JSON]] = [
         [t.form, t.loss and round(t.loss, 3), t.passes if t.outcomes else None] for t in trials
     ]
-    columns = ["form", "loss per token", f"of {PROBES} probes passed"]
+    columns = ["form", "loss per token", f"of {probes} probes passed"]
     note = (
         f"The loss is that of {scored} seed responses. Forms more than {MARGIN:g} nats per token behind "
         "the likeliest are asked no probes."

@@ -44,7 +44,6 @@ def show_models(
         rows.append(
             [
                 name + (" ← result" if m is result else ""),
-                m.values.get("prompted"),
                 _rate(m, "probes", by),
                 table_cell(null.get("rate"), "percent"),
                 table_cell(against, "points") if against else "",
@@ -53,11 +52,12 @@ def show_models(
                 table_cell(m.values.get("loops"), "percent"),
                 _round(m.values.get("length_ratio")),
                 _round(m.values.get("distinct_2")),
+                m.values.get("prompted"),
             ]
         )
     columns = [
-        "model", "asked", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
-        "distinct-2",
+        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "distinct-2", "asked",
     ]  # fmt: skip
     half = (
         "Held out: the half of the tasks, by a hash of their ids, that did not select. "
