@@ -83,14 +83,15 @@ def choose_format(
     rows_used: int = 32,
     probes: int = PROBES,
 ) -> Choice:
-    """Returns the form, of those that the model can be asked in, which passes most of `probes`; among forms with as many, within noise, the one with the lowest loss per token on the responses of
+    """Returns the form, of those that the model can be asked in, which passes most of `probes`; among
+    forms that pass as many, within noise, the one with the lowest loss per token on the responses of
     the first `rows_used` rows.
 
     `text` asks the model with raw text, and all forms but one are sent through it; `chat` asks it
-    through its template. Forms more than MARGIN nats per token behind the likeliest answer no probes.
-    A row that is too long for the model in any form is left out, and so is a form that the engine
-    cannot ask in. Where it has no likelihoods, the probes alone decide. Raises CapabilityError or
-    EngineError where it can ask in no form.
+    through its template. Forms more than MARGIN nats per token behind the likeliest are asked no
+    probes. A row that is too long for the model in any form is left out, and so is a form that the
+    engine cannot ask in. Where it has no likelihoods, the probes alone decide. Raises CapabilityError
+    or EngineError where it can ask in no form.
     """
     used = [row for row in islice(rows, rows_used) if row.response]
     engines = {form: chat if form == "chat" else text for form in FORMS}
