@@ -117,6 +117,10 @@ def test_eval_asks_as_told(call: Call, tasks: Path, log: list[Any]) -> None:
     call(*words, "--prompt-format", "raw")
     assert isinstance(log[0].prompt, str)
     log.clear()
+    call(*words, "--prompt-format", "blocks")
+    assert log[0].prompt.endswith("\n\n### Answer\n")
+    assert log[0].sampling.stop == ("\n### ",)
+    log.clear()
     call(*words, "--prompt-format", "chat")
     assert log[0].prompt[-1].role == "user"
 
@@ -127,7 +131,7 @@ def test_eval_asks_as_told(call: Call, tasks: Path, log: list[Any]) -> None:
         (["eval", "x", "--engine", "vllm"], ConfigError, "transformers, openai or fake"),
         (["chat", "x", "--engine", "vllm"], ConfigError, "transformers, openai or fake"),
         (["eval", "./nowhere"], InputError, r"^\./nowhere: no such folder"),
-        (["eval", "x", "--prompt-format", "icl"], ConfigError, "auto, chat or raw"),
+        (["eval", "x", "--prompt-format", "icl"], ConfigError, "auto, raw, blocks, chat, chatml"),
         (["eval", "x", "--engine", "fake", "--tasks", "no.jsonl"], InputError, "no.jsonl"),
     ],
 )
@@ -159,18 +163,24 @@ def test_auto_takes_the_format_that_references_speak_for(
     from woolgather.data import read_examples
     from woolgather.engines.base import LogProb
 
-    closed: list[Any] = []
+    log: list[Any] = []
 
     class Prefers(Scripted):
         def sequence_logprobs(self, prompts: Any, texts: Any, temperature: float = 1.0) -> Any:
             return [LogProb(-1.0 if isinstance(p, str) else -9.0, 1) for p in prompts]
 
-    monkeypatch.setattr(engines, "open_engine", lambda model, options: Prefers(model, closed))
+    def open_logged(model: Any, options: Any) -> Prefers:
+        log.append("opened")
+        return Prefers(model, log)
+
+    monkeypatch.setattr(engines, "open_engine", open_logged)
     folder = next(a_run.glob("result-*")) / "model"
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
     rows = list(read_examples(tasks))
     model = resolve_models([str(folder)], EngineOptions(), "auto", rows)[0].model
     assert model.prompt_format == "raw"
-    assert closed == ["closed", "closed"]
+    turns = [entry for entry in log if isinstance(entry, str)]
+    assert turns == ["opened", "closed"] * 3, "two are never open together"
 
 
 def test_a_server_is_asked_by_the_models_name() -> None:

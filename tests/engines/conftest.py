@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.client import Patience
 from woolgather.engines.openai.engine import OpenAIEngine
@@ -40,8 +41,10 @@ def second(running: tuple[Told, Told]) -> Told:
 def engine_at() -> Iterator[Callable[..., OpenAIEngine]]:
     made = []
 
-    def make(*urls: str, patience: Patience = QUICK, **options: Any) -> OpenAIEngine:
-        engine = OpenAIEngine(MODEL, EngineOptions(name="openai", urls=urls, **options), patience)
+    def make(
+        *urls: str, patience: Patience = QUICK, model: Model = MODEL, **options: Any
+    ) -> OpenAIEngine:
+        engine = OpenAIEngine(model, EngineOptions(name="openai", urls=urls, **options), patience)
         made.append(engine)
         return engine
 

@@ -8,8 +8,8 @@ import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
-from woolgather.engines.base import Completion, Engine, LogProb, Request
-from woolgather.prompting.messages import Prompt
+from woolgather.engines.base import Completion, Engine, LogProb, Request, Sampling
+from woolgather.prompting.messages import Message, Prompt
 
 MODEL = Model("m", "f00d", "raw")
 
@@ -65,3 +65,15 @@ def test_options_are_scored_as_sequences_in_one_call() -> None:
     assert engine.asked == 1
     assert engine.option_logprobs([], ["x"]) == []
     assert engine.option_logprobs(["a"], []) == [[]]
+
+
+def test_a_conversation_in_chatml_is_sent_as_a_text_that_ends_where_a_turn_does() -> None:
+    talk = Request((Message("user", "hi"),), Sampling(stop=("END",), max_tokens=3))
+    sent = talk.spell_out("chatml")
+    assert sent.prompt == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert sent.sampling == Sampling(stop=("END", "<|im_end|>"), max_tokens=3)
+    again = Request(talk.prompt, sent.sampling).spell_out("chatml")
+    assert again == sent, "a stop text that is there already is not added"
+    text = Request("hi", Sampling())
+    assert talk.spell_out("chat") is talk
+    assert text.spell_out("chatml") is text

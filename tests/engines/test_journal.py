@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +11,7 @@ import pytest
 from woolgather.engines.base import Completion, Request, Sampling, ask
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.engines.journal import Journal, JournaledEngine
+from woolgather.prompting.forms import FORMS
 from woolgather.prompting.messages import Message
 
 PROMPTS = ["one", (Message("user", "two é"),), "one"]
@@ -87,3 +89,13 @@ def test_an_error_is_not_remembered(path: Path) -> None:
     failed = list(JournaledEngine(FAKE_MODEL, journal, Refusing).complete(REQUESTS[:1]))
     assert failed[0][1].finish_reason == "error"
     assert len(journal) == 0
+
+
+def test_what_was_asked_in_one_form_is_not_remembered_in_another(path: Path) -> None:
+    inner, journal = FakeEngine(["a", "b", "c", "d"]), Journal(path)
+    for form, text in zip(FORMS, "abcd", strict=True):
+        model = replace(FAKE_MODEL, prompt_format=form)
+        for _ in range(2):
+            journaled = JournaledEngine(model, journal, lambda: inner)
+            assert [c.text for c in ask(journaled, REQUESTS[:1])] == [text]
+    assert inner.calls == 4

@@ -77,6 +77,20 @@ def test_a_conversation_in_raw_format_is_joined(tiny_model: Path) -> None:
     assert renderer.decode(renderer.prompt_ids(begun, "raw")).endswith("say the list\n\n1.")
 
 
+def test_a_conversation_in_chatml_is_a_text_behind_the_start_token(make: Any) -> None:
+    renderer = make(NO_SYSTEM.replace("<|im_", "<|"), ["<|im_end|>", "</s>"], eos_token="</s>")
+    text = "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nsay the list<|im_end|>\n"
+    text += "<|im_start|>assistant\n"
+    assert renderer.prompt_ids(SYSTEM, "chatml") == renderer.prompt_ids(text)
+    assert not renderer.begins_in_reasoning(SYSTEM, "chatml")
+    assert renderer.end_ids == (0, 1), "as a special token the end of a turn is in no text"
+
+
+def test_a_conversation_in_blocks_is_joined_like_a_raw_one(tiny_model: Path) -> None:
+    renderer = Renderer(tiny_model)
+    assert renderer.prompt_ids(SYSTEM, "blocks") == renderer.prompt_ids(SYSTEM, "raw")
+
+
 def test_an_assistant_beginning_is_continued(tiny_model: Path) -> None:
     renderer = Renderer(tiny_model)
     text = renderer.prompt_text((*USER, Message("assistant", "1. ")))

@@ -6,8 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from dry import Dry
+from dry import Dry, steps
 
+from woolgather.core.artifacts import Model
+from woolgather.engines.base import Sampling
+from woolgather.engines.fake import FakeEngine, make_text
+from woolgather.ops.measure.prompt_format import PROBE_SEED, PROBES
+from woolgather.probes import generate, task_of
+from woolgather.prompting.turns import answer_prompt
 from woolgather.recipes import config, isheep
 from woolgather.runs.record import current_steps
 
@@ -130,6 +136,35 @@ def test_option_changes_its_steps_and_their_dependants_only(
         assert "shots" not in new
         return
     DRY.holds(finished, override, own, BY_VALUE)
+
+
+def test_a_base_in_blocks_is_measured_as_tuned_models_are_too(tmp_path: Path) -> None:
+    folder, one = tmp_path / "run", ("iterations=1", "controls=false")
+    assert "chat-measure" not in planned(folder, *one, "base_format=chat")
+    DRY.finished(folder, *one, "base_format=blocks")
+    summary = steps(folder)["summary"][1]
+    models = next(view.data for view in summary.shown() if view.title == "Models")
+    forms = [(str(row[0]).removesuffix(" ← result"), row[-1]) for row in models["rows"]]
+    assert forms == [("base", "blocks"), ("base, asked as a chat", "chat"), ("iter0", "chat")]
+    assert summary.result["values"]["against_controls"] == {}, "it is shown, and no rival"
+
+
+def test_auto_asks_the_base_in_the_form_in_which_it_answers(tmp_path: Path) -> None:
+    probes = generate(PROBES, PROBE_SEED, purpose="select")
+    right = {answer_prompt(task_of(probe), "blocks"): probe.reference for probe in probes}
+
+    def answer(prompt: str, sampling: Sampling) -> str:
+        return right.get(prompt) or make_text(prompt, sampling)
+
+    def only_blocks(model: Model, *_: object) -> FakeEngine:
+        return FakeEngine(answer=answer, model=model)
+
+    folder = tmp_path / "run"
+    DRY.finished(folder, "iterations=1", "controls=false", "base_format=auto", engine=only_blocks)
+    found = steps(folder)
+    assert found["format"][1].result["value"] == "blocks"
+    assert found["measure"][1].result["values"]["prompted"] == "blocks"
+    assert found["chat-measure"][1].result["values"]["prompted"] == "chat"
 
 
 def test_change_is_explained(finished: Path) -> None:

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.artifacts import Metrics, Model, PromptFormat
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.intervals import Estimate
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.prompting.forms import FORMS
 from woolgather.prompting.messages import Prompt
 
-FORMAT_ROWS = 16
-"""Answered tasks by which the prompt format is chosen where it is "auto"."""
+FORMAT_ROWS, FORMAT_PROBES = 16, 24
+"""Answered tasks, and probes, by which the form is chosen where it is "auto"; half of what a run takes,
+since somebody waits."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ def resolve_models(
 ) -> list[NamedModel]:
     """Returns the models that `names` stand for.
 
-    `options` has the --url and --serve of all of them. `prompt_format` is chat, raw or auto; auto is
-    what a run recorded of its result, else the format that makes the responses of `answered` more
-    likely. Raises ConfigError for a mistake in the options, InputError for a model that is not found.
+    `options` has the --url and --serve of all of them. `prompt_format` is a form (prompting/forms.py)
+    or auto: what a run recorded of its result, else what `choose_format` takes by a few probes and the
+    responses of `answered`. Raises ConfigError for a mistake in the options, InputError for a model
+    that is not found.
     """
     if options.name not in ("transformers", "openai", "fake"):
         raise ConfigError(f"--engine {options.name}: choose transformers, openai or fake.")
-    if prompt_format not in ("auto", "chat", "raw"):
-        raise ConfigError(f"--prompt-format {prompt_format}: choose auto, chat or raw.")
+    if prompt_format not in ("auto", *FORMS):
+        raise ConfigError(f"--prompt-format {prompt_format}: choose auto, {', '.join(FORMS)}.")
     each = zip(names, _options_of(names, options), strict=True)
     return [
         NamedModel(name, _resolve(name, own, prompt_format, answered), own) for name, own in each
@@ -92,7 +94,7 @@ def _resolve(
     from woolgather.models.open import open_model
     from woolgather.runs.record import RUN
 
-    form: Literal["chat", "raw"] = "raw" if prompt_format == "raw" else "chat"
+    form = _form(prompt_format)
     told = options.chat_template_kwargs
     if options.name == "fake":
         return open_model(f"fake:{name}", form)
@@ -102,7 +104,7 @@ def _resolve(
     if (folder / RUN).is_file():
         path, recorded = _result_of(folder)
         if recorded and prompt_format == "auto":
-            return open_model(path, "raw" if recorded == "raw" else "chat").with_variables(told)
+            return open_model(path, _form(recorded)).with_variables(told)
         name = path
     try:
         model = open_model(name, form).with_variables(told)
@@ -134,30 +136,49 @@ def _choose_format(model: Model, options: EngineOptions, answered: Sequence[Exam
 
     if not answered:
         return model
-    raw, chat = (_OpenedPerCall(replace(model, prompt_format=f), options) for f in ("raw", "chat"))
-    choice = choose_format(answered, raw, chat, rows_used=FORMAT_ROWS)
-    return replace(model, prompt_format="raw" if choice.value == "raw" else "chat")
+    opened: dict[PromptFormat, Engine] = {}
+    text, chat = (
+        _TakingTurns(replace(model, prompt_format=form), options, opened)
+        for form in ("raw", "chat")
+    )
+    with closing(text):
+        choice = choose_format(answered, text, chat, rows_used=FORMAT_ROWS, probes=FORMAT_PROBES)
+    return replace(model, prompt_format=_form(str(choice.value)))
 
 
-class _OpenedPerCall(Engine):
-    """An engine that loads its model for one call and frees it afterwards, so that two formats of a
-    model are never in memory together."""
+def _form(name: str) -> PromptFormat:
+    """Returns the form of that name; chat for any other."""
+    return next((form for form in FORMS if form == name), "chat")
 
-    def __init__(self, model: Model, options: EngineOptions) -> None:
+
+class _TakingTurns(Engine):
+    """An engine that opens its model when it is asked and closes the one in `opened`, which it shares
+    with another, so that a model is never in memory twice."""
+
+    def __init__(
+        self, model: Model, options: EngineOptions, opened: dict[PromptFormat, Engine]
+    ) -> None:
         super().__init__(model)
-        self._options = options
+        self._options, self._opened = options, opened
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        with closing(self._open()) as engine:
-            yield from engine.complete(requests)
+        yield from self._open().complete(requests)
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        with closing(self._open()) as engine:
-            return engine.sequence_logprobs(prompts, continuations, temperature)
+        return self._open().sequence_logprobs(prompts, continuations, temperature)
+
+    def close(self) -> None:
+        """Closes whichever of the two is open."""
+        while self._opened:
+            self._opened.popitem()[1].close()
 
     def _open(self) -> Engine:
         from woolgather.engines import open_engine
 
-        return open_engine(self.model, self._options)
+        form = self.model.prompt_format
+        if form not in self._opened:
+            self.close()
+            self._opened[form] = open_engine(self.model, self._options)
+        return self._opened[form]

@@ -40,8 +40,9 @@ Form = Annotated[
     typer.Option(
         "--prompt-format",
         metavar="NAME",
-        help="How the model is prompted: chat (its chat template), raw (a text to complete), or auto: "
-        "the format under which reference answers are more likely.",
+        help="How the model is asked: raw (the task as text), blocks (the task and its answer under "
+        "headings), chat (in turns, by its template), chatml (in turns of ChatML), or auto: the form "
+        "in which it passes most of a few probes.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Random seed of the probes.")]

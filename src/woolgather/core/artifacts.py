@@ -16,7 +16,10 @@ from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.rows import JSON, Row
 from woolgather.core.views import View
 
-PromptFormat = Literal["raw", "chat"]
+PromptFormat = Literal["raw", "blocks", "chat", "chatml"]
+"""How a model is asked. raw: with the bare text of a task, to complete; blocks: with the task and its
+answer under headings; chat: in turns, by its chat template; chatml: in turns that are spelt out as
+ChatML, for a base without such a template."""
 TemplateVariables = Mapping[str, bool | int | float | str]
 """Variables of a chat template beside the conversation, e.g. {"enable_thinking": False}."""
 
@@ -60,7 +63,7 @@ class Model:
     """A local directory, or `repo@commit` on the hub."""
     fingerprint: str = ""
     prompt_format: PromptFormat = "chat"
-    """How it is prompted: by its chat template, or as raw text to complete (a base model)."""
+    """The form in which it is asked; text to complete is for a base."""
     views: tuple[View, ...] = ()
     digest: str = ""
     """sha256 of the files of its directory, as the fingerprint's maker left them; empty where not

@@ -1,9 +1,10 @@
 """How a model is asked: requests in, completions out, and log-probabilities where an engine has them.
 
 A prompt is either a text to complete (`str`, sent as it is) or a conversation (a tuple of
-`Message`s, put through the model's chat template; a last message of the role "assistant" is a
-beginning the model continues). An engine tokenizes it once, in renderer.py. Results stream in any
-order with the index of their request; requests are pulled lazily. Nothing here knows who is asking.
+`Message`s, put through the model's chat template or spelt out as ChatML; a last message of the role
+"assistant" is a beginning the model continues). An engine tokenizes it once, in renderer.py. Results
+stream in any order with the index of their request; requests are pulled lazily. Nothing here knows
+who is asking.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
 
-from woolgather.core.artifacts import Model, TemplateVariables
+from woolgather.core.artifacts import Model, PromptFormat, TemplateVariables
 from woolgather.core.errors import CapabilityError
 from woolgather.core.options import Options
+from woolgather.prompting.forms import TURN_STOP, spell_out
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.reasoning import split_reasoning
 
@@ -53,6 +55,15 @@ class Request:
 
     prompt: Prompt
     sampling: Sampling
+
+    def spell_out(self, prompt_format: PromptFormat) -> Request:
+        """Returns the request as an engine sends it to a model that is asked in this form: a conversation
+        in ChatML is a text, and ends where a turn does."""
+        prompt = spell_out(self.prompt, prompt_format)
+        if prompt is self.prompt:
+            return self
+        stop = tuple(dict.fromkeys((*self.sampling.stop, TURN_STOP)))
+        return Request(prompt, self.sampling.model_copy(update={"stop": stop}))
 
 
 FinishReason = Literal["stop", "length", "too_long", "error"]

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from woolgather.core.errors import InputError
+from woolgather.prompting.forms import TURN_STOP
 from woolgather.prompting.tokenizer import Tokenizer, read_model_json
 
 _CUSTOMARY = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>")
@@ -56,6 +57,13 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
     return set(tokenizer.all_special_ids) | {
         i for i, token in tokenizer.added_tokens_decoder.items() if token.special
     }
+
+
+def find_turn_end(tokenizer: Tokenizer) -> list[int]:
+    """Returns the id of the special token that ends a turn of ChatML; empty where there is none. It is
+    left out of the text, so that no stop text would find it."""
+    index = tokenizer.get_vocab().get(TURN_STOP)
+    return [index] if index in special_ids(tokenizer) else []
 
 
 def find_stop_ids(path: str, *known: int) -> tuple[int, ...]:

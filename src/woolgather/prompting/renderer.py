@@ -40,10 +40,12 @@ from woolgather.prompting.end_tokens import (
     base_end_token,
     find_reply_end,
     find_stop_ids,
+    find_turn_end,
     save_end_tokens,
     set_end_token,
     special_ids,
 )
+from woolgather.prompting.forms import is_text, spell_out
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.reasoning import WORDS, closing, ends_opened
 from woolgather.prompting.template_choice import choose_template, with_origin
@@ -100,7 +102,9 @@ class Renderer:
         self.eos_id = int(self.tokenizer.convert_tokens_to_ids(self.eos_token))
         self.end_id: int = find_reply_end(self.tokenizer, self._ids_behind_reply(), self.eos_id)
         """The end token of a response: trained on, and generation stops at it."""
-        self.end_ids: tuple[int, ...] = find_stop_ids(self.path, self.end_id, self.eos_id)
+        self.end_ids: tuple[int, ...] = find_stop_ids(
+            self.path, self.end_id, self.eos_id, *find_turn_end(self.tokenizer)
+        )
         """Tokens at which generation stops."""
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.eos_id if pad is None else int(pad)
@@ -138,14 +142,15 @@ class Renderer:
     def prompt_ids(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> list[int]:
         """Returns the token ids of a prompt, ready for the model to continue.
 
-        A text is tokenized as it is, with the start token if the tokenizer adds one. A
-        conversation goes through the template; for a model prompted `raw` its texts are joined by
-        empty lines instead. Raises InputError for a conversation that is empty or that the template
-        refuses.
+        A text is tokenized as it is, with the start token if the tokenizer adds one, and so is a
+        conversation that is spelt out as ChatML. Another goes through the template; for a model that
+        completes text its texts are joined by empty lines instead. Raises InputError for a
+        conversation that is empty or that the template refuses.
         """
+        prompt = spell_out(prompt, prompt_format)
         if isinstance(prompt, str):
             return self._raw_ids(prompt)
-        if prompt_format == "raw":
+        if is_text(prompt_format):
             texts = [m.content for m in prompt]
             if prompt[-1].role != "assistant":
                 texts.append("")
@@ -178,7 +183,7 @@ class Renderer:
     def begins_in_reasoning(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> bool:
         """Returns whether what a model writes after a prompt begins within reasoning, which the template
         or the prompt itself has opened."""
-        if isinstance(prompt, str) or prompt_format == "raw" or prompt[-1].role == "assistant":
+        if isinstance(prompt, str) or prompt_format != "chat" or prompt[-1].role == "assistant":
             return ends_opened(prompt if isinstance(prompt, str) else prompt[-1].content)
         return bool(self.answer_lead)
 

@@ -74,8 +74,11 @@ class Common(Options):
     several of these; empty takes ours (182)."""
     held_out: str | tuple[str, ...] = ""
     """Tasks to measure on, never synthesised from, in the same places; empty takes ours (80)."""
-    base_format: Literal["raw", "chat", "auto"] = "auto"
-    """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
+    base_format: Literal["auto", "raw", "blocks", "chat", "chatml"] = "auto"
+    """How the base is asked. raw: the task as text; blocks: the task and its answer under headings;
+    chat: in turns, by its template; chatml: in turns of ChatML, without one; auto: in the form in which
+    it passes most of a few probes, the seeds' responses deciding by their likelihood where that is
+    level."""
     chat_template: ChatTemplate = AUTO
     """What the base and the models tuned from it are asked and trained with as a chat. auto: the
     tokenizer's own template, without a system line that it puts in, and chatml or plain where it has

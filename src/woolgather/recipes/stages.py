@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from woolgather.core.artifacts import Choice, Metrics, Model
+from woolgather.core.artifacts import Choice, Metrics, Model, PromptFormat
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_heldout, builtin_seeds
@@ -40,6 +40,7 @@ from woolgather.ops.measure.summary_views import Round
 from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
+from woolgather.prompting.forms import FORMS, is_as_tuned, is_text
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
@@ -48,18 +49,22 @@ CommonT = TypeVar("CommonT", bound=Common)
 
 
 def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
-    """Returns seeds, held-out tasks, and the base with the format it is prompted in."""
+    """Returns seeds, held-out tasks, and the base with the form it is asked in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
     base = run.model("base", cfg.base, chat_template=cfg.chat_template.text)
     if is_adapter(base):  # training starts from full weights
         base = run.step("base-merge", merge, base, trainer=run.trainer())
-    raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
-    form = cfg.base_format
-    if form == "auto":
-        chosen = run.step("format", choose_format, seeds, run.engine(raw), run.engine(chat))
-        form = "raw" if chosen.value == "raw" else "chat"
-    return seeds, held_out, raw if form == "raw" else chat
+    return seeds, held_out, replace(base, prompt_format=form_of(run, cfg, base, seeds))
+
+
+def form_of(run: Scope, cfg: Common, base: Model, seeds: Rows[Example]) -> PromptFormat:
+    """Returns the form in which the base is asked: the one that is named, or what a step chooses."""
+    if cfg.base_format != "auto":
+        return cfg.base_format
+    text, chat = (run.engine(replace(base, prompt_format=form)) for form in ("raw", "chat"))
+    chosen = run.step("format", choose_format, seeds, text, chat)
+    return next(form for form in FORMS if form == chosen.value)
 
 
 def settle_tier(run: Scope, cfg: CommonT, seeds: Rows[Example], base: Model) -> CommonT:
@@ -103,8 +108,8 @@ def answer_tasks(
     shots: Rows[Example],
     name: str = "respond",
 ) -> Rows[Example]:
-    """Returns what `model` answers; `shots` are for one that is prompted as raw text."""
-    shown = shots if model.prompt_format == "raw" else ()
+    """Returns what `model` answers; `shots` are for one that completes text."""
+    shown = shots if is_text(model.prompt_format) else ()
     return scope.step(name, respond, tasks, scope.engine(model), how=how, shots=shown)
 
 
@@ -255,6 +260,13 @@ class Candidates:
             self.held_out = draw_rows(run, "tasks", held_out, range(cfg.measure.tasks))
         self.models = [base]
         self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
+        self.beside: dict[str, Metrics] = {}
+        """Measures that are shown and that nothing is compared with: the base as tuned models are asked,
+        where it is asked otherwise itself."""
+        if not is_as_tuned(base.path, base.prompt_format):
+            as_tuned = replace(base, prompt_format="chat")
+            found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
+            self.beside["base, asked as a chat"] = found
         self.names: list[str] = []
         """Names of all but the base, where they are not iter0, iter1 and so on."""
 
@@ -337,6 +349,7 @@ class Candidates:
             self.measures,
             chosen=chosen,
             controls=controls,
+            beside=self.beside,
             by=cfg.select_by,
             wins=self._win_rate(model, seeds, raters),
             rounds=rounds,

@@ -1,6 +1,8 @@
 """Log-probabilities, embeddings, memory that runs out, and what is loaded, on a tiny model."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,24 @@ def test_a_conversation_goes_through_the_template(tiny_model: Path) -> None:
     assert done.text == raw.text
     assert done.prompt_tokens == raw.prompt_tokens
     assert (engine.model.fingerprint, engine.model.prompt_format) == ("m", "chat")
+
+
+def test_chatml_is_spelt_out_whatever_the_template(tiny_model: Path, tmp_path: Path) -> None:
+    from woolgather.engines.local.engine import TransformersEngine
+
+    shutil.copytree(tiny_model, tmp_path / "m")
+    (tmp_path / "m" / "chat_template.jinja").write_text("{{ messages[-1]['content'] }}")
+    options = EngineOptions(dtype="float32")
+    model = Model(str(tmp_path / "m"), "m", "chatml")
+    engine, raw = (
+        TransformersEngine(replace(model, prompt_format=form), options)
+        for form in ("chatml", "raw")
+    )
+    talk = (Message("user", "say the list"),)
+    text = "<|im_start|>user\nsay the list<|im_end|>\n<|im_start|>assistant\n"
+    assert [*ask(engine, [Request(talk, GREEDY)])] == [*ask(raw, [Request(text, GREEDY)])]
+    assert engine.sequence_logprobs([talk], [" one"]) == raw.sequence_logprobs([text], [" one"])
+    assert engine.option_logprobs([talk], ["a", "b"]) == raw.option_logprobs([text], ["a", "b"])
 
 
 def test_an_adapter_is_its_base_with_the_difference_added(tiny_model: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """What the engine sends to a server and how it reads what comes back, against a real process."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
-from woolgather.core.errors import CapabilityError, EngineError
+from woolgather.core.errors import CapabilityError
 from woolgather.engines.base import Completion, Engine, Request, Sampling
 from woolgather.prompting.messages import Message
 
@@ -48,6 +49,22 @@ def test_what_is_sent(server, engine_at):
             "repetition_penalty": 1.1,
         },
     }
+
+
+def test_chatml_is_a_text_whatever_the_servers_template(server, engine_at):
+    talk = (Message("user", "hi"), Message("assistant", "Score:"))
+    text = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nScore:"
+    engine = engine_at(server.url, model=replace(MODEL, prompt_format="chatml"))
+    server.tell(text=" 7<|im_end|>\n<|im_start|>user")
+    ((_, completion),) = engine.complete([Request(talk, Sampling(stop=("END",)))])
+    assert (completion.text, completion.finish_reason) == (" 7", "stop")
+    (asked,) = server.stats["requests"]
+    assert asked["path"] == "/v1/completions"
+    assert asked["body"]["prompt"] == text
+    assert asked["body"]["stop"] == ["END", "<|im_end|>"]
+    server.tell(text=None)
+    as_text = engine_at(server.url).sequence_logprobs([text], [" 7"])
+    assert engine.sequence_logprobs([talk], [" 7"]) == as_text
 
 
 PREFILL = (Message("user", "count"), Message("assistant", "one, two,"))
@@ -196,7 +213,7 @@ def test_log_probabilities_that_cannot_be_had_name_another_way(server, engine_at
     with pytest.raises(CapabilityError, match=r"unknown argument: logprobs.*rubric"):
         engine.sequence_logprobs(["a"], [" b"])
     server.tell(context=3)
-    with pytest.raises(EngineError, match=r"too_long.*Set long rows aside"):
+    with pytest.raises(CapabilityError, match=r"too_long.*Set long rows aside"):
         engine.sequence_logprobs(["a"], [" long"])
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.engines.base import Completion, Request, Sampling
@@ -20,12 +21,14 @@ SHOTS = [Example(instruction="Name a fish", response="A trout.")]
 TWICE = Responding(sampling=Sampling(), samples=2)
 
 
-def raw_engine(prompts: list[str], reply: str = "A wren.") -> FakeEngine:
+def raw_engine(
+    prompts: list[str], reply: str = "A wren.", form: PromptFormat = "raw"
+) -> FakeEngine:
     def answer(prompt: str, sampling: Sampling) -> str:
         prompts.append(prompt)
         return reply
 
-    return FakeEngine(answer=answer, model=replace(FAKE_MODEL, prompt_format="raw"))
+    return FakeEngine(answer=answer, model=replace(FAKE_MODEL, prompt_format=form))
 
 
 def test_each_sample_is_a_row_of_its_own_task() -> None:
@@ -59,6 +62,18 @@ def test_shots_stand_before_a_raw_prompt_and_stop_the_next_block() -> None:
     zero: list[str] = []
     list(respond(TASKS[:1], raw_engine(zero)))
     assert zero == ["Name a bird 0\n"]
+
+
+def test_blocks_without_shots_end_at_any_heading_and_with_shots_at_their_own() -> None:
+    prompts: list[str] = []
+    engine = raw_engine(prompts, "A wren.\n### Note\nSmall.\n### Task\nNext", "blocks")
+    assert {row.response for row in respond(TASKS[:1], engine)} == {"A wren."}
+    assert prompts == ["### Task\nName a bird 0\n\n### Answer\n"]
+    with_shots = respond(TASKS[:1], engine, shots=SHOTS)
+    assert {row.response for row in with_shots} == {"A wren.\n### Note\nSmall."}
+    block = Template("b", "Q: {{question}}\nA: {{ response }}")
+    list(respond(TASKS[:1], engine, template=block))
+    assert prompts[-1] == "Q: Name a bird 0\nA: "
 
 
 def test_shots_are_of_the_right_length_one_a_category() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.rows import Example, Verdict
 from woolgather.engines.base import Sampling
-from woolgather.engines.fake import FakeEngine
+from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.ops.generate.rewrite import Rewriting, rewrite
+from woolgather.prompting.templates import Template
 
 ROW = Example(
     id="r1",
@@ -36,6 +42,32 @@ def test_what_the_model_is_shown() -> None:
     list(rewrite([ROW], engine))
     assert ROW.instruction in seen[0]
     assert ROW.response in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "begin", "end", "stop"),
+    [
+        ("raw", "", "\n", ()),
+        ("blocks", "### Task\n", "\n\n### Answer\n", ("\n### ",)),
+        ("chat", "user: ", "", ()),
+        ("chatml", "user: ", "", ("<|im_end|>",)),
+    ],
+)
+def test_it_is_asked_as_the_model_is(
+    form: PromptFormat, begin: str, end: str, stop: tuple[str, ...]
+) -> None:
+    seen: list[tuple[str, Sampling]] = []
+
+    def answer(prompt: str, sampling: Sampling) -> str:
+        seen.append((prompt, sampling))
+        return "Yes."
+
+    engine = FakeEngine(answer=answer, model=replace(FAKE_MODEL, prompt_format=form))
+    how = Rewriting(template=Template("t", "Rewrite: {{response}}"))
+    list(rewrite([ROW], engine, how=how))
+    ((prompt, sampling),) = seen
+    assert prompt == f"{begin}Rewrite: {ROW.response}{end}"
+    assert sampling.stop == stop
 
 
 def test_reasons() -> None:

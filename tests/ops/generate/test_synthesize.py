@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import ConfigError, YieldError
 from woolgather.core.rows import Example
 from woolgather.core.views import View
@@ -361,3 +363,16 @@ def test_long_tasks_are_left_out_of_the_demos() -> None:
     options = DemoOptions(count=5, max_words=20)
     demos = Demos([*SEEDS, long], (), FakeEngine(model=FAKE_MODEL), options, seed=3)
     assert all("long" not in [r.id for r in demos.pick(i)] for i in range(100))
+
+
+@pytest.mark.parametrize(
+    ("form", "sent"), [("raw", "raw"), ("blocks", "raw"), ("chat", "chat"), ("chatml", "chat")]
+)
+def test_auto_is_a_text_or_a_conversation_as_the_model_is_asked(
+    form: PromptFormat, sent: str
+) -> None:
+    settings = how(format="auto")
+    assert settings.settled(form).format == sent
+    engine = FakeEngine(model=replace(FAKE_MODEL, prompt_format=form))
+    values = dict.fromkeys(settings.template.fields, "x")
+    assert isinstance(settings.prompt(engine, **values), str) == (sent == "raw")

@@ -26,7 +26,7 @@ CHECK = {"kind": "exact", "value": "42"}
 TASKS = [Example(id="t", instruction="What is 6 x 7?", response="42", meta={"check": CHECK})]
 
 
-@pytest.mark.parametrize("form", ["raw", "chat"])
+@pytest.mark.parametrize("form", ["raw", "blocks", "chat", "chatml"])
 def test_thoughts_do_not_reach_the_check(form: str) -> None:
     seen: list[str] = []
 
@@ -44,6 +44,7 @@ def test_thoughts_do_not_reach_the_check(form: str) -> None:
     assert found.values["nll"] is None
     assert all(PRINCIPLES[0].text in prompt for prompt in seen)
     assert sum("What is 6 x 7?" in prompt for prompt in seen) == 1
+    assert not any("### Task" in prompt for prompt in seen), "the question and nothing around it"
     assert len(seen) == 13
 
 

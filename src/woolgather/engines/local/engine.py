@@ -84,14 +84,15 @@ class TransformersEngine(Engine):
         self._stopped = False
 
         def rows() -> Iterator[Unfinished]:
-            for index, request in enumerate(requests):
+            form = self._model.prompt_format
+            for index, asked in enumerate(requests):
+                request = asked.spell_out(form)
                 prompt = self._prompt_ids(request.prompt)
                 room = self.context - len(prompt)
                 if room < 1:
                     too_long.append((index, Completion("", "too_long", len(prompt))))
                     continue
                 limit = max(1, min(request.sampling.max_tokens, room))
-                form = self._model.prompt_format
                 opened = self.renderer.begins_in_reasoning(request.prompt, form)
                 yield Unfinished(index, prompt, request.sampling, limit, opened)
 
@@ -203,7 +204,7 @@ class TransformersEngine(Engine):
     def _answer_ids(self, prompt: Prompt) -> list[int]:
         """The same, up to where an answer begins, behind reasoning that the prompt opens."""
         form = self._model.prompt_format
-        begun = isinstance(prompt, str) or form == "raw" or prompt[-1].role == "assistant"
+        begun = isinstance(prompt, str) or form != "chat" or prompt[-1].role == "assistant"
         return self._prompt_ids(prompt) + ([] if begun else self.renderer.answer_lead)
 
     def _fitting(self, prompt: list[int], more: int) -> list[int]:

@@ -4,14 +4,14 @@ The one idea: the caller's thread pulls requests lazily and yields answers as th
 event loop in the background does the talking (client.py). After a lasting failure nothing more is
 pulled, what is in flight is waited for and yielded, and only then is the failure raised.
 
-A raw text goes to `/completions`, a conversation to `/chat/completions`, where the *server* renders
-it with its own template and its own idea of today. A server counts `max_tokens` as part of what has
-to fit into the context, so that "too_long" is said of prompts with less room than that; it is also said
-of a prompt that the server, by its own count, read in part only (prompt_sizes.py). Reasoning is told
-from the answer by the server, or by its tags. Where a template opens it and the server parses none, a
-reply that is cut within its reasoning shows no tag: it is an unfinished answer like any other. The key
-comes from the environment, goes into the request's header, and nowhere else. This module starts no
-server and remembers no answer.
+A text goes to `/completions`, and so does a conversation that is spelt out as ChatML; any other goes to
+`/chat/completions`, where the *server* renders it with its own template and its own idea of today. A
+server counts `max_tokens` as part of what has to fit into the context, so that "too_long" is said of
+prompts with less room than that; it is also said of a prompt that the server, by its own count, read in
+part only (prompt_sizes.py). Reasoning is told from the answer by the server, or by its tags. Where a
+template opens it and the server parses none, a reply that is cut within its reasoning shows no tag: it
+is an unfinished answer like any other. The key comes from the environment, goes into the request's
+header, and nowhere else. This module starts no server and remembers no answer.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from woolgather.engines.openai.client import Patience, Servers
 from woolgather.engines.openai.prompt_sizes import PromptSizes
 from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
 from woolgather.engines.openai.replies import read_answer, read_echo, read_vectors
+from woolgather.prompting.forms import spell_out
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.reasoning import ends_opened
 from woolgather.prompting.template_choice import OWN
@@ -100,21 +101,22 @@ class OpenAIEngine(Engine):
         """Returns one LogProb per pair. A token counts when it holds a character of the continuation;
         the server tokenizes prompt and continuation as one text.
 
-        Raises CapabilityError for a temperature other than 1, for a conversation, and where the server
-        gives no log-probabilities of a prompt.
+        Raises CapabilityError for a temperature other than 1, for a conversation, for a text that is too
+        long, and where the server gives no log-probabilities of a prompt.
         """
         if temperature != 1.0:
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
                 "Use --engine transformers."
             )
-        raw = [p for p in prompts if isinstance(p, str)]
-        if len(raw) < len(prompts):
+        spelt = [spell_out(p, self._model.prompt_format) for p in prompts]
+        texts = [p for p in spelt if isinstance(p, str)]
+        if len(texts) < len(prompts):
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities after raw text, not after a "
                 f"conversation. {NO_LOGPROBS}"
             )
-        pairs = zip(raw, continuations, strict=True)
+        pairs = zip(texts, continuations, strict=True)
         return self._gather(self._logprob(p, c) for p, c in pairs)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -245,7 +247,8 @@ class OpenAIEngine(Engine):
             self._warned.add(kind)
             log.warning("%s", what)
 
-    async def _complete(self, request: Request) -> Completion | Refused:
+    async def _complete(self, asked: Request) -> Completion | Refused:
+        request = asked.spell_out(self._model.prompt_format)
         body = _sampling(request.sampling)
         prompt, stop = request.prompt, request.sampling.stop
         begun = ""
@@ -306,7 +309,8 @@ class OpenAIEngine(Engine):
         try:
             given = await self._servers.post("/completions", body, read_echo)
         except Refused as refused:
-            raise EngineError(
+            failure = CapabilityError if refused.reason == "too_long" else EngineError
+            raise failure(
                 f"{self._servers}: no log-probabilities for a text of {len(text)} characters "
                 f"({refused}: {refused.why}). Set long rows aside before, or serve a longer context."
             ) from None

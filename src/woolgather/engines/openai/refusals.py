@@ -204,7 +204,7 @@ def _instead(place: str) -> str:
     if place.endswith("/chat/completions"):
         return (
             "This server takes no conversations (/chat/completions). Serve the model with a chat "
-            "template, or set base_format=raw (--prompt-format raw in eval and chat)."
+            "template, or set base_format=raw, blocks or chatml (--prompt-format in eval and chat)."
         )
     if place.endswith("/completions"):
         return (

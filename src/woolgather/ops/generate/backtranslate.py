@@ -30,7 +30,7 @@ from woolgather.ops.text.ask import UNFINISHED, ask_rows
 from woolgather.ops.text.words import scripts_of, tokens
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import Template, fill, load, takes
-from woolgather.prompting.turns import answer_prompt
+from woolgather.prompting.turns import answer_prompt, stops
 
 ORIGIN = "backtranslated"
 TEXT_TOKENS = 350
@@ -175,11 +175,14 @@ def _write_instructions(
     scripts: frozenset[str] | None,
     seed: int,
 ) -> Iterator[Example]:
+    form = engine.model.prompt_format
+    sampling = how.sampling.model_copy(update={"stop": (*how.sampling.stop, *stops(form))})
+
     def prompt_of(text: Example) -> Prompt:
         shown = Example(instruction=fill(how.template, response=text.response.strip()))
-        return answer_prompt(shown, engine.model.prompt_format)
+        return answer_prompt(shown, form)
 
-    for text, completion, reason in ask_rows(texts, engine, prompt_of, how.sampling, seed):
+    for text, completion, reason in ask_rows(texts, engine, prompt_of, sampling, seed):
         row = replace(
             text,
             id="",

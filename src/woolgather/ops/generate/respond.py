@@ -1,7 +1,7 @@
 """Answer tasks with the model itself.
 
 The one idea: the prompt is the one the measures use (turns.py), so what is gained is seen. A chat
-model gets the task as a user turn. A raw base gets either the task and a line end (zero-shot, the
+model gets the task as a user turn. A base that completes text gets the task alone (zero-shot, the
 paper) or the same handful of answered tasks before every task: fixed, so that the engine computes
 that prefix once, and few-shot ability moves into the rows a zero-shot model learns from. Whether an
 answer is good is not judged here; whether it is finished is.
@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import ConfigError
 from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
@@ -26,9 +27,10 @@ from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.text.ask import UNFINISHED, ask_rows, no_reply
 from woolgather.ops.text.words import count_words
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import FIELD, Template, fill
-from woolgather.prompting.turns import ANSWER, TASK, answer_prompt
+from woolgather.prompting.turns import ANSWER, TASK, answer_prompt, stops
 
 TOKENS_PER_TASK = 60
 """For plans."""
@@ -41,7 +43,7 @@ class Responding(Options):
     samples: int = Field(default=1, ge=1)
     """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
     shots: int = Field(default=5, ge=0)
-    """Fixed demo blocks before the task of a model that is prompted as raw text."""
+    """Fixed demo blocks before the task of a model that completes text."""
     unfinished: Literal["set_aside", "keep"] = "set_aside"
     """What becomes of responses that ran into max_tokens."""
 
@@ -98,8 +100,8 @@ def respond(
     """Yields `how.samples` responses per task, in order of tasks and samples. Memory does not grow with
     them.
 
-    `shots` (see `fixed_shots`) are shown before every task, as earlier turns to a chat model and as
-    blocks to a raw one. `template` is the wording of such a block for a raw model, with the fields
+    `shots` (see `fixed_shots`) are shown before every task, as earlier turns or, to a model
+    that completes text, as blocks. `template` is the wording of such a block, with the fields
     `question` and then `response`; a task's own block ends where the response would begin. None
     takes the house block, or without shots the task and a line end. `system` is sent unless the
     task has its own. Each sample has its own seed.
@@ -110,25 +112,25 @@ def respond(
     Raises ConfigError for a template that is no such block.
     """
     shots = list(shots)
-    raw = engine.model.prompt_format == "raw"
-    stop = how.sampling.stop
-    if raw:
-        stop = (*stop, *([f"\n{_split(template)[0]}"] if template else _house_stops(shots)))
+    form = engine.model.prompt_format
+    if not is_text(form):
+        template = None
+    own = (f"\n{_split(template)[0]}",) if template else _house_stops(form, shots)
+    sampling = how.sampling.model_copy(update={"stop": (*how.sampling.stop, *own)})
 
     def asked() -> Iterator[tuple[Example, Prompt, str, int]]:
         for number, task in enumerate(tasks):
             row = task if task.system or not system else replace(task, system=system)
-            prompt = _block_prompt(template, row, shots) if raw and template else None
-            if prompt is None:
-                prompt = answer_prompt(row, engine.model.prompt_format, shots)
+            prompt = answer_prompt(row, form, shots)
+            if template:
+                prompt = _block_prompt(template, row, shots)
             for sample in range(how.samples):
                 yield row, prompt, task.id or f"task-{number}", sample
 
-    own = how.sampling.model_copy(update={"stop": stop})
     reasons: dict[str, int] = {}
     lengths: list[float] = []
     total = 0
-    found = ask_rows(asked(), engine, lambda each: each[1], own, seed)
+    found = ask_rows(asked(), engine, lambda each: each[1], sampling, seed)
     for (task, _, prompt_id, sample), completion, reason in found:
         if reason == UNFINISHED and how.unfinished == "keep":
             reason = None
@@ -163,9 +165,11 @@ def respond(
     return views
 
 
-def _house_stops(shots: list[Example]) -> tuple[str, ...]:
-    # The labels themselves, not any "### ": an answer may have headings.
-    return (f"\n{TASK.strip()}", f"\n{ANSWER.strip()}") if shots else ()
+def _house_stops(form: PromptFormat, shots: list[Example]) -> tuple[str, ...]:
+    # Shown blocks, a model goes on with their labels, and an answer may have headings of its own;
+    # shown none, it goes on with whatever heading comes to its mind.
+    labels = (f"\n{TASK.strip()}", f"\n{ANSWER.strip()}")
+    return labels if shots and is_text(form) else stops(form)
 
 
 def _split(template: Template) -> tuple[str, str]:

@@ -21,8 +21,9 @@ from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.response_rules import ResponseRules, broken_response_rule
 from woolgather.ops.text.ask import ask_rows
 from woolgather.ops.text.words import count_words
-from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import Template, fill, load, takes
+from woolgather.prompting.turns import answer_prompt, stops
 
 PROMPT_TOKENS = 450
 """For plans."""
@@ -63,6 +64,9 @@ def rewrite(
     response breaks. Verdicts were on the old response and do not go along.
     """
 
+    form = engine.model.prompt_format
+    sampling = how.sampling.model_copy(update={"stop": (*how.sampling.stop, *stops(form))})
+
     def prompt_of(row: Example) -> Prompt:
         text = fill(
             how.template,
@@ -71,11 +75,11 @@ def rewrite(
             input=row.input,
             response=row.response.strip(),
         )
-        return (Message("user", text),) if engine.model.prompt_format == "chat" else f"{text}\n"
+        return answer_prompt(Example(instruction=text), form)
 
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"before": [], "after": []}
-    for old, completion, reason in ask_rows(rows, engine, prompt_of, how.sampling, seed):
+    for old, completion, reason in ask_rows(rows, engine, prompt_of, sampling, seed):
         row = replace(
             old,
             id="",

@@ -35,6 +35,7 @@ from woolgather.ops.curate.rouge_l import (
 )
 from woolgather.ops.text.ask import ask_rows, no_reply
 from woolgather.ops.text.words import scripts_of
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill
 
@@ -55,8 +56,10 @@ class OpenPrompt(Options):
     sampling: Sampling
 
     def settled(self, prompt_format: PromptFormat) -> Self:
-        """Returns the same settings with `prompt_format` in place of auto: they say what is sent."""
-        return self.model_copy(update={"format": prompt_format}) if self.format == "auto" else self
+        """Returns the same settings with a text or a conversation in place of auto, as a model is asked
+        in `prompt_format`: they say what is sent."""
+        form = "raw" if is_text(prompt_format) else "chat"
+        return self.model_copy(update={"format": form}) if self.format == "auto" else self
 
     def stopping_at(self, text: str) -> Sampling:
         """Returns the sampling with one more text at which a completion ends."""
@@ -204,7 +207,7 @@ def decide(rows: Iterable[Example], gate: Gate) -> Iterator[Example]:
 def open_ended(text: str, prompt_format: PromptFormat) -> Prompt:
     """Returns a filled template whose last line is left open: as text, or as a user's turn and the
     beginning of the reply."""
-    if prompt_format == "raw":
+    if is_text(prompt_format):
         return text
     body, _, opening = text.rpartition("\n")
     return (Message("user", body.rstrip()), Message("assistant", opening))

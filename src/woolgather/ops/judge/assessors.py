@@ -30,6 +30,7 @@ from woolgather.engines.base import Engine, LogProb, Sampling
 from woolgather.ops.judge.rubrics import FIELDS, Rubric, rubrics_of, slot_prompt
 from woolgather.ops.text.ask import ask_rows, no_reply
 from woolgather.ops.text.words import count_words, tokens
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.templates import Template, load
 from woolgather.prompting.turns import answer_prompt
@@ -163,8 +164,8 @@ def _write_verdicts(
     rows: Sequence[Example], engine: Engine, asked: Questionnaire, seed: int, start: int
 ) -> list[dict[str, Verdict]]:
     sampling = asked.sampling
-    if engine.model.prompt_format == "raw" and not sampling.stop:
-        # A raw model goes on with the next task of its own after the reply.
+    if is_text(engine.model.prompt_format) and not sampling.stop:
+        # A text goes on with the next task of its own after the reply.
         sampling = sampling.model_copy(update={"stop": ("\n\n", "\n#")})
     by_rubric = {
         rubric.name: _read_verdicts(rows, engine, rubric, sampling, seed, start)

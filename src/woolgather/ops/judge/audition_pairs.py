@@ -34,6 +34,7 @@ from woolgather.ops.text.ask import ask_rows
 from woolgather.ops.text.words import count_words, loops, tokens
 from woolgather.probes import generate, task_of
 from woolgather.probes.checks import passes
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.turns import answer_prompt, stops
 
 PairKind = Literal["mismatched", "edited", "scrambled", "misstated", "sampled"]
@@ -208,13 +209,13 @@ def sample_pairs(
     """Returns one pair per probe to which the model gave both a passing and a failing answer.
 
     At most `limit` pairs come of `probes` probes; empty, unfinished and looping answers do not count.
-    A model that is prompted as raw text is shown `shots` first.
+    A model that completes text is shown `shots` first.
     """
     if probes < 1 or limit < 1:
         return []
     asked = generate(probes, seed_of(seed, "audition"), "train")
     form = engine.model.prompt_format
-    shots = shots if form == "raw" else ()
+    shots = shots if is_text(form) else ()
     samples, sampling = sampled.samples, sampled.sampling
     stop = (*sampling.stop, *stops(form, shots))
     found = ask_rows(

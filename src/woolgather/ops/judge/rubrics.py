@@ -18,6 +18,7 @@ from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, Verdict, question
 from woolgather.ops.judge.score_reading import CUT, Read, Stated, find_score
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill, load
 
@@ -120,8 +121,8 @@ def curation_rubric(template: str = "rubric-curation") -> Rubric:
 def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -> Prompt:
     """Returns the filled template, to be continued after its last line.
 
-    raw: the whole text; chat: all but the last line is the user's turn, and the last line is how
-    the assistant's turn begins.
+    As a text it is whole; in turns all but the last line is the user's, and the last line is how
+    the assistant's begins.
     """
     text = fill(
         template,
@@ -130,7 +131,7 @@ def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -
         input=row.input,
         response=row.response,
     )
-    if prompt_format == "raw":
+    if is_text(prompt_format):
         return text
     body, _, slot = text.rpartition("\n")
     if not body or not slot.endswith(":"):

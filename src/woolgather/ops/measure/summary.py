@@ -57,6 +57,7 @@ def summarize(
     *,
     chosen: Choice,
     controls: Mapping[str, Metrics],
+    beside: Mapping[str, Metrics] | None = None,
     by: By = "probes",
     wins: Metrics | None = None,
     rounds: Sequence[Round] = (),
@@ -66,7 +67,8 @@ def summarize(
 
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others; random rows
-    that are the rows the rule kept are called the same rows. Values:
+    that are the rows the rule kept are called the same rows. Those of `beside` are shown under the base
+    and compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
@@ -98,7 +100,8 @@ def summarize(
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
     }
-    models = {label(i, names): m for i, m in enumerate(measures)} | dict(controls)
+    tuned = {label(i, names): m for i, m in enumerate(measures) if i}
+    models = {label(0): base, **(beside or {}), **tuned, **controls}
     views = (
         *found.alarms(),
         show_models(models, base=base, result=result, by=by, wins=wins),

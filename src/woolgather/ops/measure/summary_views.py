@@ -53,11 +53,12 @@ def show_models(
                 table_cell(m.values.get("loops"), "percent"),
                 _round(m.values.get("length_ratio")),
                 _round(m.values.get("distinct_2")),
+                m.values.get("prompted"),
             ]
         )
     columns = [
         "model", "probes", "strict", "best null", "vs base", "held out", "stops", "loops", "length",
-        "distinct-2",
+        "distinct-2", "asked",
     ]  # fmt: skip
     half = (
         "Held out: the half of the tasks, by a hash of their ids, that did not select. "

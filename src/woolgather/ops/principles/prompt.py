@@ -28,6 +28,7 @@ from woolgather.ops.principles.replies import (
     split_reply,
 )
 from woolgather.ops.text.ask import ask_rows, no_reply
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill
 
@@ -83,7 +84,7 @@ class Guide:
         """Returns the prompt that goes on with the thought; given the thought, with the answer."""
         form = self.form
         begun = f"{form.thought}{thought}{form.answer}" if thought else form.thought
-        if prompt_format == "raw":
+        if is_text(prompt_format):
             blocks = [format_exemplar(form, e.question, e) for e in self.exemplars]
             return "\n\n".join([self.opening, *blocks, f"{form.question}{asked}{begun}"])
         turns = [Message("system", self.opening)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 
-from woolgather.core.artifacts import Metrics
+from woolgather.core.artifacts import Metrics, PromptFormat
 from woolgather.core.errors import CapabilityError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
@@ -19,6 +19,7 @@ from woolgather.engines.base import Completion, Engine, LogProb, Request
 from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.principles.prompt import Guide, Replying, expect_replies, replies
 from woolgather.ops.principles.replies import cut_at_repeat
+from woolgather.prompting.forms import is_text
 from woolgather.prompting.messages import Prompt
 
 
@@ -27,7 +28,8 @@ class Prompted(Engine):
     text, is the question, and `how` says how it is asked, whatever a request wants."""
 
     def __init__(self, engine: Engine, guide: Guide, how: Replying) -> None:
-        super().__init__(engine.model)
+        form: PromptFormat = "raw" if is_text(engine.model.prompt_format) else "chat"
+        super().__init__(replace(engine.model, prompt_format=form))  # the question and nothing else
         self._engine, self._guide, self._how = engine, guide, how
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
