@@ -56,6 +56,11 @@ def best_dir(out: Path, update: int) -> Path:
     return out / CHECKPOINTS / f"best-{update}"
 
 
+def opponent_dir(out: Path) -> Path:
+    """Returns where the opponent's log-probabilities are kept, marked like a checkpoint."""
+    return out / CHECKPOINTS / "opponent"
+
+
 def best_of(attempts: Sequence[Path], digest: str) -> Kept | None:
     """Returns the kept model with the lowest validation loss, the earliest of equals; None without."""
     found = []

@@ -199,8 +199,8 @@ class PreferenceOptions(TrainingOptions):
     max_prompt_length: int = Field(default=512, ge=8)
     """Tokens in a prompt; pairs with a longer one are set aside."""
     lora: LoraOptions | None = LoraOptions(r=16, alpha=32.0, dropout=0.0)
-    """None trains all weights, beside a frozen copy that is the opponent. With an adapter the
-    opponent is the model below it, and TRL switches all dropout off."""
+    """None trains all weights. With an adapter the opponent is the model below it. Either way it is
+    asked once per pair, before the first update, and TRL switches all dropout off."""
     schedule: str = "linear"
     warmup_updates: float = Field(default=0.1, ge=0)
     """Below 1 a share of all updates, otherwise their number."""

@@ -36,7 +36,9 @@ from woolgather.training.checkpoints import (
     PROGRESS,
     STOP,
     checkpoints,
+    is_complete,
     kept_models,
+    opponent_dir,
 )
 from woolgather.training.job import CURVES, EPOCHS, MODEL, RESULT, TrainJob, is_fake
 from woolgather.training.job_file import Execution, write_job
@@ -203,8 +205,12 @@ def _identity(job: TrainJob) -> str:
 
 def _resume(out: Path, identity: str) -> str | None:
     """A complete checkpoint in `out`: the latest there or in another attempt, then copied, like the
-    models that were kept on the way to it."""
+    models that were kept on the way to it. What the opponent said is copied with or without one."""
     attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
+    asked = opponent_dir(out)
+    for folder in map(opponent_dir, attempts):
+        if is_complete(folder, identity) and not is_complete(asked, identity):
+            _copy(folder, asked)
     found = sorted(checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
     for update, path in reversed(found):
         target = out / CHECKPOINTS / f"checkpoint-{update}"

@@ -2,9 +2,8 @@
 
 The one idea: a wrong opponent trains in silence, so none is guessed. Its directory must have the
 content that the job's digest names. With an adapter the opponent is the model below it, hence start
-and opponent must be one; when all weights are trained it is a frozen copy of its own, read from the
-opponent's directory. Both see the very batches the policy sees, so that at the first update the
-margin is exactly 0.
+and opponent must be one; when all weights are trained it is the start before its first update, or
+read from a directory of its own. It is asked before the first update, see opponent.py.
 
 The loss is TRL's ("sigmoid" is the logistic one). Ours are: that rows are taken as they come (TRL
 would tokenize texts again and append an end token of its own), that pairs weigh the same whatever
@@ -25,9 +24,18 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest
 from woolgather.training.batches import ByUpdate
+from woolgather.training.checkpoints import is_complete, opponent_dir
 from woolgather.training.job import DpoOptions
 from woolgather.training.job_file import Weights, WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
+from woolgather.training.worker.devices.processes import rank
+from woolgather.training.worker.opponent import (
+    add_logps,
+    new_scores,
+    own_batches,
+    read_opponent,
+    write_opponent,
+)
 from woolgather.training.worker.setup import (
     Setup,
     carry_out,
@@ -100,27 +108,43 @@ def trainer_of(
     setup: Setup[DpoOptions], reference: Weights, rows: Dataset, held: Dataset | None
 ) -> PairTrainer:
     """Returns policy and opponent, ready to train."""
-    config, opponent = setup.config, None
-    if config.lora is None:
-        path, place = place_of(reference.path)
-        # In the policy's own precision: a frozen one would do with less, but would differ at once.
-        opponent = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=weights_dtype(setup.machine, config), **place
-        )
-        opponent.requires_grad_(False)
+    config = setup.config
     own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
+    # So TRL loads no opponent by itself. With an adapter it would not, and this makes it hash all weights.
+    own["precompute_ref_log_probs"] = config.lora is None
     return PairTrainer(
         model=setup.model,
-        ref_model=opponent,
+        ref_model=_load_opponent(setup, reference),
         args=trl.DPOConfig(**{**setup.settings, **own, **config.args}),
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
         peft_config=adapter_for(setup),
         callbacks=[setup.told],
+        job=setup.job,
         rows_per_update=config.batch_size,
         nll_weight=config.nll_weight,
     )
+
+
+def _load_opponent(
+    setup: Setup[DpoOptions], reference: Weights
+) -> transformers.PreTrainedModel | None:
+    """Returns a model of its own, for as long as it is asked; None where the policy answers for it, or
+    an earlier attempt has asked it."""
+    job, config = setup.job, setup.config
+    path, place = place_of(reference.path)
+    if (
+        config.lora
+        or path == place_of(job.start.path)[0]
+        or is_complete(opponent_dir(job.out), job.digest)
+    ):
+        return None
+    # In the policy's own precision: a frozen one would do with less, but would differ at once.
+    opponent = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=weights_dtype(setup.machine, config), **place
+    )
+    return opponent.requires_grad_(False)
 
 
 def lengths_of(rows: Dataset) -> list[int]:
@@ -133,15 +157,59 @@ def lengths_of(rows: Dataset) -> list[int]:
 class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
     """TRL's, with our rows, order and weights. `rows_per_update` is the global batch in pairs."""
 
+    train_dataset: Dataset
+    eval_dataset: Dataset | None
     # Our loss divides by the pairs of the whole update, so TRL must not divide again.
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, *args: object, rows_per_update: int, nll_weight: float = 0.0, **kwargs: object
+        self,
+        *args: object,
+        job: WorkerJob,
+        rows_per_update: int,
+        nll_weight: float = 0.0,
+        **kwargs: object,
     ) -> None:
-        self._rows_per_update, self._nll_weight = rows_per_update, nll_weight
+        self._job, self._rows_per_update, self._nll_weight = job, rows_per_update, nll_weight
         super().__init__(*args, **kwargs)
         show_bias(self.model)
+
+    def train(self, *args: object, **kwargs: object) -> object:
+        """Ask the opponent, let it go, and train."""
+        self.ask_opponent()
+        return super().train(*args, **kwargs)
+
+    def ask_opponent(self) -> None:
+        """Give each pair what the opponent says of it: once per job, whatever attempt it is."""
+        out, digest = self._job.out, self._job.digest
+        parts = {"train": self.train_dataset}
+        if self.eval_dataset is not None:
+            parts["validation"] = self.eval_dataset
+        known = {part: read_opponent(out, digest, part, rows) for part, rows in parts.items()}
+        if None in known.values():
+            known = {part: self._ask(part, rows) for part, rows in parts.items()}
+            if rank() == 0:
+                write_opponent(out, digest, known)
+        self.train_dataset, self.eval_dataset = known["train"], known.get("validation")
+        self.ref_model, self.precompute_ref_logps = None, True
+
+    def _ask(self, part: str, rows: Dataset) -> Dataset:
+        """Returns the rows with the opponent's log-probabilities."""
+        order = list(self._get_train_sampler(rows)) if part == "train" else range(len(rows))
+        model, device = self.ref_model or self.model, self.accelerator.device
+        scores, was_training = new_scores(len(rows), device), model.training
+        model.eval()
+        for batch, counts in own_batches(order, self.args.per_device_train_batch_size):
+            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in batch]))
+            said = torch.stack(self.compute_ref_log_probs(model, inputs), dim=1)
+            if counts:
+                scores[batch] = said.to(scores.dtype)
+        model.train(was_training)
+        return add_logps(rows, self.accelerator.reduce(scores).T.tolist())
+
+    def _precompute_ref_logps(self, dataset: Dataset, *args: object) -> Dataset:
+        """Returns it as it is: TRL would ask in another order, before anything is told."""
+        return dataset
 
     def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
         """Returns it as it is: prompts and both answers are token ids, each answer with its one end

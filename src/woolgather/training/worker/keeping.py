@@ -19,7 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from woolgather.core.errors import ConfigError
 from woolgather.training.checkpoints import best_dir, best_of, complete, is_complete
 from woolgather.training.job import PreferenceOptions, epoch_dir
-from woolgather.training.worker.told import rank
+from woolgather.training.worker.devices.processes import rank, wait_for_all
 from woolgather.training.worker.weights import place_of, read_stored_dtype
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def _save(self, folder: Path, update: int, loss: float | None = None) -> None:
         save_model(self.setup, self.trainer, folder)
+        wait_for_all()  # the parts that other processes write belong to it
         if rank() == 0:
             complete(folder, update, self.digest, loss)
 

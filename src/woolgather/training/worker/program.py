@@ -13,7 +13,8 @@ from woolgather.core.storage import write_json
 from woolgather.training.checkpoints import ERROR, STOPPED
 from woolgather.training.job import RESULT, JobKind
 from woolgather.training.job_file import read_job
-from woolgather.training.worker.told import StopRequested, rank
+from woolgather.training.worker.devices.processes import rank
+from woolgather.training.worker.told import StopRequested
 
 KINDS: Mapping[JobKind, tuple[str, str]] = {
     "sft": ("sft", "train"),

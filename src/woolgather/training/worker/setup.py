@@ -6,66 +6,36 @@ activations) is found here and is told in the result.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import psutil
 import torch
 import transformers
 
 from woolgather.core.errors import ConfigError
-from woolgather.core.machine_speed import Precision, auto_precision
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
 from woolgather.training.batches import CPU_ROWS, GPU_ROWS, Shape, fit, share_out
 from woolgather.training.checkpoints import CHECKPOINTS, tidy_generation_config, write_curves
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
-from woolgather.training.job_file import Execution, WorkerJob
+from woolgather.training.job_file import WorkerJob
 from woolgather.training.worker.adapter import UntrainedEnd, find_untrained_end
+from woolgather.training.worker.devices.machine import Machine, find_machine
+from woolgather.training.worker.devices.processes import rank
 from woolgather.training.worker.dropout import set_dropout
 from woolgather.training.worker.keeping import Keeper, save_model
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.stop_test import Answered, ask_to_stop
-from woolgather.training.worker.told import Told, by_update, rank
+from woolgather.training.worker.told import Told, by_update
 from woolgather.training.worker.weights import Place, four_bits, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 C = TypeVar("C", SftOptions, DpoOptions)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What this machine does for a job."""
-
-    device: str
-    """"cpu", or the name of the GPU."""
-    on_cpu: bool
-    precision: Precision
-    """What is computed in."""
-    processes: int
-    quantized: bool = False
-    """Whether the frozen base is in 4 bits."""
-    not_quantized_because: str = ""
-    """Why it is not, although it was asked for."""
-
-    @property
-    def low(self) -> bool:
-        """Whether it computes in bfloat16."""
-        return self.precision == "bfloat16"
-
-    @property
-    def free_bytes(self) -> float:
-        """Memory that one process may fill now."""
-        if self.on_cpu:
-            return float(psutil.virtual_memory().available / self.processes)
-        return float(torch.cuda.mem_get_info()[0])
 
 
 @dataclass(frozen=True)
@@ -115,7 +85,7 @@ def prepare_training(
     for a pair), `validated` says whether rows are held back. Raises ConfigError where the job cannot be
     carried out here: an adapter as start, too few devices, a batch that cannot be shared out."""
     began = time.monotonic()
-    machine = _find_machine(job.execution, config)
+    machine = find_machine(job.execution, config)
     transformers.set_seed(job.seed)
     model, own_dropout = _load_start(job.start.path, machine, config)
     renderer = Renderer(job.start.path, variables=job.start.chat_template_kwargs)
@@ -244,41 +214,6 @@ def read_data(job: WorkerJob, columns: Sequence[str]) -> tuple[Dataset, Dataset 
 
     held = (job.data / "validation.parquet").is_file()
     return read("train"), read("validation") if held else None
-
-
-def _find_machine(execution: Execution, config: SftOptions | DpoOptions) -> Machine:
-    """Raises ConfigError when there are fewer devices than were asked for."""
-    on_cpu = execution.cpu or not torch.cuda.is_available()
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes < (execution.processes or 1):
-        raise ConfigError(
-            f"{execution.processes} processes were asked for, and there are devices for {processes}. "
-            "One process uses all cores of a CPU: set processes to 1."
-        )
-    precision: Precision
-    if config.precision == "auto":  # a job of no run, which would have said what it is
-        precision = auto_precision("cpu" if on_cpu else "cuda", "training") or "float32"
-    else:
-        precision = config.precision
-    asked = config.lora is not None and config.lora.four_bit
-    because = _why_not_quantized(on_cpu) if asked else ""
-    return Machine(
-        device="cpu" if on_cpu else torch.cuda.get_device_name(),
-        on_cpu=on_cpu,
-        precision=precision,
-        processes=processes,
-        quantized=asked and not because,
-        not_quantized_because=because,
-    )
-
-
-def _why_not_quantized(on_cpu: bool) -> str:
-    """Returns why a base cannot be in 4 bits here; empty where it can."""
-    if on_cpu:
-        return "4 bits are for GPUs, and this is none"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        return "bitsandbytes is not installed"
-    return ""
 
 
 def _load_start(
