@@ -80,7 +80,11 @@ def trainer_for(out: Path, start: Path, **how):
     job = read_job(out / JOB)
     rows, held = read_data(job, dpo.COLUMNS)
     setup = prepare_training(
-        job, job.options, dpo.lengths_of(rows), validated=held is not None, sequences=2
+        job,
+        job.options,
+        dpo.lengths_of(rows),
+        lambda settings: dpo.make_args(job.options, settings),
+        validated=held is not None,
     )
     return dpo.trainer_of(setup, job.reference, rows, held)
 

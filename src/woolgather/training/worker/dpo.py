@@ -12,10 +12,12 @@ number is on a device at once, and the anchor on the real answers, for the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import peft
 import torch
 import transformers
 import trl
@@ -28,7 +30,7 @@ from woolgather.training.checkpoints import is_complete, opponent_dir
 from woolgather.training.job import DpoOptions
 from woolgather.training.job_file import Weights, WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
-from woolgather.training.worker.devices.processes import rank
+from woolgather.training.worker.devices.processes import rank, rows_at_once
 from woolgather.training.worker.opponent import (
     add_logps,
     new_scores,
@@ -53,6 +55,10 @@ if TYPE_CHECKING:
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 LOSSES = {"logistic": "sigmoid", "hinge": "hinge"}
 """Ours to TRL's names."""
+BLANK: dict[str, list[int]] = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected_ids": []}
+"""A pair of empty answers: their log-probabilities are 0 whatever the weights are."""
+BLANK_LOSS = {"logistic": math.log(2), "hinge": 1.0}
+"""The loss of a blank pair."""
 Batch = Mapping[str, torch.Tensor]
 
 
@@ -64,7 +70,13 @@ def train(job: WorkerJob) -> dict[str, JSON]:
     opponent = check_weights(job, adapter=config.lora is not None)
     rows, held = read_data(job, COLUMNS)
     lengths = lengths_of(rows)
-    setup = prepare_training(job, config, lengths, validated=held is not None, sequences=2)
+    setup = prepare_training(
+        job,
+        config,
+        lengths,
+        lambda settings: make_args(config, settings),
+        validated=held is not None,
+    )
     trainer = trainer_of(setup, opponent, rows, held)
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
@@ -104,26 +116,30 @@ def check_weights(job: WorkerJob, *, adapter: bool) -> Weights:
     return reference
 
 
+def make_args(config: DpoOptions, settings: Mapping[str, object]) -> trl.DPOConfig:
+    """Returns TRL's config for the settings that all training shares."""
+    own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
+    # So TRL loads no opponent by itself. With an adapter it never does, and would hash all weights.
+    own["precompute_ref_log_probs"] = config.lora is None
+    return trl.DPOConfig(**{**settings, **own, **config.args})
+
+
 def trainer_of(
     setup: Setup[DpoOptions], reference: Weights, rows: Dataset, held: Dataset | None
 ) -> PairTrainer:
     """Returns policy and opponent, ready to train."""
     config = setup.config
-    own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
-    # So TRL loads no opponent by itself. With an adapter it would not, and this makes it hash all weights.
-    own["precompute_ref_log_probs"] = config.lora is None
     return PairTrainer(
         model=setup.model,
         ref_model=_load_opponent(setup, reference),
-        args=trl.DPOConfig(**{**setup.settings, **own, **config.args}),
+        args=setup.args,
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
         peft_config=adapter_for(setup),
         callbacks=[setup.told],
         job=setup.job,
-        rows_per_update=config.batch_size,
-        nll_weight=config.nll_weight,
+        options=config,
     )
 
 
@@ -155,10 +171,12 @@ def lengths_of(rows: Dataset) -> list[int]:
 
 
 class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
-    """TRL's, with our rows, order and weights. `rows_per_update` is the global batch in pairs."""
+    """TRL's, with our rows, order and weights."""
 
     train_dataset: Dataset
     eval_dataset: Dataset | None
+    _held_share = 1.0
+    """Pairs held back and blank ones, as a multiple of the former."""
     # Our loss divides by the pairs of the whole update, so TRL must not divide again.
     loss_is_scaled_for_ga = True
 
@@ -166,17 +184,25 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         self,
         *args: object,
         job: WorkerJob,
-        rows_per_update: int,
-        nll_weight: float = 0.0,
+        options: DpoOptions,
         **kwargs: object,
     ) -> None:
-        self._job, self._rows_per_update, self._nll_weight = job, rows_per_update, nll_weight
+        self._job, self._loss, self._nll_weight = job, options.loss, options.nll_weight
         super().__init__(*args, **kwargs)
         show_bias(self.model)
+        lengths, at_once = lengths_of(self.train_dataset), rows_at_once(self.args)
+        self._order = ByUpdate(lengths, options.batch_size, self.args.seed, at_once)
 
     def train(self, *args: object, **kwargs: object) -> object:
         """Ask the opponent, let it go, and train."""
-        self.ask_opponent()
+        # Shared out, an adapter's base is put together in training alone; it takes no memory of its own.
+        if self._job.execution.sharding == "ddp" or not isinstance(self.model, peft.PeftModel):
+            self.ask_opponent()
+        if self._order.blanks:
+            columns = self.train_dataset.column_names
+            self.train_dataset = self.train_dataset.add_item(
+                {c: BLANK.get(c, 0.0) for c in columns}
+            )
         return super().train(*args, **kwargs)
 
     def ask_opponent(self) -> None:
@@ -195,7 +221,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
 
     def _ask(self, part: str, rows: Dataset) -> Dataset:
         """Returns the rows with the opponent's log-probabilities."""
-        order = list(self._get_train_sampler(rows)) if part == "train" else range(len(rows))
+        order = [i for i in self._order if i < len(rows)] if part == "train" else range(len(rows))
         model, device = self.ref_model or self.model, self.accelerator.device
         scores, was_training = new_scores(len(rows), device), model.training
         model.eval()
@@ -217,8 +243,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        return ByUpdate(lengths_of(rows), self._rows_per_update, self.args.seed)
+        return self._order
 
     def _get_num_items_in_batch(
         self, batch_samples: list[Batch], device: torch.device
@@ -241,11 +266,24 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         """Returns the share of these pairs in the mean over the pairs of their update."""
         heard = _Heard(model)
         loss: torch.Tensor = super().compute_loss(heard, inputs)
+        rows, pairs = int(inputs["input_ids"].size(0)) // 2, _pairs(inputs)
+        if pairs < rows:
+            loss = loss - (rows - pairs) / rows * BLANK_LOSS[self._loss]
         if self._nll_weight:
             loss = loss + self._nll_weight * _nll(heard.output.log_probs, inputs["completion_mask"])
         if num_items_in_batch is not None:
-            loss = loss * _pairs(inputs) * self.args.world_size / num_items_in_batch
+            share = rows * self.args.world_size / float(num_items_in_batch)
+            self._weigh_metrics("train", share * self.current_gradient_accumulation_steps)
+            loss = loss * share
+        elif not self.model.training:
+            self._weigh_metrics("eval", self._held_share)
+            loss = loss * self._held_share
         return (loss, heard.output) if return_outputs else loss
+
+    def _weigh_metrics(self, mode: str, weight: float) -> None:
+        """Let pairs weigh the same in what is logged, where TRL takes the mean of its batches' means."""
+        for name in {logged.removeprefix("eval_") for logged in _log_names(self.beta)}:
+            self._metrics[mode][name][-1] *= weight
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Writes nothing: a checkpoint is not a model to publish."""
@@ -273,7 +311,9 @@ def _nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor
 
 
 def _pairs(batch: Batch) -> int:
-    return int(batch["input_ids"].size(0)) // 2
+    """Pairs with an answer, without the blank ones."""
+    chosen, rejected = batch["completion_mask"].any(dim=1).chunk(2)
+    return int((chosen | rejected).sum())
 
 
 def _log_names(beta: float) -> dict[str, tuple[str, float]]:
