@@ -6,6 +6,7 @@ which precision; docs/performance.md says the same in words. What cannot fit is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -111,7 +112,7 @@ class TrainingSize:
     def _taken(self, limit: int) -> DeviceMemory:
         fixed = self.fixed()
         share = max(1, self.options.batch_size // self.devices)
-        room = max(limit - fixed.total, 0) if limit else float("inf")
+        room = max(limit - fixed.total, 0) if limit else sys.maxsize
         rows, scarce = self.rows_at_once(share, room)
         asked = self.options.gradient_checkpointing
         recompute = scarce if asked is None else asked
