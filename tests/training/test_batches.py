@@ -1,9 +1,10 @@
 import pytest
 
 from woolgather.core.errors import ConfigError
-from woolgather.training.batches import CPU_ROWS, GPU_ROWS, ByUpdate, Shape, fit, share_out
+from woolgather.training.batches import CPU_ROWS, GPU_ROWS, ByUpdate, fit, share_out
+from woolgather.training.model_shape import ModelShape
 
-SHAPE = Shape(layers=30, hidden=576, inner=1536, heads=9)
+SHAPE = ModelShape(30, 576, 1536, heads=9, kv_heads=3, head_size=64, vocabulary=49152)
 GB = 1e9
 
 
@@ -44,7 +45,7 @@ def test_order_follows_from_seed_and_epoch():
 
 
 def test_rows_at_once_divide_what_a_device_has_and_fit_its_memory():
-    row = SHAPE.row(200)
+    row = SHAPE.activations(200, 2)
     assert fit(16, row, 20 * GB, usual=CPU_ROWS) == (4, False)
     assert fit(16, row, 80 * GB, usual=GPU_ROWS) == (16, False)
     assert fit(6, row, 20 * GB, usual=CPU_ROWS) == (3, False)
@@ -53,7 +54,7 @@ def test_rows_at_once_divide_what_a_device_has_and_fit_its_memory():
 
 
 def test_little_memory_means_fewer_rows_then_recomputing():
-    row = SHAPE.row(1000)
+    row = SHAPE.activations(1000, 2)
     assert fit(16, row, 2.5 * row / 0.6, usual=CPU_ROWS) == (2, False)
     assert fit(16, row, 0.5 * row / 0.6, usual=CPU_ROWS) == (1, True)
 

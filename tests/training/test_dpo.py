@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
-from trl.trainer.utils import FusedCausalLMOutput
+import trl
+from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 
 from woolgather.core.artifacts import Model
 from woolgather.core.storage import digest
-from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB
+from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB, opponent_dir
 from woolgather.training.job import (
     CURVES,
+    MARKER,
     PAIR_NUMBERS,
     RESULT,
     DpoOptions,
@@ -78,7 +80,11 @@ def trainer_for(out: Path, start: Path, **how):
     job = read_job(out / JOB)
     rows, held = read_data(job, dpo.COLUMNS)
     setup = prepare_training(
-        job, job.options, dpo.lengths_of(rows), validated=held is not None, sequences=2
+        job,
+        job.options,
+        dpo.lengths_of(rows),
+        lambda settings: dpo.make_args(job.options, settings),
+        validated=held is not None,
     )
     return dpo.trainer_of(setup, job.reference, rows, held)
 
@@ -135,6 +141,7 @@ def test_the_loss_is_the_formula_on_random_log_probabilities(tiny_model, tmp_pat
 
     policy, of_policy = random_model()
     trainer.ref_model, of_opponent = random_model()
+    trainer.precompute_ref_logps = False
     loss = trainer.compute_loss(policy, batch).item()
     half = len(of_policy) // 2
     expected = the_loss(
@@ -148,6 +155,7 @@ def test_the_loss_is_the_formula_on_random_log_probabilities(tiny_model, tmp_pat
 def test_the_loss_is_the_formula_on_a_model(tiny_model, tmp_path, kind, lora):
     """A policy that has moved away from the opponent; by hand from transformers' own logits."""
     trainer = trainer_for(tmp_path / "t", tiny_model, lora=lora and lora.model_dump(), loss=kind)
+    trainer.ask_opponent()
     torch.manual_seed(3)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
@@ -166,7 +174,9 @@ def test_the_loss_is_the_formula_on_a_model(tiny_model, tmp_path, kind, lora):
     ]
     assert max(abs(a - b) for a, b in zip(sums[0], sums[1], strict=True)) > 0.1
     trainer.model.eval()
-    loss = trainer.compute_loss(trainer.model, trainer.data_collator(PAIRS)).item()
+    loss = trainer.compute_loss(
+        trainer.model, trainer.data_collator(list(trainer.train_dataset))
+    ).item()
     assert loss == pytest.approx(the_loss(kind, 0.1, *sums), rel=1e-4)
 
 
@@ -248,6 +258,79 @@ def test_a_wrong_opponent_is_refused(tiny_model, tmp_path):
     assert "--redo" in message
     assert not (tmp_path / "full" / RESULT).exists()
     assert run(tmp_path / "start", changed, reference=named) == 1
+
+
+def asked_at_each_update(self, *args, **kwargs):
+    """PairTrainer.train with a live opponent, as a second model where all weights are trained."""
+    if not isinstance(self.model, peft.PeftModel):
+        opponent = transformers.AutoModelForCausalLM.from_pretrained(self._job.reference.path)
+        add_fused_lm_head(opponent)
+        self.ref_model = self.accelerator.prepare_model(opponent, evaluation_mode=True)
+    self.precompute_ref_logps = False
+    return trl.DPOTrainer.train(self, *args, **kwargs)
+
+
+@WEIGHTS
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-6), ("bfloat16", 1e-3)], ids=["f32", "bf16"]
+)
+def test_an_opponent_asked_once_is_the_live_one(
+    tiny_model, tmp_path, monkeypatch, lora, precision, tolerance
+):
+    """Three epochs, of which two have other batches than the opponent saw."""
+    changes = {"lora": lora and lora.model_dump(), "precision": precision, "epochs": 3}
+    changes |= {"learning_rate": 3e-3, "micro": 2}
+    assert run(tmp_path / "once", tiny_model, **changes) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(dpo.PairTrainer, "train", asked_at_each_update)
+        assert run(tmp_path / "live", tiny_model, **changes) == 0
+    once, live = curves(tmp_path / "once"), curves(tmp_path / "live")
+    assert [row["loss"] for row in once[:3]] == [row["loss"] for row in live[:3]]
+    assert len(once) == len(live) == 9
+    for name in ("loss", "real_gain", "margin"):
+        assert [row[name] for row in once] == pytest.approx(
+            [row[name] for row in live], rel=tolerance, abs=tolerance
+        )
+
+
+@WEIGHTS
+def test_another_attempt_does_not_ask_the_opponent_again(tiny_model, tmp_path, monkeypatch, lora):
+    lora = lora and lora.model_dump()
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    named = Model(str(tiny_model if lora else other), digest=digest(other))
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(first, tiny_model, reference=named, lora=lora) == 0
+    shutil.copytree(opponent_dir(first), opponent_dir(second))
+    monkeypatch.setattr(dpo.PairTrainer, "compute_ref_log_probs", None)
+    monkeypatch.setattr(dpo, "weights_dtype", None)
+    assert run(second, tiny_model, reference=named, lora=lora) == 0
+    assert [r["loss"] for r in curves(first)] == [r["loss"] for r in curves(second)]
+    (opponent_dir(second) / MARKER).unlink()
+    assert run(tmp_path / "third", tiny_model, reference=named, lora=lora) == 1
+
+
+def test_another_opponent_than_the_start_is_heard_and_let_go(tiny_model, tmp_path):
+    """The alarm of `dpo` goes by this margin: what is not the start shows at the first update."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    model = transformers.AutoModelForCausalLM.from_pretrained(other)
+    torch.manual_seed(5)
+    for parameter in model.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    model.save_pretrained(other)
+    opponent = transformers.AutoModelForCausalLM.from_pretrained(other)
+    start = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
+    named = Model(str(other), digest=digest(other))
+    assert run(tmp_path / "out", tiny_model, reference=named, lora=None, batch_size=10) == 0
+    expected = 0.0
+    for pair in PAIRS:
+        for side, sign in (("chosen_ids", 1), ("rejected_ids", -1)):
+            ids = pair["prompt_ids"], pair[side]
+            expected += sign * (logp(start, *ids) - logp(opponent, *ids)) * 0.1 / len(PAIRS)
+    found = json.loads((tmp_path / "out" / RESULT).read_text())["margin_at_start"]
+    assert abs(expected) > 0.01
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_below_an_adapter_there_is_only_one_opponent(tiny_model, tmp_path):

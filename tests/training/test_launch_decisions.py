@@ -12,9 +12,17 @@ from woolgather.core.errors import ConfigError, DiskError, TrainingError
 from woolgather.core.fingerprint import canonical
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.training import open_trainer
-from woolgather.training.checkpoints import CHECKPOINTS, ERROR, JOB, LOG, complete
+from woolgather.training.checkpoints import (
+    CHECKPOINTS,
+    ERROR,
+    JOB,
+    LOG,
+    complete,
+    opponent_dir,
+)
 from woolgather.training.job import RESULT, DpoOptions, MergeOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
+from woolgather.training.layouts import Layout
 
 from .launching import OPTIONS, ROWS, result
 
@@ -47,6 +55,17 @@ def test_a_new_attempt_starts_from_a_copy_of_the_last_complete_checkpoint(tmp_pa
     assert (first / CHECKPOINTS / "checkpoint-20").is_dir()
     assert _resume(third, _identity(job)) == found
     assert _resume(third, "another job") is None
+
+
+def test_what_the_opponent_said_is_brought_along_also_without_a_checkpoint(tmp_path, job):
+    first, second, third = (opponent_dir(tmp_path / f"attempt-{n}") for n in (1, 2, 3))
+    for folder in (first, second, third):
+        folder.mkdir(parents=True)
+        (folder / "train.parquet").write_text(folder.parts[-3])
+    complete(second, 0, _identity(job))
+    assert _resume(tmp_path / "attempt-3", _identity(job)) is None
+    assert (third / "train.parquet").read_text() == "attempt-2"
+    assert _resume(tmp_path / "attempt-3", "another job") is None
 
 
 def finished_by(place: Path, identity: str) -> None:
@@ -198,7 +217,7 @@ def test_it_does_not_start_for_ever(tmp_path, job):
 
 
 def test_how_a_job_is_carried_out_is_not_identity_and_fakes_are_refused(tmp_path):
-    assert canonical(LocalTrainer(num_processes=4)) is None
+    assert canonical(LocalTrainer(Layout(processes=4))) is None
     assert canonical(open_trainer(fake=True)) == "fake"
     with pytest.raises(ConfigError, match="a name for dry runs"):
         LocalTrainer(threads=1)(TrainJob(MergeOptions(), Model("fake")), tmp_path)

@@ -21,6 +21,7 @@ from woolgather.training.checkpoints import (
 from woolgather.training.job import RESULT, LoraOptions, TrainJob
 from woolgather.training.job_file import Execution, read_job, write_job
 from woolgather.training.worker import program, setup, sft, told
+from woolgather.training.worker.devices import machine
 from woolgather.training.worker.speed import Dropout
 
 from .working import OPTIONS, ROWS, error, losses, run
@@ -195,9 +196,7 @@ def test_more_processes_than_devices_is_a_mistake(tiny_model, tmp_path, monkeypa
     write_tokens(encode(ROWS, Model(str(tiny_model))), tmp_path / "data" / "train")
     job = TrainJob(OPTIONS, Model(str(tiny_model)), tmp_path / "data", seed=1)
     write_job(tmp_path / JOB, job, digest="d", execution=Execution(cpu=True, processes=2))
-    with pytest.raises(
-        ConfigError, match="2 processes were asked for, and there are devices for 1"
-    ):
+    with pytest.raises(ConfigError, match="2 processes were asked for, and 1 were started"):
         sft.train(read_job(tmp_path / JOB))
 
 
@@ -222,12 +221,12 @@ def test_a_base_in_four_bits_is_for_gpus_and_elsewhere_said(tiny_model, tmp_path
 def test_where_a_base_can_be_in_four_bits(monkeypatch, installed, cpu, because):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: installed or None)
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: installed or None)
     asked = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True), "precision": "bfloat16"})
-    machine = setup._find_machine(Execution(cpu=cpu), asked)
-    assert machine.quantized is (because == "")
-    assert machine.not_quantized_because.startswith(because)
-    plain = setup._find_machine(
+    found = machine.find_machine(Execution(cpu=cpu), asked)
+    assert found.quantized is (because == "")
+    assert found.not_quantized_because.startswith(because)
+    plain = machine.find_machine(
         Execution(cpu=cpu), OPTIONS.model_copy(update={"precision": "float32"})
     )
     assert (plain.quantized, plain.not_quantized_because) == (False, "")

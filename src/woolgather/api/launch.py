@@ -22,7 +22,7 @@ from woolgather.runs.progress import Progress
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from woolgather.core.expected import Expected
+    from woolgather.core.expected import DeviceMemory, Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
@@ -47,6 +47,19 @@ class AskedSettings:
     """`key=value`, the keys dotted."""
 
 
+@dataclass(frozen=True)
+class AskedTraining:
+    """How trainings are carried out; none of it changes what comes out."""
+
+    accelerate: str = "ddp"
+    """A layout (ddp, fsdp2, zero2, zero3), or the path of a configuration of accelerate."""
+    processes: int = 1
+    """Processes that train together, one per GPU."""
+
+
+ALONE = AskedTraining()
+
+
 class Launch:
     """Recipe, settings, directory, engine and trainer.
 
@@ -59,10 +72,10 @@ class Launch:
         *,
         folder: Path | None = None,
         engine: EngineOptions | None = None,
-        processes: int = 1,
+        training: AskedTraining = ALONE,
         choices: StepChoices | None = None,
     ) -> None:
-        """`recipe` is a name, the path of a .py file, or a module; `processes` train together."""
+        """`recipe` is a name, the path of a .py file, or a module."""
         from woolgather.recipes import config
         from woolgather.runs.call import StepChoices
 
@@ -88,7 +101,7 @@ class Launch:
         self.preset: BaseModel = config.build(self.module.Config, self.module_name, preset=preset)
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.choices = choices or StepChoices()
-        self.processes = processes
+        self.training = training
 
     def carry_out(
         self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
@@ -103,6 +116,7 @@ class Launch:
             self.measure_machine()
             lines, total = self.plan(ready=True)
             self._check_disk(total)
+            self.check_training(lines)
             self.dir.mkdir(parents=True, exist_ok=True)
             shown = progress(total)
             try:
@@ -188,10 +202,30 @@ class Launch:
                 f"{size(free)} free. Free some space, or give another place with --dir."
             )
 
+    def check_training(self, lines: Iterable[PlanLine]) -> None:
+        """Raises ConfigError, before the work, for a training of a plan that this machine cannot carry
+        out: too few devices, or too little memory on each; says what would fit."""
+        from woolgather.report.text import gigabytes
+
+        new = [line for line in lines if line["state"] == "new" and line["updates"]]
+        if new:
+            self._trainer().check()
+        for line in new:
+            memory = line["memory"]
+            if memory is None or memory.fits:
+                continue
+            others = "; or ".join(memory.remedies) or "a device with more memory"
+            raise ConfigError(
+                f"{line['step']} takes {gigabytes(memory.total)} on each device "
+                f"({spell_memory(memory)}), "
+                f"and a device has {gigabytes(memory.limit)}. What fits: {others}."
+            )
+
     def _trainer(self, report: Callable[[dict[str, JSON]], None] | None = None) -> Trainer:
         from woolgather.training import open_trainer
 
-        return open_trainer(self.options.name == "fake", self.processes, report)
+        asked = self.training
+        return open_trainer(self.options.name == "fake", asked.processes, report, asked.accelerate)
 
     def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
         """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless
@@ -239,7 +273,21 @@ def _line(planned: Planned, rates: Rates) -> PlanLine:
         "updates": size.updates,
         "train_tokens": size.train_tokens,
         "disk_bytes": size.disk_bytes,
+        "memory": size.memory,
     }
+
+
+def spell_memory(memory: DeviceMemory) -> str:
+    """Returns what takes the memory of a device, in words."""
+    from woolgather.report.text import gigabytes
+
+    parts = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer states": memory.states,
+        "activations": memory.activations,
+    }
+    return ", ".join(f"{name} {gigabytes(count)}" for name, count in parts.items())
 
 
 def _default_name(recipe: str, config: BaseModel, preset: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas
 
+    from woolgather.core.expected import DeviceMemory
     from woolgather.core.machine_speed import Precision
 
 
@@ -147,6 +148,8 @@ class PlanLine(TypedDict):
     """Optimizer steps."""
     train_tokens: int
     disk_bytes: int
+    memory: DeviceMemory | None
+    """What a training takes on each device; None where that is not known."""
 
 
 class PlanTotal(TypedDict):

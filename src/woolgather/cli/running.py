@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from woolgather.api.launch import AskedSettings, Launch
+from woolgather.api.launch import AskedSettings, AskedTraining, Launch, spell_memory
 from woolgather.api.results import PlanTotal
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
@@ -32,7 +33,7 @@ from woolgather.cli.asking import (
 from woolgather.cli.output import Json
 from woolgather.core.errors import ConfigError, Stopped
 from woolgather.engines.base import EngineOptions
-from woolgather.report.text import duration, number, size
+from woolgather.report.text import duration, gigabytes, number, size
 
 if TYPE_CHECKING:
     from woolgather.runs.call import StepChoices
@@ -79,6 +80,16 @@ Replicate = Annotated[
     typer.Option(help="Number of the replicate: each number gives a run with other random draws."),
 ]
 
+Accelerate = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="Who holds what when several processes train: ddp, fsdp2, zero2, zero3, or a "
+        "configuration of accelerate.",
+    ),
+]
+Processes = Annotated[int, typer.Option(help="Training processes, one per GPU.")]
+
 
 def run(
     recipe: Recipe,
@@ -94,7 +105,8 @@ def run(
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     dtype: Dtype = "auto",
     chat_template_kwargs: TemplateKwargs = "",
-    processes: Annotated[int, typer.Option(help="Training processes, one per GPU.")] = 1,
+    accelerate: Accelerate = "ddp",
+    processes: Processes = 1,
     max_hours: Annotated[
         float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
     ] = None,
@@ -110,7 +122,7 @@ def run(
         AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
         engine=engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs),
-        processes=processes,
+        training=AskedTraining(accelerate, processes),
         choices=_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
@@ -143,6 +155,8 @@ def plan(
     redo: Redo = None,
     engine: EngineName = "transformers",
     chat_template_kwargs: TemplateKwargs = "",
+    accelerate: Accelerate = "ddp",
+    processes: Processes = 1,
     replicate: Replicate = 0,
     as_json: Json = False,
 ) -> None:
@@ -157,11 +171,13 @@ def plan(
         engine=EngineOptions(
             name=engine, chat_template_kwargs=read_template_kwargs(chat_template_kwargs)
         ),
+        training=AskedTraining(accelerate, processes),
         choices=_choices(given, redo, replicate),
     )
     lines, total = ask.plan()
     if as_json:
-        print(json.dumps({"dir": str(ask.dir), "steps": lines, "total": total}, indent=1))
+        steps = [{**line, "memory": asdict(m) if (m := line["memory"]) else None} for line in lines]
+        print(json.dumps({"dir": str(ask.dir), "steps": steps, "total": total}, indent=1))
         return
     table = Table(title=f"plan of {ask.module_name} in {ask.dir}", title_justify="left", box=None)
     for name in (
@@ -193,10 +209,16 @@ def plan(
         f"{number(total['calls'])} calls, {number(total['new_tokens'])} new tokens, "
         f"{number(total['updates'])} updates, {size(total['disk_bytes'])} on disk. {_outlook(total)}"
     )
+    for memory in dict.fromkeys(line["memory"] for line in lines if line["state"] == "new"):
+        if memory:
+            console.print(
+                f"{gigabytes(memory.total)} on each training device: {spell_memory(memory)}."
+            )
     if total["visible"]:
         console.print(total["visible"])
     if total["chat_template"]:
         console.print(f"Chat template: {escape(total['chat_template'])}.")
+    ask.check_training(lines)
 
 
 def _outlook(total: PlanTotal) -> str:

@@ -8,6 +8,31 @@ from woolgather.core.rows import JSON
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Bytes that a training takes on each device, by a formula; `total` is their sum."""
+
+    weights: int
+    gradients: int
+    states: int
+    """What the optimizer keeps."""
+    activations: int
+    limit: int = 0
+    """Bytes that a device has; 0 where that is not known."""
+    remedies: tuple[str, ...] = ()
+    """Where it does not fit: settings and options that would, each by itself."""
+
+    @property
+    def total(self) -> int:
+        """Returns the bytes of all four."""
+        return self.weights + self.gradients + self.states + self.activations
+
+    @property
+    def fits(self) -> bool:
+        """Returns whether a device holds it, as far as is known."""
+        return not self.limit or self.total <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """The size of a step, as an upper bound."""
 
@@ -21,5 +46,7 @@ class Expected:
     """Optimizer steps."""
     train_tokens: int = 0
     disk_bytes: int = 0
+    memory: DeviceMemory | None = None
+    """Of a training, on each device; None where it is not known."""
     value: JSON = None
     """For a Choice: the answer that walks the longest path."""

@@ -23,6 +23,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, get_args
 
+import psutil
+
 from woolgather.core import children
 from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.paths import cache_dir
@@ -71,6 +73,10 @@ class DeviceSpeed:
     """By precision, GFLOP/s of a linear layer with a few rows, forward: generating a token."""
     copy: float
     """GB/s read and written by a copy of 64 MiB."""
+    memory: int = 0
+    """Bytes that the device has; 0 where that is not known, as of what was measured before."""
+    devices: int = 1
+    """Devices of this kind."""
 
     def rates(self, work: Work) -> Mapping[str, float]:
         """Returns GFLOP/s by precision for this kind of work."""
@@ -246,6 +252,8 @@ def _compute(device: str) -> DeviceSpeed:
         {name: round(rate, 2) for name, rate in product.items()},
         {name: round(rate, 2) for name, rate in rates(_FEW[device], PRECISIONS, False).items()},
         round(2 * _COPY_BYTES / copying / 1e9, 2),
+        psutil.virtual_memory().total if device == "cpu" else torch.cuda.mem_get_info()[1],
+        1 if device == "cpu" else torch.cuda.device_count(),
     )
 
 

@@ -200,6 +200,12 @@ def size(count: float) -> str:
     return f"{number(count / 1024, 1)} TiB"
 
 
+def gigabytes(count: float) -> str:
+    """Returns a number of bytes as those who make devices count them: "0.4 GB", "81 GB"."""
+    value = count / 1e9
+    return f"{number(value, 0 if value >= 10 else 1)} GB"
+
+
 # Cells and columns
 
 

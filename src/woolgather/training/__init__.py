@@ -9,13 +9,18 @@ from woolgather.training.job import Trainer
 
 
 def open_trainer(
-    fake: bool, processes: int = 1, on_progress: Callable[[dict[str, JSON]], None] | None = None
+    fake: bool,
+    processes: int = 1,
+    on_progress: Callable[[dict[str, JSON]], None] | None = None,
+    accelerate: str = "ddp",
 ) -> Trainer:
-    """Returns the trainer of this machine, with `processes` that train together, or the fake one."""
+    """Returns the trainer of this machine, with `processes` that train together as `accelerate` says, or
+    the fake one. Raises ConfigError for a layout that is not known."""
     if fake:
         from woolgather.training.fake import FakeTrainer
 
         return FakeTrainer()
     from woolgather.training.launch import LocalTrainer
+    from woolgather.training.layouts import read_layout
 
-    return LocalTrainer(num_processes=processes, on_progress=on_progress)
+    return LocalTrainer(read_layout(accelerate, processes), on_progress=on_progress)

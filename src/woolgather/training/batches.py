@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from woolgather.core.errors import ConfigError
 
@@ -22,18 +21,25 @@ MEMORY_SHARE = 0.6
 
 class ByUpdate:
     """Sampler that gives a new order each epoch, cut into updates, and the rows of an update
-    longest first, so that memory runs out at once or never."""
+    longest first, so that memory runs out at once or never.
 
-    def __init__(self, lengths: Sequence[int], rows_per_update: int, seed: int) -> None:
+    Where `at_once` rows are on all devices together, the last update of an epoch is filled up to a
+    multiple of them with the index behind the last row, which stands for one without a label: so each
+    device has as many batches, and no row counts twice."""
+
+    def __init__(
+        self, lengths: Sequence[int], rows_per_update: int, seed: int, at_once: int = 1
+    ) -> None:
         self.lengths, self.rows_per_update = lengths, rows_per_update
         self.seed, self.epoch = seed, 0
+        self.blanks = -len(lengths) % rows_per_update % at_once
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer: the next order is that of this epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.blanks
 
     def __iter__(self) -> Iterator[int]:
         order = list(range(len(self.lengths)))
@@ -41,23 +47,7 @@ class ByUpdate:
         for start in range(0, len(order), self.rows_per_update):
             update = order[start : start + self.rows_per_update]
             yield from sorted(update, key=lambda i: (-self.lengths[i], i))
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Shape of a model, as far as the memory of its activations goes."""
-
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    bytes_per_value: int = 2
-
-    def row(self, tokens: int) -> int:
-        """Returns the bytes kept for the backward pass of a row. Rough on purpose: a guess that is
-        too high costs little, one that is too low is halved when memory runs out."""
-        values = 20 * self.hidden + 6 * self.inner + self.heads * tokens * 2
-        return self.layers * self.bytes_per_value * tokens * values
+        yield from [len(self.lengths)] * self.blanks
 
 
 def share_out(batch_size: int, processes: int, wanted: int = 0) -> int:

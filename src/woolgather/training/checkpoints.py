@@ -17,6 +17,8 @@ from woolgather.core.storage import write_json
 from woolgather.training.job import EPOCHS, MARKER
 
 JOB, LOG, PROGRESS, ERROR, STOP = "job.json", "train.log", "progress.jsonl", "error.json", "stop"
+ERRORS = "error*.json"
+"""Of all processes, see `error_file`."""
 CHECKPOINTS = "checkpoints"
 STOPPED = 75
 """Exit code of a worker that was asked to stop and has saved a checkpoint."""
@@ -51,9 +53,19 @@ def is_complete(folder: Path, digest: str) -> bool:
     return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("job") == digest
 
 
+def error_file(out: Path, rank: int) -> Path:
+    """Returns where a process of this number says why it failed."""
+    return out / (ERROR if rank == 0 else f"error-{rank}.json")
+
+
 def best_dir(out: Path, update: int) -> Path:
     """Returns where the model after an update is kept while it is the best."""
     return out / CHECKPOINTS / f"best-{update}"
+
+
+def opponent_dir(out: Path) -> Path:
+    """Returns where the opponent's log-probabilities are kept, marked like a checkpoint."""
+    return out / CHECKPOINTS / "opponent"
 
 
 def best_of(attempts: Sequence[Path], digest: str) -> Kept | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
+from woolgather.core.expected import DeviceMemory
 from woolgather.core.fingerprint import fingerprint
 from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
@@ -38,6 +39,13 @@ class FakeTrainer:
     def precision(self, *, measure: bool = True) -> Precision:
         """Returns bfloat16 on every machine, so that a dry run is the same everywhere."""
         return "bfloat16"
+
+    def memory(self, start: Model, options: SftOptions | DpoOptions) -> DeviceMemory | None:
+        """Returns None: a name takes no memory."""
+        return None
+
+    def check(self) -> None:
+        """Nothing is asked of this machine."""
 
     def __call__(self, job: TrainJob, out: Path) -> Model:
         """Write what a trainer would leave to `out`; returns a model that only has a name."""

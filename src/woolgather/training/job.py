@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
+from woolgather.core.expected import DeviceMemory
 from woolgather.core.machine_speed import Precision
 from woolgather.core.options import Options
 from woolgather.training.trl_args import EXECUTION_ARGS, TrlConfig, read_args
@@ -49,6 +50,8 @@ MARKER = "complete.json"
 """In a checkpoint or a kept model, written last: its update and the digest of its job."""
 STAMP = "fake.json"
 """Marks a directory that a fake trainer made."""
+EIGHT_BITS = ("adamw_8bit", "paged_adamw_8bit")
+"""Optimizers that need bitsandbytes and a GPU."""
 ALL_LINEAR = "all-linear"
 """Stands for every linear layer but the one that makes the logits."""
 
@@ -120,7 +123,8 @@ class TrainingOptions(Options):
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of the optimizer."""
     optimizer: str = "adamw_torch"
-    """Optimizer, by its name in transformers."""
+    """Optimizer, by its name in transformers; adamw_8bit and paged_adamw_8bit keep their states in 8
+    bits, the second in the host's memory (on a GPU, with bitsandbytes)."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """auto is the faster one on the machine where the run began, by measurement (`woolgather doctor`);
     what it became is part of identity and stays with the run."""
@@ -202,8 +206,8 @@ class PreferenceOptions(TrainingOptions):
     max_prompt_length: int = Field(default=512, ge=8)
     """Tokens in a prompt; pairs with a longer one are set aside."""
     lora: LoraOptions | None = LoraOptions(r=16, alpha=32.0, dropout=0.0)
-    """None trains all weights, beside a frozen copy that is the opponent. With an adapter the
-    opponent is the model below it, and TRL switches all dropout off."""
+    """None trains all weights. With an adapter the opponent is the model below it. Either way it is
+    asked once per pair, before the first update, and TRL switches all dropout off."""
     schedule: str = "linear"
     warmup_updates: float = Field(default=0.1, ge=0)
     """Below 1 a share of all updates, otherwise their number."""
@@ -305,6 +309,12 @@ class Trainer(Protocol):
     def precision(self, *, measure: bool = True) -> Precision | None:
         """What `precision: auto` becomes where this trainer trains; None when that would have to be
         measured and `measure` is False. Raises ConfigError without torch."""
+
+    def memory(self, start: Model, options: SftOptions | DpoOptions) -> DeviceMemory | None:
+        """Returns what training `start` takes on each device; None where that is not known."""
+
+    def check(self) -> None:
+        """Raises ConfigError for what cannot be had on this machine, before any work."""
 
     def __canonical__(self) -> str | None:
         """None: a trainer has no identity. The fake one names itself."""

@@ -20,6 +20,7 @@ from woolgather.training.job import (
     SftOptions,
     TrainJob,
 )
+from woolgather.training.layouts import Sharding
 
 OPTIONS: dict[str, type[JobOptions]] = {
     options.kind: options for options in (SftOptions, DpoOptions, MergeOptions)
@@ -32,8 +33,10 @@ class Execution(BaseModel):
 
     cpu: bool = False
     """Train on the CPU although there is a GPU."""
-    processes: int | None = 1
-    """Devices to train on; None leaves their number to a configuration of `accelerate`."""
+    processes: int = 1
+    """Devices to train on, those of all machines."""
+    sharding: Sharding = "ddp"
+    """Which of them hold what."""
     micro_batch_size: int = 0
     """Rows on a device at once; 0 leaves it to the job's own setting."""
     checkpoint_every: float = 2.0

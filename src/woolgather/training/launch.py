@@ -1,7 +1,7 @@
 """Training on this machine: starts the worker, follows it, and survives what can be survived.
 
 The one idea: the process that trains is disposable. It runs in a session of its own (several of them
-under `accelerate launch`), tells its progress in a file, and can be started again from the last
+where a layout asks for it), tells its progress in a file, and can be started again from the last
 complete checkpoint of the same job: after a kill of the whole run (checkpoints of earlier attempts,
 which are sibling directories of `out`, are copied), and at once, with fewer rows at a time, when memory
 runs out. A job that an earlier attempt finished, and nobody recorded, is taken over as it is.
@@ -21,45 +21,65 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from woolgather.core import children
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, DiskError, TrainingError, no_room
+from woolgather.core.expected import DeviceMemory
 from woolgather.core.fingerprint import canonical, fingerprint
-from woolgather.core.machine_speed import Precision, auto_precision
+from woolgather.core.machine_speed import Precision, auto_precision, read_speeds
+from woolgather.core.model_limits import longest_row
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest, write_json
 from woolgather.training.checkpoints import (
     CHECKPOINTS,
-    ERROR,
+    ERRORS,
     JOB,
     LOG,
     PROGRESS,
     STOP,
     checkpoints,
+    is_complete,
     kept_models,
+    opponent_dir,
 )
-from woolgather.training.job import CURVES, EPOCHS, MODEL, RESULT, TrainJob, is_fake
+from woolgather.training.job import (
+    CURVES,
+    EPOCHS,
+    MODEL,
+    RESULT,
+    DpoOptions,
+    JobOptions,
+    MergeOptions,
+    SftOptions,
+    TrainJob,
+    is_fake,
+)
 from woolgather.training.job_file import Execution, write_job
+from woolgather.training.layouts import ALONE, Layout, not_sharded, write_layout
+from woolgather.training.memory import TrainingSize
+from woolgather.training.model_shape import read_shape
 
 LAUNCHES = 6
 """Upper bound of processes started for one job in one attempt."""
 _POLL_SECONDS = 0.2
+_CAUSES = ("mistake", "disk", "memory", "error", "lost")
+"""Kinds of failure: what one process knows better than the others comes first."""
 LITTLE = 1 << 20
 """Bytes free: with less, a process that died without a word died of the full disk."""
 
 
 @dataclass(frozen=True)
 class LocalTrainer:
-    """A Trainer that runs jobs on this machine: in one process, or in several under `accelerate
-    launch`. All fields are execution."""
+    """A Trainer that runs jobs on this machine, in one process or in several. All fields are
+    execution."""
 
-    num_processes: int = 1
-    """Devices to train on."""
+    layout: Layout = ALONE
+    """How many processes train together, and who holds what."""
     on_progress: Callable[[dict[str, JSON]], None] | None = None
     """Gets each event: `event` is start, training, update, validation, checkpoint or note; an
     update has `update`, `updates`, `loss`, `learning_rate`, `tokens_per_second`."""
-    config_file: Path | None = None
-    """A configuration of `accelerate` (FSDP and the like); replaces `num_processes`."""
     micro_batch_size: int = 0
     """Rows on a device at once; 0 leaves it to the job's own setting."""
     checkpoint_every: float = 2.0
@@ -80,6 +100,48 @@ class LocalTrainer:
         EngineError where it cannot be used."""
         return auto_precision("cpu" if self.cpu else "auto", "training", measure=measure)
 
+    def memory(self, start: Model, options: SftOptions | DpoOptions) -> DeviceMemory | None:
+        """Returns what training `start` takes on each device, and what a device has as far as that was
+        measured; None for a model whose config.json is not here."""
+        shape = None if is_fake(start) else read_shape(Path(start.path))
+        if shape is None:
+            return None
+        size = TrainingSize(
+            shape,
+            options,
+            (self.precision(measure=False) if options.precision == "auto" else options.precision)
+            or "float32",
+            tokens=longest_row(start.path, options.max_length),
+            on_cpu=self._device() == "cpu",
+            sharding=self.layout.sharding,
+            devices=self.layout.processes,
+            micro_batch_size=self.micro_batch_size,
+        )
+        return size.need(self._device_bytes())
+
+    def _device(self) -> str:
+        return "cuda" if "cuda" in read_speeds() and not self.cpu else "cpu"
+
+    def _device_bytes(self) -> int:
+        """Returns the memory of a GPU, or a process's part of the machine's; 0 where it is not known."""
+        if self._device() == "cpu":
+            return int(psutil.virtual_memory().total) // self.layout.here
+        return read_speeds()["cuda"].memory
+
+    def check(self) -> None:
+        """Raises ConfigError for more processes than this machine has devices, as far as it was measured,
+        and for a layout that is for GPUs where there is none."""
+        speeds = read_speeds()
+        if self.layout.sharding != "ddp" and speeds and self._device() == "cpu":
+            raise ConfigError(not_sharded(self.layout.sharding, "there is no GPU here"))
+        gpus = speeds["cuda"].devices if self._device() == "cuda" else 0
+        devices, kind = (gpus, "GPUs") if gpus else (count_cores(), "cores")
+        if self.layout.here > devices:
+            raise ConfigError(
+                f"{self.layout.here} processes were asked for on this machine, which has {devices} "
+                f"{kind}: set --processes to {devices} or fewer."
+            )
+
     def __call__(self, job: TrainJob, out: Path) -> Model:
         """Carry the job out in `out`; returns the model. Raises TrainingError when the process
         fails, with the last lines of out/train.log, DiskError on a full disk, ConfigError for what
@@ -94,7 +156,8 @@ class LocalTrainer:
         identity = _identity(job)
         execution = Execution(
             cpu=self.cpu,
-            processes=None if self.config_file else self.num_processes,
+            processes=self.layout.processes,
+            sharding=self.layout.sharding,
             micro_batch_size=self.micro_batch_size,
             checkpoint_every=self.checkpoint_every,
         )
@@ -118,14 +181,17 @@ class LocalTrainer:
         self, job: TrainJob, out: Path, identity: str, execution: Execution
     ) -> list[dict[str, JSON]]:
         """Runs one process from start to end; returns its events."""
-        for name in (ERROR, STOP, PROGRESS, RESULT):
-            (out / name).unlink(missing_ok=True)
+        for path in (*out.glob(ERRORS), *(out / name for name in (STOP, PROGRESS, RESULT))):
+            path.unlink(missing_ok=True)
         resume = _resume(out, identity) if job.trains else None
         write_job(out / JOB, job, digest=identity, execution=execution, resume=resume)
-        argv = [sys.executable, "-m", "woolgather.training.worker", str(out / JOB)]
-        if job.trains and (self.config_file or self.num_processes > 1):
-            argv = [sys.executable, "-m", "accelerate.commands.launch", *self._layout(), *argv[1:]]
-        env = {"OMP_NUM_THREADS": str(self._threads())}
+        argv = ["-m", "woolgather.training.worker", str(out / JOB)]
+        together = job.trains and (self.layout.processes > 1 or self.layout.file is not None)
+        env = {"OMP_NUM_THREADS": str(self._threads(self.layout.here if together else 1))}
+        if together:
+            argv, more = self._launcher(out, job.options), self._environment()
+            argv, env = [*argv, str(out / JOB)], env | more
+        argv = [sys.executable, *argv]
         process = children.spawn(argv, log=out / LOG, env=env)
         events: list[dict[str, JSON]] = []
         try:
@@ -138,25 +204,27 @@ class LocalTrainer:
             raise
         return events
 
-    def _layout(self) -> list[str]:
-        """Flags of `accelerate launch`; all given, so that a user's defaults do not leak in."""
-        if self.config_file is not None:
-            return ["--config_file", str(self.config_file)]
-        flags = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        flags += ["--num_processes", str(self.num_processes)]
-        flags += ["--num_cpu_threads_per_process", str(self._threads())]
-        if self.cpu:
-            flags.append("--cpu")
-        if self.num_processes > 1:
-            flags += ["--main_process_port", str(_free_port())]
-            flags += [] if self.cpu else ["--multi_gpu"]
-        return flags
+    def _launcher(self, out: Path, options: JobOptions) -> list[str]:
+        """Returns the arguments that start all processes, up to the worker's own."""
+        layout, port = self.layout, str(_free_port())
+        if layout.sharding == "ddp" and layout.file is None:
+            how = ["torch.distributed.run", "--nproc_per_node", str(layout.here)]
+            how += ["--master_addr", "127.0.0.1", "--master_port", port]
+        else:
+            precision = "float32" if isinstance(options, MergeOptions) else options.precision
+            file = write_layout(layout, out, "float32" if precision == "auto" else precision)
+            how = ["accelerate.commands.launch", "--config_file", str(file)]
+            # The user's file may name one; several machines have to agree on it.
+            how += ["--main_process_port", port] if layout.machines == 1 else []
+        return ["-m", *how, "-m", "woolgather.training.worker"]
 
-    def _threads(self) -> int:
-        if self.threads:
-            return self.threads
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return max(1, (cores or 1) // self.num_processes)
+    def _environment(self) -> dict[str, str]:
+        """Returns what several processes are told: on a CPU, to see no GPU and to speak over gloo."""
+        on_cpu = self.cpu or self._device() == "cpu"
+        return {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
+
+    def _threads(self, processes: int) -> int:
+        return self.threads or max(1, count_cores() // processes)
 
     def _follow(self, out: Path, events: list[dict[str, JSON]]) -> None:
         """Pass on the events that are new; a half-written last line waits."""
@@ -203,8 +271,12 @@ def _identity(job: TrainJob) -> str:
 
 def _resume(out: Path, identity: str) -> str | None:
     """A complete checkpoint in `out`: the latest there or in another attempt, then copied, like the
-    models that were kept on the way to it."""
+    models that were kept on the way to it. What the opponent said is copied with or without one."""
     attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
+    asked = opponent_dir(out)
+    for folder in map(opponent_dir, attempts):
+        if is_complete(folder, identity) and not is_complete(asked, identity):
+            _copy(folder, asked)
     found = sorted(checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
     for update, path in reversed(found):
         target = out / CHECKPOINTS / f"checkpoint-{update}"
@@ -269,8 +341,9 @@ def _finish(job: TrainJob, out: Path, notes: list[str]) -> Model:
 
 
 def _error(out: Path) -> dict[str, str]:
-    path = out / ERROR
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    """Returns what a process said of its failure: of several, the one that knows most of the cause."""
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob(ERRORS))]
+    return min(told, key=lambda error: _CAUSES.index(error["kind"]), default={})
 
 
 def _remedy(
@@ -294,6 +367,7 @@ def _remedy(
         )
     used = next((e for e in reversed(events) if e["event"] == "start"), None)
     if used is None or kind == "error":
+        message = "a process died before it began" if kind == "lost" else message
         raise TrainingError(f"training failed: {message or 'the process died'}. {log}")
     why = "memory ran out" if kind == "memory" else "the process was killed (memory, perhaps)"
     rows = used["micro_batch_size"]
@@ -309,6 +383,12 @@ def _remedy(
         f"training failed: {why} with one row at a time. Lower max_length, use lora, or train on a "
         f"device with more memory. {log}"
     )
+
+
+def count_cores() -> int:
+    """Returns the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
 
 
 def _free_port() -> int:

@@ -45,7 +45,9 @@ APART = 1.0
 """Nats between policy and opponent before the first update that cannot be rounding."""
 
 
-def _work(pairs: Sequence[Sized], *, start: Model, config: DpoOptions, **_: object) -> Expected:
+def _work(
+    pairs: Sequence[Sized], *, start: Model, config: DpoOptions, trainer: Trainer, **_: object
+) -> Expected:
     count = sum(map(len, pairs))
     count = min(count, config.max_rows or count)
     updates = config.updates(count)
@@ -55,6 +57,7 @@ def _work(pairs: Sequence[Sized], *, start: Model, config: DpoOptions, **_: obje
         updates=updates,
         train_tokens=updates * min(config.batch_size, max(count, 1)) * 2 * ROW_TOKENS,
         disk_bytes=once + each * len(config.earlier_epochs),
+        memory=trainer.memory(start, config),
     )
 
 

@@ -49,13 +49,16 @@ Tokens = tuple[list[int], list[int]]
 """input_ids and labels of a row."""
 
 
-def _work(rows: Sized, *, start: Model, config: SftOptions, **_: object) -> Expected:
+def _work(
+    rows: Sized, *, start: Model, config: SftOptions, trainer: Trainer, **_: object
+) -> Expected:
     count = min(len(rows), config.max_rows or len(rows))
     updates = config.updates(count)
     return Expected(
         updates=updates,
         train_tokens=updates * min(config.batch_size, max(count, 1)) * ROW_TOKENS,
         disk_bytes=ADAPTER_BYTES if config.lora else weight_bytes(start) * 6,
+        memory=trainer.memory(start, config),
     )
 
 

@@ -12,6 +12,7 @@ outside of it.
 
     __main__.py   watches the parent before anything slow is imported
     program.py    one job from its file to its result or error
+    devices/      the device, its memory, and the processes that train together
     setup.py      what all training shares: the model, how many rows at once, TRL's settings, the end
     weights.py    where a model is, and how it is loaded
     adapter.py    the layers that an adapter stands on, and an end token that nobody has trained
@@ -21,6 +22,7 @@ outside of it.
     told.py       progress, checkpoints, stopping
     sft.py        supervised fine-tuning
     dpo.py        preference training against a frozen opponent
+    opponent.py   what the opponent says of each pair, computed once
     merging.py    an adapter and its base become one
     speed.py      equal computations at less cost on a CPU
 """

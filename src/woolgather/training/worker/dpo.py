@@ -2,9 +2,8 @@
 
 The one idea: a wrong opponent trains in silence, so none is guessed. Its directory must have the
 content that the job's digest names. With an adapter the opponent is the model below it, hence start
-and opponent must be one; when all weights are trained it is a frozen copy of its own, read from the
-opponent's directory. Both see the very batches the policy sees, so that at the first update the
-margin is exactly 0.
+and opponent must be one; when all weights are trained it is the start before its first update, or
+read from a directory of its own. It is asked before the first update, see opponent.py.
 
 The loss is TRL's ("sigmoid" is the logistic one). Ours are: that rows are taken as they come (TRL
 would tokenize texts again and append an end token of its own), that pairs weigh the same whatever
@@ -13,10 +12,12 @@ number is on a device at once, and the anchor on the real answers, for the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import peft
 import torch
 import transformers
 import trl
@@ -25,9 +26,18 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
 from woolgather.core.storage import digest
 from woolgather.training.batches import ByUpdate
+from woolgather.training.checkpoints import is_complete, opponent_dir
 from woolgather.training.job import DpoOptions
 from woolgather.training.job_file import Weights, WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
+from woolgather.training.worker.devices.processes import rank, rows_at_once
+from woolgather.training.worker.opponent import (
+    add_logps,
+    new_scores,
+    own_batches,
+    read_opponent,
+    write_opponent,
+)
 from woolgather.training.worker.setup import (
     Setup,
     carry_out,
@@ -45,6 +55,10 @@ if TYPE_CHECKING:
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 LOSSES = {"logistic": "sigmoid", "hinge": "hinge"}
 """Ours to TRL's names."""
+BLANK: dict[str, list[int]] = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected_ids": []}
+"""A pair of empty answers: their log-probabilities are 0 whatever the weights are."""
+BLANK_LOSS = {"logistic": math.log(2), "hinge": 1.0}
+"""The loss of a blank pair."""
 Batch = Mapping[str, torch.Tensor]
 
 
@@ -56,7 +70,13 @@ def train(job: WorkerJob) -> dict[str, JSON]:
     opponent = check_weights(job, adapter=config.lora is not None)
     rows, held = read_data(job, COLUMNS)
     lengths = lengths_of(rows)
-    setup = prepare_training(job, config, lengths, validated=held is not None, sequences=2)
+    setup = prepare_training(
+        job,
+        config,
+        lengths,
+        lambda settings: make_args(config, settings),
+        validated=held is not None,
+    )
     trainer = trainer_of(setup, opponent, rows, held)
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
@@ -96,31 +116,51 @@ def check_weights(job: WorkerJob, *, adapter: bool) -> Weights:
     return reference
 
 
+def make_args(config: DpoOptions, settings: Mapping[str, object]) -> trl.DPOConfig:
+    """Returns TRL's config for the settings that all training shares."""
+    own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
+    # So TRL loads no opponent by itself. With an adapter it never does, and would hash all weights.
+    own["precompute_ref_log_probs"] = config.lora is None
+    return trl.DPOConfig(**{**settings, **own, **config.args})
+
+
 def trainer_of(
     setup: Setup[DpoOptions], reference: Weights, rows: Dataset, held: Dataset | None
 ) -> PairTrainer:
     """Returns policy and opponent, ready to train."""
-    config, opponent = setup.config, None
-    if config.lora is None:
-        path, place = place_of(reference.path)
-        # In the policy's own precision: a frozen one would do with less, but would differ at once.
-        opponent = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=weights_dtype(setup.machine, config), **place
-        )
-        opponent.requires_grad_(False)
-    own = {"loss_type": [LOSSES[config.loss]], "beta": config.beta, "max_length": None}
+    config = setup.config
     return PairTrainer(
         model=setup.model,
-        ref_model=opponent,
-        args=trl.DPOConfig(**{**setup.settings, **own, **config.args}),
+        ref_model=_load_opponent(setup, reference),
+        args=setup.args,
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
         peft_config=adapter_for(setup),
         callbacks=[setup.told],
-        rows_per_update=config.batch_size,
-        nll_weight=config.nll_weight,
+        job=setup.job,
+        options=config,
     )
+
+
+def _load_opponent(
+    setup: Setup[DpoOptions], reference: Weights
+) -> transformers.PreTrainedModel | None:
+    """Returns a model of its own, for as long as it is asked; None where the policy answers for it, or
+    an earlier attempt has asked it."""
+    job, config = setup.job, setup.config
+    path, place = place_of(reference.path)
+    if (
+        config.lora
+        or path == place_of(job.start.path)[0]
+        or is_complete(opponent_dir(job.out), job.digest)
+    ):
+        return None
+    # In the policy's own precision: a frozen one would do with less, but would differ at once.
+    opponent = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=weights_dtype(setup.machine, config), **place
+    )
+    return opponent.requires_grad_(False)
 
 
 def lengths_of(rows: Dataset) -> list[int]:
@@ -131,17 +171,71 @@ def lengths_of(rows: Dataset) -> list[int]:
 
 
 class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
-    """TRL's, with our rows, order and weights. `rows_per_update` is the global batch in pairs."""
+    """TRL's, with our rows, order and weights."""
 
+    train_dataset: Dataset
+    eval_dataset: Dataset | None
+    _held_share = 1.0
+    """Pairs held back and blank ones, as a multiple of the former."""
     # Our loss divides by the pairs of the whole update, so TRL must not divide again.
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, *args: object, rows_per_update: int, nll_weight: float = 0.0, **kwargs: object
+        self,
+        *args: object,
+        job: WorkerJob,
+        options: DpoOptions,
+        **kwargs: object,
     ) -> None:
-        self._rows_per_update, self._nll_weight = rows_per_update, nll_weight
+        self._job, self._loss, self._nll_weight = job, options.loss, options.nll_weight
         super().__init__(*args, **kwargs)
         show_bias(self.model)
+        lengths, at_once = lengths_of(self.train_dataset), rows_at_once(self.args)
+        self._order = ByUpdate(lengths, options.batch_size, self.args.seed, at_once)
+
+    def train(self, *args: object, **kwargs: object) -> object:
+        """Ask the opponent, let it go, and train."""
+        # Shared out, an adapter's base is put together in training alone; it takes no memory of its own.
+        if self._job.execution.sharding == "ddp" or not isinstance(self.model, peft.PeftModel):
+            self.ask_opponent()
+        if self._order.blanks:
+            columns = self.train_dataset.column_names
+            self.train_dataset = self.train_dataset.add_item(
+                {c: BLANK.get(c, 0.0) for c in columns}
+            )
+        return super().train(*args, **kwargs)
+
+    def ask_opponent(self) -> None:
+        """Give each pair what the opponent says of it: once per job, whatever attempt it is."""
+        out, digest = self._job.out, self._job.digest
+        parts = {"train": self.train_dataset}
+        if self.eval_dataset is not None:
+            parts["validation"] = self.eval_dataset
+        known = {part: read_opponent(out, digest, part, rows) for part, rows in parts.items()}
+        if None in known.values():
+            known = {part: self._ask(part, rows) for part, rows in parts.items()}
+            if rank() == 0:
+                write_opponent(out, digest, known)
+        self.train_dataset, self.eval_dataset = known["train"], known.get("validation")
+        self.ref_model, self.precompute_ref_logps = None, True
+
+    def _ask(self, part: str, rows: Dataset) -> Dataset:
+        """Returns the rows with the opponent's log-probabilities."""
+        order = [i for i in self._order if i < len(rows)] if part == "train" else range(len(rows))
+        model, device = self.ref_model or self.model, self.accelerator.device
+        scores, was_training = new_scores(len(rows), device), model.training
+        model.eval()
+        for batch, counts in own_batches(order, self.args.per_device_train_batch_size):
+            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in batch]))
+            said = torch.stack(self.compute_ref_log_probs(model, inputs), dim=1)
+            if counts:
+                scores[batch] = said.to(scores.dtype)
+        model.train(was_training)
+        return add_logps(rows, self.accelerator.reduce(scores).T.tolist())
+
+    def _precompute_ref_logps(self, dataset: Dataset, *args: object) -> Dataset:
+        """Returns it as it is: TRL would ask in another order, before anything is told."""
+        return dataset
 
     def _prepare_dataset(self, dataset: Dataset, *args: object, **kwargs: object) -> Dataset:
         """Returns it as it is: prompts and both answers are token ids, each answer with its one end
@@ -149,8 +243,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        return ByUpdate(lengths_of(rows), self._rows_per_update, self.args.seed)
+        return self._order
 
     def _get_num_items_in_batch(
         self, batch_samples: list[Batch], device: torch.device
@@ -173,11 +266,24 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         """Returns the share of these pairs in the mean over the pairs of their update."""
         heard = _Heard(model)
         loss: torch.Tensor = super().compute_loss(heard, inputs)
+        rows, pairs = int(inputs["input_ids"].size(0)) // 2, _pairs(inputs)
+        if pairs < rows:
+            loss = loss - (rows - pairs) / rows * BLANK_LOSS[self._loss]
         if self._nll_weight:
             loss = loss + self._nll_weight * _nll(heard.output.log_probs, inputs["completion_mask"])
         if num_items_in_batch is not None:
-            loss = loss * _pairs(inputs) * self.args.world_size / num_items_in_batch
+            share = rows * self.args.world_size / float(num_items_in_batch)
+            self._weigh_metrics("train", share * self.current_gradient_accumulation_steps)
+            loss = loss * share
+        elif not self.model.training:
+            self._weigh_metrics("eval", self._held_share)
+            loss = loss * self._held_share
         return (loss, heard.output) if return_outputs else loss
+
+    def _weigh_metrics(self, mode: str, weight: float) -> None:
+        """Let pairs weigh the same in what is logged, where TRL takes the mean of its batches' means."""
+        for name in {logged.removeprefix("eval_") for logged in _log_names(self.beta)}:
+            self._metrics[mode][name][-1] *= weight
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Writes nothing: a checkpoint is not a model to publish."""
@@ -205,7 +311,9 @@ def _nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor
 
 
 def _pairs(batch: Batch) -> int:
-    return int(batch["input_ids"].size(0)) // 2
+    """Pairs with an answer, without the blank ones."""
+    chosen, rejected = batch["completion_mask"].any(dim=1).chunk(2)
+    return int((chosen | rejected).sum())
 
 
 def _log_names(beta: float) -> dict[str, tuple[str, float]]:

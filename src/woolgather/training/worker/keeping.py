@@ -19,8 +19,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from woolgather.core.errors import ConfigError
 from woolgather.training.checkpoints import best_dir, best_of, complete, is_complete
 from woolgather.training.job import PreferenceOptions, epoch_dir
-from woolgather.training.worker.told import rank
-from woolgather.training.worker.weights import place_of, read_stored_dtype
+from woolgather.training.worker.devices.processes import rank, wait_for_all
+from woolgather.training.worker.weights import convert_files, place_of, read_stored_dtype
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,10 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, setup: AnySetup, trainer: transformers.Trainer) -> None:
         config, job = setup.config, setup.job
-        if config.keep_best and trainer.is_fsdp_enabled:
+        if config.keep_best and setup.machine.sharding in ("fsdp2", "zero3"):
             raise ConfigError(
-                "keep_best: weights that FSDP shares out cannot be put back. Leave it."
+                f"keep_best: weights that --accelerate {setup.machine.sharding} shares out cannot be "
+                "put back. Leave it, or use zero2."
             )
         self.setup, self.trainer = setup, trainer
         self.out, self.digest = job.out, job.digest
@@ -70,6 +71,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def _save(self, folder: Path, update: int, loss: float | None = None) -> None:
         save_model(self.setup, self.trainer, folder)
+        wait_for_all()  # the parts that other processes write belong to it
         if rank() == 0:
             complete(folder, update, self.digest, loss)
 
@@ -85,10 +87,13 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 def save_model(setup: AnySetup, trainer: transformers.Trainer, folder: Path) -> None:
     """Save the model as it is handed on: with its tokenizer, in the precision its start is stored in
     (all weights are trained in float32), and without what trainers leave beside it."""
-    whole = setup.config.lora is None and setup.machine.processes == 1
-    with _stored_as(trainer.model, _stored_dtype(setup) if whole else None):
+    sharded = setup.machine.sharding != "ddp"
+    dtype = None if setup.config.lora else _stored_dtype(setup)
+    with _stored_as(trainer.model, None if sharded else dtype):
         trainer.save_model(str(folder))
     if rank() == 0:
+        if sharded and dtype:
+            convert_files(folder, dtype)
         for name in ("training_args.bin", "README.md"):
             (folder / name).unlink(missing_ok=True)
         setup.finish_folder(folder)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from woolgather.core.errors import WoolgatherError, no_room
 from woolgather.core.storage import write_json
-from woolgather.training.checkpoints import ERROR, STOPPED
+from woolgather.training.checkpoints import STOPPED, error_file
 from woolgather.training.job import RESULT, JobKind
 from woolgather.training.job_file import read_job
-from woolgather.training.worker.told import StopRequested, rank
+from woolgather.training.worker.devices.processes import rank, world
+from woolgather.training.worker.told import StopRequested
 
 KINDS: Mapping[JobKind, tuple[str, str]] = {
     "sft": ("sft", "train"),
@@ -22,6 +23,15 @@ KINDS: Mapping[JobKind, tuple[str, str]] = {
 }
 """By kind of job: the module beside this one, and its function. Only the one that is needed is
 imported, since TRL's trainers take a second."""
+
+
+_LOST = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "broken pipe",
+    "remote process exited",
+)
+"""What gloo and NCCL say where one of the others is gone."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,13 +47,23 @@ def main(argv: Sequence[str]) -> int:
     except WoolgatherError as error:
         return _fail(out, "mistake", str(error))
     except Exception as error:  # whatever it is, the parent has to say it in a sentence
-        kind = "disk" if no_room(error) else "memory" if _is_out_of_memory(error) else "error"
+        kind = _kind_of(error)
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exc()
         return _fail(out, kind, (str(error).strip() or type(error).__name__).splitlines()[0])
     if rank() == 0:
         write_json(out / RESULT, result)
     return 0
+
+
+def _kind_of(error: BaseException) -> str:
+    """Returns what the parent goes by: `disk`, `memory`, `lost` (another process is gone), or `error`."""
+    if no_room(error):
+        return "disk"
+    if _is_out_of_memory(error):
+        return "memory"
+    text = str(error).lower()
+    return "lost" if world() > 1 and any(sign in text for sign in _LOST) else "error"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -58,6 +78,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _fail(out: Path, kind: str, message: str) -> int:
     with contextlib.suppress(OSError):  # no room for it either: the parent looks at the disk
-        if not (out / ERROR).exists():
-            write_json(out / ERROR, {"kind": kind, "message": message})
+        write_json(error_file(out, rank()), {"kind": kind, "message": message})
     return 1

@@ -6,66 +6,43 @@ activations) is found here and is told in the result.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import psutil
 import torch
 import transformers
 
 from woolgather.core.errors import ConfigError
-from woolgather.core.machine_speed import Precision, auto_precision
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
-from woolgather.training.batches import CPU_ROWS, GPU_ROWS, Shape, fit, share_out
+from woolgather.training.batches import share_out
 from woolgather.training.checkpoints import CHECKPOINTS, tidy_generation_config, write_curves
 from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
-from woolgather.training.job_file import Execution, WorkerJob
+from woolgather.training.job_file import WorkerJob
+from woolgather.training.memory import TrainingSize
+from woolgather.training.model_shape import shape_of
 from woolgather.training.worker.adapter import UntrainedEnd, find_untrained_end
+from woolgather.training.worker.devices.machine import Machine, find_machine
+from woolgather.training.worker.devices.processes import (
+    check_layout,
+    check_same_rows,
+    count_values,
+    rank,
+)
 from woolgather.training.worker.dropout import set_dropout
 from woolgather.training.worker.keeping import Keeper, save_model
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.stop_test import Answered, ask_to_stop
-from woolgather.training.worker.told import Told, by_update, rank
+from woolgather.training.worker.told import Told, by_update
 from woolgather.training.worker.weights import Place, four_bits, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 C = TypeVar("C", SftOptions, DpoOptions)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What this machine does for a job."""
-
-    device: str
-    """"cpu", or the name of the GPU."""
-    on_cpu: bool
-    precision: Precision
-    """What is computed in."""
-    processes: int
-    quantized: bool = False
-    """Whether the frozen base is in 4 bits."""
-    not_quantized_because: str = ""
-    """Why it is not, although it was asked for."""
-
-    @property
-    def low(self) -> bool:
-        """Whether it computes in bfloat16."""
-        return self.precision == "bfloat16"
-
-    @property
-    def free_bytes(self) -> float:
-        """Memory that one process may fill now."""
-        if self.on_cpu:
-            return float(psutil.virtual_memory().available / self.processes)
-        return float(torch.cuda.mem_get_info()[0])
 
 
 @dataclass(frozen=True)
@@ -77,12 +54,10 @@ class Setup(Generic[C]):
     machine: Machine
     model: transformers.PreTrainedModel
     renderer: Renderer
-    micro_batch_size: int
-    """Rows on a device at once."""
+    args: transformers.TrainingArguments
+    """TRL's config: the job's settings, those of its kind, and the user's `args` last."""
     recompute: bool
     """Whether activations are recomputed to save memory."""
-    settings: Mapping[str, object]
-    """Fields of TRL's config; a kind of training adds its own, and the user's `args` come last."""
     told: Told
     rows: int
     """Rows that are trained on."""
@@ -107,50 +82,53 @@ AnySetup = Setup[SftOptions] | Setup[DpoOptions]
 
 
 def prepare_training(
-    job: WorkerJob, config: C, lengths: Sequence[int], *, validated: bool, sequences: int = 1
+    job: WorkerJob,
+    config: C,
+    lengths: Sequence[int],
+    make_args: Callable[[Mapping[str, object]], transformers.TrainingArguments],
+    *,
+    validated: bool,
 ) -> Setup[C]:
-    """Load the model and make the settings of a training.
+    """Make the settings of a training and load its model.
 
-    `lengths` are the tokens of the longest sequence of each row, `sequences` how many a row has (two
-    for a pair), `validated` says whether rows are held back. Raises ConfigError where the job cannot be
-    carried out here: an adapter as start, too few devices, a batch that cannot be shared out."""
+    `lengths` are the tokens of the longest sequence of each row, `make_args` makes TRL's config of the
+    settings, `validated` says whether rows are held back. Raises ConfigError where the job cannot be
+    carried out here: an adapter as start, too few devices, a batch that cannot be shared out, processes
+    that were given different rows."""
     began = time.monotonic()
-    machine = _find_machine(job.execution, config)
+    machine = find_machine(job.execution, config)
     transformers.set_seed(job.seed)
-    model, own_dropout = _load_start(job.start.path, machine, config)
-    renderer = Renderer.of(job.start)
-    if renderer.tokenizer.pad_token_id is None:
-        renderer.tokenizer.pad_token = renderer.eos_token
-    wanted = job.execution.micro_batch_size or config.micro_batch_size
-    micro, scarce = fit(
-        share_out(config.batch_size, machine.processes, wanted),
-        _shape(model, 2 if machine.low else 4).row(max(lengths)) * sequences,
-        machine.free_bytes,
-        usual=(CPU_ROWS if machine.on_cpu else GPU_ROWS) // sequences,
-        wanted=wanted,
-    )
+    settings, own_dropout = _read_config(job.start.path, config)
+    micro, scarce = _choose_rows(job, config, machine, settings, max(lengths))
     recompute = config.gradient_checkpointing
     if recompute is None:
         recompute = scarce or job.execution.recompute
-    settings = {
-        **_trl_settings(job, config, machine),
-        "per_device_train_batch_size": micro,
-        "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": config.batch_size // (micro * machine.processes),
-        "gradient_checkpointing": recompute,
-        "eval_strategy": ("steps" if config.validate_every else "epoch") if validated else "no",
-        "eval_steps": config.validate_every,
-        "eval_on_start": validated and not job.resume,
-    }
+    # Before the model: ZeRO-3 and FSDP share weights out while they are read, once this says so.
+    args = make_args(
+        {
+            **_trl_settings(job, config, machine),
+            "per_device_train_batch_size": micro,
+            "per_device_eval_batch_size": micro,
+            "gradient_accumulation_steps": config.batch_size // (micro * machine.processes),
+            "gradient_checkpointing": recompute,
+            "eval_strategy": ("steps" if config.validate_every else "epoch") if validated else "no",
+            "eval_steps": config.validate_every,
+            "eval_on_start": validated and not job.resume,
+        }
+    )
+    check_same_rows(job.data)
+    model = _load_start(job.start.path, settings, machine, config)
+    renderer = Renderer.of(job.start)
+    if renderer.tokenizer.pad_token_id is None:
+        renderer.tokenizer.pad_token = renderer.eos_token
     return Setup(
         job=job,
         config=config,
         machine=machine,
         model=model,
         renderer=renderer,
-        micro_batch_size=micro,
+        args=args,
         recompute=recompute,
-        settings=settings,
         told=Told(job.out, job.execution.checkpoint_every * 60, job.digest),
         rows=len(lengths),
         began=began,
@@ -159,10 +137,38 @@ def prepare_training(
     )
 
 
+def _choose_rows(
+    job: WorkerJob,
+    config: SftOptions | DpoOptions,
+    machine: Machine,
+    settings: transformers.PretrainedConfig,
+    tokens: int,
+) -> tuple[int, bool]:
+    """Returns how many rows a device takes at once, and whether memory is too scarce to keep their
+    activations."""
+    wanted = job.execution.micro_batch_size or config.micro_batch_size
+    share = share_out(config.batch_size, machine.processes, wanted)
+    shape = shape_of(settings.get_text_config().to_dict())
+    if shape is None:  # an architecture with names of its own
+        return wanted or 1, False
+    size = TrainingSize(
+        shape,
+        config,
+        machine.precision,
+        tokens,
+        on_cpu=machine.on_cpu,
+        sharding=machine.sharding,
+        devices=machine.processes,
+        micro_batch_size=wanted,
+    )
+    return size.rows_at_once(share, machine.free_bytes - size.fixed().total)
+
+
 def weights_dtype(machine: Machine, config: SftOptions | DpoOptions) -> torch.dtype:
     """Returns the precision of weights in memory. A weight that is trained needs float32 to take small
-    steps; a frozen one does not."""
-    return torch.bfloat16 if machine.low and config.lora else torch.float32
+    steps; a frozen one does not, nor one of which DeepSpeed's optimizer has a float32 master."""
+    masters = machine.sharding in ("zero2", "zero3")
+    return torch.bfloat16 if machine.low and (config.lora or masters) else torch.float32
 
 
 def carry_out(
@@ -171,21 +177,23 @@ def carry_out(
     """Train, save, and ask what was made whether it stops; `rows` are prompts with their replies, some
     of which are asked, and `tokens` those of an epoch. Returns what result.json says."""
     job, machine = setup.job, setup.machine
+    check_layout(job.execution, trainer.accelerator)
     keeper = Keeper(setup, trainer)
     trainer.add_callback(keeper)
     if machine.on_cpu:
         faster_on_cpu(trainer.model, machine.low, setup.recompute)
     here: dict[str, JSON] = {
         "device": machine.device,
-        "micro_batch_size": setup.micro_batch_size,
+        "micro_batch_size": setup.args.per_device_train_batch_size,
         "gradient_checkpointing": setup.recompute,
     }
+    trained = sum(map(count_values, filter(lambda p: p.requires_grad, trainer.model.parameters())))
     setup.told.tell(event="start", **here)
     trainer.train(resume_from_checkpoint=job.resume)
     kept_update = keeper.take_best()
     save_model(setup, trainer, job.out / MODEL)
-    alone = rank() == 0 and not trainer.is_fsdp_enabled and not trainer.is_deepspeed_enabled
-    stops = ask_to_stop(setup, trainer.model, rows) if alone else {}
+    whole = rank() == 0 and machine.sharding == "ddp"
+    stops = ask_to_stop(setup, trainer.model, rows) if whole else {}
     history = trainer.state.log_history
     held_losses = {int(e["step"]): float(e["eval_loss"]) for e in history if "eval_loss" in e}
     last_update = kept_update or max(held_losses, default=0)
@@ -193,6 +201,7 @@ def carry_out(
         **here,
         "precision": machine.precision,
         "processes": machine.processes,
+        "sharding": machine.sharding,
         "resumed_from": setup.told.resumed_from,
     }
     if machine.quantized:
@@ -211,7 +220,7 @@ def carry_out(
         "kept_update": kept_update,
         "stops": stops,
         "chat_template": setup.renderer.about,
-        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "trained_parameters": trained,
         "untrained_end": end.to_json() if end else None,
         "seconds": round(time.monotonic() - setup.began, 2),
         "execution": execution,
@@ -247,45 +256,11 @@ def read_data(job: WorkerJob, columns: Sequence[str]) -> tuple[Dataset, Dataset 
     return read("train"), read("validation") if held else None
 
 
-def _find_machine(execution: Execution, config: SftOptions | DpoOptions) -> Machine:
-    """Raises ConfigError when there are fewer devices than were asked for."""
-    on_cpu = execution.cpu or not torch.cuda.is_available()
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes < (execution.processes or 1):
-        raise ConfigError(
-            f"{execution.processes} processes were asked for, and there are devices for {processes}. "
-            "One process uses all cores of a CPU: set processes to 1."
-        )
-    precision: Precision
-    if config.precision == "auto":  # a job of no run, which would have said what it is
-        precision = auto_precision("cpu" if on_cpu else "cuda", "training") or "float32"
-    else:
-        precision = config.precision
-    asked = config.lora is not None and config.lora.four_bit
-    because = _why_not_quantized(on_cpu) if asked else ""
-    return Machine(
-        device="cpu" if on_cpu else torch.cuda.get_device_name(),
-        on_cpu=on_cpu,
-        precision=precision,
-        processes=processes,
-        quantized=asked and not because,
-        not_quantized_because=because,
-    )
-
-
-def _why_not_quantized(on_cpu: bool) -> str:
-    """Returns why a base cannot be in 4 bits here; empty where it can."""
-    if on_cpu:
-        return "4 bits are for GPUs, and this is none"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        return "bitsandbytes is not installed"
-    return ""
-
-
-def _load_start(
-    name: str, machine: Machine, config: SftOptions | DpoOptions
-) -> tuple[transformers.PreTrainedModel, Mapping[str, float]]:
-    """Returns the model to train, and what its own dropout was where the job sets another one."""
+def _read_config(
+    name: str, config: SftOptions | DpoOptions
+) -> tuple[transformers.PretrainedConfig, Mapping[str, float]]:
+    """Returns the config of the model to train, and what its own dropout was where the job sets another
+    one."""
     path, place = place_of(name)
     if (Path(path) / "adapter_config.json").is_file():
         raise ConfigError(
@@ -294,10 +269,19 @@ def _load_start(
     settings, own = transformers.AutoConfig.from_pretrained(path, **place), dict[str, float]()
     if isinstance(config, SftOptions) and config.dropout is not None:
         own = set_dropout(settings.get_text_config(), config.dropout)
+    return settings, own
+
+
+def _load_start(
+    name: str,
+    settings: transformers.PretrainedConfig,
+    machine: Machine,
+    config: SftOptions | DpoOptions,
+) -> transformers.PreTrainedModel:
+    path, place = place_of(name)
     how: Place = {**place, **(four_bits() if machine.quantized else {})}
     load = transformers.AutoModelForCausalLM.from_pretrained
-    dtype = weights_dtype(machine, config)
-    return load(path, config=settings, dtype=dtype, **how), own
+    return load(path, config=settings, dtype=weights_dtype(machine, config), **how)
 
 
 def _trl_settings(
@@ -324,13 +308,3 @@ def _trl_settings(
         "report_to": "none",
         "dataloader_pin_memory": not machine.on_cpu,
     }
-
-
-def _shape(model: transformers.PreTrainedModel, bytes_per_value: int) -> Shape:
-    """Roughly, where a config lacks an entry: recurrent models have no heads."""
-    text = model.config.get_text_config()
-    hidden = int(text.hidden_size)
-    inner = getattr(text, "intermediate_size", None) or 4 * hidden
-    inner = max(inner) if isinstance(inner, list | tuple) else int(inner)
-    heads = int(getattr(text, "num_attention_heads", None) or 0)
-    return Shape(int(text.num_hidden_layers), hidden, inner, heads, bytes_per_value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 import trl
 
 from woolgather.core.rows import JSON
@@ -12,6 +14,7 @@ from woolgather.training.batches import ByUpdate
 from woolgather.training.job import SftOptions
 from woolgather.training.job_file import WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
+from woolgather.training.worker.devices.processes import add_blanks, rows_at_once
 from woolgather.training.worker.setup import (
     carry_out,
     prepare_training,
@@ -21,8 +24,11 @@ from woolgather.training.worker.setup import (
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers.utils import ModelOutput
 
 COLUMNS = ("input_ids", "labels")
+BLANK: dict[str, list[int]] = {"input_ids": [0, 0], "labels": [IGNORE, IGNORE]}
+"""A row without a label: it adds nothing to a loss, nor to the tokens that the loss is a mean of."""
 
 
 def train(job: WorkerJob) -> dict[str, JSON]:
@@ -31,14 +37,20 @@ def train(job: WorkerJob) -> dict[str, JSON]:
     assert isinstance(config, SftOptions)
     rows, held = read_data(job, COLUMNS)
     lengths = lengths_of(rows)
-    setup = prepare_training(job, config, lengths, validated=held is not None)
     own = {
         "max_length": config.max_length,
         "dataset_kwargs": {"skip_prepare_dataset": not config.args.get("packing")},
     }
+    setup = prepare_training(
+        job,
+        config,
+        lengths,
+        lambda settings: trl.SFTConfig(**{**settings, **own, **config.args}),
+        validated=held is not None,
+    )
     trainer = UpdateTrainer(
         model=setup.model,
-        args=trl.SFTConfig(**{**setup.settings, **own, **config.args}),
+        args=setup.args,
         train_dataset=rows,
         eval_dataset=held,
         processing_class=setup.renderer.tokenizer,
@@ -67,14 +79,49 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
     """TRL's, with our order of rows and no model card in checkpoints. `rows_per_update` is the
     global batch."""
 
+    train_dataset: Dataset
+    eval_dataset: Dataset | None
+
     def __init__(self, *args: object, rows_per_update: int, **kwargs: object) -> None:
-        self._rows_per_update = rows_per_update
         super().__init__(*args, **kwargs)
         show_bias(self.model)
+        # Packed rows are not ours to add to.
+        at_once = 1 if self.args.packing else rows_at_once(self.args)
+        lengths = lengths_of(self.train_dataset)
+        self._order = ByUpdate(lengths, rows_per_update, self.args.seed, at_once)
+        # One for training: the order names it as often as it is needed.
+        self.train_dataset = add_blanks(self.train_dataset, BLANK, min(1, self._order.blanks))
+        if self.eval_dataset is not None:
+            missing = -len(self.eval_dataset) % at_once
+            self.eval_dataset = add_blanks(self.eval_dataset, BLANK, missing)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        return ByUpdate(lengths_of(rows), self._rows_per_update, self.args.seed)
+        return self._order
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
+        """Returns the loss per token; in validation such that its mean over rows is the mean over all
+        their tokens, whichever of them are on a device at once."""
+        told: torch.Tensor | tuple[torch.Tensor, ModelOutput]
+        told = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.model.training or "attention_mask" not in inputs:
+            return told
+        loss, outputs = told if isinstance(told, tuple) else (told, None)
+        tokens = (inputs["labels"][:, 1:] != IGNORE).sum()
+        loss = loss * tokens / (inputs["labels"].size(0) * self._held_tokens)
+        return (loss, outputs) if return_outputs else loss
+
+    @cached_property
+    def _held_tokens(self) -> float:
+        """Labelled tokens of a row that is held back, on the average."""
+        rows: list[list[int]] = list(self.eval_dataset["labels"]) if self.eval_dataset else []
+        tokens = sum(len(row) - row.count(IGNORE) for row in rows)
+        return max(1, tokens) / max(1, len(rows))
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Writes nothing: a checkpoint is not a model to publish."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from woolgather.core.rows import JSON
 from woolgather.training.checkpoints import PROGRESS, STOP, complete
+from woolgather.training.worker.devices.processes import agree, rank, wait_for_all
 
 
 class StopRequested(Exception):
@@ -95,13 +95,14 @@ class Told(TrainerCallback):  # type: ignore[misc]
         due = time.monotonic() - self._saved >= self.seconds and state.global_step < state.max_steps
         # At the last update there is nothing to go on with: resumed there, one more would be made.
         wanted = (self.out / STOP).exists() and state.global_step < state.max_steps
-        self._stopping, due = _agree(wanted, due)
+        self._stopping, due = agree(wanted, due)
         control.should_save = control.should_save or self._stopping or due
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Mark the checkpoint complete. Raises StopRequested when it was the last one wanted."""
+        wait_for_all()  # the parts that other processes write belong to it
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             complete(folder, state.global_step, self.digest)
@@ -124,17 +125,3 @@ def by_update(
         row = rows.setdefault(int(entry["step"]), {"update": int(entry["step"])})
         row.update({o: float(entry[name]) * f for name, (o, f) in names.items() if name in entry})
     return [row for _, row in sorted(rows.items())]
-
-
-def _agree(*flags: bool) -> tuple[bool, ...]:
-    """What the first process sees: saving is collective, so all must do it at the same update."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return flags
-    from accelerate.utils import broadcast_object_list
-
-    return tuple(broadcast_object_list(list(flags)))
-
-
-def rank() -> int:
-    """Returns the number of this process among those that train together, from 0."""
-    return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,5 @@
+"""What a training runs on: a device and its memory, and the processes that train together.
+
+machine.py     the device, what it computes in, and the memory that it has
+processes.py   the number of this process, and what all of them must agree on
+"""
