@@ -8,6 +8,9 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.engines.base import Engine, EngineOptions
 
+NAMES = ("transformers", "vllm", "openai", "fake")
+ENGINES = "transformers, vllm, openai or fake"
+
 
 def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -> Engine:
     """Returns the engine that `options.name` names, for `model`; what a child process prints is
@@ -27,4 +30,8 @@ def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -
         from woolgather.engines.subprocess.engine import SubprocessEngine
 
         return SubprocessEngine(model, options, log)
-    raise ConfigError(f"engine {options.name!r}: choose transformers, openai or fake.")
+    if options.name == "vllm":
+        from woolgather.engines.vllm.engine import VllmEngine
+
+        return VllmEngine(model, options, log)
+    raise ConfigError(f"engine {options.name!r}: choose {ENGINES}.")

@@ -9,7 +9,7 @@ order with the index of their request; requests are pulled lazily. Nothing here 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, NamedTuple
 from woolgather.core.artifacts import Model, TemplateVariables
 from woolgather.core.errors import CapabilityError
 from woolgather.core.options import Options
+from woolgather.core.rows import JSON
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.reasoning import split_reasoning
 
@@ -171,7 +172,7 @@ class EngineOptions:
     for `chat_template_kwargs`, which changes what is asked."""
 
     name: str = "transformers"
-    """transformers | openai | fake"""
+    """transformers | vllm | openai | fake"""
     device: str = "auto"
     """auto | cpu | cuda | cuda:1 ..."""
     dtype: str = "auto"
@@ -188,6 +189,10 @@ class EngineOptions:
     """openai: the environment variable that holds the key. The key itself is never stored."""
     concurrency: int = 64
     """openai: requests in flight, at most; adapts below it."""
+    python: str = ""
+    """vllm: the interpreter that vLLM is installed in; empty looks for one (see vllm/interpreter.py)."""
+    args: Mapping[str, JSON] = field(default_factory=dict)
+    """vllm: arguments of `vllm.LLM`, in place of our own, e.g. {"tensor_parallel_size": 2}."""
     date: str = ""
     """YYYY-MM-DD that chat templates see as today; pinned by the run."""
     trust_remote_code: bool = False

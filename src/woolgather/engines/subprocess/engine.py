@@ -191,9 +191,10 @@ class SubprocessEngine(Engine):
         self._pipe, theirs = Pipe()
         try:
             self._child = children.spawn(
-                [sys.executable, "-m", "woolgather.engines.subprocess.host"],
+                self._command(),
                 log=self._log,
                 stdin=theirs.fileno(),
+                env=self._environment(),
             )
         finally:
             # Only the child may hold its end: when it dies, ours is at its end, too.
@@ -210,6 +211,14 @@ class SubprocessEngine(Engine):
                 "halvings": self._killed,
             }
         )
+
+    def _command(self) -> list[str]:
+        """The program that is the child."""
+        return [sys.executable, "-m", "woolgather.engines.subprocess.host"]
+
+    def _environment(self) -> dict[str, str]:
+        """What is added to the child's environment."""
+        return {}
 
     def _send_request(self, call: int, index: int, request: Request) -> None:
         self._send(
