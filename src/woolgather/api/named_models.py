@@ -15,6 +15,7 @@ from typing import Literal
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.rows import Example
+from woolgather.engines import check_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.prompting.messages import Prompt
 
@@ -43,8 +44,7 @@ def resolve_models(
     what a run recorded of its result, else the format that makes the responses of `answered` more
     likely. Raises ConfigError for a mistake in the options, InputError for a model that is not found.
     """
-    if options.name not in ("transformers", "openai", "fake"):
-        raise ConfigError(f"--engine {options.name}: choose transformers, openai or fake.")
+    check_engine(options, ready=True)
     if prompt_format not in ("auto", "chat", "raw"):
         raise ConfigError(f"--prompt-format {prompt_format}: choose auto, chat or raw.")
     each = zip(names, _options_of(names, options), strict=True)
@@ -104,7 +104,7 @@ def _resolve(
         model = open_model(name, form).with_variables(told)
     except InputError as error:
         raise InputError(str(error).replace(f"base={name}", name)) from error
-    if prompt_format == "auto" and options.name == "transformers":
+    if prompt_format == "auto" and options.name in ("transformers", "vllm"):
         return _choose_format(model, options, [row for row in answered if row.response])
     return model
 

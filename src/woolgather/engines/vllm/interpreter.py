@@ -21,7 +21,7 @@ FOLDER = ".venv-vllm"
 """The environment that `make vllm-cpu` builds."""
 OLDEST_PYTHON = (3, 11)
 INSTALL = (
-    "Install it into an environment of its own and name its interpreter with --engine-python; "
+    "Install vLLM into an environment of its own and name its interpreter with --engine-python; "
     "`make vllm-cpu` builds one for this machine's CPU."
 )
 _ANSWER_SECONDS = 60
@@ -63,7 +63,7 @@ def find_interpreter(named: str = "") -> Interpreter:
         if (place / "bin" / "python").exists():
             return ask_interpreter(str(place / "bin" / "python"))
     if importlib.util.find_spec("vllm") is None:
-        raise ConfigError(f"--engine vllm: vLLM is not installed here. {INSTALL}")
+        raise ConfigError(f"--engine vllm: vLLM is not here. {INSTALL}")
     return ask_interpreter(sys.executable)
 
 
@@ -86,7 +86,7 @@ def ask_interpreter(python: str) -> Interpreter:
         found = ".".join(map(str, told["python"]))
         raise ConfigError(f"--engine-python {python}: is Python {found}; {_oldest()} is needed.")
     if not told["there"]:
-        raise ConfigError(f"--engine-python {python}: vLLM is not installed there. {INSTALL}")
+        raise ConfigError(f"--engine-python {python}: vLLM is not there. {INSTALL}")
     versions: dict[str, str] = told["versions"]
     version = versions.get("vllm") or versions.get("vllm-cpu", "")
     return Interpreter(python, told["prefix"], version, tuple(versions.items()))
