@@ -25,6 +25,7 @@ from woolgather.core import children, errors
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import EngineError
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.engines.subprocess.host import NO_MEMORY
 from woolgather.engines.subprocess.messages import (
     Complete,
     Completed,
@@ -271,8 +272,8 @@ class SubprocessEngine(Engine):
         code = self._stop_child(patience=5)
         if self._pipe is not None:
             self._pipe.close()
-        if code == -signal.SIGKILL:
-            # Nearly always the kernel, out of memory.
+        if code in (-signal.SIGKILL, NO_MEMORY):
+            # A kill is nearly always the kernel's, out of memory.
             self._killed += 1
         self._deaths += 1
         if self._deaths <= _DEATHS:

@@ -40,7 +40,7 @@ _ROWS = 256
 _SCORED = 16
 """Texts whose every token is scored at once: each may hold a step's tokens times the vocabulary."""
 _STEP_TOKENS = 2048
-"""Tokens of a step. With a vocabulary of 152,000 their logits in float32 are 1.2 GB."""
+"""Tokens of a step on a GPU. With a vocabulary of 152,000 their logits in float32 are 1.2 GB."""
 _CACHE_SHARE = 8
 """On a CPU the cache takes this part of the memory that is free, and at least 1 GiB."""
 _MOST_OPTIONS = 128
@@ -255,7 +255,6 @@ def _settings(
         "skip_tokenizer_init": True,
         "generation_config": "vllm",  # and not the model's own defaults of sampling
         "enable_prefix_caching": True,
-        "max_num_batched_tokens": _STEP_TOKENS,
         "max_num_seqs": max(1, _ROWS >> halvings),
     }
     if adapter is not None:
@@ -263,10 +262,14 @@ def _settings(
     if on_cpu:
         # Compiled it writes three times as fast, and takes minutes to start, every time.
         settings["enforce_eager"] = True
+        # A prompt in two pieces ends in an error where a seed is given: "CPU Generator does not use
+        # offset". Whole, the longest prompt sets the tokens of a step.
+        settings["enable_chunked_prefill"] = False
         if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
             free = psutil.virtual_memory().available // _CACHE_SHARE >> halvings
             settings["kv_cache_memory_bytes"] = max(1 << 30, free)
-    elif halvings:
+    else:
+        settings["max_num_batched_tokens"] = _STEP_TOKENS
         settings["gpu_memory_utilization"] = max(0.3, 0.9 - 0.1 * halvings)
     return {**settings, **options.args}
 
