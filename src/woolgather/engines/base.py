@@ -105,6 +105,19 @@ class LogProb(NamedTuple):
     """How many tokens were summed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a program makes of prompts before its model sees them: two programs that agree in it ask the
+    same."""
+
+    prompts: list[list[int]]
+    """Token ids of each."""
+    end_ids: list[int]
+    """Tokens at which generation stops."""
+    template: str
+    """The chat template."""
+
+
 class Engine(ABC):
     """Asks one model. An engine must complete; what else it can do it overrides.
 
@@ -158,6 +171,12 @@ class Engine(ABC):
         its tokens. Raises CapabilityError when the engine gives no embeddings.
         """
         raise CapabilityError(self._cannot("embeddings"))
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        """Returns how prompts are rendered and tokenized. Raises CapabilityError when that is not known
+        here, as of a server.
+        """
+        raise CapabilityError(self._cannot("token ids"))
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Frees what the engine holds; by default it holds nothing. May be called twice."""

@@ -25,6 +25,7 @@ from woolgather.engines.base import (
     LogProb,
     Request,
     Sampling,
+    Tokens,
     settle,
 )
 from woolgather.prompting.messages import Prompt
@@ -149,6 +150,11 @@ class RenderedEngine(Engine):
         for i, total in zip(some, self._score(pairs, temperature), strict=True):
             found[i] = LogProb(total, len(tokens[i]))
         return found
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        """Returns how this engine renders and tokenizes."""
+        ids = [self._prompt_ids(prompt) for prompt in prompts]
+        return Tokens(ids, [*self.renderer.end_ids], self.renderer.template)
 
     @property
     @abstractmethod

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from woolgather.core import children, errors
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import EngineError
-from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Tokens
 from woolgather.engines.subprocess.host import NO_MEMORY
 from woolgather.engines.subprocess.messages import (
     Complete,
@@ -48,6 +48,7 @@ _DEATHS = 3
 """Restarts in a row without an answer between them."""
 _NUMBERS = TypeAdapter(list[list[float]])
 _LOGPROBS = TypeAdapter(list[LogProb])
+_TOKENS = TypeAdapter(list[Tokens])
 
 
 class _Died(Exception):
@@ -151,6 +152,11 @@ class SubprocessEngine(Engine):
         if self._pipe is not None:
             self._pipe.close()
         self._stop_child(patience=2)
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        some = [pack(prompt) for prompt in prompts]
+        (found,) = self._ask({"method": "read_tokens", "prompts": some}, _TOKENS)
+        return found
 
     def _ask(self, question: Question, reads: TypeAdapter[list[T]]) -> list[T]:
         self._begin()

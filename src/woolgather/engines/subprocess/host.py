@@ -15,6 +15,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +25,14 @@ from pydantic import TypeAdapter
 from woolgather.core import children
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
-from woolgather.engines.base import Completion, EngineOptions, LogProb, Request, Sampling
+from woolgather.engines.base import (
+    Completion,
+    EngineOptions,
+    LogProb,
+    Request,
+    Sampling,
+    Tokens,
+)
 from woolgather.engines.subprocess.messages import (
     MethodCall,
     Question,
@@ -59,6 +67,8 @@ class HostedEngine(Protocol):
     ) -> list[LogProb]: ...
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens: ...
 
     def reduce(self) -> None:
         """Works in batches of half the size from now on."""
@@ -151,6 +161,8 @@ class _Host:
         if asks["method"] == "embed":
             return self._engine.embed(asks["texts"])
         prompts = [unpack(prompt) for prompt in asks["prompts"]]
+        if asks["method"] == "read_tokens":
+            return [asdict(self._engine.read_tokens(prompts))]
         if asks["method"] == "option_logprobs":
             return self._engine.option_logprobs(prompts, asks["options"])
         return self._engine.sequence_logprobs(prompts, asks["continuations"], asks["temperature"])
