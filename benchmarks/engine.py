@@ -33,7 +33,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.children import environment
 from woolgather.engines.base import EngineOptions, Sampling
 from woolgather.engines.local.engine import TransformersEngine
-from woolgather.engines.local.sample import Unfinished
+from woolgather.engines.rendered import Unfinished
 from woolgather.models.embedded import embedded_model
 
 Case = list[tuple[list[int], int]]

@@ -97,7 +97,7 @@ def test_a_recipe_may_be_a_module_or_a_file(tmp_path: Path) -> None:
     [
         ({"itertions": 3}, "there is no setting 'itertions'. Did you mean iterations?"),
         ({"sft.learning_rat": 3}, "Did you mean sft.learning_rate?"),
-        ({"engine": "vllm"}, "choose transformers, openai or fake"),
+        ({"engine": "sglang"}, "choose transformers, vllm, openai or fake"),
     ],
 )
 def test_a_mistake_is_one_clear_error(more: dict[str, object], words: str, tmp_path: Path) -> None:

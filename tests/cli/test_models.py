@@ -128,8 +128,8 @@ def test_eval_asks_as_told(call: Call, tasks: Path, log: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["eval", "x", "--engine", "vllm"], ConfigError, "transformers, openai or fake"),
-        (["chat", "x", "--engine", "vllm"], ConfigError, "transformers, openai or fake"),
+        (["eval", "x", "--engine", "sglang"], ConfigError, "transformers, vllm, openai or fake"),
+        (["chat", "x", "--engine", "sglang"], ConfigError, "transformers, vllm, openai or fake"),
         (["eval", "./nowhere"], InputError, r"^\./nowhere: no such folder"),
         (["eval", "x", "--prompt-format", "icl"], ConfigError, "auto, raw, blocks, chat, chatml"),
         (["eval", "x", "--engine", "fake", "--tasks", "no.jsonl"], InputError, "no.jsonl"),

@@ -68,7 +68,7 @@ def test_a_plan_says_what_a_run_then_does(folder: Path, tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_none_is_named() -> None:
-    refused = invoke("plan", "--engine", "vllm")
+    refused = invoke("plan", "--engine", "sglang")
     assert isinstance(refused.exception, ConfigError)
     assert refused.exception.exit_code == 2
-    assert "--engine vllm: choose transformers, openai or fake." in str(refused.exception)
+    assert "--engine vllm: choose transformers, vllm, openai or fake." in str(refused.exception)

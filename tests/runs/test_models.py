@@ -70,7 +70,7 @@ def asked_of(folder: Path, **more: Any) -> tuple[list[tuple[str, ...]], Run]:
         return Served(model, options)
 
     run = opened(folder, engine="openai", **more)
-    run._backends = replace(run._backends, open_engine=open_engine)
+    run._engines._backends = replace(run._backends, open_engine=open_engine)
     with run:
         outside(run)
     return found, run

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
+from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.runs.progress import Progress
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from woolgather.runs.run import Run
     from woolgather.runs.speed import Rates
     from woolgather.training.job import Trainer
-
-ENGINES = ("transformers", "openai", "fake")
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class Launch:
 
         self.options = engine or EngineOptions()
         name = self.options.name
-        if name not in ENGINES:
-            raise ConfigError(f"--engine {name}: choose transformers, openai or fake.")
+        check_engine(self.options)
         if isinstance(recipe, str):
             self.module, self.module_name = config.find_recipe(recipe), Path(recipe).stem
         else:
@@ -229,7 +227,9 @@ class Launch:
 
     def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
         """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless
-        there is a server for each model that servers are to be asked for."""
+        the engine can run here, and there is a server for each model that servers are to be asked
+        for."""
+        check_engine(self.options, ready=ready)
         with self.open(plan=True) as walked:
             self.module.recipe(walked, self.config)
             precision = walked.training_precision()

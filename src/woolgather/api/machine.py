@@ -52,6 +52,7 @@ def describe_machine() -> dict[str, object]:
         "memory": f"{size(memory.total)}, {size(memory.available)} available",
         "gpus": hardware["gpus"] or "none",
         "torch": _torch(),
+        "vllm": _vllm(),
         **_speeds(),
         "packages": {name: version for name, version in versions.items() if version},
         "not installed": [name for name, version in versions.items() if not version] or "nothing",
@@ -89,6 +90,19 @@ def _torch() -> object:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return f"cannot be loaded: {harmless(last)}"
     return found
+
+
+def _vllm() -> str:
+    """Whether `--engine vllm` finds what it needs; vLLM itself is not started."""
+    from woolgather.core.errors import ConfigError
+    from woolgather.engines.vllm.interpreter import find_interpreter
+
+    try:
+        found = find_interpreter()
+    except ConfigError as error:
+        return harmless(str(error).partition(": ")[2])
+    others = ", ".join(f"{name} {version}" for name, version in found.packages)
+    return f"{others} in {_home(Path(found.prefix))}"
 
 
 def _speeds() -> dict[str, str]:

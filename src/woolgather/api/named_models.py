@@ -15,6 +15,7 @@ from woolgather.core.artifacts import Metrics, Model, PromptFormat
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.intervals import Estimate
 from woolgather.core.rows import Example
+from woolgather.engines import check_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.prompting.forms import FORMS
 from woolgather.prompting.messages import Prompt
@@ -46,8 +47,7 @@ def resolve_models(
     responses of `answered`. Raises ConfigError for a mistake in the options, InputError for a model
     that is not found.
     """
-    if options.name not in ("transformers", "openai", "fake"):
-        raise ConfigError(f"--engine {options.name}: choose transformers, openai or fake.")
+    check_engine(options, ready=True)
     if prompt_format not in ("auto", *FORMS):
         raise ConfigError(f"--prompt-format {prompt_format}: choose auto, {', '.join(FORMS)}.")
     each = zip(names, _options_of(names, options), strict=True)
@@ -110,7 +110,7 @@ def _resolve(
         model = open_model(name, form).with_variables(told)
     except InputError as error:
         raise InputError(str(error).replace(f"base={name}", name)) from error
-    if prompt_format == "auto" and options.name == "transformers":
+    if prompt_format == "auto" and options.name in ("transformers", "vllm"):
         return _choose_format(model, options, [row for row in answered if row.response])
     return model
 

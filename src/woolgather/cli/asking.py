@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from woolgather.core.artifacts import TemplateVariables
+    from woolgather.core.rows import JSON
     from woolgather.engines.base import EngineOptions
 
 Urls = Annotated[
@@ -38,8 +39,25 @@ EngineName = Annotated[
     typer.Option(
         "--engine",
         metavar="NAME",
-        help="What runs the model: transformers (this machine), openai (a server with the OpenAI API) "
-        "or fake (no model: random words, to try a command).",
+        help="What runs the model: transformers or vllm (this machine), openai (a server with the OpenAI "
+        "API) or fake (no model: random words, to try a command).",
+    ),
+]
+EnginePython = Annotated[
+    str,
+    typer.Option(
+        "--engine-python",
+        metavar="PATH",
+        help="With --engine vllm: the interpreter that vLLM is installed in. Default: "
+        ".venv-vllm/bin/python, or the one that runs this.",
+    ),
+]
+EngineArgs = Annotated[
+    str,
+    typer.Option(
+        "--engine-args",
+        metavar="JSON",
+        help="With --engine vllm: arguments for vLLM, e.g. '{\"max_model_len\": 4096}'.",
     ),
 ]
 TemplateKwargs = Annotated[
@@ -61,9 +79,12 @@ def engine_options(
     api_key_env: str,
     dtype: str,
     chat_template_kwargs: str = "",
+    *,
+    python: str = "",
+    args: str = "",
 ) -> EngineOptions:
     """Returns the options of a command as the library takes them. Raises ConfigError for template
-    variables that are not an object of plain values."""
+    variables that are not an object of plain values, and for `args` that are no JSON object."""
     from woolgather.engines.base import EngineOptions
 
     return EngineOptions(
@@ -72,8 +93,25 @@ def engine_options(
         urls=tuple(url or ()),
         serve=tuple(serve or ()),
         api_key_env=api_key_env,
+        python=python,
+        args=_read_args(args),
         chat_template_kwargs=read_template_kwargs(chat_template_kwargs),
     )
+
+
+def _read_args(text: str) -> dict[str, JSON]:
+    from woolgather.core.errors import ConfigError
+
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(name.isidentifier() for name in found):
+        raise ConfigError(
+            f"--engine-args {text}: give a JSON object of arguments of vllm.LLM, e.g. "
+            "'{\"max_model_len\": 4096}'."
+        )
+    return found
 
 
 def read_template_kwargs(text: str) -> TemplateVariables:

@@ -17,7 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.api.show_progress import PLAIN_EVERY
-from woolgather.cli.asking import EngineName, KeyEnv, Serve, TemplateKwargs, Urls, engine_options
+from woolgather.cli.asking import (
+    EngineArgs,
+    EngineName,
+    EnginePython,
+    KeyEnv,
+    Serve,
+    TemplateKwargs,
+    Urls,
+    engine_options,
+)
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
@@ -72,6 +81,8 @@ def eval_(
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
     margin: Margin = 250,
     engine: EngineName = "transformers",
+    engine_python: EnginePython = "",
+    engine_args: EngineArgs = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -90,7 +101,16 @@ def eval_(
     from woolgather.data import builtin_heldout, read_examples
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
-    options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
+    options = engine_options(
+        engine,
+        url,
+        serve,
+        api_key_env,
+        dtype,
+        chat_template_kwargs,
+        python=engine_python,
+        args=engine_args,
+    )
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
@@ -132,6 +152,8 @@ def chat(
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 512,
     seed: Annotated[int, typer.Option(help="Random seed of the answers.")] = 0,
     engine: EngineName = "transformers",
+    engine_python: EnginePython = "",
+    engine_args: EngineArgs = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -148,7 +170,16 @@ def chat(
     from woolgather.engines import open_engine
     from woolgather.engines.base import Sampling
 
-    options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
+    options = engine_options(
+        engine,
+        url,
+        serve,
+        api_key_env,
+        dtype,
+        chat_template_kwargs,
+        python=engine_python,
+        args=engine_args,
+    )
     out = console()
     names = [model] + ([against] if against is not None else [])
     rows = list(read_examples(builtin_seeds()))

@@ -22,7 +22,9 @@ from woolgather.api.results import PlanTotal
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
 from woolgather.cli.asking import (
+    EngineArgs,
     EngineName,
+    EnginePython,
     KeyEnv,
     Serve,
     TemplateKwargs,
@@ -100,6 +102,8 @@ def run(
     given: Given = None,
     redo: Redo = None,
     engine: EngineName = "transformers",
+    engine_python: EnginePython = "",
+    engine_args: EngineArgs = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -121,7 +125,16 @@ def run(
         recipe,
         AskedSettings(preset, files=config or (), texts=settings or ()),
         folder=run_dir,
-        engine=engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs),
+        engine=engine_options(
+            engine,
+            url,
+            serve,
+            api_key_env,
+            dtype,
+            chat_template_kwargs,
+            python=engine_python,
+            args=engine_args,
+        ),
         training=AskedTraining(accelerate, processes),
         choices=_choices(given, redo, replicate),
     )

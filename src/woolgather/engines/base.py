@@ -10,7 +10,7 @@ who is asking.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
@@ -18,6 +18,7 @@ from typing import ClassVar, Literal, NamedTuple
 from woolgather.core.artifacts import Model, PromptFormat, TemplateVariables
 from woolgather.core.errors import CapabilityError
 from woolgather.core.options import Options
+from woolgather.core.rows import JSON
 from woolgather.prompting.forms import TURN_STOP, spell_out
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.reasoning import split_reasoning
@@ -115,6 +116,19 @@ class LogProb(NamedTuple):
     """How many tokens were summed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a program makes of prompts before its model sees them: two programs that agree in it ask the
+    same."""
+
+    prompts: list[list[int]]
+    """Token ids of each."""
+    end_ids: list[int]
+    """Tokens at which generation stops."""
+    template: str
+    """The chat template."""
+
+
 class Engine(ABC):
     """Asks one model. An engine must complete; what else it can do it overrides.
 
@@ -169,6 +183,12 @@ class Engine(ABC):
         """
         raise CapabilityError(self._cannot("embeddings"))
 
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        """Returns how prompts are rendered and tokenized. Raises CapabilityError when that is not known
+        here, as of a server.
+        """
+        raise CapabilityError(self._cannot("token ids"))
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Frees what the engine holds; by default it holds nothing. May be called twice."""
 
@@ -182,7 +202,7 @@ class EngineOptions:
     for `chat_template_kwargs`, which changes what is asked."""
 
     name: str = "transformers"
-    """transformers | openai | fake"""
+    """transformers | vllm | openai | fake"""
     device: str = "auto"
     """auto | cpu | cuda | cuda:1 ..."""
     dtype: str = "auto"
@@ -199,6 +219,10 @@ class EngineOptions:
     """openai: the environment variable that holds the key. The key itself is never stored."""
     concurrency: int = 64
     """openai: requests in flight, at most; adapts below it."""
+    python: str = ""
+    """vllm: the interpreter that vLLM is installed in; empty looks for one (see vllm/interpreter.py)."""
+    args: Mapping[str, JSON] = field(default_factory=dict)
+    """vllm: arguments of `vllm.LLM`, in place of our own, e.g. {"tensor_parallel_size": 2}."""
     date: str = ""
     """YYYY-MM-DD that chat templates see as today; pinned by the run."""
     trust_remote_code: bool = False

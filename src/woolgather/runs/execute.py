@@ -148,8 +148,8 @@ def _begin_with_errors(name: str, found: Metrics, errors: Mapping[str, Sequence[
 
 
 def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:
-    """The engine's options and, of one that asks servers, who answered for which model."""
-    if tools.options.get("name") != "openai":
+    """The engine's options and, of one that asks another program, who answered for which model."""
+    if tools.options.get("name") not in ("openai", "vllm"):
         return dict(tools.options)
     served: list[JSON] = []
     for engine in asked:

@@ -35,6 +35,8 @@ class RunModels:
         """Models from outside that steps ask, and whether there is anything left to ask them."""
         self._served: dict[str, str] = {}
         """The model that an option was for which named a server."""
+        self.base: Model | None = None
+        """The first model from outside, which a run tunes."""
 
     # -- whence they are ------------------------------------------------------------------------
 
@@ -54,12 +56,17 @@ class RunModels:
         if maker is not None:
             self._made[model.fingerprint] = maker
             return model
+        self.base = self.base or model
         known = self._outside.get(model.fingerprint, Asked(path=model.path))
         sources = (*known.sources, *([source] if isinstance(source, str) else []))
         self._outside[model.fingerprint] = replace(
             known, roles=(*known.roles, role), sources=sources
         )
         return model
+
+    def makes(self, model: Model) -> bool:
+        """Returns whether a step of the run makes `model`."""
+        return model.fingerprint in self._made
 
     def name_of(self, model: Model) -> str:
         """Returns the step that makes `model`, or else its role or path."""

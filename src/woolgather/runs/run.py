@@ -25,7 +25,6 @@ from woolgather.core.op import as_op
 from woolgather.data import Part, Source
 from woolgather.data.documents import Texts
 from woolgather.engines.base import Engine
-from woolgather.engines.openai.serving import read_endpoint
 from woolgather.models.open import open_model
 from woolgather.runs import inputs, lookup
 from woolgather.runs.call import (
@@ -44,6 +43,7 @@ from woolgather.runs.execute import Tools, errors_of, execute, put_given
 from woolgather.runs.folder import AskedRecipe, RunFolder
 from woolgather.runs.lookup import Planned
 from woolgather.runs.models import RunModels
+from woolgather.runs.open_engines import OpenEngines
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
@@ -82,7 +82,7 @@ class Run:
         self._index: dict[str, tuple[str, str]] = {}
         self._names: set[str] = set()
         self._models = RunModels(self._options)
-        self._engines: dict[tuple[str, str], Engine] = {}
+        self._engines = OpenEngines(self.dir, backends, self._models, self.progress)
         self._doing = ""
         self._walked: list[lookup.Walked] = []
         self._looked_at: set[str] = set()
@@ -205,10 +205,7 @@ class Run:
 
     def close_engines(self, keep: Model | None = None) -> None:
         """Close the open engines, but for the one of `keep`, and free what they hold."""
-        for key, engine in list(self._engines.items()):
-            if keep is None or key != (keep.path, keep.prompt_format):
-                del self._engines[key]
-                engine.close()
+        self._engines.close(keep)
 
     # -- one step -------------------------------------------------------------------------------
 
@@ -345,15 +342,7 @@ class Run:
             self.progress.note(f"{call.name}: {explain_precision(began, here)}")
 
     def _open_engine(self, model: Model) -> Engine:
-        key = (model.path, model.prompt_format)
-        if key not in self._engines:
-            self.close_engines()
-            options = self._models.at_servers(model, self._options)
-            at = ", ".join(str(read_endpoint(url)) for url in options.urls)
-            name = self._models.name_of(model)
-            self.progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
-            self._engines[key] = self._backends.open_engine(model, options, self.dir / "engine.log")
-        return self._engines[key]
+        return self._engines.open(model, self._options)
 
     def _enter(self, call: Call, record: StepRecord, state: StepState, why: str) -> Artifact:
         """The step is done, now or before: its result, as later steps take it."""

@@ -106,7 +106,8 @@ def test_what_a_request_draws_does_not_depend_on_its_company(either: Any) -> Non
 
 
 def one_token(engine: Any, sampling: dict[str, Any], n: int) -> Counter[int]:
-    from woolgather.engines.local.sample import Unfinished, choose
+    from woolgather.engines.local.sample import choose
+    from woolgather.engines.rendered import Unfinished
 
     logits = next_logits(engine)
     rows = [Unfinished(0, [5], Sampling(seed=i, **sampling), 1) for i in range(n)]
@@ -159,7 +160,8 @@ def test_repetition_penalty_is_that_of_transformers() -> None:
     import torch
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    from woolgather.engines.local.sample import Unfinished, _penalize
+    from woolgather.engines.local.sample import _penalize
+    from woolgather.engines.rendered import Unfinished
 
     logits = torch.tensor([[3.0, -2.0, 1.0, 0.5], [3.0, -2.0, 1.0, 0.5]])
     rows = [
@@ -197,7 +199,8 @@ def test_a_run_of_tokens_that_comes_again_costs_its_last_token(
     """By hand; the prompt, though it holds the same run, does not count."""
     import torch
 
-    from woolgather.engines.local.sample import Unfinished, choose
+    from woolgather.engines.local.sample import choose
+    from woolgather.engines.rendered import Unfinished
 
     logits = torch.tensor([0.5, 3.0, 2.5, 1.0, 0.0, 0.0, 0.0, 0.25, 0.125])
     prompt = [7, 8, 4, 7, 8, 4]
@@ -222,7 +225,8 @@ def _penalized(logits: Any, rows: list[Any]) -> Any:
 def test_with_a_large_penalty_no_run_of_three_comes_twice(either: Any) -> None:
     import torch
 
-    from woolgather.engines.local.sample import Unfinished, choose
+    from woolgather.engines.local.sample import choose
+    from woolgather.engines.rendered import Unfinished
 
     held = Sampling(temperature=0, max_tokens=40, trigram_penalty=1000.0)
     logits = torch.linspace(2.0, 0.0, 30)[None]

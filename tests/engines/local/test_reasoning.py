@@ -10,7 +10,7 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions, LogProb, Request, Sampling
 from woolgather.engines.local.engine import TransformersEngine
-from woolgather.engines.local.sample import Unfinished, completion_of, ending
+from woolgather.engines.rendered import Unfinished, completion_of, ending
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 

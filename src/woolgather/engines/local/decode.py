@@ -19,7 +19,8 @@ from torch import Tensor
 
 from woolgather.engines.local.batch import Batch, PassLimits, Text, UnitTexts
 from woolgather.engines.local.prefix_groups import Group, groups
-from woolgather.engines.local.sample import Unfinished, choose, ending
+from woolgather.engines.local.sample import choose
+from woolgather.engines.rendered import Unfinished, ending
 from woolgather.prompting.renderer import Renderer
 
 WINDOW = 512

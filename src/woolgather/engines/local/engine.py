@@ -9,7 +9,6 @@ engine asks it for models that exist before a run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,10 @@ import psutil
 import torch
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, ConfigError, InputError
+from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.machine_speed import auto_precision
 from woolgather.core.model_limits import POSITIONS
-from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.engines.base import Completion, EngineOptions, Request
 from woolgather.engines.local.batch import Batch, PassLimits, PlainBatch, SharedPrefixBatch, Tap
 from woolgather.engines.local.decode import Finished, decode, out_of_memory
 from woolgather.engines.local.kv_cache import (
@@ -29,10 +28,14 @@ from woolgather.engines.local.kv_cache import (
     attend_with,
     supports_prefix_sharing,
 )
-from woolgather.engines.local.sample import Unfinished, completion_of
 from woolgather.engines.local.score import next_logprobs, score
-from woolgather.prompting.messages import Prompt
-from woolgather.prompting.renderer import Renderer
+from woolgather.engines.rendered import (
+    Pair,
+    RenderedEngine,
+    Unfinished,
+    completion_of,
+    find_adapter_base,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -43,32 +46,29 @@ _LOGIT_BYTES = 256 << 20
 """Bound on the logits of one pass, in float32 with their log-softmax."""
 
 
-class TransformersEngine(Engine):
+class TransformersEngine(RenderedEngine):
     """A model in this process. Raises InputError when the model cannot be loaded, and ConfigError for a
     device or dtype that is unknown or not here."""
 
     def __init__(self, model: Model, options: EngineOptions | None = None) -> None:
-        super().__init__(model)
         options = options or EngineOptions()
+        super().__init__(model, options)
         self.device = _device(options.device)
         self.dtype = _dtype(options.dtype, self.device)
-        self.renderer = Renderer(
-            _tokenizer_place(model.path),
-            template=model.chat_template,
-            date=options.date,
-            variables=model.chat_template_kwargs,
-            trust_remote_code=options.trust_remote_code,
-        )
         self._net: PreTrainedModel = _load(
             model.path, self.device, self.dtype, options.trust_remote_code
         )
         _check_kind(self._net, model.path)
-        self.context = _context_length(self._net.config.get_text_config())
+        self._context = _context_length(self._net.config.get_text_config())
         self._tap = Tap(self._net)
         self.shares = supports_prefix_sharing(self._net)
         """Whether shared prefixes are computed once (SharedPrefixBatch); otherwise PlainBatch is used."""
         self._limits = self._measure_limits(options.batch_tokens)
         self._stopped = False
+
+    @property
+    def context(self) -> int:
+        return self._context
 
     def reduce(self) -> None:
         """Works in batches of half the size from now on."""
@@ -84,17 +84,12 @@ class TransformersEngine(Engine):
         self._stopped = False
 
         def rows() -> Iterator[Unfinished]:
-            form = self._model.prompt_format
-            for index, asked in enumerate(requests):
-                request = asked.spell_out(form)
-                prompt = self._prompt_ids(request.prompt)
-                room = self.context - len(prompt)
-                if room < 1:
-                    too_long.append((index, Completion("", "too_long", len(prompt))))
-                    continue
-                limit = max(1, min(request.sampling.max_tokens, room))
-                opened = self.renderer.begins_in_reasoning(request.prompt, form)
-                yield Unfinished(index, prompt, request.sampling, limit, opened)
+            for index, request in enumerate(requests):
+                row = self._start_row(index, request)
+                if isinstance(row, Completion):
+                    too_long.append((index, row))
+                else:
+                    yield row
 
         for row, reason in self._decode(rows()):
             yield from too_long
@@ -104,45 +99,6 @@ class TransformersEngine(Engine):
             else:
                 yield row.index, completion_of(row, reason, self.renderer)
         yield from too_long
-
-    @torch.inference_mode()
-    def option_logprobs(
-        self, prompts: Sequence[Prompt], options: Sequence[str]
-    ) -> list[list[float]]:
-        """Returns the natural log-probability of each option after each prompt, [prompts][options];
-        options of one token each cost one pass per prompt together.
-
-        Raises InputError for an option without text, and CapabilityError for a prompt that is too
-        long for the model's context together with an option.
-        """
-        tokens = [self.renderer.continuation_ids(option) for option in options]
-        if not all(tokens):
-            raise InputError("an option without text has no log-probability")
-        asked = [self._fitting(self._answer_ids(p), max(map(len, tokens))) for p in prompts]
-        if all(len(t) == 1 for t in tokens):
-            return next_logprobs(asked, [t[0] for t in tokens], self._make_batch, self._limits)
-        totals = score([(p, t) for p in asked for t in tokens], self._make_batch, self._limits)
-        n = len(options)
-        return [totals[i * n : (i + 1) * n] for i in range(len(prompts))]
-
-    @torch.inference_mode()
-    def sequence_logprobs(
-        self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
-    ) -> list[LogProb]:
-        """Returns one LogProb per pair; that of an empty continuation is 0.
-
-        Raises CapabilityError for a pair that is too long for the model's context.
-        """
-        tokens = [self.renderer.continuation_ids(text) for text in continuations]
-        some = [i for i, ids in enumerate(tokens) if ids]
-        pairs = [
-            (self._fitting(self._answer_ids(prompts[i]), len(tokens[i])), tokens[i]) for i in some
-        ]
-        found = [LogProb(0.0, 0)] * len(tokens)
-        totals = score(pairs, self._make_batch, self._limits, temperature)
-        for i, total in zip(some, totals, strict=True):
-            found[i] = LogProb(total, len(tokens[i]))
-        return found
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -196,24 +152,15 @@ class TransformersEngine(Engine):
         pooled = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
         return [[float(x) for x in row] for row in pooled.tolist()]
 
-    def _prompt_ids(self, prompt: Prompt) -> list[int]:
-        # A model needs something to go on from; the end of a text before is the neutral choice.
-        ids = self.renderer.prompt_ids(prompt, self._model.prompt_format)
-        return ids or [self.renderer.eos_id]
+    @torch.inference_mode()
+    def _score_next(
+        self, prompts: Sequence[list[int]], options: Sequence[int]
+    ) -> list[list[float]]:
+        return next_logprobs(prompts, options, self._make_batch, self._limits)
 
-    def _answer_ids(self, prompt: Prompt) -> list[int]:
-        """The same, up to where an answer begins, behind reasoning that the prompt opens."""
-        form = self._model.prompt_format
-        begun = isinstance(prompt, str) or form != "chat" or prompt[-1].role == "assistant"
-        return self._prompt_ids(prompt) + ([] if begun else self.renderer.answer_lead)
-
-    def _fitting(self, prompt: list[int], more: int) -> list[int]:
-        if len(prompt) + more > self.context:
-            raise CapabilityError(
-                f"a text of {len(prompt) + more} tokens is longer than the {self.context} that "
-                f"{self._model.path} reads. Set such rows aside before they are scored."
-            )
-        return prompt
+    @torch.inference_mode()
+    def _score(self, pairs: Sequence[Pair], temperature: float) -> list[float]:
+        return score(pairs, self._make_batch, self._limits, temperature)
 
     def _make_batch(self) -> Batch:
         kind: Callable[..., Batch] = SharedPrefixBatch if self.shares else PlainBatch
@@ -288,26 +235,6 @@ def _context_length(config: PreTrainedConfig) -> int:
     return 1 << 17
 
 
-def _adapter_base(path: str) -> str | None:
-    """Returns the directory or hub name of the model that a PEFT adapter at `path` is for; None for
-    full weights. Raises InputError when the adapter names none."""
-    place = Path(path) / "adapter_config.json"
-    if not place.is_file():
-        return None
-    config = dict(json.loads(place.read_text(encoding="utf-8")))
-    base = str(config.get("base_model_name_or_path") or "")
-    if not base:
-        raise InputError(f"{place}: base_model_name_or_path is missing, so its base is unknown")
-    beside = Path(path) / base
-    return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
-
-
-def _tokenizer_place(path: str) -> str:
-    base = _adapter_base(path)
-    own = (Path(path) / "tokenizer_config.json").is_file()
-    return path if base is None or own else base
-
-
 def _load(
     path: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool
 ) -> PreTrainedModel:
@@ -315,7 +242,7 @@ def _load(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    base = _adapter_base(path)
+    base = find_adapter_base(path)
     where = base or path
     settings: dict[str, str | bool] = {"trust_remote_code": trust_remote_code}
     if Path(where).is_dir():

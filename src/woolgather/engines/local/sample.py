@@ -1,4 +1,4 @@
-"""Which token comes next, and when a text has ended.
+"""Which token comes next.
 
 The one idea: a request owns its chance. Each row draws one uniform number a token from a stream
 seeded by its request alone, and that number picks the token by inverse distribution; so what a
@@ -7,55 +7,17 @@ request gets does not depend on its company in the batch (beyond rounding in the
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from woolgather.engines.base import Completion, Sampling, settle
-from woolgather.prompting.reasoning import split_reasoning
-from woolgather.prompting.renderer import Renderer
+from woolgather.engines.base import Sampling
+from woolgather.engines.rendered import Unfinished
 
 _NUCLEUS = 64
 """Likely tokens looked at first; a row whose nucleus is larger is done over, more widely."""
-
-
-@dataclass(slots=True)
-class Unfinished:
-    """A request under way."""
-
-    index: int
-    prompt: list[int]
-    sampling: Sampling
-    limit: int
-    """New tokens at most, within the model's context."""
-    opened: bool = False
-    """Whether the prompt ends within reasoning."""
-    new: list[int] = field(default_factory=list)
-    chance: random.Random = field(default_factory=random.Random)
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Makes the row as if it had never been begun."""
-        self.new = []
-        self.chance = random.Random(self.sampling.seed)
-
-    @property
-    def plain_greedy(self) -> bool:
-        """Returns whether its next token is the likeliest by the model's own logits."""
-        how = self.sampling
-        return how.temperature <= 0 and how.repetition_penalty == 1.0 and not self.penalizes_runs
-
-    @property
-    def penalizes_runs(self) -> bool:
-        """Returns whether runs of three or four tokens are penalized when they come again."""
-        return bool(self.sampling.trigram_penalty or self.sampling.quadgram_penalty)
 
 
 def choose(logits: Tensor, rows: Sequence[Unfinished]) -> list[int]:
@@ -172,32 +134,3 @@ def _count_followers(new: Sequence[int], length: int) -> Counter[int]:
     last = new[-before:]
     starts = range(len(new) - before)  # the run at the very end has no follower yet
     return Counter(new[at + before] for at in starts if new[at : at + before] == last)
-
-
-def ending(row: Unfinished, renderer: Renderer) -> Literal["stop", "length"] | None:
-    """Returns why a row is finished after its latest token, or None when it goes on."""
-    if row.new[-1] in renderer.end_ids:
-        return "stop"
-    if row.sampling.stop:
-        # A token is at least a byte, so the stop text lies within this many of the last ones.
-        reach = max(len(stop.encode()) for stop in row.sampling.stop) + 4
-        tail = renderer.decode(row.new[-reach:])
-        # Reasoning may hold a stop text: only the answer ends at one.
-        if any(stop in tail for stop in row.sampling.stop) and _holds_stop(row, renderer):
-            return "stop"
-    return "length" if len(row.new) >= row.limit else None
-
-
-def completion_of(
-    row: Unfinished, reason: Literal["stop", "length"], renderer: Renderer
-) -> Completion:
-    """Returns a finished row's completion, without the end token and cut where the first stop text
-    begins."""
-    ids = row.new[:-1] if row.new and row.new[-1] in renderer.end_ids else row.new
-    raw = Completion(renderer.continuation_text(ids), reason, len(row.prompt), len(row.new))
-    return settle(raw, row.sampling.stop, opened=row.opened)
-
-
-def _holds_stop(row: Unfinished, renderer: Renderer) -> bool:
-    answer = split_reasoning(renderer.continuation_text(row.new), opened=row.opened).answer
-    return any(stop in answer for stop in row.sampling.stop)

@@ -17,9 +17,8 @@ from woolgather.core.errors import EngineError
 from woolgather.engines.local.batch import Batch, PassLimits, Text, UnitTexts
 from woolgather.engines.local.decode import out_of_memory
 from woolgather.engines.local.prefix_groups import Group, groups
+from woolgather.engines.rendered import Pair
 
-Pair = tuple[list[int], list[int]]
-"""Prompt and continuation, neither of them empty."""
 Read = Callable[[int, int, Tensor], None]
 """Takes (index of the pair, index in the continuation of the first token that is scored, logits
 [tokens scored, vocabulary])."""

@@ -24,7 +24,8 @@ from pydantic import TypeAdapter
 from woolgather.core import children, errors
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import EngineError
-from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Tokens
+from woolgather.engines.subprocess.host import NO_MEMORY
 from woolgather.engines.subprocess.messages import (
     Complete,
     Completed,
@@ -47,6 +48,7 @@ _DEATHS = 3
 """Restarts in a row without an answer between them."""
 _NUMBERS = TypeAdapter(list[list[float]])
 _LOGPROBS = TypeAdapter(list[LogProb])
+_TOKENS = TypeAdapter(list[Tokens])
 
 
 class _Died(Exception):
@@ -151,6 +153,11 @@ class SubprocessEngine(Engine):
             self._pipe.close()
         self._stop_child(patience=2)
 
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        some = [pack(prompt) for prompt in prompts]
+        (found,) = self._ask({"method": "read_tokens", "prompts": some}, _TOKENS)
+        return found
+
     def _ask(self, question: Question, reads: TypeAdapter[list[T]]) -> list[T]:
         self._begin()
         try:
@@ -191,9 +198,10 @@ class SubprocessEngine(Engine):
         self._pipe, theirs = Pipe()
         try:
             self._child = children.spawn(
-                [sys.executable, "-m", "woolgather.engines.subprocess.host"],
+                self._command(),
                 log=self._log,
                 stdin=theirs.fileno(),
+                env=self._environment(),
             )
         finally:
             # Only the child may hold its end: when it dies, ours is at its end, too.
@@ -211,6 +219,14 @@ class SubprocessEngine(Engine):
                 "halvings": self._killed,
             }
         )
+
+    def _command(self) -> list[str]:
+        """The program that is the child."""
+        return [sys.executable, "-m", "woolgather.engines.subprocess.host"]
+
+    def _environment(self) -> dict[str, str]:
+        """What is added to the child's environment."""
+        return {}
 
     def _send_request(self, call: int, index: int, request: Request) -> None:
         self._send(
@@ -263,8 +279,8 @@ class SubprocessEngine(Engine):
         code = self._stop_child(patience=5)
         if self._pipe is not None:
             self._pipe.close()
-        if code == -signal.SIGKILL:
-            # Nearly always the kernel, out of memory.
+        if code in (-signal.SIGKILL, NO_MEMORY):
+            # A kill is nearly always the kernel's, out of memory.
             self._killed += 1
         self._deaths += 1
         if self._deaths <= _DEATHS:

@@ -15,6 +15,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +25,14 @@ from pydantic import TypeAdapter
 from woolgather.core import children
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
-from woolgather.engines.base import Completion, EngineOptions, LogProb, Request, Sampling
+from woolgather.engines.base import (
+    Completion,
+    EngineOptions,
+    LogProb,
+    Request,
+    Sampling,
+    Tokens,
+)
 from woolgather.engines.subprocess.messages import (
     MethodCall,
     Question,
@@ -39,7 +47,9 @@ from woolgather.prompting.messages import Prompt
 
 _OPTIONS = TypeAdapter(EngineOptions)
 _PACKAGE = Path(__file__).parents[2]
-_NO_MEMORY = ("out of memory", "outofmemory", "can't allocate memory")
+NO_MEMORY = 71
+"""Exit code of a child whose memory ran out."""
+_NO_MEMORY_WORDS = ("out of memory", "outofmemory", "can't allocate memory")
 """What torch says when memory runs out."""
 
 
@@ -57,6 +67,8 @@ class HostedEngine(Protocol):
     ) -> list[LogProb]: ...
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens: ...
 
     def reduce(self) -> None:
         """Works in batches of half the size from now on."""
@@ -149,18 +161,23 @@ class _Host:
         if asks["method"] == "embed":
             return self._engine.embed(asks["texts"])
         prompts = [unpack(prompt) for prompt in asks["prompts"]]
+        if asks["method"] == "read_tokens":
+            return [asdict(self._engine.read_tokens(prompts))]
         if asks["method"] == "option_logprobs":
             return self._engine.option_logprobs(prompts, asks["options"])
         return self._engine.sequence_logprobs(prompts, asks["continuations"], asks["temperature"])
 
     def _fail(self, call: int | None, error: Exception) -> None:
-        """Says why there is no answer. Raises the error again where nobody foresaw it: what it left
-        of the engine is not to be trusted. Lack of memory is not told, but died of: the next child may
-        have more."""
+        """Says why there is no answer. Ends the child where nobody foresaw the error: what it left of the
+        engine is not to be trusted. Lack of memory is not told, but died of: the next child may have
+        more."""
         if is_memory_error(error):
             raise error
         foreseen = isinstance(error, WoolgatherError)
         failed = f"the engine of {self._path} failed: {cause_of(error)}."
+        if not foreseen:
+            # Before it is told: the parent may then close the pipe, which ends us.
+            traceback.print_exception(error)
         self._send(
             {
                 "kind": "failed",
@@ -171,7 +188,7 @@ class _Host:
             }
         )
         if not foreseen:
-            raise error
+            os._exit(1)
 
     def _send(self, message: ToParent) -> None:
         try:
@@ -198,7 +215,7 @@ def cause_of(error: Exception) -> str:
 def is_memory_error(error: Exception) -> bool:
     """Returns whether memory ran out: the machine's, or a device's."""
     text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(said in text for said in _NO_MEMORY)
+    return isinstance(error, MemoryError) or any(said in text for said in _NO_MEMORY_WORDS)
 
 
 def _make_engine(start: Start) -> HostedEngine:
@@ -224,8 +241,8 @@ def _make_engine(start: Start) -> HostedEngine:
 
 
 def main() -> None:
-    """Answers until the parent is gone. Never returns: the process ends with code 0, or with 1 and
-    a traceback on standard error."""
+    """Answers until the parent is gone. Never returns: the process ends with code 0, or with NO_MEMORY
+    or 1 and a traceback on standard error."""
     children.watch_parent()
     # A descriptor of our own, which what we start does not inherit: a grandchild that held the pipe
     # open would hide our death from the parent.
@@ -234,9 +251,10 @@ def main() -> None:
     code = 0
     try:
         _Host(pipe).run()
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
-        code = 1
+        lacking = isinstance(error, Exception) and is_memory_error(error)
+        code = NO_MEMORY if lacking else 1
     # At once: the listening thread may be in the middle of a read.
     os._exit(code)
 

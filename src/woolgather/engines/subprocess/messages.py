@@ -67,7 +67,14 @@ class Embed(TypedDict):
     texts: list[str]
 
 
-Question = OptionLogprobs | SequenceLogprobs | Embed
+class ReadTokens(TypedDict):
+    """`RenderedEngine.read_tokens` is called with these arguments."""
+
+    method: Literal["read_tokens"]
+    prompts: list[PackedPrompt]
+
+
+Question = OptionLogprobs | SequenceLogprobs | Embed | ReadTokens
 """A call that is asked and answered with one message each."""
 
 

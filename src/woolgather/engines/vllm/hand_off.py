@@ -1,0 +1,170 @@
+"""Whether a model answers the same from two programs: the one that trains, and vLLM.
+
+The one idea: the dtype and the kernels make a gap of their own, which the base shows as well; what a
+tuned model has beyond it comes of how it was handed over. Prompts are compared exactly, since they are
+made by the same rules in two environments. Each model is looked at once, before anybody relies on what
+it answers, and what was found is kept in the run. Other engines need none of this: one loads a model as
+the trainer does, a server has what existed before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError, EngineError
+from woolgather.core.rows import JSON
+from woolgather.core.storage import write_json
+from woolgather.engines.base import Engine, EngineOptions, LogProb, Tokens
+from woolgather.prompting.messages import Message, Prompt
+
+FILE = "hand-off.json"
+ALLOWED = 0.02
+"""Nats per token beyond the base's own gap."""
+_ASKED = (
+    ("What is the largest planet?", "Jupiter is the largest planet."),
+    ("Name three fruits.", "Apples, pears and cherries."),
+    ("Write a sentence about rain.", "The rain fell softly on the old tin roof."),
+    ("What is 7 + 5?", "7 + 5 is 12."),
+    ("Translate 'good morning' into French.", "Bonjour."),
+    ("Why do leaves fall in autumn?", "Trees drop their leaves to save water in the cold months."),
+    ("Give me a synonym for 'quick'.", "Fast."),
+    ("Which ocean is the deepest?", "The Pacific Ocean is the deepest."),
+    ("Write a short greeting for a colleague.", "Good morning, Ada! I hope you slept well."),
+    ("How many days has a week?", "A week has seven days."),
+    ("List two uses of a bucket.", "1. Carrying water\n2. Storing toys"),
+    ("What colour is a ripe tomato?", "A ripe tomato is red."),
+    ("Explain what a map is for.", "A map shows where places are, so that you can find your way."),
+    ("Finish the line: roses are red,", "violets are blue."),
+    ("What do bees make?", "Bees make honey and wax."),
+    ("Say it politely: give me the salt.", "Could you pass me the salt, please?"),
+)
+_VERSIONS = (
+    "Suspect the versions of transformers and tokenizers in the two: install the same ones into the "
+    "environment of --engine-python, or use --engine transformers."
+)
+PROMPTS: Sequence[Prompt] = tuple((Message("user", question),) for question, _ in _ASKED)
+REPLIES = tuple(reply for _, reply in _ASKED)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one program makes of the prompts, and of their replies."""
+
+    tokens: Tokens
+    logprobs: list[LogProb]
+
+
+def read(engine: Engine) -> Reading:
+    """Returns what this program makes of the model. Raises what the engine raises."""
+    return Reading(engine.read_tokens(PROMPTS), engine.sequence_logprobs(PROMPTS, REPLIES))
+
+
+def find_gap(trained: Reading, served: Reading, name: str) -> float:
+    """Returns the mean over the replies of the difference of their log-probability, in nats per token.
+
+    Raises EngineError, in which the model is called `name`, when the two programs differ in the tokens of
+    a prompt, in the template or in the end tokens.
+    """
+    ours, theirs = trained.tokens, served.tokens
+    sides = "the environment that vLLM is in and our own"
+    if ours.template != theirs.template:
+        raise EngineError(f"{name}: {sides} read two chat templates from its folder. {_VERSIONS}")
+    if ours.end_ids != theirs.end_ids:
+        raise EngineError(
+            f"{name}: it ends at the tokens {theirs.end_ids} in one of {sides}, and at {ours.end_ids} in "
+            f"the other. {_VERSIONS}"
+        )
+    for (question, _), mine, other in zip(_ASKED, ours.prompts, theirs.prompts, strict=True):
+        if mine != other:
+            raise EngineError(f"{name}: {sides} make other tokens of {question!r}. {_VERSIONS}")
+    gaps = [
+        abs(a.total - b.total) / max(1, a.tokens)
+        for a, b in zip(trained.logprobs, served.logprobs, strict=True)
+    ]
+    return sum(gaps) / len(gaps)
+
+
+def check_gap(gap: float, base_gap: float, name: str) -> None:
+    """Raises EngineError when a tuned model's gap is beyond what its base's allows, or is no number."""
+    if gap <= base_gap + ALLOWED:
+        return
+    raise EngineError(
+        f"{name}: from vLLM its answers differ by {gap:.3f} nats per token from those of the program "
+        f"that trained it, the base's by {base_gap:.3f}; {base_gap + ALLOWED:.3f} is allowed. The tokens "
+        "are the same, so suspect what vLLM makes of this model's weights (a layer that it does not "
+        "read, a quantization in --engine-args), then the precision (--dtype float32). "
+        "--engine transformers asks the model as it was trained."
+    )
+
+
+@dataclass
+class HandOff:
+    """The check of the run in `folder`. `open_engine` opens an engine of ours; it is closed again before
+    another one has its model in memory."""
+
+    folder: Path
+    open_engine: Callable[[Model, EngineOptions], Engine]
+    tell: Callable[[str], None]
+    base: Model | None = None
+    """The model that a run's own are measured by."""
+
+    def check(self, engine: Engine, options: EngineOptions, name: str, *, made: bool) -> None:
+        """Compares the model of `engine`, which asks vLLM, in both programs, unless that is on record.
+
+        Only the base and what the run has `made` are compared. Raises EngineError where the two make
+        other tokens, and for a made model whose gap is beyond what its base allows.
+        """
+        print_, how = engine.model.fingerprint, _how(engine, options)
+        known = self._read_file().get(print_, {}).get("how") == how
+        if known or not (made or self._is_base(engine.model)):
+            return
+        base_gap = self._find_base_gap(options) if made else 0.0
+        try:
+            gap = self._measure(engine, options, name)
+        except ConfigError as error:
+            if made:
+                raise
+            self.tell(f"{name}: not compared with what trains: {error}")
+            return
+        if made:
+            check_gap(gap, base_gap, name)
+        bound: dict[str, JSON] = {"allowed": base_gap + ALLOWED} if made else {}
+        entry = {"model": name, "gap": gap, **bound, "how": how}
+        write_json(self.folder / FILE, {**self._read_file(), print_: entry})
+        within = f", {base_gap + ALLOWED:.4f} are allowed" if made else ""
+        self.tell(f"{name}: vllm is {gap:.4f} nats per token from transformers{within}")
+
+    def _is_base(self, model: Model) -> bool:
+        return self.base is not None and model.fingerprint == self.base.fingerprint
+
+    def _find_base_gap(self, options: EngineOptions) -> float:
+        """The base's own gap, measured now where it is not on record; 0 where there is none to be had."""
+        if self.base is None:
+            return 0.0
+        with closing(self.open_engine(self.base, options)) as engine:
+            self.check(engine, options, "base", made=False)
+        return float(self._read_file().get(self.base.fingerprint, {}).get("gap", 0.0))
+
+    def _measure(self, engine: Engine, options: EngineOptions, name: str) -> float:
+        """vLLM starts with the second reading, when the first program's model is gone."""
+        trains = replace(options, name="transformers", python="", args={})
+        with closing(self.open_engine(engine.model, trains)) as ours:
+            reading = read(ours)
+        return find_gap(reading, read(engine), name)
+
+    def _read_file(self) -> dict[str, dict[str, JSON]]:
+        """By the model's fingerprint, what is on record."""
+        path = self.folder / FILE
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return dict(found)
+
+
+def _how(engine: Engine, options: EngineOptions) -> dict[str, JSON]:
+    """What a gap depends on beside the model."""
+    programs = [*getattr(engine, "served", ())]
+    return {"programs": programs, "dtype": options.dtype, "args": dict(options.args)}
