@@ -220,6 +220,7 @@ def test_what_is_in_core_is_known_by_three_rooms():
 
 def test_models_are_known_to_engines_tokens_and_the_worker_only():
     late_only = {"prompting.tokenizer", "models.embedded", "core.machine_speed"}
+    late_only |= {"engines.replicas.cluster"}
     homes = {"engines.local", "models.convert_gguf", "training.worker", *late_only}
     borders = {(m, "datasets") for m in ("data.hub", "api.results")}
     wrong = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines.base import EngineOptions
+from woolgather.engines.replicas.cluster import check_replicas, connected
 from woolgather.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Launch:
         name = self.options.name
         if name not in ENGINES:
             raise ConfigError(f"--engine {name}: choose transformers, openai or fake.")
+        check_replicas(self.options)
         if isinstance(recipe, str):
             self.module, self.module_name = config.find_recipe(recipe), Path(recipe).stem
         else:
@@ -107,7 +109,7 @@ class Launch:
             shown = progress(total)
             try:
                 spare = frozenset(line["step"] for line in lines if line["state"] == "not needed")
-                with self.open(progress=shown, spare=spare) as live:
+                with self._replicas(total), self.open(progress=shown, spare=spare) as live:
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False
@@ -148,6 +150,10 @@ class Launch:
         backends = Backends(open_engine, trainer, self.options)
         choices = replace(self.choices, spare=spare)
         return Run(self.dir, recipe, backends, choices, plan=plan, progress=progress)
+
+    def _replicas(self, total: PlanTotal) -> AbstractContextManager[None]:
+        """Holds Ray from the first step to the last, where replicas are to be asked for anything."""
+        return connected(self.options) if total["calls"] else nullcontext()
 
     def measure_machine(self) -> None:
         """Measure, before a new run, what this machine computes fast: it decides the run's

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from woolgather.engines.replicas.cluster import INSTALL
 from woolgather.report.text import harmless, number, size
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def describe_machine() -> dict[str, object]:
         "memory": f"{size(memory.total)}, {size(memory.available)} available",
         "gpus": hardware["gpus"] or "none",
         "torch": _torch(),
+        "ray": provenance.package_version("ray") or f"not installed: {INSTALL}",
         **_speeds(),
         "packages": {name: version for name, version in versions.items() if version},
         "not installed": [name for name, version in versions.items() if not version] or "nothing",

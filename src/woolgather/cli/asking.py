@@ -42,6 +42,25 @@ EngineName = Annotated[
         "or fake (no model: random words, to try a command).",
     ),
 ]
+Replicas = Annotated[
+    int,
+    typer.Option(
+        "--engine-replicas",
+        metavar="N",
+        min=0,
+        help="Ask N replicas of the model at once, each with a GPU or its share of the cores. Ray holds "
+        "them: on this machine, or where --ray says. Default: one engine, without Ray.",
+    ),
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT",
+        help="With --engine-replicas: the Ray cluster that holds the replicas, as `ray start` prints it. "
+        "Models must be on a disk that its nodes share.",
+    ),
+]
 TemplateKwargs = Annotated[
     str,
     typer.Option(
@@ -61,6 +80,9 @@ def engine_options(
     api_key_env: str,
     dtype: str,
     chat_template_kwargs: str = "",
+    *,
+    replicas: int = 0,
+    ray: str = "",
 ) -> EngineOptions:
     """Returns the options of a command as the library takes them. Raises ConfigError for template
     variables that are not an object of plain values."""
@@ -72,6 +94,8 @@ def engine_options(
         urls=tuple(url or ()),
         serve=tuple(serve or ()),
         api_key_env=api_key_env,
+        replicas=replicas,
+        ray=ray,
         chat_template_kwargs=read_template_kwargs(chat_template_kwargs),
     )
 

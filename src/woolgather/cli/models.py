@@ -17,7 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.api.show_progress import PLAIN_EVERY
-from woolgather.cli.asking import EngineName, KeyEnv, Serve, TemplateKwargs, Urls, engine_options
+from woolgather.cli.asking import (
+    EngineName,
+    KeyEnv,
+    Ray,
+    Replicas,
+    Serve,
+    TemplateKwargs,
+    Urls,
+    engine_options,
+)
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
@@ -60,6 +69,8 @@ def eval_(
     seed: Seed = 2,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
     engine: EngineName = "transformers",
+    engine_replicas: Replicas = 0,
+    ray: Ray = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -76,16 +87,27 @@ def eval_(
     """
     from woolgather.api.named_models import paired_gains, resolve_models
     from woolgather.data import builtin_heldout, read_examples
+    from woolgather.engines.replicas.cluster import connected
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
-    options = engine_options(engine, url, serve, api_key_env, dtype, chat_template_kwargs)
+    options = engine_options(
+        engine,
+        url,
+        serve,
+        api_key_env,
+        dtype,
+        chat_template_kwargs,
+        replicas=engine_replicas,
+        ray=ray,
+    )
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
     measured: list[Metrics] = []
-    for named in resolve_models(models, options, prompt_format, rows):
-        with _watch(named) as watched:
-            measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
+    with connected(options):
+        for named in resolve_models(models, options, prompt_format, rows):
+            with _watch(named) as watched:
+                measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
     gains = [paired_gains(metrics, measured[0]) if i else {} for i, metrics in enumerate(measured)]
     if not as_json:
         _print_measures(models, measured, gains)
