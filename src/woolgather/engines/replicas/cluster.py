@@ -178,7 +178,7 @@ def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
 
 
 def _join(ray: ModuleType, address: str, quiet: Mapping[str, object]) -> None:
-    advice = "Start one with `ray start --head` on one machine and `ray start --address=...` on the others"
+    advice = "Start one: `ray start --head` on one machine, `ray start --address=...` on the others"
     if not _speaks_http2(address):
         raise ConfigError(f"--ray {address}: no Ray cluster answers there. {advice}.")
     try:

@@ -82,8 +82,8 @@ class _Member:
         self._start = start
         self.actor = start()
         self.deaths = 0
-        self.answered = False
-        """Whether it has ever been open, and so has something to close."""
+        self.opened = False
+        """Whether it has answered since it was started."""
         self.number = 0
         """Of the batch that it has."""
         self.batch: Batch | None = None
@@ -96,7 +96,7 @@ class _Member:
             self.actor = self._start()
         # Asked again by Ray until the process is there: a death meanwhile is not ours to count.
         again = self.actor.open.options(num_returns="streaming", max_task_retries=-1)
-        self.batch, self.stream = None, again.remote()
+        self.batch, self.stream, self.opened = None, again.remote(), False
 
     def ask(self, number: int, batch: Batch) -> None:
         self.number, self.batch = number, batch
@@ -158,10 +158,13 @@ class Pool:
 
     def close(self) -> None:
         """Ends the replicas, once their engines have freed what they held: seconds, at most."""
-        closing = [member.actor.close.remote() for member in self._members if member.answered]
+        closing = [member.actor.close.remote() for member in self._members if member.opened]
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
         for member in self._members:
+            if not member.opened:
+                # A call that Ray still holds would be tried again, and told of.
+                self._ray.cancel(member.stream)
             self._ray.kill(member.actor)
         self._members = []
 
@@ -187,7 +190,7 @@ class Pool:
         else:
             if isinstance(arrived, Failed):
                 raise getattr(errors, arrived.error, EngineError)(arrived.text)
-            member.answered, member.deaths = True, 0
+            member.deaths, member.opened = 0, True
             if member.batch is not None:
                 member.batch.take(arrived)
                 yield arrived

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,8 @@ class Replica:
         self._asking = threading.Lock()
         self._given_up = 0
         """Number of the latest batch that was given up; all before it are, too."""
-        self._scratch = Path(tempfile.mkdtemp(prefix="woolgather-replica-"))
+        self._scratch = Path(tempfile.gettempdir(), f"woolgather-replica-{uuid.uuid4().hex}")
+        """Folder of the log of an engine that writes any, on this node."""
         if threads:
             # Read by torch when it is loaded, in this process or in a child of it.
             os.environ["OMP_NUM_THREADS"] = str(threads)
