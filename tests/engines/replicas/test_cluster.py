@@ -7,11 +7,12 @@ import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from woolgather.core.errors import ConfigError
+from woolgather.core.errors import ConfigError, EngineError, Stopped
 from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL
@@ -70,6 +71,40 @@ def test_without_replicas_ray_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "ray", None)
     with connected(EngineOptions()):
         pass
+
+
+def test_a_signal_while_ray_starts_is_answered_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped("SIGTERM")
+
+    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped), connected(EngineOptions(replicas=1)):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ray_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def init(**_: Any) -> None:
+        tried.append("init")
+        raise RuntimeError("timed out during startup\nmore")
+
+    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    said = r"Ray does not start on this machine \(timed out during startup\)"
+    with pytest.raises(EngineError, match=said), connected(EngineOptions(replicas=1)):
+        pass
+    assert tried == ["init", "init"]
 
 
 class _Web(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
-from woolgather.core.errors import ConfigError, EngineError
+from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
 from woolgather.engines.base import EngineOptions
 
 INSTALL = "pip install 'woolgather[ray]'"
@@ -146,14 +146,20 @@ def alive_nodes() -> list[Mapping[str, float]]:
 def _connect(ray: ModuleType, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     before = signal.getsignal(signal.SIGTERM)
+    ended = False
     try:
         if address:
             _join(ray, address, quiet)
         else:
             _start(ray, quiet)
+    except SystemExit:
+        # How Ray answers SIGTERM. It is ours to answer, once our handler is back.
+        ended = True
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
@@ -168,6 +174,8 @@ def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
                 **quiet,
             )
             return
+        except WoolgatherError:  # stopped from the keyboard
+            raise
         except Exception as error:
             ray.shutdown()
             if attempt == 2:
@@ -183,6 +191,8 @@ def _join(ray: ModuleType, address: str, quiet: Mapping[str, object]) -> None:
         raise ConfigError(f"--ray {address}: no Ray cluster answers there. {advice}.")
     try:
         ray.init(address=address, **quiet)
+    except WoolgatherError:
+        raise
     except Exception as error:
         raise ConfigError(
             f"--ray {address}: this machine cannot join the cluster ({_first_line(error)}). {advice}, "
