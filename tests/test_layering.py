@@ -219,6 +219,7 @@ def test_what_is_in_core_is_known_by_three_rooms():
 
 def test_models_are_known_to_engines_tokens_and_the_worker_only():
     late_only = {"prompting.tokenizer", "models.embedded", "core.machine_speed"}
+    late_only |= {"engines.replicas.cluster"}
     homes = {
         "engines.local",
         "engines.vllm.hosted",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
+from woolgather.engines.replicas.cluster import check_replicas, connected
 from woolgather.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Launch:
         self.options = engine or EngineOptions()
         name = self.options.name
         check_engine(self.options)
+        check_replicas(self.options)
         if isinstance(recipe, str):
             self.module, self.module_name = config.find_recipe(recipe), Path(recipe).stem
         else:
@@ -119,7 +121,7 @@ class Launch:
             shown = progress(total)
             try:
                 spare = frozenset(line["step"] for line in lines if line["state"] == "not needed")
-                with self.open(progress=shown, spare=spare) as live:
+                with self._replicas(total), self.open(progress=shown, spare=spare) as live:
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False
@@ -160,6 +162,10 @@ class Launch:
         backends = Backends(open_engine, trainer, self.options)
         choices = replace(self.choices, spare=spare)
         return Run(self.dir, recipe, backends, choices, plan=plan, progress=progress)
+
+    def _replicas(self, total: PlanTotal) -> AbstractContextManager[None]:
+        """Holds Ray from the first step to the last, where replicas are to be asked for anything."""
+        return connected(self.options) if total["calls"] else nullcontext()
 
     def measure_machine(self) -> None:
         """Measure, before a new run, what this machine computes fast: it decides the run's

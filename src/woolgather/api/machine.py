@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from woolgather.engines.replicas.cluster import INSTALL
 from woolgather.report.text import harmless, number, size
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def describe_machine() -> dict[str, object]:
         "gpus": hardware["gpus"] or "none",
         "torch": _torch(),
         "vllm": _vllm(),
+        "ray": provenance.package_version("ray") or f"not installed: {INSTALL}",
         **_speeds(),
         "packages": {name: version for name, version in versions.items() if version},
         "not installed": [name for name, version in versions.items() if not version] or "nothing",

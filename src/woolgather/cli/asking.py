@@ -60,6 +60,25 @@ EngineArgs = Annotated[
         help="With --engine vllm: arguments for vLLM, e.g. '{\"max_model_len\": 4096}'.",
     ),
 ]
+Replicas = Annotated[
+    int,
+    typer.Option(
+        "--engine-replicas",
+        metavar="N",
+        min=0,
+        help="Ask N replicas of the model at once, each with a GPU or its share of the cores. Ray holds "
+        "them: on this machine, or where --ray says. Default: one engine, without Ray.",
+    ),
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT",
+        help="With --engine-replicas: the Ray cluster that holds the replicas, as `ray start` prints it. "
+        "Models must be on a disk that its nodes share.",
+    ),
+]
 TemplateKwargs = Annotated[
     str,
     typer.Option(
@@ -82,6 +101,8 @@ def engine_options(
     *,
     python: str = "",
     args: str = "",
+    replicas: int = 0,
+    ray: str = "",
 ) -> EngineOptions:
     """Returns the options of a command as the library takes them. Raises ConfigError for template
     variables that are not an object of plain values, and for `args` that are no JSON object."""
@@ -95,6 +116,8 @@ def engine_options(
         api_key_env=api_key_env,
         python=python,
         args=_read_args(args),
+        replicas=replicas,
+        ray=ray,
         chat_template_kwargs=read_template_kwargs(chat_template_kwargs),
     )
 

@@ -22,6 +22,8 @@ from woolgather.cli.asking import (
     EngineName,
     EnginePython,
     KeyEnv,
+    Ray,
+    Replicas,
     Serve,
     TemplateKwargs,
     Urls,
@@ -83,6 +85,8 @@ def eval_(
     engine: EngineName = "transformers",
     engine_python: EnginePython = "",
     engine_args: EngineArgs = "",
+    engine_replicas: Replicas = 0,
+    ray: Ray = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -99,6 +103,7 @@ def eval_(
     """
     from woolgather.api.named_models import paired_gains, resolve_models
     from woolgather.data import builtin_heldout, read_examples
+    from woolgather.engines.replicas.cluster import connected
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
     options = engine_options(
@@ -110,14 +115,17 @@ def eval_(
         chat_template_kwargs,
         python=engine_python,
         args=engine_args,
+        replicas=engine_replicas,
+        ray=ray,
     )
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
     measured: list[Metrics] = []
-    for named in resolve_models(models, options, prompt_format, rows):
-        with _watch(named) as watched:
-            measured.append(evaluate(rows, watched, how=how, purposes=("report",)))
+    with connected(options):
+        for named in resolve_models(models, options, prompt_format, rows):
+            with _watch(named) as watched:
+                measured.append(evaluate(rows, watched, how=how, purposes=("report",)))
     gains = [paired_gains(metrics, measured[0]) if i else {} for i, metrics in enumerate(measured)]
     if not as_json:
         _print_measures(models, measured, gains)

@@ -17,6 +17,10 @@ def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -
 
     Raises ConfigError when there is no engine of that name, or an option of it cannot be used.
     """
+    if options.replicas:
+        from woolgather.engines.replicas.engine import ReplicatedEngine
+
+        return ReplicatedEngine(model, options)
     if options.name == "fake":
         from woolgather.engines.fake import FakeEngine
 

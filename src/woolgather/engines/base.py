@@ -143,6 +143,11 @@ class Engine(ABC):
         """Returns the model that is asked."""
         return self._model
 
+    @property
+    def width(self) -> int:
+        """Returns how many equal engines stand behind this one; calls are cut for as many."""
+        return 1
+
     @abstractmethod
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         """Yields one (index, Completion) per request, in any order; `index` counts the requests
@@ -223,6 +228,10 @@ class EngineOptions:
     """vllm: the interpreter that vLLM is installed in; empty looks for one (see vllm/interpreter.py)."""
     args: Mapping[str, JSON] = field(default_factory=dict)
     """vllm: arguments of `vllm.LLM`, in place of our own, e.g. {"tensor_parallel_size": 2}."""
+    replicas: int = 0
+    """Replicas of the engine, each a process that Ray places; 0 asks it without Ray."""
+    ray: str = ""
+    """HOST:PORT of the Ray cluster that holds the replicas; empty starts Ray on this machine."""
     date: str = ""
     """YYYY-MM-DD that chat templates see as today; pinned by the run."""
     trust_remote_code: bool = False

@@ -44,7 +44,7 @@ _COMPLETION = TypeAdapter(
 _LOGPROB = TypeAdapter(LogProb)
 _LOGPROBS = TypeAdapter(list[float])
 CHUNK = 32
-"""Log-probability and embedding calls are asked, and remembered, this many at a time."""
+"""Log-probability and embedding calls are asked, and remembered, this many at a time per engine."""
 
 
 class Journal:
@@ -211,8 +211,9 @@ class JournaledEngine(Engine):
         missing = [i for i, answer in enumerate(answers) if answer is None]
         self.calls.requests += len(keys) - len(missing)
         self.calls.remembered += len(keys) - len(missing)
-        for start in range(0, len(missing), CHUNK):
-            at = missing[start : start + CHUNK]
+        chunk = CHUNK * self._inner().width if missing else CHUNK
+        for start in range(0, len(missing), chunk):
+            at = missing[start : start + chunk]
             for i, value in zip(at, ask(at), strict=True):
                 answers[i] = dump(value)
                 self._journal.put(keys[i], answers[i])

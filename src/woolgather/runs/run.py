@@ -298,7 +298,7 @@ class Run:
     def _tools(self) -> Tools:
         """Addresses may hold secrets: what a record says of servers is what they answered."""
         folder, found = self._folder, dataclasses.asdict(self._options)
-        options = {k: v for k, v in found.items() if v and k not in ("urls", "serve")}
+        options = {k: v for k, v in found.items() if v and k not in ("urls", "serve", "ray")}
         return Tools(
             folder.journal, self._open_engine, self.progress, folder.launch, options, self._models,
             self._errors,

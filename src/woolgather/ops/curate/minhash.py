@@ -9,6 +9,8 @@ bands of a million texts lie in plain arrays, not in objects, and a band that ve
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +32,15 @@ _EMPTY = np.uint32(0xFFFFFFFF)
 _SLACK = 1024
 """Slots behind a table's end, so that looking for a free one needs no way round."""
 _SEED = 20_230_811
+
+
+class Sketch(NamedTuple):
+    """What is kept of a text: 192 bytes, whatever its length."""
+
+    low_bytes: Bytes
+    """The low byte of each of the 128 minima."""
+    band_keys: Words
+    """32 bits of each of the 16 bands."""
 
 
 class NearDuplicates:
@@ -54,10 +65,12 @@ class NearDuplicates:
     def add(self, text: str) -> bool:
         """Remembers `text` unless it is near an earlier one; returns whether it is. A text without
         tokens is near to none."""
-        minima = _minima(text)
-        if minima is None:
-            return False
-        sketch, keys = (minima & 0xFF).astype(np.uint8), _band_keys(minima)
+        sketch = sketch_of(text)
+        return sketch is not None and self.add_sketch(sketch)
+
+    def add_sketch(self, text: Sketch) -> bool:
+        """Does as `add`, with the sketch of a text, which another process may have made."""
+        sketch, keys = text
         near, free, crowded = self._look(sketch, keys)
         if near:
             return True
@@ -112,6 +125,14 @@ class NearDuplicates:
 def _tables(bits: int) -> tuple[Words, Words]:
     shape = (BANDS, (1 << bits) + _SLACK)
     return np.zeros(shape, np.uint32), np.full(shape, _EMPTY, np.uint32)
+
+
+def sketch_of(text: str) -> Sketch | None:
+    """Returns the sketch of a text; None of one without tokens."""
+    minima = _minima(text)
+    if minima is None:
+        return None
+    return Sketch((minima & 0xFF).astype(np.uint8), _band_keys(minima))
 
 
 def _minima(text: str) -> Minima | None:

@@ -1,0 +1,219 @@
+"""Ray, for as long as somebody asks it: a small one on this machine, or the cluster that is named.
+
+The one idea: whoever needs Ray is within `connected`, and the last to leave ends what the first began.
+Ray that the caller's program had connected to before is used, and left as it is. `ray.init` takes
+SIGTERM for itself and waits ten minutes for a cluster that is not there; neither is let through.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+
+from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
+from woolgather.engines.base import EngineOptions
+
+INSTALL = "pip install 'woolgather[ray]'"
+_STORE_BYTES = 100 << 20
+"""Ray's object store on this machine, near the least that Ray takes: only texts and numbers pass."""
+_CONNECT_SECONDS = 5
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2, which Ray speaks, begins: the fixed words and an empty SETTINGS frame."""
+_SETTINGS = 4
+"""Type of the frame that a server of HTTP/2 answers with, the fourth of its bytes."""
+_WAITING = ("fake", "openai")
+"""Engines that compute nothing themselves: any number of them fits anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What each replica gets of a node."""
+
+    cpus: int = 0
+    gpus: int = 0
+    threads: int = 0
+    """Threads that a model on a CPU computes with; 0 leaves it to Ray."""
+
+    def fits(self, node: Mapping[str, float]) -> bool:
+        """Returns whether a node with these resources could hold one."""
+        return node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= self.gpus
+
+
+class _Use:
+    """Who is within `connected`, in this process."""
+
+    count = 0
+    ours = False
+    """Whether the connection was made here."""
+
+
+@contextmanager
+def connected(options: EngineOptions) -> Iterator[None]:
+    """Ray is there within, where `options` ask for replicas.
+
+    Raises ConfigError when they contradict each other, Ray is not installed, or no cluster answers at
+    the address; EngineError when Ray does not start on this machine."""
+    check_replicas(options)
+    if not options.replicas:
+        yield
+        return
+    ray = import_ray()
+    if not _Use.count and not ray.is_initialized():
+        _connect(ray, options.ray)
+        _Use.ours = True
+    _Use.count += 1
+    try:
+        yield
+    finally:
+        _Use.count -= 1
+        if not _Use.count and _Use.ours:
+            _Use.ours = False
+            ray.shutdown()
+
+
+def check_replicas(options: EngineOptions) -> None:
+    """Raises ConfigError for a number of replicas or an address that cannot be one."""
+    if options.replicas < 0:
+        raise ConfigError(f"--engine-replicas {options.replicas}: give 1 or more, or leave it out.")
+    if options.ray and not options.replicas:
+        raise ConfigError(
+            f"--ray {options.ray}: say how many replicas of the model the cluster is to hold, too: "
+            "--engine-replicas N."
+        )
+    host, _, port = options.ray.rpartition(":")
+    if options.ray and (not host or "/" in host or not port.isdecimal()):
+        raise ConfigError(
+            f"--ray {options.ray}: give HOST:PORT as `ray start --head` prints it, e.g. 10.0.0.5:6379."
+        )
+
+
+def import_ray() -> ModuleType:
+    """Returns the package. Raises ConfigError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            f"--engine-replicas needs Ray, which is not installed here ({error}): {INSTALL}"
+        ) from error
+    found: ModuleType = ray
+    return found
+
+
+def share_of(options: EngineOptions) -> Share:
+    """Returns what each replica gets, by what the nodes have: one GPU where there are any, else so many
+    cores that all replicas find room. Raises ConfigError when there are more replicas than that."""
+    if options.name in _WAITING:
+        return Share()
+    nodes = alive_nodes()
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    if gpus and not options.device.startswith("cpu"):
+        share, most, what = Share(cpus=1, gpus=1), gpus, "GPUs"
+    else:
+        threads = threads_each(cores, options.replicas)
+        share, most, what = Share(cpus=threads, threads=threads), sum(cores), "cores"
+    if options.replicas > most:
+        raise ConfigError(
+            f"--engine-replicas {options.replicas}: Ray has {most} {what} on {len(nodes)} "
+            f"node{'s' * (len(nodes) != 1)}, and a replica of a model takes one at least. Give at most "
+            f"--engine-replicas {most}."
+        )
+    return share
+
+
+def threads_each(cores: list[int], replicas: int) -> int:
+    """Returns the most threads per replica with which all replicas find room on nodes with so many
+    cores; 1 where they do not find any."""
+    return next(
+        (n for n in range(max(cores, default=1), 1, -1) if sum(c // n for c in cores) >= replicas),
+        1,
+    )
+
+
+def alive_nodes() -> list[Mapping[str, float]]:
+    """Returns the resources of each node that lives."""
+    return [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
+
+
+def _connect(ray: ModuleType, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    before = signal.getsignal(signal.SIGTERM)
+    ended = False
+    try:
+        if address:
+            _join(ray, address, quiet)
+        else:
+            _start(ray, quiet)
+    except SystemExit:
+        # How Ray answers SIGTERM. It is ours to answer, once our handler is back.
+        ended = True
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
+    """Ray on this machine alone. It is tried twice: on a busy machine Ray gives up after 30 seconds."""
+    for attempt in (1, 2):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=_cores(),
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                **quiet,
+            )
+            return
+        except WoolgatherError:  # stopped from the keyboard
+            raise
+        except Exception as error:
+            ray.shutdown()
+            if attempt == 2:
+                raise EngineError(
+                    f"Ray does not start on this machine ({_first_line(error)}). Give the command again "
+                    "when the machine is less busy, or leave --engine-replicas out."
+                ) from error
+
+
+def _join(ray: ModuleType, address: str, quiet: Mapping[str, object]) -> None:
+    advice = "Start one: `ray start --head` on one machine, `ray start --address=...` on the others"
+    if not _speaks_http2(address):
+        raise ConfigError(f"--ray {address}: no Ray cluster answers there. {advice}.")
+    try:
+        ray.init(address=address, **quiet)
+    except WoolgatherError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"--ray {address}: this machine cannot join the cluster ({_first_line(error)}). {advice}, "
+            "this one included, all with the same version of Ray and of Python."
+        ) from error
+
+
+def _speaks_http2(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS) as line:
+            line.sendall(_PREFACE)
+            head = line.recv(9)
+    except (OSError, OverflowError):
+        return False
+    return len(head) > 3 and head[3] == _SETTINGS
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

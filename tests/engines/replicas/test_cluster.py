@@ -1,0 +1,157 @@
+"""How Ray is found, started and left, and what is said where it is not there."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from woolgather.core.errors import ConfigError, EngineError, Stopped
+from woolgather.core.fingerprint import canonical
+from woolgather.engines.base import EngineOptions
+from woolgather.engines.fake import FAKE_MODEL
+from woolgather.engines.replicas.cluster import Share, connected, share_of, threads_each
+from woolgather.engines.replicas.engine import ReplicatedEngine
+from woolgather.runs.call import EngineHandle
+
+
+@pytest.mark.parametrize(
+    ("cores", "replicas", "threads"),
+    [
+        ([8], 1, 8),
+        ([8], 2, 4),
+        ([8], 3, 2),
+        ([8, 8], 3, 4),  # three times 5 would be two on two nodes
+        ([32, 4], 2, 16),
+        ([2], 4, 1),
+        ([], 1, 1),
+    ],
+)
+def test_replicas_divide_the_cores_of_each_node(
+    cores: list[int], replicas: int, threads: int
+) -> None:
+    assert threads_each(cores, replicas) == threads
+
+
+def test_nothing_of_it_is_in_a_fingerprint() -> None:
+    alone, many = EngineOptions("fake"), EngineOptions("fake", replicas=3, ray="10.0.0.5:6379")
+    assert canonical(EngineHandle(FAKE_MODEL, alone)) == canonical(EngineHandle(FAKE_MODEL, many))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (EngineOptions(replicas=-1), r"--engine-replicas -1: give 1 or more"),
+        (EngineOptions(ray="a:6379"), r"--ray a:6379: say how many replicas .*--engine-replicas N"),
+        (EngineOptions(replicas=2, ray="ray://a:10001"), r"--ray ray://a:10001: give HOST:PORT"),
+        (EngineOptions(replicas=2, ray="auto"), r"--ray auto: give HOST:PORT"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: EngineOptions, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ReplicatedEngine(FAKE_MODEL, options)
+
+
+def test_where_ray_is_not_installed_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(ConfigError, match=r"needs Ray.*pip install 'woolgather\[ray\]'"),
+        connected(EngineOptions(replicas=2)),
+    ):
+        pass
+
+
+def test_without_replicas_ray_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with connected(EngineOptions()):
+        pass
+
+
+def test_a_signal_while_ray_starts_is_answered_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped("SIGTERM")
+
+    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped), connected(EngineOptions(replicas=1)):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ray_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def init(**_: Any) -> None:
+        tried.append("init")
+        raise RuntimeError("timed out during startup\nmore")
+
+    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    said = r"Ray does not start on this machine \(timed out during startup\)"
+    with pytest.raises(EngineError, match=said), connected(EngineOptions(replicas=1)):
+        pass
+    assert tried == ["init", "init"]
+
+
+class _Web(BaseHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server() -> Any:
+    """Port of a program that is no Ray."""
+    server = HTTPServer(("127.0.0.1", 0), _Web)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_an_address_without_a_cluster_is_told_at_once(
+    listening: bool, web_server: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    address = f"127.0.0.1:{web_server if listening else unused_port()}"
+    with (
+        pytest.raises(ConfigError, match=rf"--ray {address}: no Ray cluster answers there"),
+        connected(EngineOptions(replicas=2, ray=address)),
+    ):
+        pass
+
+
+@pytest.mark.xdist_group("ray")
+def test_each_replica_has_its_share_of_the_cluster(cluster: Any) -> None:
+    assert share_of(EngineOptions("fake", replicas=99)) == Share()
+    cores = len([node for node in cluster.list_all_nodes() if node])
+    found = share_of(EngineOptions(replicas=cores))
+    assert (found.cpus, found.threads, found.gpus) == (1, 1, 0)
+    with pytest.raises(ConfigError, match=r"Ray has \d cores on \d nodes, .*at most"):
+        share_of(EngineOptions(replicas=cores + 1))
+
+
+@pytest.mark.xdist_group("ray")
+def test_sigterm_stays_with_us(cluster: Any) -> None:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
