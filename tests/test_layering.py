@@ -34,7 +34,6 @@ MAY_KNOW = {
         "models",
         ENGINE,
         JOB,
-        "runs.inputs",
         "ops",
         "recipes",
     },

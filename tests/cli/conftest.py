@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather.cli import app
+from woolgather.cli import app, main
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair, Verdict, set_aside
 from woolgather.core.views import table
@@ -156,5 +156,22 @@ def told(call: Callable[..., Result]) -> Callable[..., Any]:
         result = call(*words, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
+
+    return invoke
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command says on stderr when it ends with `code`; the same for `plan` as for `run`."""
+
+    def invoke(*words: object, code: int = 2) -> str:
+        monkeypatch.setattr("sys.argv", ["woolgather", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        assert ended.value.code == code, shown
+        assert shown.err.startswith("error: ")
+        assert "Traceback" not in shown.err + shown.out
+        return shown.err.removeprefix("error: ").rstrip("\n")
 
     return invoke

@@ -16,28 +16,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from woolgather.cli import app, main
+from woolgather.cli import app
 
 Said = Callable[..., str]
 RUN = ("run", "isheep", "--preset", "demo", "--engine", "fake", "--no-report")
 GOOD = '{"instruction": "Say yes.", "input": "", "response": "Yes."}\n'
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
-    """What a command says on stderr when it ends with `code`; the same for `plan` as for `run`."""
-
-    def invoke(*words: object, code: int = 2) -> str:
-        monkeypatch.setattr("sys.argv", ["woolgather", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert ended.value.code == code, shown
-        assert shown.err.startswith("error: ")
-        assert "Traceback" not in shown.err + shown.out
-        return shown.err.removeprefix("error: ").rstrip("\n")
-
-    return invoke
 
 
 @pytest.fixture

@@ -100,9 +100,16 @@ def test_eval_compares_several_models_with_the_first(
     assert "not measured" not in text.split("heldout against a")[1]
 
 
-def test_eval_with_another_seed_draws_other_probes(told: Call, tasks: Path) -> None:
+def test_eval_with_another_seed_draws_other_probes(call: Call, tasks: Path, log: list[Any]) -> None:
     words = ["eval", "any", "--engine", "fake", "--tasks", tasks, "--probes", 20]
-    assert told(*words, "--seed", 5)[0]["probe_seeds"] == [5]
+    asked = []
+    for seed in (5, 5, 6):
+        log.clear()
+        call(*words, "--seed", seed)
+        asked.append([str(each.prompt) for each in log if hasattr(each, "prompt")])
+    assert len(asked[0]) >= 20
+    assert asked[0] == asked[1]
+    assert asked[0] != asked[2]
 
 
 def test_eval_asks_as_told(call: Call, tasks: Path, log: list[Any]) -> None:

@@ -61,7 +61,7 @@ def test_a_plan_says_what_a_run_then_does(folder: Path, tmp_path: Path) -> None:
     assert told["iter0/assess"]["state"] == "remembered"
     text = invoke("plan", "--dir", str(tmp_path / "none")).stdout
     assert "steps to run, 0 remembered" in text
-    assert "22 probes see a difference of about 46 points in four of five runs" in " ".join(
+    assert "22 probes see a difference of about 52 points in four of five runs" in " ".join(
         text.split()
     )
     assert not (tmp_path / "none").exists()
@@ -71,4 +71,4 @@ def test_an_engine_that_is_none_is_named() -> None:
     refused = invoke("plan", "--engine", "sglang")
     assert isinstance(refused.exception, ConfigError)
     assert refused.exception.exit_code == 2
-    assert "--engine vllm: choose transformers, vllm, openai or fake." in str(refused.exception)
+    assert "--engine sglang: choose transformers, vllm, openai or fake." in str(refused.exception)

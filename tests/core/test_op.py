@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import tarfile
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -247,28 +248,44 @@ def planned(stored: Path, *words: str) -> dict[str, Any]:
     """The lines of a plan with the settings that the stored run had, by step."""
     config = read_launches(stored)[-1].config
     given = stored.parent / "settings.yaml"
+    del config["measure"]["select_seed"], config["measure"]["report_seed"]  # one seed since
     given.write_text(json.dumps({k: v for k, v in config.items() if k != "base"}))
     (tasks,) = stored.glob("inputs/held_out-*")  # ours have better checks since
     asked = ["plan", "isheep", "--engine", "fake", "--dir", str(stored), "-c", str(given)]
-    asked += [f"held_out={tasks}", *words]
+    asked += [f"held_out={tasks}", "measure.margin=0", *words]  # margins came later
     done = CliRunner().invoke(app(), [*asked, "--json"])
     assert done.exit_code == 0, done.output
     return {line["step"]: line for line in json.loads(done.stdout)["steps"]}
 
 
-ANEW = {"measure", "iter0/measure", "iter0/stop", "select", "summary"}
+ANEW = {
+    "measure",
+    "iter0/audition",
+    "iter0/assess",
+    "iter0/measure",
+    "iter0/stop",
+    "select",
+    "summary",
+}
 """Steps of ops that make something else of the same arguments since, and so count a version more."""
+UNSEEN = {"tier-shots", "tier", "probes"}
+"""Steps that there were none of."""
 
 
-def test_a_run_of_the_version_before_is_remembered_but_for_what_measures_otherwise(
+def test_a_run_of_the_version_before_is_remembered_but_for_what_rates_and_measures_otherwise(
     stored: Path,
 ) -> None:
     told = planned(stored)
-    assert len(told) == 17
+    assert len(told) == 20
     new = {name: line["why"] for name, line in told.items() if line["state"] != "remembered"}
-    assert {name for name, why in new.items() if "new because version: 1 -> " in why} == ANEW
-    # A plan does not know what will be selected, and takes the last model.
-    assert new.keys() - ANEW == {"result"}
+    assert {name for name, why in new.items() if "version: 1 -> " in why} == ANEW
+    assert {name for name, why in new.items() if why == "not done yet"} == UNSEEN
+    # New tasks are compared with the probes since; whatever is made from them is made anew.
+    assert new["iter0/synthesize"].endswith('args.measured: added [{"artifact": "held_out"}, '
+                                            '{"artifact": "probes"}]')  # fmt: skip
+    assert told["shots"]["state"] == "remembered"
+    changed = new.keys() - ANEW - UNSEEN - {"iter0/synthesize", "result"}
+    assert all(re.fullmatch(r"new because (\S+ changed(; )?)+", new[name]) for name in changed)
 
 
 @pytest.mark.parametrize("command", ["status", "report", "show"])
@@ -280,5 +297,5 @@ def test_a_run_of_the_version_before_can_be_looked_at(stored: Path, command: str
 
 def test_a_changed_setting_is_explained_across_versions(stored: Path) -> None:
     told = planned(stored, "sft.learning_rate=1e-3")
-    assert told["iter0/keep"]["state"] == "remembered"
+    assert told["shots"]["state"] == "remembered"
     assert told["iter0/train"]["why"] == "new because args.config.learning_rate: 0.0002 -> 0.001"

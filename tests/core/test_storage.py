@@ -140,6 +140,14 @@ def test_json_is_whole_or_not_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_half_a_character_is_spelled_in_json(tmp_path):
+    """Names of files that are not UTF-8 have such, and stand in settings and messages."""
+    write_json(tmp_path / "a.json", {"seeds": "caf\udce9"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert r"caf\udce9" in text
+    assert json.loads(text) == {"seeds": "caf\udce9"}
+
+
 def test_two_programs_write_one_file_and_neither_stumbles(tmp_path, monkeypatch):
     """The other program publishes between this one's writing and its publishing."""
     path, publish = tmp_path / "shared.json", storage.publish

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.data import documents as text_files
+from woolgather.data import read_examples
 from woolgather.models import digests as inputs
 from woolgather.runs.inputs import open_texts
 
@@ -20,11 +22,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WOOLGATHER_CACHE", str(tmp_path / "cache"))
 
 
-def read(source: Any, **where: str) -> list[tuple[str, str]]:
+def read(source: Any, **where: Any) -> list[tuple[str, str]]:
     return [(d.source, d.text) for d in open_texts(source, **where)]
 
 
-def fault(source: Any, **where: str) -> str:
+def fault(source: Any, **where: Any) -> str:
     with pytest.raises(InputError) as found:
         read(source, **where)
     assert "\n" not in str(found.value), "one clear message"
@@ -45,6 +47,22 @@ def test_a_folder_is_read_through_in_order_of_name(tmp_path: Path) -> None:
         ("deep/c.jsonl, line 1", "third"),
         ("deep/c.jsonl, line 3", ""),
     ]
+
+
+def test_of_several_columns_the_first_that_a_record_has_is_read(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"content": ["one"], "junk": [[1]]}), path)
+    lines = tmp_path / "u.jsonl"
+    lines.write_text('{"text": "two"}\n{"text": "no", "content": "three"}\n{"body": ""}\n')
+    either = ("content", "text")
+    assert read(path, column=either) == [("t.parquet, row 1", "one")]
+    said = fault(lines, column=either)
+    assert "line 3: no column 'content' or 'text'" in said
+    lines.write_text("\n".join(lines.read_text().splitlines()[:2]))
+    assert [text for _, text in read(lines, column=either)] == ["two", "three"]
 
 
 def test_a_column_of_parquet_is_read_alone(tmp_path: Path) -> None:
@@ -193,3 +211,16 @@ def test_a_data_set_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     said = fault("some/corpus")
     assert "no file or folder here, and the hub cannot be reached (ConnectionError)" in said
     assert "Or give files." in said
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "\\ud83d"}\n')
+    assert "a.jsonl, line 2: the text has half a character at 1" in fault(tmp_path / "a.jsonl")
+
+
+def test_a_name_that_is_not_utf_8_is_spelled(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    path.write_text('{"text": "a"}\n')
+    assert read(path) == [(r"caf\udce9.jsonl, line 1", "a")]
+    path.write_text('{"prompt": "Q", "completion": "A"}\n')
+    assert [row.id for row in read_examples(path)] == [r"caf\udce9-1"]

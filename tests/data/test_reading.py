@@ -8,7 +8,7 @@ import pytest
 
 from woolgather.core.errors import InputError
 from woolgather.core.storage import write_rows
-from woolgather.data import read_examples, read_pairs
+from woolgather.data import read_examples, read_pairs, record_files
 
 from .shared import ASIDE, BOT, FULL, GOOD_LINE, USER, file, one
 
@@ -41,6 +41,13 @@ def test_json_records_longer_than_a_chunk(tmp_path):
     records = [{"instruction": "Q" * 200_000, "output": "\n" + "é" * n} for n in (1, 70_000)]
     path = file(tmp_path, "long.json", json.dumps(records, ensure_ascii=False))
     assert [len(r.response) for r in read_examples(path)] == [2, 70_001]
+
+
+def test_a_record_that_does_not_end_is_not_read_to_the_end_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_files, "LONGEST", 1 << 20)
+    path = file(tmp_path, "long.json", '[{"prompt": "' + "x" * (3 << 20) + '"}]')
+    with pytest.raises(InputError, match="line 1: a record of more than 1 Mi characters, or one"):
+        list(read_examples(path))
 
 
 def test_tables(tmp_path):

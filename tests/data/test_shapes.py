@@ -119,7 +119,7 @@ def test_of_a_longer_talk_the_first_turn_counts_and_a_system_turn_stays(tmp_path
         ('{"instruction": "Q", "output": ["A"]}', "field 'output' is a list, not text"),
         ('{"instruction": "Q", "input": {}, "output": "A"}', "field 'input' is an object"),
         ('{"instruction": "Q", "output": "A", "check": {"kind": "x"}}', "field 'check': "),
-        ('{"instruction": "Q", "output": "A", "check": "{"}', "field 'check' is not JSON"),
+        ('{"instruction": "Q", "output": "A", "check": "{"}', "field 'check' is not valid JSON"),
         ('{"instruction": "Q", "output": "A", "meta": [1]}', "field 'meta' is a list"),
         ('{"instruction": "Q", "output": "A\\ud83d"}', "field 'output' has half a character at 2"),
         ('{"instruction": "Q", "output": "A", "category": true}', "field 'category' is true"),
@@ -159,7 +159,10 @@ def test_a_bad_line_is_named_and_a_good_one_shown(tmp_path, line, message):
         ('{"real": [], "generated": []}', "an empty list, where a list of messages belongs"),
         ('{"question": "Q", "answer": "A"}', r"the fields \(answer, question\) are those of no"),
         ("{}", r"the fields \(none\) are those of no shape"),
-        ('{"instruction": "Q", "verdicts": 3, "parents": []}', "not a whole row of woolgather's"),
+        (
+            '{"instruction": "Q", "verdicts": 3, "parents": []}',
+            "field 'verdicts' is the number 3, not a list",
+        ),
     ],
 )
 def test_mistakes_of_other_shapes(tmp_path, line, message):

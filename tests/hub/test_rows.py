@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def read(woolgather: Any, tmp_path: Path) -> Any:
     """(words) -> what came of a run of the recipe above, and the instructions of its second step."""
     (tmp_path / "work" / "reading.py").write_text(RECIPE)
 
-    def run(*words: str) -> tuple[Any, list[str]]:
-        done = woolgather("run", "./reading.py", "--dir", "run", *words)
+    def run(*words: str, **env: str) -> tuple[Any, list[str]]:
+        done = woolgather("run", "./reading.py", "--dir", "run", *words, **env)
         if done.returncode:
             return done, []
         folder = tmp_path / "work" / "run"
@@ -75,6 +76,75 @@ def test_they_are_known_by_their_content(hub: Any, read: Any) -> None:
     hub.publish("datasets/some/tasks", {"a.jsonl": lines("old"), "README.md": b"# A card"})
     done, _ = read("seeds=some/tasks")
     assert "second  remembered" in done.stdout
+
+
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("how", ["closed", "offline"])
+def test_a_run_goes_on_without_the_hub_and_says_so(
+    hub: Any, read: Any, tmp_path: Path, how: str
+) -> None:
+    commit = hub.publish("datasets/some/tasks", {"a.jsonl": lines("old")})
+    hub.publish("datasets/some/made", {"a.jsonl": lines("made")})
+    work = tmp_path / "work"
+    (work / "b.jsonl").write_bytes(lines("mine", 1))
+    (work / "more.yaml").write_text("seeds: [some/tasks, b.jsonl]\n")
+    words = ("-c", "more.yaml")
+    expected = ["old 0", "old 1", "old 2", "mine 0"]
+    assert read(*words)[1] == expected
+    assert read("seeds=some/tasks", "--given", "first=some/made")[1][0] == "made 0"
+    for step in (work / "run").glob("second-*"):  # as if it had been stopped before
+        shutil.rmtree(step)
+    env = OFFLINE if how == "offline" else {}
+    if how == "closed":
+        hub.close()
+    hub.asked.clear()
+    done, found = read(*words, **env)
+    assert found == expected
+    told = " ".join(done.stdout.split())
+    assert "some/tasks: the hub cannot be reached" in told
+    assert f"This run goes on with what it read before, commit {commit[:12]}." in told
+    assert "first  remembered" in done.stdout
+    assert read("seeds=some/tasks", "--given", "first=some/made", **env)[1][0] == "made 0"
+    assert not hub.asked
+    (work / "b.jsonl").write_bytes(lines("other", 1))
+    done, _ = read(*words, **env)
+    assert done.returncode == 2
+    assert "error: some/tasks: no file or folder here, and the hub cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_moved_revision_is_told_and_not_taken(hub: Any, read: Any) -> None:
+    first = hub.publish("datasets/some/tasks", {"a.jsonl": lines("old")}, name="v1")
+    assert read("seeds=some/tasks@v1")[1][0] == "old 0"
+    second = hub.publish("datasets/some/tasks", {"a.jsonl": lines("new")}, name="v1")
+    done, found = read("seeds=some/tasks@v1")
+    assert found[0] == "old 0"
+    told = " ".join(done.stdout.split())
+    assert f"something newer ({second[:12]}) than this run first read ({first[:12]})" in told
+    assert f"For the newer: some/tasks@{second}" in told
+    assert read(f"seeds=some/tasks@{second}")[1][0] == "new 0"
+
+
+def test_a_data_set_that_is_gone_is_read_as_before(hub: Any, read: Any) -> None:
+    hub.publish("datasets/some/tasks", {"a.jsonl": lines("old")})
+    assert read("seeds=some/tasks")[1][0] == "old 0"
+    del hub.repositories["datasets/some/tasks"]
+    done, found = read("seeds=some/tasks")
+    assert found[0] == "old 0"
+    assert "some/tasks: the hub has no data set of this name" in " ".join(done.stdout.split())
+
+
+def test_a_plan_remembers_nothing(hub: Any, read: Any, woolgather: Any, tmp_path: Path) -> None:
+    hub.publish("datasets/some/tasks", {"a.jsonl": lines("old")})
+    read("seeds=some/tasks")
+    hub.publish("datasets/other/tasks", {"a.jsonl": lines("other")})
+    note = tmp_path / "work" / "run" / "inputs" / "hub.json"
+    before = note.read_text()
+    done = woolgather("plan", "./reading.py", "--dir", "run", "seeds=other/tasks")
+    assert done.returncode == 0, done.stderr
+    assert note.read_text() == before
 
 
 def test_a_step_is_given_by_its_name_on_the_hub(hub: Any, read: Any, tmp_path: Path) -> None:

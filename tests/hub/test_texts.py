@@ -16,7 +16,6 @@ pytest.importorskip("datasets")
 
 RECIPE = '''
 """Reads texts, and that is all."""
-from woolgather.runs.inputs import open_texts
 from woolgather.ops.curate.texts import TextOptions, prepare_texts
 from woolgather.core.options import Options
 from woolgather.runs.run import Run
@@ -31,7 +30,7 @@ class Config(Options):
 
 def recipe(run, cfg):
     where = {"column": cfg.text.column, "split": cfg.text.split, "subset": cfg.text.subset}
-    source = open_texts(cfg.texts, **where)
+    source = run.texts(cfg.texts, **where)
     return run.step("texts", prepare_texts, source, options=cfg.text)
 '''
 
@@ -115,17 +114,30 @@ def test_a_data_set_is_known_by_its_commit(hub: Any, read: Read) -> None:
     done, _ = read("texts=some/lines")
     assert "texts  remembered" in done.stdout
     assert hub.sent("a.jsonl") == 0
-    hub.publish("datasets/some/lines", {"a.jsonl": lines(documents("new"))})
+    newer = hub.publish("datasets/some/lines", {"a.jsonl": lines(documents("new"))})
     done, texts = read("texts=some/lines")
+    assert f"some/lines: the hub has something newer ({newer[:12]}) than this run" in said(done)
+    assert "texts  remembered" in done.stdout
+    assert texts[0] == "old 0"
+    done, texts = read(f"texts=some/lines@{newer}")
     assert "remembered" not in done.stdout
     assert texts == [f"new {i}" for i in range(5)]
     hub.close()
     done, texts = read(f"texts=some/lines@{commit}")  # a commit says all, so nobody is asked
     assert "texts  remembered" in done.stdout
     assert texts[0] == "old 0"
-    done, _ = read("texts=some/lines")
+    done, texts = read("texts=some/lines")
+    assert "some/lines: the hub cannot be reached" in said(done)
+    assert f"This run goes on with what it read before, commit {commit[:12]}" in said(done)
+    assert texts[0] == "old 0"
+    done, _ = read("texts=some/other")
     assert done.returncode == 2
     assert "the hub cannot be reached" in done.stderr
+
+
+def said(done: Any) -> str:
+    """All that a command wrote, as one line."""
+    return " ".join((done.stdout + done.stderr).split())
 
 
 def test_the_text_may_be_in_another_column(hub: Any, read: Read, parquet: Any) -> None:

@@ -46,3 +46,11 @@ def test_an_adapter_without_its_base_is_refused(
     place = adapter(tmp_path / "a", tiny_model, base)
     with pytest.raises(InputError, match=rf"adapter, and the model .* is not there \(.*: {told}\)"):
         open_model(str(place))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"adapter"'])
+def test_an_adapter_whose_config_is_broken(tmp_path: Path, text: str) -> None:
+    (tmp_path / "adapter_config.json").write_text(text)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"adapter_config.json there is no JSON object"):
+        open_model(str(tmp_path))

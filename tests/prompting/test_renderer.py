@@ -138,7 +138,7 @@ def test_the_date_is_pinned_and_generation_blocks_and_tojson_work(make: Any) -> 
 
 def test_without_a_template_chatml_where_its_tokens_are_known(make: Any) -> None:
     renderer = make(None, eos_token="<|endoftext|>")
-    assert not renderer.has_own_template
+    assert renderer.origin == "woolgather's template chatml, since the tokenizer has none"
     assert renderer.prompt_text(SYSTEM) == (
         "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nsay the list<|im_end|>\n"
         "<|im_start|>assistant\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from woolgather.core.errors import ConfigError
-from woolgather.recipes import config, dromedary, isheep
+from woolgather.recipes import config, dromedary, humback, isheep
 
 
 def test_one_field_of_a_group_leaves_the_others_as_the_recipe_has_them(tmp_path: Path) -> None:
@@ -38,3 +38,19 @@ def test_a_group_may_be_switched_off() -> None:
 def test_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean align\.sampling\.max_tokens"):
         config.build(dromedary.Config, "dromedary", overrides=["align.sampling.max_token=9"])
+
+
+def test_several_places_by_a_list_or_by_saying_it_again(tmp_path: Path) -> None:
+    def places(recipe: object, name: str, *words: str, file: str = "") -> object:
+        made = tmp_path / "more.yaml"
+        made.write_text(file)
+        return getattr(config.build(recipe.Config, "isheep", files=[made], overrides=words), name)
+
+    for recipe, name in ((isheep, "seeds"), (dromedary, "prompts"), (humback, "texts")):
+        several = ("a.jsonl", "b.jsonl")
+        assert places(recipe, name, file=f"{name}: [a.jsonl, b.jsonl]\n") == several
+        assert places(recipe, name, f"{name}=[a.jsonl, b.jsonl]") == several
+        assert places(recipe, name, f"{name}=a.jsonl", f"{name}=b.jsonl") == several
+        assert places(recipe, name, f"{name}=b.jsonl", file=f"{name}: a.jsonl\n") == "b.jsonl"
+    assert places(isheep, "seeds", "seeds=[a.jsonl]", "seeds=[b.jsonl, c]")[-1] == "c"
+    assert places(isheep, "iterations", "iterations=2", "iterations=3") == 3

@@ -11,17 +11,31 @@ from dry import Dry
 from woolgather.recipes import config, isheep
 from woolgather.runs.record import current_steps
 
-BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55"]
+BASE = ["base=fake", "iterations=2", "per_iteration=12", "judge.pairs=24", "measure.probes=55",
+        "measure.calibration=12"]  # fmt: skip
 
 
 DRY = Dry(isheep, BASE)
 built, opened, planned = DRY.built, DRY.opened, DRY.planned
+ITERATIONS = ("iter0", "iter1")
+
+
+def each(*names: str) -> set[str]:
+    return {f"{it}/{name}" for it in ITERATIONS for name in names}
+
+
+CANDIDATES = {"measure", *each("measure")}
+MEASURED = {
+    *CANDIDATES, "control/fewshot-measure", "control/seeds-alone-measure",
+    "control/random-rows-measure",
+}  # fmt: skip
 BY_VALUE = {
     "control/seeds-alone": {"control/random-mix"},
     "control/random0": {"iter0/keep"},
     "control/random1": {"iter1/keep"},
+    **{name: {"tier"} for name in CANDIDATES},
 }
-"""Controls get as many rows and updates."""
+"""Controls get as many rows and updates, and candidates are asked the probes of one tier."""
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +47,7 @@ def test_nothing_changed_nothing_to_do(finished: Path) -> None:
     assert {state for state, _ in planned(finished).values()} == {"remembered"}
 
 
-ITERATIONS = ("iter0", "iter1")
-
-
-def each(*names: str) -> set[str]:
-    return {f"{it}/{name}" for it in ITERATIONS for name in names}
-
-
 TRAINED = {*each("train"), "control/seeds-alone", "control/random-rows"}
-MEASURED = {
-    "measure", *each("measure"), "control/fewshot-measure", "control/seeds-alone-measure",
-    "control/random-rows-measure",
-}  # fmt: skip
 CASES: list[tuple[str, set[str]]] = [
     ("base_format=raw", set()),
     ("synthesis.items=9", each("synthesize")),
@@ -105,9 +108,12 @@ CASES: list[tuple[str, set[str]]] = [
     ("sft.micro_batch_size=2", set()),
     ("sft.args.dataloader_num_workers=1", set()),
     ("measure.probes=60", MEASURED),
-    ("measure.max_tokens=24", MEASURED),
-    ("measure.report_seed=7", MEASURED),
+    ("measure.max_tokens=24", {"tier", *MEASURED}),
+    ("measure.probe_seed=7", {"probes", *MEASURED}),
+    ("measure.tier=middle", CANDIDATES),
+    ("measure.calibration=24", {"tier"}),
     ("measure.likelihood=true", MEASURED),
+    ("measure.margin=25", MEASURED),
     ("patience=null", each("stop")),
     ("select_by=heldout", {*each("stop"), "select", "summary"}),
     ("controls=false", {"summary"}),

@@ -10,7 +10,7 @@ from dry import Dry
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.intervals import smallest_visible
-from woolgather.recipes import config, isheep
+from woolgather.recipes import isheep
 
 DRY = Dry(
     isheep, ["base=fake", "iterations=1", "per_iteration=10", "judge.pairs=24", "controls=false"]
@@ -28,17 +28,9 @@ def tasks(path: Path, checked: int, n: int = 12) -> str:
     return f"held_out={path}"
 
 
-def test_one_set_of_probes_may_not_select_and_report() -> None:
-    settings = ["base=fake", "measure.select_seed=2"]
-    with pytest.raises(ConfigError, match=r"are both 2: .* such as measure\.report_seed=3\."):
-        config.build(isheep.Config, "isheep", overrides=settings)
-    with pytest.raises(ConfigError, match="are both 1"):
-        DRY.built("measure.report_seed=1")
-
-
 def test_no_probes_to_select_by_is_refused_by_plan(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"select_by=probes with measure\.probes=0.*measure.probes=300"
+        ConfigError, match=r"select_by=probes with measure\.probes=0.*measure.probes=600"
     ):
         DRY.planned(tmp_path / "run", "measure.probes=0")
     assert "select" in DRY.planned(tmp_path / "run", "measure.probes=0", "select_by=last")
@@ -61,9 +53,34 @@ def test_held_out_tasks_of_both_halves_select_and_report(tmp_path: Path) -> None
     assert "select" in plan
 
 
-@pytest.mark.parametrize(("n", "points"), [(110, 13), (300, 7), (2400, 2)])
+@pytest.mark.parametrize(("n", "points"), [(86, 17), (300, 8), (600, 5), (2400, 3)])
 def test_a_plan_says_what_so_many_probes_can_see(n: int, points: int) -> None:
     told = DRY.built(f"measure.probes={n}").visible
     assert told.startswith(f"{n} probes see a difference of about {points} points")
-    assert points == round(100 * smallest_visible(n // 10, n))
+    assert points >= round(100 * smallest_visible(n // 10, n)), "families make it more"
     assert DRY.built("measure.probes=0").visible == ""
+
+
+CALIBRATED = ("measure.probes=11", "measure.calibration=12")
+
+
+def test_the_base_fixes_the_tier_that_selects_once(tmp_path: Path) -> None:
+    plan = DRY.planned(tmp_path / "run", *CALIBRATED)
+    assert {"tier", "tier-shots", "probes"} <= set(plan)
+    for named in ("measure.tier=middle", "measure.calibration=0"):
+        assert "tier" not in DRY.planned(tmp_path / "run", *CALIBRATED, named)
+    assert "probes" not in DRY.planned(tmp_path / "run", "measure.probes=0", "select_by=last")
+
+
+def test_too_few_probes_to_fix_a_tier_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"measure\.calibration=2 cannot fix a tier"):
+        DRY.finished(tmp_path / "run", "measure.probes=11", "measure.calibration=2")
+
+
+def test_more_probes_measure_the_same_rows_and_another_seed_writes_new_ones(tmp_path: Path) -> None:
+    run = DRY.finished(tmp_path / "run", "measure.probes=11")
+    more = DRY.planned(run, "measure.probes=22")
+    assert more["measure"][0] == "new"
+    assert more["iter0/synthesize"][0] == "remembered"
+    other = DRY.planned(run, "measure.probes=11", "measure.probe_seed=2")
+    assert other["iter0/synthesize"][0] == "new"

@@ -114,6 +114,7 @@ def test_code_and_paper_differ_where_their_sources_do() -> None:
 
     assert changed("isheep") == {"iterations", "judge_model"}
     assert changed("spin") == {
+        "chat_template",
         "respond.sampling.temperature",
         "dpo.epochs",
         "dpo.keep_epochs",

@@ -98,6 +98,17 @@ def test_option_changes_its_steps_and_their_dependants_only(
     DRY.holds(finished, override, own, BY_VALUE)
 
 
+def test_a_chat_template_is_another_base(finished: Path) -> None:
+    plan = planned(finished, "chat_template=spin-instruction")
+    made = {"iter0/respond", "iter0/train", "iter1/train", "measure", "control/fewshot-measure"}
+    assert made <= {step for step, (state, _) in plan.items() if state == "new"}
+    assert {state for state, _ in planned(finished, "chat_template=auto").values()} == {
+        "remembered"
+    }
+    paper, code = (built(preset=preset).chat_template for preset in ("paper", "code"))
+    assert (paper.name, code.name) == ("spin-instruction", "auto")
+
+
 def test_a_change_of_a_schedule_is_explained(finished: Path) -> None:
     plan = planned(finished, "dpo.beta=[0.1, 5.0]")
     assert plan["iter0/train"][0] == "remembered"

@@ -17,7 +17,7 @@ from woolgather.core.op import op
 from woolgather.core.rows import Example, Verdict
 from woolgather.core.views import View, alarm
 from woolgather.runs.call import EngineHandle, call_of, put_off, settle
-from woolgather.runs.inputs import GOOD
+from woolgather.runs.inputs.rows import GOOD
 from woolgather.runs.record import current_steps
 from woolgather.runs.run import Run
 

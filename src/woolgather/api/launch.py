@@ -217,6 +217,9 @@ class Launch:
             "rate_source": rates.source,
             "precision": precision,
             "visible": getattr(self.config, "visible", ""),
+            "chat_template": told.told
+            if (told := getattr(self.config, "chat_template", None))
+            else "",
         }
         return lines, total
 

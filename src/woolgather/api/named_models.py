@@ -14,6 +14,7 @@ from typing import Literal
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.intervals import Estimate
 from woolgather.core.rows import Example
 from woolgather.engines import check_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
@@ -53,14 +54,17 @@ def resolve_models(
     ]
 
 
-def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, dict[str, float | int] | None]:
+def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, Estimate | None]:
     """Returns the difference to the first model for each measure that both have, item by item; None
     where it cannot be known."""
-    from woolgather.core.intervals import paired_difference
+    from woolgather.ops.measure.margin import compare_margins
+    from woolgather.ops.measure.outcomes import compare
 
-    shared = [key for key in metrics.items if key in first.items]
-    found = {key: paired_difference(metrics.items[key], first.items[key]) for key in shared}
-    return {key: gain.json() if gain else None for key, gain in found.items()}
+    def gain_of(key: str) -> Estimate | None:
+        mine, its = metrics.items[key], first.items[key]
+        return compare_margins(mine, its) if key.startswith("margin") else compare(mine, its, key)
+
+    return {key: gain_of(key) for key in metrics.items if key in first.items}
 
 
 def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:

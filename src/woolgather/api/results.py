@@ -169,6 +169,8 @@ class PlanTotal(TypedDict):
     """What `precision: auto` is in this run; None where this machine was not measured."""
     visible: str
     """How small a difference the report can see, in a sentence; empty without probes."""
+    chat_template: str
+    """What tuned models are asked and trained with, in words; empty for a recipe without the setting."""
 
 
 @dataclass(frozen=True)

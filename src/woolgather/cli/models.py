@@ -36,6 +36,8 @@ from woolgather.report.text import harmless, number, words
 if TYPE_CHECKING:
     from woolgather.api.named_models import NamedModel
     from woolgather.core.artifacts import Metrics
+    from woolgather.core.intervals import Estimate
+    from woolgather.core.views import Unit
     from woolgather.engines.base import Engine, Sampling
 
 MODEL_HELP = "A model: a folder, a hub name, a run's directory (its result), or `embedded`."
@@ -52,6 +54,14 @@ Form = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Random seed of the probes.")]
+Margin = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Number of probes whose right answer is compared with a near miss by likelihood; 0 leaves "
+        "that out.",
+    ),
+]
 
 
 def eval_(
@@ -66,8 +76,9 @@ def eval_(
         int,
         typer.Option(min=0, help="Number of probes: generated test prompts with machine checks."),
     ] = 300,
-    seed: Seed = 2,
+    seed: Seed = 1,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
+    margin: Margin = 250,
     engine: EngineName = "transformers",
     engine_python: EnginePython = "",
     engine_args: EngineArgs = "",
@@ -101,18 +112,19 @@ def eval_(
     )
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
-    how = EvaluationOptions(probes=probes, max_tokens=max_tokens)
+    how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
     measured: list[Metrics] = []
     for named in resolve_models(models, options, prompt_format, rows):
         with _watch(named) as watched:
-            measured.append(evaluate(rows, watched, how=how, probe_seeds=(seed,)))
+            measured.append(evaluate(rows, watched, how=how, purposes=("report",)))
     gains = [paired_gains(metrics, measured[0]) if i else {} for i, metrics in enumerate(measured)]
     if not as_json:
         _print_measures(models, measured, gains)
         return
     print_json(
         [
-            {"model": name, **metrics.values, **({"against_first": gain} if i else {})}
+            {"model": name, **metrics.values}
+            | ({"against_first": {k: g and g.json() for k, g in gain.items()}} if i else {})
             for i, (name, metrics, gain) in enumerate(zip(models, measured, gains, strict=True))
         ]
     )
@@ -232,10 +244,10 @@ def _watch(named: NamedModel) -> Iterator[Engine]:
 def _print_measures(
     names: Sequence[str],
     measured: Sequence[Metrics],
-    gains: Sequence[Mapping[str, Mapping[str, float] | None]],
+    gains: Sequence[Mapping[str, Estimate | None]],
 ) -> None:
     """A column per model; of the second and later ones also what they gain over the first."""
-    from woolgather.ops.measure.evaluate import measures
+    from woolgather.ops.measure.evaluate_views import measures
 
     columns = [
         [("prompted", metrics.values["prompted"]), *measures(metrics.values)]
@@ -244,7 +256,8 @@ def _print_measures(
     for key in dict.fromkeys(key for gain in gains for key in gain):
         title = f"{words(key.partition(':')[0])} against {names[0]}"
         for i, (gain, column) in enumerate(zip(gains, columns, strict=True)):
-            column.append((title, table_cell(gain.get(key), "points") if i else ""))
+            unit: Unit = "change" if key.startswith("margin") else "points"
+            column.append((title, table_cell(gain.get(key), unit) if i else ""))
     lines = [
         {
             "measure": row[0][0],

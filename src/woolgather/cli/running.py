@@ -208,6 +208,8 @@ def plan(
     )
     if total["visible"]:
         console.print(total["visible"])
+    if total["chat_template"]:
+        console.print(f"Chat template: {escape(total['chat_template'])}.")
 
 
 def _outlook(total: PlanTotal) -> str:
@@ -222,10 +224,18 @@ def _outlook(total: PlanTotal) -> str:
 
 
 def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
-    """Raises ConfigError for a `--given` that is not STEP=PATH."""
+    """Raises ConfigError for a `--given` that is not STEP=PATH, or that gives a step twice."""
     from woolgather.runs.call import StepChoices
 
-    return StepChoices(dict(map(_pair, given or ())), frozenset(redo or ()), replicate=replicate)
+    results: dict[str, str] = {}
+    for step, path in map(_pair, given or ()):
+        if step in results:
+            raise ConfigError(
+                f"--given {step}: given twice. Name several places with commas between them: "
+                f"--given {step}={results[step]},{path}"
+            )
+        results[step] = path
+    return StepChoices(results, frozenset(redo or ()), replicate=replicate)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -69,8 +69,20 @@ class Model:
     """What its chat template is told beside the conversation. They are part of `fingerprint` (see
     `with_variables`); a model trained from this one has them in the template that is saved with it."""
 
+    chat_template: str = ""
+    """The template that it is asked and trained with instead of its own (see template_choice.py); empty
+    for its own. Part of `fingerprint` (see `with_template`), and saved with a model trained from it."""
+
     def __canonical__(self) -> JSON:
         return {"artifact": self.fingerprint}
+
+    def with_template(self, template: str) -> Model:
+        """Returns the model with another chat template: another one to ask and to train from, and the
+        same where `template` is empty."""
+        if not template:
+            return self
+        print_ = fingerprint({"model": self.fingerprint, "chat_template": template})
+        return replace(self, fingerprint=print_, chat_template=template)
 
     def with_variables(self, variables: TemplateVariables) -> Model:
         """Returns the model whose chat template is told `variables`, too: another one to ask and to

@@ -1,14 +1,16 @@
 """Intervals for measures and auditions.
 
-The one idea: every number that is reported as better or worse carries a bootstrap interval, and two
-models are compared on the same items, so that what is hard for both cancels. All randomness is
-seeded; numpy is imported late. Nothing here decides what "better" means.
+The one idea: every number that is reported as better or worse carries an interval, and two models are
+compared on the same items, so that what is hard for both cancels. Items that are drawn one by one get
+a bootstrap over them (or Wilson's interval); items of families that share a skill are not independent,
+and get an interval over families. All randomness is seeded; numpy is imported late. Nothing here
+decides what "better" means.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -35,11 +37,14 @@ class Estimate:
     low: float
     high: float
     error: float = 0.0
-    """Standard error, the standard deviation over the draws."""
+    """Standard error."""
     count: int = 0
     """Items behind it."""
     changed: int = 0
     """Items on which the two differ, for a paired difference of outcomes in [0, 1]."""
+    effect: float = 1.0
+    """Design effect: how many times the variance of as many independent items the squared width of the
+    interval stands for; 1 where items are independent, more where they come in families."""
 
     @property
     def above_zero(self) -> bool:
@@ -49,7 +54,7 @@ class Estimate:
     def visible(self) -> float:
         """The smallest true difference of paired outcomes in [0, 1] that would have been seen in four
         of five such studies; 0 for an estimate of no items. See `smallest_visible`."""
-        return smallest_visible(self.changed, self.count)
+        return smallest_visible(self.changed, self.count, self.effect)
 
     def format(self, spec: str = ".3f", factor: float = 1, unit: str = "") -> str:
         """Text for a sentence: `factor` times the number, its unit, and the interval.
@@ -67,12 +72,14 @@ class Estimate:
             "error": self.error,
             "count": self.count,
             "changed": self.changed,
+            "effect": self.effect,
         }
 
 
-def smallest_visible(changed: int, count: int) -> float:
+def smallest_visible(changed: int, count: int, effect: float = 1.0) -> float:
     """Returns the smallest true difference, in [0, 1], that a paired comparison of `count` items sees
-    in four of five studies (power .8), where `changed` of them differed in this one.
+    in four of five studies (power .8), where `changed` of them differed in this one. `effect` is the
+    design effect of their families: that many items tell as much as one that is independent.
 
     The variance of a paired difference d of pass and fail is (D + d - d^2) / n, where D is the share of
     items that flip to and fro without a gain. With d^2 left out and D = (changed + 1) / (n + 1), which
@@ -82,23 +89,76 @@ def smallest_visible(changed: int, count: int) -> float:
     if not count:
         return 0.0
     flips = (changed + 1) / (count + 1)
-    k = POWERFUL**2 / count
+    k = POWERFUL**2 * effect / count
     return min(1.0, (k + math.sqrt(k * k + 4 * k * flips)) / 2)
 
 
-def rate_interval(outcomes: Sequence[float]) -> Estimate | None:
-    """The share of items that passed, with Wilson's 95 % interval, which is never a point: of 0 of 75
-    the upper end is 4.9 %. `outcomes` are 0 or 1. Returns None for an empty sequence."""
-    n = len(outcomes)
-    if not n:
+def rate_interval(
+    outcomes: Sequence[float], families: Sequence[str] | None = None
+) -> Estimate | None:
+    """Returns the share of items that passed, with Wilson's 95 % interval, which is never a point: of 0
+    of 75 the upper end is 4.9 %. Returns None for an empty sequence.
+
+    `outcomes` are in [0, 1], 0 or 1 but for ties. With `families`, one per item, the interval is that of
+    as many independent items as these are worth (`family_interval`)."""
+    if not outcomes:
         return None
-    rate = sum(outcomes) / n
+    rate, count = sum(outcomes) / len(outcomes), len(outcomes)
+    found = family_interval(outcomes, families) if families else None
+    effect = found.effect if found else 1.0
+    n = count / effect
     weight = 1 + NORMAL**2 / n
     middle = (rate + NORMAL**2 / (2 * n)) / weight
     reach = NORMAL / weight * math.sqrt(rate * (1 - rate) / n + NORMAL**2 / (4 * n * n))
     low, high = max(0.0, middle - reach), min(1.0, middle + reach)
     low, high = (0.0 if rate == 0 else low), (1.0 if rate == 1 else high)
-    return Estimate(rate, low, high, math.sqrt(rate * (1 - rate) / n), n)
+    error = found.error if found else math.sqrt(rate * (1 - rate) / n)
+    return Estimate(rate, low, high, error, count, effect=effect)
+
+
+def family_interval(values: Sequence[float], families: Sequence[str]) -> Estimate | None:
+    """Returns the mean of `values` with an interval over their families, named in `families`, one per
+    value. Returns None for an empty sequence.
+
+    It covers, in 95 of 100 studies, the mean over all families of the kind that these were drawn from,
+    so that what it shows of a model holds for other tasks like these too, not only for more items of
+    these tasks. Items of one family count as far as they differ; with one family alone, or none, each
+    item counts for itself.
+
+    The standard error is what a bootstrap of whole families tends to: a family's mean carries the luck
+    of its items already, so that drawing items anew within a family would count it twice. The quantile
+    is Student's, by families less one. On simulated families (3 to 43 of them, with effects of their own
+    and without) it covers 93 to 96 % where that bootstrap's middle 95 % covers 74 to 95 %; only where
+    nearly nothing changes does it cover more."""
+    import numpy as np
+
+    if not len(values):
+        return None
+    array = np.asarray(values, dtype=np.float64)
+    names, family = np.unique(np.asarray(families), return_inverse=True)
+    if len(names) < 2:
+        family = np.arange(len(array))
+    mean = float(array.mean())
+    residuals = np.bincount(family, array - mean)
+    groups = len(residuals)
+    spread = groups / max(1, groups - 1)
+    error = math.sqrt(spread * float(residuals @ residuals)) / len(array)
+    quantile = student(max(1, groups - 1))
+    alone = float(array.var()) / len(array)
+    widened = (quantile / NORMAL) ** 2
+    effect = widened * max(1.0, error**2 / alone) if alone else widened
+    reach = quantile * error
+    return Estimate(mean, mean - reach, mean + reach, error, len(array), effect=effect)
+
+
+def student(freedom: int) -> float:
+    """Returns the .975 quantile of Student's distribution for 1 degree of freedom or more, within .03."""
+    if freedom < 3:
+        return (12.706, 4.303)[freedom - 1]
+    z, v = NORMAL, 4 * freedom
+    # The expansion of Cornish and Fisher in powers of 1 / freedom.
+    first, second = (z**3 + z) / v, (5 * z**5 + 16 * z**3 + 3 * z) / (6 * v**2)
+    return z + first + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (6 * v**3)
 
 
 def interval(draws: Floats, value: float, count: int) -> Estimate:
@@ -135,14 +195,22 @@ def paired_difference(
     b: Mapping[str, float | None],
     seed: int = 0,
     draws: int = DRAWS,
+    *,
+    family_of: Callable[[str], str] | None = None,
 ) -> Estimate | None:
     """Returns the mean of a - b over the items that both have measured, None where they share none.
 
-    The interval is by bootstrap over those items; `changed` counts those that differ."""
-    differences: list[float] = []
-    for name, mine in a.items():
-        other = b.get(name)
-        if mine is not None and other is not None:
-            differences.append(mine - other)
-    found = mean_interval(differences, seed, draws)
-    return found and replace(found, changed=sum(d != 0 for d in differences))
+    The interval is over families, where `family_of` says to which an item belongs by its name, else by
+    bootstrap over the items; `changed` counts those that differ."""
+    both = {
+        name: mine - other
+        for name, mine in a.items()
+        if mine is not None and (other := b.get(name)) is not None
+    }
+    values = list(both.values())
+    found = (
+        family_interval(values, [family_of(name) for name in both])
+        if family_of
+        else mean_interval(values, seed, draws)
+    )
+    return found and replace(found, changed=sum(d != 0 for d in values))

@@ -64,5 +64,9 @@ def _read_text(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, JSON]:
-    found = json.loads(_read_text(path) or "{}")
+    """Empty for a file that does not parse: who loads the model says what is wrong with it."""
+    try:
+        found = json.loads(_read_text(path) or "{}")
+    except ValueError:
+        return {}
     return found if isinstance(found, dict) else {}

@@ -173,8 +173,10 @@ def write_shared_json(path: Path, value: object) -> None:
 
 
 def _write_json(path: Path, value: object, temp: Path) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
     try:
-        temp.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        # Half a character (names of files that are not UTF-8 have such) is spelled as JSON spells it.
+        temp.write_text(text, encoding="utf-8", errors="backslashreplace")
         publish(temp, path)
     except OSError:
         temp.unlink(missing_ok=True)
@@ -197,5 +199,5 @@ def digest_of(files: Mapping[str, str]) -> str:
     """Returns the `digest` of a directory, from that of each file in it, in the order of their paths."""
     sha = hashlib.sha256()
     for name, inner in files.items():
-        sha.update(f"{name}\0{inner}\n".encode())
+        sha.update(os.fsencode(f"{name}\0{inner}\n"))
     return sha.hexdigest()

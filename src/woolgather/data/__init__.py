@@ -14,9 +14,10 @@ first question and its answer are kept, with the system text before it.
     spin               {"real": [messages], "generated": [messages]}                      pairs
     preference         {"prompt" or "instruction", "chosen", "rejected"}                  pairs
 
-Each may also have id, system, category, check, and meta. Files are those of record_files.py, each
-also packed as .gz; folders.py says which files of a folder are read. Layouts of the methods' own
-repositories are told by their fields before these shapes (published/, a table).
+Each may also have id (text or a number), system, category, check, and meta, which may hold whatever
+JSON has; values.py says what becomes of a table's dates, decimals and bytes. Files are those of
+record_files.py, each also packed as .gz; folders.py says which files of a folder are read. Layouts of
+the methods' own repositories are told by their fields before these shapes (published/, a table).
 """
 
 from woolgather.data.builtin import builtin_heldout, builtin_seeds, builtin_texts

@@ -9,22 +9,22 @@ that names file, line, what is wrong and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
-from woolgather.data.folders import SUFFIXES, suffix_of
+from woolgather.data.folders import SUFFIXES, spell, suffix_of
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.record_files import (
     LONGEST,
     Place,
     is_parquet,
-    kind_of,
     read_records,
     text_lines,
 )
+from woolgather.data.values import kind_of
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
 PIECE = 1 << 20
@@ -50,7 +50,8 @@ class Texts:
     """Name and place of each file, in order."""
     hub: str = ""
     """`owner/name@commit` of a data set that is streamed instead of files."""
-    column: str = "text"
+    column: str | tuple[str, ...] = "text"
+    """What holds the text of a record; of several names the first that it has."""
     split: str = "train"
     subset: str = ""
     fingerprint: str = ""
@@ -59,6 +60,11 @@ class Texts:
 
     def __canonical__(self) -> JSON:
         return {"artifact": self.fingerprint}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Returns the names under which a record may have its text, in the order of preference."""
+        return (self.column,) if isinstance(self.column, str) else self.column
 
     def __iter__(self) -> Iterator[Document]:
         """Raises InputError, also when there is no text at all."""
@@ -70,9 +76,10 @@ class Texts:
             raise InputError(f"{self.name}: there is no text in it. Give documents to learn from.")
 
     def _read(self) -> Iterator[Document]:
-        for name, path in self.files:
+        for found, path in self.files:
+            name = spell(found)
             if is_parquet(path) or suffix_of(path) in SUFFIXES:
-                yield from _of_records(name, path, self.column)
+                yield from _of_records(name, path, self.columns)
             else:
                 yield from _of_text(name, path)
 
@@ -88,7 +95,7 @@ class Texts:
             remedy="Or download it and give the folder.",
         )
         for place, record in stream_hub(wanted):
-            yield Document(_text_of(record, self.column, place), f"{repo}, row {place.number}")
+            yield Document(_text_of(record, self.columns, place), f"{repo}, row {place.number}")
 
 
 def find_files(source: Path) -> list[tuple[str, Path]]:
@@ -128,27 +135,29 @@ def _of_text(name: str, path: Path) -> Iterator[Document]:
         yield Document("".join(lines), name if first == 1 else f"{name}, line {first}")
 
 
-def _of_records(name: str, path: Path, column: str) -> Iterator[Document]:
-    for place, record in read_records(path, (column,)):
-        yield Document(_text_of(record, column, place), f"{name}, {place.unit} {place.number}")
+def _of_records(name: str, path: Path, columns: Sequence[str]) -> Iterator[Document]:
+    for place, record in read_records(path, columns):
+        yield Document(_text_of(record, columns, place), f"{name}, {place.unit} {place.number}")
 
 
-def _text_of(record: object, column: str, place: Place) -> str:
+def _text_of(record: object, columns: Sequence[str], place: Place) -> str:
     if isinstance(record, Mapping):
-        if column not in record:
+        column = next((name for name in columns if name in record), None)
+        if column is None:
             there = ", ".join(map(str, record)) or "none"
+            wanted = " or ".join(map(repr, columns))
             raise place.wrong(
-                f"no column {column!r} (there are: {there}). Say which holds the text: "
+                f"no column {wanted} (there are: {there}). Say which holds the text: "
                 "text.column=<name>."
             )
         record = record[column]
         if record is None:
             return ""
     if not isinstance(record, str):
-        raise place.wrong(f"{kind_of(record)}, where a text belongs.", f'{{"{column}": "..."}}')
+        raise place.wrong(f"{kind_of(record)}, where a text belongs.", f'{{"{columns[0]}": "..."}}')
     if len(record) > LONGEST:
         raise place.wrong(
             f"a text of {len(record):,} characters, and {LONGEST:,} is the longest that is read. "
             "Break it into documents."
         )
-    return record
+    return place.whole(record, "the text")

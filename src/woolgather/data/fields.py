@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example
-from woolgather.data.record_files import Place, kind_of
+from woolgather.core.rows import JSON, Example
+from woolgather.data.record_files import Place, explain_json
+from woolgather.data.values import kind_of, to_plain
 from woolgather.probes.checks import Check, validate
 
 Record = Mapping[str, object]
@@ -24,6 +25,8 @@ _ROLES = {
     **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
 }
 _NO_INPUT = ("<noinput>", "<no input>")
+_KNOWN = ("origin", "category", "check")
+"""Parts of `meta` that have a meaning here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,16 @@ class Fields:
         return self.whole(value, f"field {field!r}")
 
     def whole(self, text: str, where: str) -> str:
-        r"""Returns the text. JSON can spell half a character (`\ud83d` alone), which no file can
-        hold: raises InputError for one."""
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise self.wrong(f"{where} has half a character at {error.start + 1}.") from None
-        return text
+        """Returns the text. Raises InputError where it has half a character."""
+        return self.place.whole(text, where, self.good)
+
+    def plain(self, field: str) -> JSON:
+        """Returns what JSON has for the value of a field; None where there is none. Raises InputError
+        where JSON has nothing for it."""
+        try:
+            return to_plain(self.record.get(field), field)
+        except ValueError as error:
+            raise self.wrong(str(error)) from None
 
     def material(self) -> str:
         """Returns what the instruction speaks of, "" for the marks of there being none."""
@@ -91,41 +96,66 @@ class Fields:
             raise self.wrong(f"field {field!r} is {kind_of(value)}, not an object.")
         return replace(self, record=value)
 
-    def parsed(self, field: str) -> object:
+    def parsed(self, field: str) -> JSON:
         """Returns a field that is JSON, None where it is empty; in a table it is JSON in a cell."""
         value = self.record.get(field)
         if not isinstance(value, str):
-            return value
+            return self.plain(field)
         try:
-            return json.loads(value) if value else None
-        except json.JSONDecodeError as error:
-            raise self.wrong(f"field {field!r} is not JSON: {error.msg}.") from None
+            found = json.loads(value) if value else None
+        except (ValueError, RecursionError) as error:
+            raise self.wrong(f"field {field!r} is {explain_json(error)}.") from None
+        return replace(self, record={field: found}).plain(field)
+
+    def id(self) -> str:
+        """Returns the record's own id as text, else the name of its place. Raises InputError for what
+        is neither text nor a number."""
+        given = self.plain("id")
+        if isinstance(given, bool) or not isinstance(given, str | int | float | None):
+            raise self.wrong(
+                f"field 'id' is {kind_of(given)}, neither text nor a number. Write it as text, or "
+                "leave it out."
+            )
+        return self.place.name if given is None or not str(given).strip() else str(given)
+
+    def meta(self) -> dict[str, JSON]:
+        """Returns what a record says in `meta`, with an origin. Raises InputError."""
+        found = self.parsed("meta")
+        if not isinstance(found, dict | None):
+            raise self.wrong(f"field 'meta' is {kind_of(found)}, not an object.")
+        # A table has null where another row of it has a value.
+        meta = {k: v for k, v in (found or {}).items() if v is not None or k not in _KNOWN}
+        for name in ("origin", "category"):
+            if not isinstance(meta.get(name, ""), str):
+                raise self.wrong(f"field 'meta.{name}' is {kind_of(meta[name])}, not text.")
+        if "check" in meta:
+            self._check(meta["check"], "meta.check")
+        return {"origin": self.origin, **meta}
 
     def example(self, instruction: str, response: str, input: str = "") -> Example:  # noqa: A002
         """Returns a row with the id, system text and meta that a record of any shape may have."""
-        given_meta = self.parsed("meta")
-        if not isinstance(given_meta, Mapping | None):
-            raise self.wrong(f"field 'meta' is {kind_of(given_meta)}, not an object.")
-        meta: dict[str, object] = {"origin": self.origin, **(given_meta or {})}
+        meta = self.meta()
         if category := self.text("category", may_lack=True):
             meta["category"] = category
         elif self.record.get("is_classification") is True:
             meta["category"] = "classification"
         if (check := self.parsed("check")) is not None:
-            try:
-                validate(cast(Check, check))  # says itself what is wrong with it
-            except InputError as error:
-                raise self.wrong(f"field 'check': {error}") from None
-            meta["check"] = check
-        given = self.record.get("id")
+            meta["check"] = self._check(check, "check")
         return Example(
             instruction=instruction,
             input=input,
             response=response,
-            id=self.place.name if given in (None, "") else str(given),
+            id=self.id(),
             system=self.text("system", may_lack=True),
             meta=meta,
         )
+
+    def _check(self, check: JSON, field: str) -> JSON:
+        try:
+            validate(cast(Check, check))  # says itself what is wrong with it
+        except InputError as error:
+            raise self.wrong(f"field {field!r}: {error}") from None
+        return check
 
     def talk(self, turns: object, role_key: str = "role", text_key: str = "content") -> Example:
         """Returns the first question with its answer ("" when there is none) and system text."""

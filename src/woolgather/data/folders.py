@@ -53,12 +53,21 @@ def suffix_of(path: Path) -> str:
 
 def stem_of(path: Path) -> str:
     """Returns a file's name without its endings."""
-    return Path(_unpacked_name(path)).stem
+    return spell(Path(_unpacked_name(path)).stem)
+
+
+def spell(name: str) -> str:
+    r"""Returns a file's name as text that can be stored: bytes that are not UTF-8 as `\udce9`."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def split_sources(source: Source) -> list[str | Path]:
-    """Returns the files, folders and names of the hub that a setting holds."""
+    """Returns the files, folders and names of the hub that a setting holds. Raises InputError for an
+    empty name in a list, which would be the folder that we are in."""
     if not isinstance(source, str | Path):
+        if any(not str(each).strip() for each in source):
+            told = ", ".join(str(each) or "''" for each in source)
+            raise InputError(f"an empty name in the list [{told}]. Take it out.")
         return list(source)
     if isinstance(source, Path) or "," not in source or Path(source).exists():
         return [source]

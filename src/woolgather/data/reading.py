@@ -16,10 +16,17 @@ from pathlib import Path
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example, PreferencePair, Row, set_aside
 from woolgather.data.fields import Fields, Record
-from woolgather.data.folders import Source, choose_files, is_hub_name, split_sources, stem_of
+from woolgather.data.folders import (
+    Source,
+    choose_files,
+    is_hub_name,
+    spell,
+    split_sources,
+    stem_of,
+)
 from woolgather.data.hub import HubRows, stream_hub
 from woolgather.data.published import Layout, Part, recognize
-from woolgather.data.record_files import Place, kind_of, read_file
+from woolgather.data.record_files import Place, read_file
 from woolgather.data.shapes import (
     GOOD,
     PAIRS,
@@ -29,10 +36,14 @@ from woolgather.data.shapes import (
     pair_of,
     sides,
 )
+from woolgather.data.values import kind_of
 
 Tell = Callable[[str], None]
+Pins = Mapping[str, str]
+"""The commit of each name of the hub, by the name as it is given."""
 
 _OWN = GOOD["own"]
+_NO_PINS: Pins = {}
 _HEAD = 20
 """Records that tell a file's layout: a shard may begin with replies that are like no others."""
 
@@ -42,9 +53,11 @@ def read_examples(
     *,
     needs_response: bool = True,
     part: Part = "seeds",
+    pins: Pins = _NO_PINS,
     tell: Tell = lambda text: None,
 ) -> Iterator[Example]:
-    """Yields the rows of files, folders, or a data set `owner/name[@revision]` of the hub.
+    """Yields the rows of files, folders, or a data set `owner/name[@revision]` of the hub, at the
+    commit that `pins` has for it.
 
     `part` is what the rows are for, where a layout holds more than one kind (published/). Rows that
     were stored as set aside are passed over; rows of a published layout that are not used come set
@@ -55,7 +68,7 @@ def read_examples(
     used, origin = False, "machine" if part == "made" else "seed"
     tally = _LayoutCounts(tell)
     seen: set[bytes] = set()
-    for file, place, record in _read_all(source, tell):
+    for file, place, record in _read_all(source, pins, tell):
         if file.layout is None and file.shape in PAIRS:
             raise place.wrong(f"a pair of responses (shape {file.shape}), where one belongs.", _OWN)
         for row in _rows_of(file, place, record, part, origin):
@@ -75,7 +88,9 @@ def read_examples(
     tally.finish()
 
 
-def read_pairs(source: Source, *, tell: Tell = lambda text: None) -> Iterator[PreferencePair]:
+def read_pairs(
+    source: Source, *, pins: Pins = _NO_PINS, tell: Tell = lambda text: None
+) -> Iterator[PreferencePair]:
     """Yields the preference pairs of what `read_examples` reads; stored rows that were set aside are
     passed over.
 
@@ -86,7 +101,7 @@ def read_pairs(source: Source, *, tell: Tell = lambda text: None) -> Iterator[Pr
     useless: list[str] = []
     seen: set[bytes] = set()
     tally = _LayoutCounts(tell)
-    for file, place, record in _read_all(source, tell):
+    for file, place, record in _read_all(source, pins, tell):
         if file.shape not in PAIRS:
             raise place.wrong(
                 f"one response (shape {file.shape}), where a pair belongs.", GOOD["preference"]
@@ -196,13 +211,14 @@ def _rows_of(
         yield replace(row, id=file.name(row.id, place))
 
 
-def _read_all(source: Source, tell: Tell) -> Iterator[tuple[_File, Place, Record]]:
+def _read_all(source: Source, pins: Pins, tell: Tell) -> Iterator[tuple[_File, Place, Record]]:
     stems: set[str] = set()
     for each in split_sources(source):
         if is_hub_name(each):
             repo, _, revision = str(each).partition("@")
             said = f"{each}: no file or folder here, and "
-            yield from _read(str(each), stream_hub(HubRows(repo, revision, said=said)), "")
+            wanted = HubRows(repo, pins.get(str(each), revision), said=said)
+            yield from _read(str(each), stream_hub(wanted), "")
             continue
         path = Path(each).expanduser()
         chosen = choose_files(path)
@@ -211,7 +227,7 @@ def _read_all(source: Source, tell: Tell) -> Iterator[tuple[_File, Place, Record
         first: _File | None = None
         for each_file in chosen.files:
             name = stem_of(each_file)
-            prefix = each_file.parent.name if name in stems else ""
+            prefix = spell(each_file.parent.name) if name in stems else ""
             stems.add(name)
             for file, place, record in _read(str(path), read_file(each_file), prefix):
                 if first and first.family != file.family:

@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from typing import BinaryIO, cast
 from woolgather.core.errors import InputError
 from woolgather.core.storage import ROW_GROUP, schema
 from woolgather.data.folders import SUFFIXES, choose_files, stem_of, suffix_of
+from woolgather.data.values import check_whole
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _RECORD = 'A record is an object such as {"instruction": "...", "response": "..."}.'
+_CUT = "The file ends in the middle of this record. Get it again, or take the record out."
 _GAP = re.compile(r"[\s,]*")
 _CHUNK = 1 << 16
 LONGEST = 1 << 24
@@ -54,12 +57,19 @@ class Place:
         """Returns an error for what is here, with a good line beside it."""
         return InputError(f"{self}: {what}" + (f" A good one: {good}" if good else ""))
 
+    def whole(self, text: str, where: str, good: str = "") -> str:
+        """Returns the text that stands here as `where`. Raises InputError for half a character in it."""
+        try:
+            return check_whole(text, where)
+        except ValueError as error:
+            raise self.wrong(str(error), good) from None
+
 
 def read_records(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Place, object]]:
     """Yields the JSON values of a file, or of a directory's files by name; CSV cells are text.
 
-    Of Parquet only `columns` are read where it has them all. Raises InputError for what is not
-    there, not text, or malformed.
+    Of Parquet those of `columns` are read that it has, and all where it has none. Raises InputError
+    for what is not there, not text, or malformed.
     """
     for file in choose_files(path).files:
         yield from read_file(file, columns)
@@ -80,21 +90,6 @@ def is_parquet(path: Path) -> bool:
             f"{path}: is a binary file. Give UTF-8 text or Parquet; unpack an archive before."
         )
     return False
-
-
-def kind_of(value: object) -> str:
-    """Returns a JSON value's kind, in words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"{value}".lower()
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return "an object"
 
 
 def write_json_records(records: Iterable[Mapping[str, object]], path: Path, *, array: bool) -> int:
@@ -203,7 +198,7 @@ def _lines(path: Path) -> Iterator[tuple[Place, object]]:
             place = Place(path, number)
             try:
                 record = json.loads(text)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 cut = not text.endswith("\n") and text.lstrip().startswith("{")
                 raise place.wrong(_not_json(error, cut=cut)) from None
             yield place, record
@@ -235,7 +230,7 @@ def _json(path: Path) -> Iterator[tuple[Place, object]]:
             if mark:
                 try:
                     record, end = decode(text, at)
-                except (json.JSONDecodeError, RecursionError) as found:
+                except (ValueError, RecursionError) as found:
                     error = found
                 else:
                     any_record = True
@@ -253,6 +248,10 @@ def _json(path: Path) -> Iterator[tuple[Place, object]]:
             if not more:
                 break
             text, at = text[at:] + more, 0
+    if error is not None and len(text) - at > LONGEST:
+        raise Place(path, line).wrong(
+            f"a record of more than {LONGEST >> 20} Mi characters, or one that does not end. Break it."
+        )
     if error is not None:
         line += text.count("\n", at, getattr(error, "pos", at))
         raise Place(path, line).wrong(_not_json(error, cut=opened and not closed)) from None
@@ -268,7 +267,9 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, object]]:
         header = [name.strip() for name in next(reader, [])]
         if len(set(header)) < len(header):
             twice = next(name for name in header if header.count(name) > 1)
-            raise Place(path, 1).wrong(f"column {twice!r} appears twice.")
+            raise Place(path, 1).wrong(
+                f"column {twice!r} appears twice. Give each column a name of its own."
+            )
         before = reader.line_num
         for cells in reader:
             place, before = Place(path, before + 1), reader.line_num
@@ -281,7 +282,11 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[Place, object]]:
                 )
             yield place, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise Place(path, before + 1).wrong(f"not a table: {error}.") from None
+        if str(error).startswith("new-line character"):
+            why, remedy = "a line ends in a carriage return alone", "Save it with line feeds (LF)."
+        else:
+            why, remedy = str(error), "Close each quote, and quote texts that hold a separator."
+        raise Place(path, before + 1).wrong(f"not a table: {why}. {remedy}") from None
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object]]:
@@ -291,25 +296,41 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, object
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            known = set(columns) <= set(file.schema_arrow.names)
-            wanted = list(columns) if columns and known else None
+            names = file.schema_arrow.names
+            wanted = [name for name in columns if name in names] or None
             for batch in file.iter_batches(batch_size=ROW_GROUP, columns=wanted):
-                for record in batch.to_pylist():
+                for record in batch.to_pylist(maps_as_pydicts="lossy"):
                     number += 1
                     yield Place(path, number, "row"), record
     except (pa.ArrowException, OSError) as error:
         why = (str(error).splitlines() or ["unreadable"])[0]
-        raise InputError(f"{path}: is not a complete Parquet file ({why}).") from None
+        raise InputError(
+            f"{path}: is not a complete Parquet file ({why.rstrip('.')}). Get it again."
+        ) from None
+    except UnicodeDecodeError:
+        raise Place(path, number + 1, "row").wrong(
+            "here, or not far below, is text that is not UTF-8. Save the file as UTF-8."
+        ) from None
+    except ValueError as error:  # pyarrow's, of nanoseconds where there is no pandas
+        raise Place(path, number + 1, "row").wrong(
+            f"here, or not far below, is a value that cannot be read ({error}). Store it as text."
+        ) from None
+
+
+def explain_json(error: Exception) -> str:
+    """Returns why a text is not JSON, in words; `error` is what `json` raised."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error.msg}, at column {error.colno}"
+    if isinstance(error, RecursionError):
+        return "not valid JSON: nested too deeply"
+    limit = sys.get_int_max_str_digits()
+    return f"not valid JSON: a number of more than {limit:,} digits"
 
 
 def _not_json(error: Exception, *, cut: bool) -> str:
     """Returns what is wrong; `cut` says that the file ends here."""
-    if not isinstance(error, json.JSONDecodeError):
-        return "not valid JSON: nested too deeply. " + _RECORD
-    told = f"not valid JSON: {error.msg}, at column {error.colno}. "
-    if cut and (error.msg.startswith("Unterminated") or error.pos >= len(error.doc.rstrip())):
-        return (
-            told
-            + "The file ends in the middle of this record. Get it again, or take the record out."
-        )
-    return told + _RECORD
+    ends = isinstance(error, json.JSONDecodeError) and (
+        error.msg.startswith("Unterminated") or error.pos >= len(error.doc.rstrip())
+    )
+    remedy = _CUT if cut and ends else _RECORD
+    return f"{explain_json(error)}. {remedy}"

@@ -7,15 +7,17 @@ repositories are in published/.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example, PreferencePair, Row
+from woolgather.core.rows import JSON, Example, PreferencePair, Row
 from woolgather.core.storage import from_record
 from woolgather.data.fields import Fields, Record
-from woolgather.data.record_files import Place, kind_of
+from woolgather.data.record_files import Place
+from woolgather.data.values import kind_of
 
 GOOD = {
     "self-instruct": '{"instruction": "...", "instances": [{"input": "", "output": "..."}]}',
@@ -33,6 +35,7 @@ GOOD = {
 """A good line of each shape."""
 PAIRS = ("spin", "preference")
 """Shapes of two answers."""
+_MOST = sys.float_info.max
 
 
 def detect_shape(record: Record) -> str:
@@ -135,23 +138,45 @@ def sides(record: Record, shape: str) -> tuple[str, str]:
 
 
 def _parse_stored(record: Record, shape: str, place: Place) -> Row:
-    """Returns a row that woolgather stored or exported."""
+    """Returns a row that woolgather stored or exported, whatever was done to it since."""
     fields = Fields(record, place, GOOD[shape])
     fields.text("instruction")
-    meta = record.get("meta")
+    for name in ("input", "response", "chosen", "rejected", "system", "finish_reason", "set_aside"):
+        fields.text(name, may_lack=True)
+    parents = fields.plain("parents") or []
+    if not isinstance(parents, list) or not all(isinstance(each, str) for each in parents):
+        raise fields.wrong("field 'parents' is not a list of ids.")
     whole = {
         "id": "",
         "system": "",
         "finish_reason": None,
-        "set_aside": None,
         **record,
-        "meta": meta if isinstance(meta, str | None) else json.dumps(meta),
+        "set_aside": record.get("set_aside") or None,
+        "verdicts": _stored_verdicts(fields),
+        "meta": json.dumps(fields.meta()),
     }
     try:
         row = from_record(whole)
-    except (KeyError, TypeError, ValueError) as error:
-        raise fields.wrong(f"not a whole row of woolgather's ({error}).") from None
-    return replace(row, id=row.id or place.name, meta={"origin": "seed", **row.meta})
+    except KeyError as error:
+        raise fields.wrong(f"not a whole row of woolgather's: it has no {error}.") from None
+    return replace(row, id=fields.id())
+
+
+def _stored_verdicts(fields: Fields) -> list[JSON]:
+    verdicts = fields.plain("verdicts") or []
+    if not isinstance(verdicts, list):
+        raise fields.wrong(f"field 'verdicts' is {kind_of(verdicts)}, not a list.")
+    for i, found in enumerate(verdicts):
+        fits = isinstance(found, dict) and isinstance(found.get("name"), str)
+        if not fits or not isinstance(found.get("text"), str | None):
+            raise fields.wrong(f"verdicts[{i}] is not an object with texts 'name' and 'text'.")
+        score = found.setdefault("score", None)
+        found.setdefault("text", None)
+        if isinstance(score, bool) or not isinstance(score, int | float | None):
+            raise fields.wrong(f"verdicts[{i}]: 'score' is {kind_of(score)}, no number.")
+        if score is not None and abs(score) > _MOST:
+            raise fields.wrong(f"verdicts[{i}]: 'score' is no number that a verdict may have.")
+    return verdicts
 
 
 def _fields(record: Record, shape: str) -> tuple[str, str]:

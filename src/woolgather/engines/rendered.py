@@ -109,6 +109,7 @@ class RenderedEngine(Engine):
         super().__init__(model)
         self.renderer = Renderer(
             find_tokenizer(model.path),
+            template=model.chat_template,
             date=options.date,
             variables=model.chat_template_kwargs,
             trust_remote_code=options.trust_remote_code,

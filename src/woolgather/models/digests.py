@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,12 +43,12 @@ def files_digest(files: Iterable[tuple[str, Path]]) -> str:
     files = list(files)
     listed = hashlib.sha256()
     for name, path in files:
-        listed.update(f"{name}\0{_file_key(path)}\n".encode())
+        listed.update(os.fsencode(f"{name}\0{_file_key(path)}\n"))
     key, known = f"files|{listed.hexdigest()}", read_digests()
     if key not in known:
         content = hashlib.sha256()
         for name, path in files:
-            content.update(f"{name}\0{digest(path)}\n".encode())
+            content.update(os.fsencode(f"{name}\0{digest(path)}\n"))
         known[key] = content.hexdigest()
         remember_digests(known)
     return known[key]

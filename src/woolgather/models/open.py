@@ -110,8 +110,13 @@ def _check_model_dir(path: Path, name: str = "") -> None:
 
 def _check_adapter(path: Path, said: str) -> None:
     """Raises InputError for an adapter whose base is not there; one on the hub is taken as named."""
-    told = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-    base = str(told.get("base_model_name_or_path") or "")
+    try:
+        told = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        base = str(told.get("base_model_name_or_path") or "")
+    except (ValueError, AttributeError):
+        raise InputError(
+            f"{said}: adapter_config.json there is no JSON object. Save the adapter once more."
+        ) from None
     local = base.startswith((".", "/", "~")) or base.count("/") != 1
     if not base or (local and not Path(base).is_dir() and not (path / base).is_dir()):
         raise InputError(

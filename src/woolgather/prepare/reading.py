@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from woolgather.core.errors import ConfigError
-from woolgather.data.record_files import Place, kind_of
+from woolgather.data.record_files import Place
+from woolgather.data.values import kind_of
 
 SEED = 42
 Rule = Literal["paper", "unofficial"]
@@ -84,7 +85,7 @@ def _message(node: object, parent: str, place: Place) -> OasstMessage:
     for field in ("message_id", "role", "lang", "text"):
         if not isinstance(text := node.get(field), str):
             raise place.wrong(f"field {field!r} is missing or not text: not oasst1.", GOOD_MESSAGE)
-        texts[field] = text
+        texts[field] = place.whole(text, f"field {field!r}", GOOD_MESSAGE)
     return OasstMessage(
         id=texts["message_id"],
         parent=str(node.get("parent_id") or parent),
@@ -117,7 +118,7 @@ def field_of(place: Place, record: object, name: str, good: str) -> str:
     value = record.get(name) if isinstance(record, Mapping) else None
     if not isinstance(value, str):
         raise place.wrong(f"field {name!r} is {kind_of(value)}, where a text belongs.", good)
-    return value
+    return place.whole(value, f"field {name!r}", good)
 
 
 def opening(
@@ -132,6 +133,8 @@ def opening(
     said = [(str(t.get(role)), t.get(text)) for t in turns[:3]]
     if not all(isinstance(content, str) for _, content in said):
         raise place.wrong(f"a message without {text!r}.", good)
+    for number, (_, content) in enumerate(said, start=1):
+        place.whole(str(content), f"message {number}", good)
     system = ""
     if said and said[0][0] == "system":
         system = str(said.pop(0)[1])

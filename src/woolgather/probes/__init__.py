@@ -1,32 +1,33 @@
 """Sets of probes: generated, machine-checked prompts that measure instruction following.
 
 The one idea: measure against doing nothing. A pass rate says little while a constant or an echo may
-score as well, so the headline is the pass rate minus that of the best null answer on the same
-probes (`best_null`). Select a model on one set of families and report on another (families/sets.py).
+score as well, so the headline is the pass rate minus that of the best null answer (NULL_ANSWERS). Select
+a model on one set of families and report on another (families/sets.py).
 
-`generate(n, seed, purpose)` draws from the families of a purpose in turn, with one random stream for
-each family and seed: the first k probes of a larger set are the set of size k, and a new family moves
-no other's probes. This module asks no model; `ops.evaluate` does.
+`generate` draws from the families of a purpose in turn, with one random stream for each family and
+seed: the first k probes of a larger set are the set of size k, and a new family moves no other's
+probes. This module asks no model; `ops.evaluate` does.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
-from woolgather.probes.checks import passes
-from woolgather.probes.families import EARLIER, FAMILIES, PLACES, PURPOSES, Probe, Purpose, Tier
+from woolgather.probes.families import FAMILIES, PLACES, PURPOSES, TIERS, Probe, Purpose, Tier
 
 __all__ = [
     "FAMILIES",
     "NULL_ANSWERS",
+    "TIERS",
     "Probe",
     "Purpose",
     "Tier",
-    "best_null",
+    "families_of",
+    "family_of",
     "generate",
     "task_of",
     "tier_of",
@@ -36,22 +37,21 @@ _TRIES = 300
 """Draws for one probe before its family counts as exhausted."""
 
 
-def generate(n: int, seed: int, purpose: Purpose | None = None) -> list[Probe]:
+def generate(n: int, seed: int, purpose: Purpose, tier: Tier | None = None) -> list[Probe]:
     """Returns `n` different probes, balanced over the families (counts differ by at most 1).
 
     `purpose` picks the set of families that report, that select, or that may make training rows; no
-    family is in two of them. Without it the earlier 55 families are drawn from, whatever they are for.
-    The same arguments give the same probes on every machine. Two seeds of 600 share about 1 prompt in
-    50 and 1 answer in 7, so a seed is no substitute for a purpose. Raises InputError if n < 1, if there
-    is no such purpose, or if a family has no new prompt left: beyond about 9,400 probes that report,
-    5,700 that select, 3,500 for training, and 11,500 without a purpose.
+    family is in two of them. `tier` leaves those that are as hard. The same arguments give the same
+    probes on every machine. Two seeds of 600 share about 1 prompt in 50 and 1 answer in 7, so a seed is
+    no substitute for a purpose. Raises InputError if n < 1, if there is no such purpose or tier, or if
+    a family has no new prompt left: beyond about 9,400 probes that report, 5,700 that select and 3,500
+    for training.
     """
     if n < 1:
         raise InputError(f"the number of probes must be at least 1, not {n}")
-    names = _names_for(purpose)
+    names = families_of(purpose, tier)
     streams = {name: random.Random(f"probe/{seed}/{name}") for name in names}
     random.Random("the order of families").shuffle(names)
-    label = f"probe-{seed}" if purpose is None else f"probe-{purpose}-{seed}"
     seen: set[tuple[str, str]] = set()
     probes: list[Probe] = []
     for k in range(n):
@@ -62,16 +62,25 @@ def generate(n: int, seed: int, purpose: Purpose | None = None) -> list[Probe]:
                 f"the probe family {name!r} has no new prompt after {k} probes; ask for fewer than {n}"
             )
         seen.add((probe.instruction, probe.input))
-        probes.append(replace(probe, id=f"{label}-{k}"))
+        probes.append(replace(probe, id=f"probe-{purpose}-{seed}-{k}/{name}"))
     return probes
 
 
-def _names_for(purpose: Purpose | None) -> list[str]:
-    if purpose is None:
-        return sorted(EARLIER)
+def families_of(purpose: Purpose, tier: Tier | None = None) -> list[str]:
+    """Returns the names of the families for a purpose, of one tier or of all, sorted. Raises InputError
+    for an unknown purpose or tier."""
     if purpose not in PURPOSES:
         raise InputError(f"unknown purpose {purpose!r} of probes; known: {', '.join(PURPOSES)}")
-    return sorted(name for name, (its_purpose, _) in PLACES.items() if its_purpose == purpose)
+    if tier is not None and tier not in TIERS:
+        raise InputError(f"unknown tier {tier!r} of probes; known: {', '.join(TIERS)}")
+    wanted = [(purpose, tier)] if tier else [(purpose, each) for each in TIERS]
+    return sorted(name for name, place in PLACES.items() if place in wanted)
+
+
+def family_of(item: str) -> str:
+    """Returns the family of a probe, by its id; any other item's id itself, for it is of no family."""
+    begin, slash, family = item.partition("/")
+    return family if slash and begin.startswith("probe-") else item
 
 
 def tier_of(family: str) -> Tier:
@@ -136,21 +145,6 @@ NULL_ANSWERS: Mapping[str, Callable[[Probe], str]] = {
     "last word of the material": _edge(-1),
 }
 """Answers that need no understanding, by name."""
-
-
-def best_null(probes: Sequence[Probe]) -> tuple[str, float]:
-    """Returns the null answer that passes most of `probes`, and its pass rate (0..1).
-
-    Among equals it is the first in NULL_ANSWERS. Raises InputError when there are no probes.
-    """
-    if not probes:
-        raise InputError("there is no best null answer without probes")
-    rates = {
-        name: sum(passes(answer(probe), probe.check) for probe in probes) / len(probes)
-        for name, answer in NULL_ANSWERS.items()
-    }
-    name = max(rates, key=rates.__getitem__)
-    return name, rates[name]
 
 
 def task_of(probe: Probe) -> Example:

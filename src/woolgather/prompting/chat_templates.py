@@ -1,13 +1,13 @@
 """Chat templates: the default system turn taken out, or ours put in; and what templates may use.
 
 System turns. Some templates (SmolLM2's, Qwen2.5's) put in a system turn of their own when none is
-given. Here a system turn is sent when the caller gives one, and otherwise there is none:
-`without_default_system` takes the default out of the template, and the template so changed is
-saved with every model trained from it, so that plain transformers renders what was trained. Where
-that cannot be done, an explicit empty system turn is sent.
+given. `default_system_turn` finds it, and `without_default_system` takes it out of the template: what
+is sent when the caller gives no system turn is then known here, and is nothing unless somebody wants
+it. Where it cannot be taken out, the template is made to see an explicit empty system turn.
 
-A method may want system lines with every question its model is asked: `with_default_system` puts
-them into the template as its default, in a form that `default_system_of` recognises.
+A method may want system lines with every question its model is asked, or its template's own: whichever
+they are, `with_default_system` puts them into the template that is saved as its default, in a form
+that `default_system_of` recognises, so that plain transformers renders what was trained.
 
 A template is a text here, and rendering it a function. `save_chat_template` is the one place where a
 template is written beside a model.
@@ -19,7 +19,6 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 USER, SYSTEM, REPLY = "Quxuserquz", "Quxsystemquz", "Quxreplyquz"
 """Probe texts that no template contains."""
+_USER = [{"role": "user", "content": USER}]
+_FULL = [{"role": "system", "content": SYSTEM}, *_USER]
 _EMPTY_SYSTEM = (
     "{%- if messages and messages[0]['role'] != 'system' -%}"
     "{%- set messages = [{'role': 'system', 'content': ''}] + messages -%}{%- endif -%}"
@@ -54,6 +55,17 @@ _FOLD_SYSTEM = (
 )
 
 
+def default_system_turn(template: str, render: Callable[[str, list[dict[str, str]]], str]) -> str:
+    """Returns the text of the system turn that a template puts in when none is given; empty without
+    one."""
+    bare, explicit = render(template, _USER), render(template, _FULL)
+    head, _, rest = explicit.partition(SYSTEM)
+    if not (bare.startswith(head) and bare.endswith(rest)):
+        return ""
+    default = bare[len(head) : len(bare) - len(rest)]
+    return default if default.strip() else ""
+
+
 def without_default_system(
     template: str, render: Callable[[str, list[dict[str, str]]], str]
 ) -> str:
@@ -62,15 +74,13 @@ def without_default_system(
     The default turn is found by comparing what is rendered with and without a system turn, and its
     text is deleted from the template's source; the change is kept only if the turn is gone as a
     whole and a conversation with a system turn is rendered as before. Otherwise the template is
-    made to see an empty system turn.
+    made to see an empty system turn. A template without a default is returned as it is.
     """
-    user = [{"role": "user", "content": USER}]
-    full = [{"role": "system", "content": SYSTEM}, *user]
-    bare, explicit = render(template, user), render(template, full)
-    head, _, rest = explicit.partition(SYSTEM)
-    default = bare[len(head) : len(bare) - len(rest)]
-    if not (bare.startswith(head) and bare.endswith(rest) and default.strip()):
+    default = default_system_turn(template, render)
+    if not default:
         return template
+    explicit = render(template, _FULL)
+    head, _, rest = explicit.partition(SYSTEM)
     for escape in (str, _escape):
         found = template.find(escape(default))
         if found < 0:
@@ -84,7 +94,7 @@ def without_default_system(
         first = rest[len(behind) :]
         whole = "system" in before and first.startswith(before.replace("system", "user"))
         wanted = head[: len(head) - len(before)] + first
-        if whole and render(cut, user) == wanted and render(cut, full) == explicit:
+        if whole and render(cut, _USER) == wanted and render(cut, _FULL) == explicit:
             return cut
     return _EMPTY_SYSTEM + template
 
@@ -146,16 +156,6 @@ def save_chat_template(tokenizer: Tokenizer, template: str, path: Path) -> None:
     transformers writes the template as chat_template.jinja and finds it again."""
     tokenizer.chat_template = template
     tokenizer.save_pretrained(str(path))
-
-
-def template_for(tokenizer: Tokenizer, adds_start: bool) -> str:
-    """Returns a template of ours for a tokenizer that has none: ChatML where its vocabulary has the
-    tokens, plain text otherwise. `adds_start` begins it with the start token."""
-    vocabulary = tokenizer.get_vocab()
-    chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
-    name = "chatml.jinja" if chatml else "plain.jinja"
-    text = resources.files("woolgather").joinpath("templates", name).read_text(encoding="utf-8")
-    return ("{{- bos_token -}}" if adds_start and tokenizer.bos_token else "") + text
 
 
 def environment(now: datetime) -> ImmutableSandboxedEnvironment:

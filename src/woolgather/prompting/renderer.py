@@ -6,9 +6,9 @@ belongs to one model directory; it renders the template itself (with a pinned da
 end_tokens.py).
 
 System turns are sent when the caller gives one or when the model was saved with lines of its own
-(`Renderer.save(system=...)`), and otherwise there is none, whatever its template would put in (see
-chat_templates.py). Templates that refuse a system turn (Gemma's first) get its text at the head of
-the first user turn.
+(`Renderer.save(system=...)`), and otherwise there is none, whatever its template would put in, unless
+that template was chosen by name (see template_choice.py). Templates that refuse a system turn (Gemma's
+first) get its text at the head of the first user turn.
 
 transformers is imported when a Renderer is made, never with this module (see tokenizer.py).
 """
@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
+from typing import Protocol, Self
 
 from woolgather.core.artifacts import PromptFormat, TemplateVariables
 from woolgather.core.errors import InputError
@@ -26,10 +28,10 @@ from woolgather.prompting.chat_templates import (
     REPLY,
     USER,
     default_system_of,
+    default_system_turn,
     environment,
     save_chat_template,
     takes_system,
-    template_for,
     with_default_system,
     with_variables,
     without_default_system,
@@ -44,24 +46,40 @@ from woolgather.prompting.end_tokens import (
 )
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.reasoning import WORDS, closing, ends_opened
+from woolgather.prompting.template_choice import choose_template, with_origin
 from woolgather.prompting.tokenizer import Tokenizer, load_tokenizer
 
 IGNORE = -100
 """Label of a token without loss."""
 
 
+class TemplatedModel(Protocol):
+    """A model, as far as it matters for what it is asked with."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def chat_template(self) -> str: ...
+
+    @property
+    def chat_template_kwargs(self) -> TemplateVariables: ...
+
+
 class Renderer:
     """Renders and tokenizes for the model at `path` (a directory, or `repo@revision`).
 
-    `date` (YYYY-MM-DD) is what a template's `strftime_now` sees; empty is today. `variables` are told
-    to the template, and saved with it. Raises InputError when there is no usable tokenizer or the
-    tokenizer has no end token.
+    `template` is the text of a `ChatTemplate`; empty takes what fits. `date` (YYYY-MM-DD) is what a
+    template's `strftime_now` sees; empty is today. `variables` are told to the template, and saved with
+    it. Raises InputError when there is no usable tokenizer, when it has no end token, or when the
+    template is not for it.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
+        template: str = "",
         date: str = "",
         variables: TemplateVariables | None = None,
         trust_remote_code: bool = False,
@@ -69,21 +87,16 @@ class Renderer:
         self.path = str(path)
         self.tokenizer: Tokenizer = load_tokenizer(self.path, trust_remote_code)
         self._environment = environment(datetime.fromisoformat(date) if date else datetime.now())
-        own = self.tokenizer.chat_template
-        if isinstance(own, dict):
-            own = own.get("default")
-        self.has_own_template = bool(own)
         self.eos_token: str = base_end_token(self.tokenizer)
-        template = own or template_for(self.tokenizer, bool(self._start))
-        self.system, template = default_system_of(template)
+        self.origin, text = choose_template(self.tokenizer, template, bool(self._start))
+        """Where the template is from, in words."""
+        self.system, text = default_system_of(text)
         """System lines that are sent when no system turn is given; empty for none."""
-        template = with_variables(template, variables or {})
-        self.folds_system = not takes_system(lambda m: self._render(template, m, False))
+        text = with_variables(text, variables or {})
+        self.folds_system = not takes_system(lambda m: self._render(text, m, False))
+        self.template: str = text
         if not self.folds_system:
-            template = without_default_system(
-                template, lambda t, messages: self._render(t, messages, False)
-            )
-        self.template: str = template
+            self._take_default_out(keep=bool(template))
         self.eos_id = int(self.tokenizer.convert_tokens_to_ids(self.eos_token))
         self.end_id: int = find_reply_end(self.tokenizer, self._ids_behind_reply(), self.eos_id)
         """The end token of a response: trained on, and generation stops at it."""
@@ -91,6 +104,36 @@ class Renderer:
         """Tokens at which generation stops."""
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.eos_id if pad is None else int(pad)
+
+    @classmethod
+    def of(cls, model: TemplatedModel, date: str = "") -> Self:
+        """Returns the renderer of a model, as it is asked and trained."""
+        return cls(
+            model.path,
+            template=model.chat_template,
+            date=date,
+            variables=model.chat_template_kwargs,
+        )
+
+    def _take_default_out(self, *, keep: bool) -> None:
+        """Takes the template's own system line out of it, to be sent like any other, or not at all."""
+
+        def render(template: str, messages: list[dict[str, str]]) -> str:
+            return self._render(template, messages, False)
+
+        line = default_system_turn(self.template, render)
+        self.template = without_default_system(self.template, render)
+        if keep:
+            self.system = self.system or line
+        elif line:
+            self.origin += f", without its system line {_quote(line)}"
+
+    @property
+    def about(self) -> str:
+        """Returns what is asked and trained with, in words: where the template is from, and what it
+        sends when no system turn is given."""
+        sent = f"; it sends the system line {_quote(self.system)} where none is given"
+        return self.origin + (sent if self.system else "")
 
     def prompt_ids(self, prompt: Prompt, prompt_format: PromptFormat = "chat") -> list[int]:
         """Returns the token ids of a prompt, ready for the model to continue.
@@ -209,7 +252,7 @@ class Renderer:
         set_end_token(self.tokenizer, self.eos_token)
         lines = system or self.system
         template = with_default_system(self.template, lines, folds=self.folds_system)
-        save_chat_template(self.tokenizer, template, path)
+        save_chat_template(self.tokenizer, with_origin(template, self.origin), path)
         save_end_tokens(Path(path), self.path, self.tokenizer, self.end_ids, self.pad_id)
 
     @cached_property
@@ -269,3 +312,8 @@ class Renderer:
             raise InputError(
                 f"the chat template of {self.path} refuses a conversation of {roles}: {error}"
             ) from error
+
+
+def _quote(text: str) -> str:
+    """A text on one line in quotation marks, shortened where it is long."""
+    return f'"{shorten(text, 80, placeholder="...")}"'

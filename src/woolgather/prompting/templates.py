@@ -78,12 +78,7 @@ def load(
         path = Path(name)
         if not path.is_file():
             raise InputError(f"template {name}: no such file. Give a path to a .md file.")
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"template {name}: byte {error.start + 1} is not UTF-8. Save the file as UTF-8."
-            ) from None
+        text = read_utf8(path, f"template {name}")
     else:
         source = resources.files("woolgather") / "templates" / f"{name}.md"
         if not source.is_file():
@@ -93,6 +88,16 @@ def load(
     text = re.sub(r"\A<!--.*?-->\s*\n", "", text, flags=re.DOTALL).rstrip("\n")
     template = Template(name, text)
     return check_fields(template, needs or template.fields, must)
+
+
+def read_utf8(path: Path, said: str) -> str:
+    """Returns the text of a file. Raises InputError, which begins with `said`, where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{said}: byte {error.start + 1} is not UTF-8. Save the file as UTF-8."
+        ) from None
 
 
 def check_fields(

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -113,18 +113,36 @@ def build(
     for file in files:
         if not file.is_file():
             raise ConfigError(f"settings file {file}: no such file.")
-        merge_into(settings, _yaml(file.read_text(encoding="utf-8"), str(file)))
+        merge_into(settings, _yaml(_text_of(file), str(file)))
     for key, value in (values or {}).items():
         merge_into(settings, _nest(config, key, value))
-    for text in overrides:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"{text!r} is not a setting. Write key=value, e.g. iterations=3.")
-        merge_into(settings, _nest(config, key, _scalar(value, key)))
+    for key, value in _assign(config, overrides):
+        merge_into(settings, _nest(config, key, value))
     try:
         return config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_readable(error, config)) from None
+
+
+def _assign(config: type[BaseModel], overrides: Iterable[str]) -> Iterator[tuple[str, JSON]]:
+    """Yields keys with values. A setting of places (`seeds`) may be repeated, and then has them all; of
+    another one the last stands."""
+    several: dict[str, list[JSON]] = {}
+    for text in overrides:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"{text!r} is not a setting. Write key=value, e.g. iterations=3.")
+        found = _scalar(value, key)
+        if key in _places(config):
+            before = several.setdefault(key, [])
+            before += found if isinstance(found, list) else [found]
+            found = list(before) if len(before) > 1 else found
+        yield key, found
+
+
+def _places(config: type[BaseModel]) -> set[str]:
+    """Returns the settings that take a file or several."""
+    return {k for k, f in config.model_fields.items() if f.annotation == str | tuple[str, ...]}
 
 
 def _nest(config: type[BaseModel], key: str, value: JSON) -> dict[str, JSON]:
@@ -153,6 +171,18 @@ def merge_into(target: dict[str, JSON], source: Mapping[str, JSON]) -> None:
             target[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"settings file {file}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"settings file {file}, line {line}: not UTF-8. Save the file as UTF-8."
+        ) from None
+
+
 def _yaml(text: str, where: str) -> dict[str, JSON]:
     import yaml
 
@@ -162,7 +192,7 @@ def _yaml(text: str, where: str) -> dict[str, JSON]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(
-            f"{where}{line}: not YAML ({getattr(error, 'problem', error)})."
+            f"{where}{line}: not YAML ({str(getattr(error, 'problem', error)).splitlines()[0]})."
         ) from None
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: settings are `key: value` lines.")
@@ -217,6 +247,9 @@ def _readable(error: ValidationError, config: type[BaseModel]) -> str:
         key = ".".join(str(p) for p in item["loc"] if p not in ("function-after",))
         if item["type"] == "extra_forbidden":
             lines.append(f"there is no setting {key!r}{_nearest(key, _keys(config))}")
+        elif item["loc"][:1] and item["loc"][0] in _places(config):
+            key = str(item["loc"][0])
+            lines.append(f"{key}: a file, a folder or a list of them belongs here, each as text.")
         else:
             given = f" (given: {item['input']!r})" if not isinstance(item["input"], dict) else ""
             lines.append(f"{key}: {item['msg']}{given}.")

@@ -42,14 +42,15 @@ from woolgather.recipes.stages import (
     best,
     choose_assessor,
     draw_rows,
+    list_measured,
     map_embeddings,
     measure,
     mix_rows,
     open_inputs,
     rate,
+    settle_tier,
     train,
 )
-from woolgather.runs.inputs import open_texts
 from woolgather.training.job import SftOptions
 
 T = TypeVar("T")
@@ -142,8 +143,9 @@ def with_updates(config: SftOptions, updates: int | None) -> SftOptions:
 def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
+    cfg = settle_tier(run, cfg, seeds, base)
     text = cfg.text
-    source = open_texts(
+    source = run.texts(
         cfg.texts or builtin_texts(), column=text.column, split=text.split, subset=text.subset
     )
     backward, forward = run.scope("backward"), run.scope("forward")
@@ -160,10 +162,18 @@ def recipe(run: Scope, cfg: Config) -> Model:
     found = Candidates(run, cfg, base, held_out)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
 
-    known = [held_out, seeds]
-    texts = run.step("texts", prepare_texts, source, options=text, seeds=seeds, avoid=known)
+    texts = run.step(
+        "texts", prepare_texts, source, options=text, seeds=seeds, avoid=[held_out, seeds]
+    )
     augmented = run.step(
-        "backtranslate", backtranslate, texts, run.engine(writer), how=how, seeds=seeds, avoid=known
+        "backtranslate",
+        backtranslate,
+        texts,
+        run.engine(writer),
+        how=how,
+        seeds=seeds,
+        avoid=[seeds],
+        measured=list_measured(run, cfg, held_out),
     )
     rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):

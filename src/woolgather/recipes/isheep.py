@@ -34,10 +34,12 @@ from woolgather.recipes.stages import (
     best,
     choose_assessor,
     draw_rows,
+    list_measured,
     map_embeddings,
     mix_rows,
     open_inputs,
     rate,
+    settle_tier,
     train,
 )
 from woolgather.training.job import SftOptions
@@ -76,6 +78,8 @@ class Config(Common):
 def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
+    cfg = settle_tier(run, cfg, seeds, base)
+    measured = list_measured(run, cfg, held_out)
     other = (
         run.model("judge_model", cfg.judge_model)
         if cfg.judge_model not in ("self", "base")
@@ -92,7 +96,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
-            how=cfg.synthesis.settled(model.prompt_format), avoid=[held_out, *kept],
+            how=cfg.synthesis.settled(model.prompt_format), avoid=kept, measured=measured,
             machine=kept[-1] if kept else (),
         )  # fmt: skip
         pairs = answer_tasks(it, tasks, model, cfg.respond, shots)

@@ -13,6 +13,7 @@ from typing import ParamSpec, Protocol, TypeVar, overload
 from woolgather.core.artifacts import Choice, Dataset, Metrics, Model
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.data import Part, Source
+from woolgather.data.documents import Texts
 from woolgather.engines.base import Engine
 from woolgather.training.job import Trainer
 
@@ -69,9 +70,9 @@ class Scope(Protocol):
     def trainer(self) -> Trainer:
         """Returns the run's trainer, for the ops that train or merge."""
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside; `name` is its role. Raises InputError when it cannot be
-        opened."""
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside; `name` is its role, and `chat_template` the text of a
+        `ChatTemplate` for it. Raises InputError when it cannot be opened."""
 
     def rows(
         self,
@@ -85,6 +86,17 @@ class Scope(Protocol):
         a file, a folder or `owner/name[@revision]` on the hub, or several of them. Raises InputError
         where there are none, or where a row lacks what it needs: an instruction, and a response unless
         `needs_response` is False. `part` is what they are for, where a file has more than one kind."""
+
+    def texts(
+        self,
+        source: Source,
+        *,
+        column: str | tuple[str, ...] = "text",
+        split: str = "train",
+        subset: str = "",
+    ) -> Texts:
+        """Returns documents from outside: a file, a folder, several of them, or a data set
+        `owner/name[@revision]` on the hub. Raises InputError where there are none."""
 
     def given(self, name: str) -> bool:
         """Returns whether this step's result was handed in (`--given`)."""

@@ -9,21 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import ConfigError
-from woolgather.core.intervals import smallest_visible
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
 from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
-
-CHURN = 0.05
-"""Share of answers that a training turns each way, from right to wrong and back, without a gain. About
-what two system lines did to a model of 135M parameters."""
+from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
+from woolgather.prompting.template_choice import AUTO, ChatTemplate
 
 
 class Hiring(AuditionOptions):
@@ -53,10 +49,12 @@ class Judging(Hiring):
 class Measuring(EvaluationOptions):
     """Looking at each model."""
 
-    select_seed: int = 1
-    """Random seed of the probes that select the result; the report uses other probes."""
-    report_seed: int = 2
-    """Random seed of the probes in the report."""
+    calibration: int = Field(default=72, ge=0)
+    """Probes that the base, shown answered tasks, is asked to fix `tier` where none is named: the one
+    that is neither too easy nor too hard for it. 0: probes of every tier select."""
+    margin: int = Field(default=250, ge=0)
+    """Probes whose right answer is compared with a near miss by likelihood, where the engine can; this
+    chooses among ways to train and claims nothing. 0 leaves it out."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     map_points: int = Field(default=400, ge=3)
@@ -64,16 +62,6 @@ class Measuring(EvaluationOptions):
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""
-
-    @model_validator(mode="after")
-    def _apart(self) -> Measuring:
-        if self.select_seed == self.report_seed:
-            raise ConfigError(
-                f"measure.select_seed and measure.report_seed are both {self.report_seed}: the probes "
-                "that select the result would also report on it. Give two different numbers, such as "
-                f"measure.report_seed={self.report_seed + 1}."
-            )
-        return self
 
 
 class Common(Options):
@@ -88,6 +76,11 @@ class Common(Options):
     """Tasks to measure on, never synthesised from, in the same places; empty takes ours (80)."""
     base_format: Literal["raw", "chat", "auto"] = "auto"
     """How the base is prompted; auto takes the format under which the seeds' responses are likelier."""
+    chat_template: ChatTemplate = AUTO
+    """What the base and the models tuned from it are asked and trained with as a chat. auto: the
+    tokenizer's own template, without a system line that it puts in, and chatml or plain where it has
+    none; own: the tokenizer's own as it is; one of ours: chatml, plain, qwen (ChatML with Qwen's system
+    line) or spin-instruction (as the paper of SPIN asks); or the path of a .jinja file."""
     measure: Measuring = Measuring()
     controls: bool = True
     """Also train controls: models that the same effort gives without the method."""
@@ -102,10 +95,10 @@ class Common(Options):
         """Returns how small a difference the report can see, for plans; "" without probes."""
         if not (n := self.measure.probes):
             return ""
-        points = 100 * smallest_visible(round(2 * CHURN * n), n)
         return (
-            f"{n} probes see a difference of about {points:.0f} points in four of five runs, where "
-            f"{CHURN:.0%} of the answers change each way by chance."
+            f"{n} probes see a difference of about {100 * expect_visible(n):.0f} points in four of five "
+            f"runs, where {CHURN:.0%} of the answers change each way by chance and one family gains "
+            f"{100 * APART:.0f} points more or less than another."
         )
 
     @property

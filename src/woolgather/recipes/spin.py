@@ -30,7 +30,7 @@ from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
-from woolgather.recipes.stages import Candidates, Tuning, measure, open_inputs
+from woolgather.recipes.stages import Candidates, Tuning, measure, open_inputs, settle_tier
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -100,6 +100,7 @@ class Config(Common):
 def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
+    cfg = settle_tier(run, cfg, seeds, base)
     longest = cfg.dpo.max_length
     limits = TokenLimits(
         answer=cfg.respond.sampling.max_tokens, row=longest, prompt=cfg.dpo.max_prompt_length

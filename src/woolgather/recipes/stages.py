@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.errors import ConfigError
@@ -17,30 +18,40 @@ from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.keep import KeepRule, keep
 from woolgather.ops.curate.mix import MixOptions, RowLimits, mix
-from woolgather.ops.generate.respond import Responding, respond
+from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.judge.assessors import Assessor, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions, audition
 from woolgather.ops.judge.judge import judge
 from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
-from woolgather.ops.measure.outcomes import item_ids, selects
+from woolgather.ops.measure.outcomes import selects
+from woolgather.ops.measure.probe_sets import (
+    BOTH,
+    Measured,
+    choose_tier,
+    count_listed,
+    list_probes,
+)
 from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.summary_views import Round
+from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
 
+CommonT = TypeVar("CommonT", bound=Common)
+
 
 def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], Model]:
     """Returns seeds, held-out tasks, and the base with the format it is prompted in."""
     seeds = run.rows("seeds", cfg.seeds or builtin_seeds())
     held_out = run.rows("held_out", cfg.held_out or builtin_heldout())
-    base = run.model("base", cfg.base)
+    base = run.model("base", cfg.base, chat_template=cfg.chat_template.text)
     if is_adapter(base):  # training starts from full weights
         base = run.step("base-merge", merge, base, trainer=run.trainer())
     raw, chat = (replace(base, prompt_format=form) for form in ("raw", "chat"))
@@ -49,6 +60,39 @@ def open_inputs(run: Scope, cfg: Common) -> tuple[Rows[Example], Rows[Example], 
         chosen = run.step("format", choose_format, seeds, run.engine(raw), run.engine(chat))
         form = "raw" if chosen.value == "raw" else "chat"
     return seeds, held_out, raw if form == "raw" else chat
+
+
+def settle_tier(run: Scope, cfg: CommonT, seeds: Rows[Example], base: Model) -> CommonT:
+    """Returns the settings with the tier of the probes that select: as named, or as the base shows on
+    probes of its own before anything is trained. The same settings where no base is asked for it."""
+    how = cfg.measure
+    if how.tier or not how.calibration or not how.probes:
+        return cfg
+    shots = run.step("tier-shots", fixed_shots, seeds)
+    chosen = run.step(
+        "tier",
+        choose_tier,
+        shots,
+        run.engine(base),
+        probes=how.calibration,
+        max_tokens=how.max_tokens,
+    )
+    settled = how.model_copy(update={"tier": chosen.value})
+    return cfg.model_copy(update={"measure": settled})
+
+
+def list_measured(
+    run: Scope, cfg: Common, held_out: Rows[Example]
+) -> list[Rows[Example] | Sequence[Example]]:
+    """Returns all that models are measured on, which no training row may be like: the held-out tasks,
+    and the probes that select and that report."""
+    how = cfg.measure
+    if not how.probes:
+        return [held_out]
+    probes = run.step(
+        "probes", list_probes, reporting=count_listed(how.probes), probe_seed=how.probe_seed
+    )
+    return [held_out, probes]
 
 
 def answer_tasks(
@@ -114,7 +158,7 @@ def mix_rows(
     name: str = "mix",
 ) -> Rows[Example]:
     """Returns what training with `config` sees: `rows` by iteration, and the seeds as `options` say."""
-    limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows)
+    limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows, choose=config.choose)
     return scope.step(name, mix, rows, seeds, base=base, limits=limits, options=options)
 
 
@@ -141,16 +185,17 @@ def measure(
     held_out: Rows[Example],
     options: Measuring,
     shots: Rows[Example] | Sequence[Example] = (),
+    purposes: Sequence[Measured] = BOTH,
 ) -> Metrics:
-    """Returns what a model can do, on probes of both seeds and on the held-out tasks; `shots` are shown
-    before each."""
+    """Returns what a model can do, on the held-out tasks and on the probes that select and report;
+    `shots` are shown before each."""
     return scope.step(
         name,
         evaluate,
         held_out,
         scope.engine(model),
         how=options,
-        probe_seeds=(options.select_seed, options.report_seed),
+        purposes=purposes,
         shots=shots,
     )
 
@@ -183,7 +228,7 @@ def check_measure(cfg: Common, held_out: Rows[Example]) -> None:
     if by == "probes" and not cfg.measure.probes:
         raise ConfigError(
             "select_by=probes with measure.probes=0: nothing would be measured. Ask for probes, such as "
-            "measure.probes=300, or take select_by=heldout or select_by=last."
+            "measure.probes=600, or take select_by=heldout or select_by=last."
         )
     if by != "heldout":
         return
@@ -268,7 +313,9 @@ class Candidates:
     def _measure(
         self, scope: Scope, name: str, model: Model, shots: Rows[Example] | Sequence[Example] = ()
     ) -> Metrics:
-        return measure(scope, f"{name}-measure", model, self.held_out, self.cfg.measure, shots)
+        """What a control can do, on what reports alone: it is no candidate, and no tier is its own."""
+        step, how = f"{name}-measure", self.cfg.measure.model_copy(update={"tier": None})
+        return measure(scope, step, model, self.held_out, how, shots, purposes=("report",))
 
     def hand_over(
         self,

@@ -45,13 +45,16 @@ class RunModels:
         if call.kind == "model":
             self._made[call.identity] = call.name
 
-    def bring(self, role: str, source: str | Model, model: Model) -> Model:
+    def bring(self, role: str, source: str | Model, model: Model, chat_template: str = "") -> Model:
         """Note that `model` is from outside: its `role` in the recipe, and how `source` spells it.
         A model that the run made and hands on stays the run's own. Returns the model as this run asks
-        it, with the variables of its chat template."""
+        it, with its chat template and that one's variables."""
+        maker = self._made.get(model.fingerprint)
+        model = model.with_template(chat_template)
         if not isinstance(source, Model):
             model = model.with_variables(self._options.chat_template_kwargs)
-        if model.fingerprint in self._made:
+        if maker is not None:
+            self._made[model.fingerprint] = maker
             return model
         self.base = self.base or model
         known = self._outside.get(model.fingerprint, Asked(path=model.path))

@@ -3,6 +3,7 @@
     RUN/run.json                     recipe, format, created, pinned date, replicate, title
     RUN/launches/0001.json           a RunRecord per launch
     RUN/inputs/seeds-<12 hex>/       rows from outside
+    RUN/inputs/hub.json              which commits of the hub they are of (see inputs/store.py)
     RUN/inputs/texts-<12 hex>/       texts from outside, which stay where they are
         input.json                   {"name": as the user gave it, "files": ..., ...}
     RUN/iter0/keep-<12 hex>/         a step's directory; the record comes last and marks it done

@@ -47,6 +47,7 @@ from woolgather.runs.open_engines import OpenEngines
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
+from woolgather.runs.run_scope import RunScope
 from woolgather.runs.speed import explain_precision
 from woolgather.training.job import Trainer, TrainingOptions
 
@@ -101,6 +102,8 @@ class Run:
                 with contextlib.suppress(ConfigError, EngineError):  # said where something trains
                     self.training_precision()
                 self._folder.own(self.recipe, self.choices.replicate)
+            tell, keep = self.progress.note, not self.plan
+            self._inputs = inputs.InputStore(self._folder.inputs, tell, keep=keep)
             return self
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -134,10 +137,10 @@ class Run:
         """Returns a part of this run whose steps are called `name/...`."""
         return RunScope(self, f"{name}/")
 
-    def model(self, name: str, source: str | Model) -> Model:
-        """Returns a model from outside, known by its content; `name` stands for it in messages. Raises
-        InputError when it cannot be opened."""
-        found = self._models.bring(name, source, open_model(source))
+    def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
+        """Returns a model from outside, known by its content; `name` stands for it in messages, and
+        `chat_template` replaces its own. Raises InputError when it cannot be opened."""
+        found = self._models.bring(name, source, open_model(source), chat_template)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
@@ -152,17 +155,25 @@ class Run:
     ) -> Dataset:
         """Returns rows from outside as a Dataset of this run, and tells what was left out of them.
         Raises InputError for what cannot be read, or has no rows."""
+        place = name.replace("/", "-")
         found = inputs.open_dataset(
-            source,
-            self._folder.inputs,
-            name.replace("/", "-"),
-            needs_response=needs_response,
-            part=part,
-            tell=self.progress.note,
+            source, self._inputs, place, needs_response=needs_response, part=part
         )
         if not isinstance(source, Dataset):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
+
+    def texts(
+        self,
+        source: Source,
+        *,
+        column: str | tuple[str, ...] = "text",
+        split: str = "train",
+        subset: str = "",
+    ) -> Texts:
+        """Returns texts from outside, which stay where they are. Raises InputError when there are
+        none."""
+        return inputs.open_texts(source, self._inputs, column=column, split=split, subset=subset)
 
     def given(self, name: str) -> bool:
         """Returns whether this step's result was handed in (--given)."""
@@ -299,12 +310,12 @@ class Run:
             if isinstance(found, Texts) and found.fingerprint not in self._index:
                 self._index[found.fingerprint] = ("texts", found.fingerprint)
                 if not self.plan:
-                    inputs.note_texts(found, self._folder.inputs, "texts")
+                    inputs.note_texts(found, self._inputs.folder, "texts")
 
     def _take_given(self, call: Call) -> Artifact:
         """`--given STEP=PATH`: foreign rows or a model stand for the step's result."""
         name, source = call.name, self.choices.given[call.name]
-        made = inputs.open_given(call, source, self._folder.inputs, self.progress.note)
+        made = inputs.open_given(call, source, self._inputs)
         if isinstance(made, Model):
             made = self._models.bring(name, source, made)
         else:
@@ -341,48 +352,3 @@ class Run:
         self._errors[call.name] = errors_of(record)
         self._folder.enter(call.name, call.identity, call.folder, state, why)
         return load(record, call.folder)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunScope:
-    """A prefix of step names within a run, and of what comes from outside; recipes compose through
-    it. The run's result is the root's step `result`; one in a scope is a model like any other."""
-
-    run: Run
-    prefix: str
-
-    def step(self, name: str, op: Callable[..., object], *args: object, **kwargs: object) -> Any:
-        """As `Run.step`, under the prefix."""
-        return self.run._step(self.prefix + name, op, args, kwargs)
-
-    def scope(self, name: str) -> RunScope:
-        """Returns a part of this scope."""
-        return RunScope(self.run, f"{self.prefix}{name}/")
-
-    def model(self, name: str, source: str | Model) -> Model:
-        """As `Run.model`, under the prefix."""
-        return self.run.model(self.prefix + name, source)
-
-    def rows(
-        self,
-        name: str,
-        source: Source | Dataset,
-        *,
-        needs_response: bool = True,
-        part: Part = "seeds",
-    ) -> Dataset:
-        """As `Run.rows`, under the prefix."""
-        name = self.prefix + name
-        return self.run.rows(name, source, needs_response=needs_response, part=part)
-
-    def given(self, name: str) -> bool:
-        """As `Run.given`, under the prefix."""
-        return self.run.given(self.prefix + name)
-
-    def engine(self, model: Model) -> Engine:
-        """As `Run.engine`."""
-        return self.run.engine(model)
-
-    def trainer(self) -> Trainer:
-        """As `Run.trainer`."""
-        return self.run.trainer()

@@ -115,7 +115,8 @@ class TrainingOptions(Options):
     """The result is the model with the lowest validation loss of those that were looked at, not the
     last one. Needs `validation` above 0."""
     max_rows: int | None = Field(default=None, ge=1)
-    """A random choice of this many rows when there are more; None uses all."""
+    """A choice of this many rows when there are more, at random unless something else is said; None uses
+    all."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of the optimizer."""
     optimizer: str = "adamw_torch"
@@ -165,10 +166,12 @@ class SftOptions(TrainingOptions):
     """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
 
     kind: ClassVar[JobKind] = "sft"
-    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"dropout"}
+    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"dropout", "choose"}
     trl: ClassVar[TrlConfig] = "SFTConfig"
 
     learning_rate: float = Field(default=5e-5, gt=0)
+    choose: Literal["random", "first"] = "random"
+    """Which rows `max_rows` leaves: a random choice of the machine's own, or the first of them."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout of the model itself where all weights are trained (`lora: null`), wherever its
     architecture has some; None leaves what its config says. For an adapter there is `lora.dropout`."""

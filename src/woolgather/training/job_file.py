@@ -50,12 +50,18 @@ class Weights(BaseModel):
     """sha256 of the directory's content; empty where it is not known."""
     chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """What the chat template is told, and is saved with."""
+    chat_template: str = ""
+    """The template that is saved instead of the model's own; empty for its own."""
 
     @classmethod
     def of(cls, model: Model) -> Weights:
         """Returns where the weights of an artifact are."""
-        told = dict(model.chat_template_kwargs)
-        return cls(path=model.path, digest=model.digest, chat_template_kwargs=told)
+        return cls(
+            path=model.path,
+            digest=model.digest,
+            chat_template=model.chat_template,
+            chat_template_kwargs=dict(model.chat_template_kwargs),
+        )
 
 
 class WorkerJob(BaseModel):

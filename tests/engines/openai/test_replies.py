@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, EngineError
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError
 from woolgather.engines.base import Completion, EngineOptions, Request, Sampling, ask
 from woolgather.engines.openai.engine import OpenAIEngine
 from woolgather.prompting.messages import Message
@@ -50,6 +52,15 @@ def test_reasoning_in_raw_text_is_told_from_the_answer_too(server, engine_at):
     opened = Request("Say hi.\n<think>\n", Sampling())
     ((_, found),) = engine_at(server.url).complete([opened])
     assert (found.text, found.finish_reason, found.reasoning) == ("", "length", "The user asks")
+
+
+def test_a_server_has_its_own_template():
+    options = EngineOptions(name="openai", urls=("http://127.0.0.1:1",))
+    other = Model("some/model", "f00d").with_template("{{ messages }}")
+    with pytest.raises(ConfigError, match="Leave chat_template out, or use --engine transformers"):
+        OpenAIEngine(other, options)
+    OpenAIEngine(replace(other, prompt_format="raw"), options).close()
+    OpenAIEngine(Model("some/model", "f00d").with_template("own"), options).close()
 
 
 def test_template_variables_are_sent_with_every_conversation(server):

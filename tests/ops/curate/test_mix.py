@@ -21,8 +21,8 @@ def seed_row(n: int) -> Example:
     return Example(instruction=f"seed {n}", response="given", id=f"s{n}", meta={"origin": "seed"})
 
 
-def mixed(kept, seeds=(), *, earlier=(), max_length=50, max_rows=None, **settings):
-    limits = RowLimits(max_length=max_length, max_rows=max_rows)
+def mixed(kept, seeds=(), *, earlier=(), max_length=50, max_rows=None, choose="random", **settings):
+    limits = RowLimits(max_length=max_length, max_rows=max_rows, choose=choose)
     generator = mix([*earlier, kept], seeds, limits=limits, **{"base": FAKE, **settings})
     rows, views = [], []
     while True:
@@ -92,6 +92,15 @@ def test_the_bound_is_on_machine_rows_and_shows():
     ]
     assert views[0].data["reasons"] == {"over_max_rows": 12}
     assert views[1].data["rows"] == [["machine", 8], ["seed", 5]]
+
+
+def test_the_bound_may_leave_the_first_rows():
+    kept = [row(n, response="word " * 60) if n < 2 else row(n) for n in range(20)]
+    used, aside, _ = mixed(kept[10:], earlier=[kept[:10]], max_rows=8, choose="first")
+    assert {r.id for r in used} == {f"r{n}" for n in range(2, 10)}
+    assert Counter(aside.values()) == {"over_max_rows": 10, "too_long": 2}
+    assert [r.id for r in used] != sorted(r.id for r in used), "in a mixed order all the same"
+    assert {r.id for r in mixed(kept, max_rows=8)[0]} != {r.id for r in used}
 
 
 def test_a_row_too_long_does_not_take_a_place_under_the_bound():

@@ -33,18 +33,20 @@ def test_reasons_and_limit() -> None:
                     row("one"),
                     row("a b c d e f"),
                     row("held out one"),
+                    row("held out this one"),
+                    row("held aloft"),
                     *(row(f"q {i}") for i in range(9)),
                 ]
             ],
             base=FAKE,
-            avoid=[row("held out one")],
+            measured=[[row("held out one")]],
             how=Pooling(min_tokens=2, max_tokens=5, limit=4),
             seed=1,
         )
     )
     reasons = [r.set_aside for r in rows]
-    assert reasons[:3] == ["too_short", "too_long", "held_out"]
-    assert reasons.count("over_limit") == 5
+    assert reasons[:4] == ["too_short", "too_long", "like_measured", "like_measured"]
+    assert reasons.count("over_limit") == 6
     assert reasons.count(None) == 4
 
 

@@ -25,6 +25,8 @@ ASKED = [
     "Describe the old lighthouse at low tide.",
 ]
 
+LONG = "Name " + " ".join(f"thing{i}" for i in range(60))
+
 
 def text(i: int) -> Example:
     return Example(
@@ -82,6 +84,14 @@ def test_every_reason() -> None:
     ]  # fmt: skip
 
 
+def test_unfinished_and_copied_ones_can_be_kept() -> None:
+    how = Backward.model_validate(dict(HOW) | {"unfinished": "keep", "copied": "keep"})
+    rows = found(FakeEngine(["", text(1).response, LONG]), 3, how)
+    assert [r.set_aside for r in rows] == ["empty", None, None]
+    assert [r.meta.get("unfinished") for r in rows] == [None, None, True]
+    assert rows[2].finish_reason is None, "the response is the text, and that is whole"
+
+
 def test_rules_and_comparison_can_be_left_out() -> None:
     loose = {"rules": InstructionRules(use=("none",)), "novelty": NoveltyOptions(threshold=1.0)}
     rows = found(FakeEngine(["Why?"]), 3, HOW.model_copy(update=loose))
@@ -117,14 +127,15 @@ def test_no_instruction_at_all_ends_the_work_with_advice() -> None:
         found(FakeEngine(["word " * 60]))
 
 
-def test_a_backward_model_that_does_not_stop_is_told_of() -> None:
+@pytest.mark.parametrize("unfinished", ["set_aside", "keep"])
+def test_a_backward_model_that_does_not_stop_is_told_of(unfinished: str) -> None:
     views: list[Any] = []
 
     def drained() -> Iterator[Example]:
         made = backtranslate(
             [text(i) for i in range(3)],
-            FakeEngine(["word " * 60, "word " * 60, ASKED[0]]),
-            how=HOW,
+            FakeEngine([LONG, LONG.replace("thing", "part"), ASKED[0]]),
+            how=HOW.model_copy(update={"unfinished": unfinished}),
         )
         views.extend((yield from made))
 

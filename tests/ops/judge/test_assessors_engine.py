@@ -69,7 +69,9 @@ def test_a_random_model_writes_no_score_but_is_asked(open_tiny):
 
 
 def test_evaluate_measures_a_random_model(open_tiny):
-    found = evaluate(ROWS, open_tiny["chat"], how=EvaluationOptions(probes=12, max_tokens=8))
+    found = evaluate(
+        ROWS, open_tiny["chat"], how=EvaluationOptions(probes=12, max_tokens=8, margin=10)
+    )
     assert 0 <= found.values["probes"]["value"] < 0.5
     assert found.values["nll"] > 0
     assert found.values["stops"] is not None

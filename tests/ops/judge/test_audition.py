@@ -220,7 +220,7 @@ def test_own_samples_join_when_there_are_enough():
     from woolgather.probes import generate
     from woolgather.probes.checks import passes
 
-    probes = generate(20, seed_of(1, "audition"))
+    probes = generate(20, seed_of(1, "audition"), "train")
 
     def answer(prompt, sampling):
         for p in probes:

@@ -113,7 +113,7 @@ def test_short_answers_and_missing_ones_make_fewer_pairs():
 
 
 def half_right(prompt_text, sampling):
-    for probe in generate(20, HALF_SEED):
+    for probe in generate(20, HALF_SEED, "train"):
         if probe.instruction in prompt_text and probe.input in prompt_text:
             return probe.reference if sampling.seed % 2 else "I would rather not say that here"
     raise AssertionError(prompt_text)
@@ -168,7 +168,7 @@ def test_a_raw_model_is_shown_answers_first():
 
 
 def test_a_probe_is_a_task_with_its_check():
-    probe = generate(1, 3)[0]
+    probe = generate(1, 3, "train")[0]
     row = task_of(probe)
     assert (row.id, row.instruction, row.input) == (probe.id, probe.instruction, probe.input)
     assert passes(probe.reference, row.meta["check"])

@@ -9,7 +9,9 @@ from woolgather.engines.base import Completion, LogProb
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 from woolgather.ops.measure.null_answers import expected_best_null
-from woolgather.probes import generate
+from woolgather.ops.measure.probe_sets import BOTH
+from woolgather.probes import families_of, family_of, generate
+from woolgather.recipes.settings import Measuring
 
 RAW = Model(path="fake", fingerprint="raw", prompt_format="raw")
 TASKS = [
@@ -23,11 +25,11 @@ TASKS = [
 ]
 
 
-def knows(share, seeds=(1, 2), n=60):
+def knows(share, purposes=("select", "report"), n=60):
     """A model that answers this share of the probes rightly, and every held-out task."""
     right = {}
-    for seed in seeds:
-        for k, probe in enumerate(generate(n, seed)):
+    for purpose in purposes:
+        for k, probe in enumerate(generate(n, 1, purpose)):
             ok = (k * 7) % 10 < 10 * share
             right[probe.instruction, probe.input] = probe.reference if ok else "zzz qqq"
 
@@ -42,7 +44,7 @@ def knows(share, seeds=(1, 2), n=60):
 
 def test_the_headline_is_what_is_above_the_best_null():
     found = evaluate(TASKS, knows(0.7), how=EvaluationOptions(probes=60))
-    name, rate = expected_best_null(generate(60, 2))
+    name, rate = expected_best_null(generate(60, 1, "report"))
     assert found.values["null"] == {"name": name, "rate": rate}
     assert found.values["probes"]["value"] == pytest.approx(0.7, abs=0.07)
     above = found.values["above_null"]
@@ -50,13 +52,51 @@ def test_the_headline_is_what_is_above_the_best_null():
     assert above["low"] < above["value"] < above["high"]
 
 
-def test_one_seed_selects_and_another_reports():
-    found = evaluate(TASKS, knows(1.0, seeds=(1,)), how=EvaluationOptions(probes=60))
-    assert found.values["probe_seeds"] == [1, 2]
+def test_some_families_select_and_others_report():
+    found = evaluate(TASKS, knows(1.0, purposes=("select",)), how=EvaluationOptions(probes=60))
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
-    assert set(found.items) == {"probes:1", "probes:2", "heldout", "stops", "loops"}
-    assert set(found.items["probes:1"]) == {p.id for p in generate(60, 1)}
+    assert set(found.items) == {"probes:select", "probes:report", "heldout", "stops", "loops"}
+    asked = {key: {family_of(name) for name in found.items[key]} for key in list(found.items)[:2]}
+    assert asked["probes:select"] == set(families_of("select"))
+    assert asked["probes:report"] == set(families_of("report"))
+
+
+def test_a_control_is_asked_what_reports_alone():
+    how = EvaluationOptions(probes=60, likelihood=False)
+    found = evaluate([], knows(1.0), how=how, purposes=("report",))
+    assert set(found.items) == {"probes:report", "heldout", "stops", "loops"}
+    assert found.values["probes_select"] is None
+    both = evaluate([], knows(1.0), how=how)
+    assert found.items["probes:report"] == both.items["probes:report"]
+    assert len(found.views[0].data["rows"]) == len(both.views[0].data["rows"]) - 1
+
+
+def test_one_tier_selects_and_all_report():
+    how = EvaluationOptions(probes=60, likelihood=False, tier="easy")
+    found = evaluate([], knows(1.0), how=how)
+    asked = {family_of(name) for name in found.items["probes:select"]}
+    assert asked == set(families_of("select", "easy"))
+    tiers = found.values["tiers"]
+    assert list(tiers) == ["easy", "middle", "hard"]
+    assert sum(rate["count"] for rate in tiers.values()) == 60
+    assert {rate["value"] for rate in tiers.values()} == {1.0}
+
+
+def test_the_strict_rate_is_of_answers_as_they_stand():
+    """Every answer is right, within a sentence that leads to it."""
+    how = EvaluationOptions(probes=43, likelihood=False)
+    right = {p.instruction: p.reference for p in generate(43, 1, "report")}
+
+    def lead(prompt, _):
+        return f"Sure! {right.get(prompt.split(chr(10))[0][6:], 'x')}"
+
+    found = evaluate([], FakeEngine(answer=lead), how=how, purposes=("report",))
+    lenient, strict = found.values["probes"], found.values["strict"]
+    assert lenient["value"] > strict["value"] + 0.2
+    assert strict["count"] == lenient["count"] == 43
+    shown = dict(found.views[0].data["rows"])
+    assert shown["probes passed as they stand"]["value"] == strict["value"]
 
 
 def test_held_out_tasks_count_where_they_have_a_check():
@@ -88,15 +128,20 @@ def test_without_probes_they_are_not_measured():
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
     assert list(found.items) == ["heldout", "stops", "loops"]
-    with pytest.raises(ConfigError, match="probe_seeds is empty"):
-        evaluate(TASKS, knows(0.5), probe_seeds=(), how=EvaluationOptions(probes=5))
+    assert found.values["tiers"] is None
+
+
+@pytest.mark.parametrize("purposes", [(), ("train",), ("report", "report")])
+def test_purposes_that_measure_nothing_are_refused(purposes):
+    with pytest.raises(ConfigError, match="name select, report, or both, each once"):
+        evaluate(TASKS, knows(0.5), purposes=purposes, how=EvaluationOptions(probes=5))
 
 
 class Faulty(FakeEngine):
     """Right on every probe, and every question of a kind ends in another way than by itself."""
 
     def __init__(self, ends, n):
-        right = {p.instruction: p.reference for s in (1, 2) for p in generate(n, s)}
+        right = {p.instruction: p.reference for s in BOTH for p in generate(n, 1, s)}
         super().__init__(answer=lambda prompt, _: right.get(prompt.split(chr(10))[0][6:], "x"))
         self.ends = ends
 
@@ -108,7 +153,7 @@ class Faulty(FakeEngine):
 
 
 def test_an_unfinished_answer_does_not_pass_and_an_absent_one_is_neither_right_nor_wrong():
-    """Of 60 probes per seed the first 10 are cut, the next 6 get no answer, the others are right."""
+    """Of 60 probes per set the first 10 are cut, the next 6 get no answer, the others are right."""
 
     def ends(index):
         place = index % 60
@@ -117,7 +162,7 @@ def test_an_unfinished_answer_does_not_pass_and_an_absent_one_is_neither_right_n
         return "length" if place < 10 else "too_long" if place < 13 else "error"
 
     found = evaluate([], Faulty(ends, 60), how=EvaluationOptions(probes=60, likelihood=False))
-    outcomes = list(found.items["probes:2"].values())
+    outcomes = list(found.items["probes:report"].values())
     assert outcomes[:10] == [0.0] * 10
     assert outcomes[10:16] == [None] * 6
     assert sum(outcomes[16:]) >= 40
@@ -178,9 +223,10 @@ def test_likelihood_is_optional():
         def sequence_logprobs(self, prompts, continuations, temperature=1.0):
             raise CapabilityError("no log-probabilities here")
 
-    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5))
-    assert found.values["nll"] is None
-    assert any("no log-probabilities" in str(v.data) for v in found.views if v.kind == "alarm")
+    found = evaluate(TASKS, Chat(), how=EvaluationOptions(probes=5, margin=5))
+    assert found.values["nll"] is found.values["margin"] is None
+    told = [v.title for v in found.views if "no log-probabilities" in str(v.data)]
+    assert told == ["Likelihood not measured", "Margin not measured"]
     asked = []
 
     class Counting(FakeEngine):
@@ -200,7 +246,8 @@ def test_every_model_is_asked_the_same_zero_shot_or_with_shots():
         return "x"
 
     evaluate(TASKS, FakeEngine(answer=note), how=EvaluationOptions(probes=5))
-    assert seen[0][0] == f"user: {_question(generate(5, 1)[0])}"
+    (first, *_) = generate(5, 1, "select")
+    assert seen[0][0] == f"user: {_question(first)}"
     assert {t for _, t, _ in seen} == {0.0}
     assert len(seen) == 10 + len(TASKS)
     zero, seen[:] = list(seen), []
@@ -223,9 +270,45 @@ def test_it_follows_from_its_arguments():
 
 def test_the_plan_counts_the_questions():
     how = EvaluationOptions(probes=50, max_tokens=10, likelihood=False)
-    work = evaluate.expects(TASKS, None, how=how, probe_seeds=(1, 2))
+    work = evaluate.expects(TASKS, None, how=how, purposes=BOTH)
     assert work.calls == 108
     assert work.new_tokens == 1080
+    with_margin = how.model_copy(update={"margin": 30})
+    work = evaluate.expects(TASKS, None, how=with_margin, purposes=BOTH)
+    assert work.calls == 108 + 2 * 30 + 2 * 8
+    assert work.new_tokens == 1080  # a text that is scored is not generated
+
+
+def test_a_measure_without_a_margin_is_what_it_was() -> None:
+    """Also where the settings are those of a recipe, which measures it by default."""
+    assert "margin" not in EvaluationOptions().__canonical__()
+    assert "margin" not in Measuring(margin=0).__canonical__()
+    assert Measuring().__canonical__()["margin"] == Measuring().margin == 250
+
+
+def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() -> None:
+    """One model finds the right answers likelier, another everything else."""
+
+    class Preferring(FakeEngine):
+        def __init__(self, sign):
+            super().__init__(["x"])
+            self.sign = sign
+
+        def sequence_logprobs(self, prompts, continuations, temperature=1.0):
+            right = {p.reference for p in generate(50, 1, "select")} | {t.response for t in TASKS}
+            return [LogProb(self.sign * float(text in right) - 5, 1) for text in continuations]
+
+    how = EvaluationOptions(probes=0, likelihood=False, margin=50)
+    good, bad = (evaluate(TASKS, Preferring(sign), how=how) for sign in (1, -1))
+    # A near miss may be the right answer to another probe, such as "Yes".
+    assert good.values["margin"]["value"] > 0.8
+    assert good.values["margin"]["count"] == 25
+    assert good.values["margin_right"]["value"] > 0.8
+    assert bad.values["margin"]["value"] == pytest.approx(-good.values["margin"]["value"])
+    assert good.values["margin_heldout"]["count"] == 6
+    assert set(good.items) == {"heldout", "stops", "loops", "margin", "margin_heldout"}
+    shown = dict(good.views[0].data["rows"])
+    assert shown["margin over a near miss, nats"]["value"] > 0.8
 
 
 def test_one_line_for_a_list_of_steps() -> None:

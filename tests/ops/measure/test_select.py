@@ -209,7 +209,7 @@ def test_held_out_tasks_that_select_do_not_report() -> None:
     assert picked.value == 1
     assert "no difference seen, +0.0 points [+0.0, +0.0] of held-out tasks passed" in out.headline
     models = next(v for v in out.views if v.title == "Models")
-    assert models.data["rows"][1][4]["value"] == 0
+    assert models.data["rows"][1][5]["value"] == 0
     assert "that did not select" in models.note
 
 
@@ -249,7 +249,7 @@ def test_the_table_has_intervals_and_says_what_was_not_measured() -> None:
     assert row[1]["unit"] == "percent"
     assert row[1]["value"] == pytest.approx(0.517, abs=0.001)
     assert row[1]["low"] < row[1]["value"] < row[1]["high"]
-    assert row[3] == "", "the base is not compared with itself"
+    assert row[4] == "", "the base is not compared with itself"
     bare = Metrics({}, {})
     out = summarize([bare, bare], chosen=Choice(1), controls={"c": bare})
     assert out.values["verdict"] == "not measured"

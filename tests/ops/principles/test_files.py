@@ -105,6 +105,7 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path: Path) -> None:
         ("[1]\n", "line 1: expected a JSON object, found a list"),
         (GOOD % 1 + '{"question": "Q?", "answer": "A."}\n', "line 2: field 'thought' is missing"),
         (GOOD.replace('"A."', "3") % 1, "line 1: field 'answer' is the number 3, not text"),
+        (GOOD.replace('"A."', r'"\ud83d"') % 1, "line 1: field 'answer' has half a character at 1"),
         (GOOD.replace('"A."', '" "') % 1, "line 1: field 'answer' is empty"),
         (GOOD.replace('["candor"]', "[]") % 1, "line 1: field 'principles' is not a list"),
         (

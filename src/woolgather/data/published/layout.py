@@ -8,7 +8,7 @@ from typing import Literal
 
 from woolgather.core.rows import Example, Verdict
 from woolgather.data.fields import Fields, Record
-from woolgather.data.record_files import kind_of
+from woolgather.data.values import kind_of
 
 Part = Literal["seeds", "made", "identity"]
 """What rows are wanted for: as tasks that people wrote, as the result of a step, or to say who the

@@ -29,7 +29,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, EngineError, WoolgatherError
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError, WoolgatherError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Sampling
 from woolgather.engines.openai.client import Patience, Servers
@@ -38,6 +38,7 @@ from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
 from woolgather.engines.openai.replies import read_answer, read_echo, read_vectors
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.reasoning import ends_opened
+from woolgather.prompting.template_choice import OWN
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,12 +49,18 @@ _FIRST = 16
 
 class OpenAIEngine(Engine):
     """Asks the servers at `options.urls`, which all hold `model` whatever they call it. Raises
-    ConfigError for a URL or key that cannot be one."""
+    ConfigError for a URL or key that cannot be one, and for a chat model whose template was chosen."""
 
     def __init__(
         self, model: Model, options: EngineOptions, patience: Patience | None = None
     ) -> None:
         super().__init__(model)
+        if model.prompt_format == "chat" and model.chat_template not in ("", OWN):
+            raise ConfigError(
+                "--engine openai: a server renders conversations with the template that it was started "
+                "with, and chat_template names another one for this model. Leave chat_template out, or "
+                "use --engine transformers."
+            )
         self._ahead = max(1, options.concurrency)
         self._servers = Servers(options, patience or Patience())
         self._loop: asyncio.AbstractEventLoop | None = None

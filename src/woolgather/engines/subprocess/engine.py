@@ -213,6 +213,7 @@ class SubprocessEngine(Engine):
                 "path": self._model.path,
                 "fingerprint": self._model.fingerprint,
                 "prompt_format": self._model.prompt_format,
+                "chat_template": self._model.chat_template,
                 "chat_template_kwargs": dict(self._model.chat_template_kwargs),
                 "options": asdict(self._options),
                 "halvings": self._killed,

@@ -231,6 +231,7 @@ def _make_engine(start: Start) -> HostedEngine:
         start["path"],
         start["fingerprint"],
         start["prompt_format"],
+        chat_template=start["chat_template"],
         chat_template_kwargs=start["chat_template_kwargs"],
     )
     engine: HostedEngine = make(model, _OPTIONS.validate_python(start["options"]))

@@ -29,6 +29,7 @@ class Start(TypedDict):
     path: str
     fingerprint: str
     prompt_format: PromptFormat
+    chat_template: str
     chat_template_kwargs: TemplateVariables
     options: dict[str, JSON]
     """Fields of EngineOptions."""

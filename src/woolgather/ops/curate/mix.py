@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from dataclasses import replace
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -44,10 +45,14 @@ class MixOptions(Options):
 class RowLimits(Options):
     """What training takes."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"choose"})
+
     max_length: int
     """Tokens of a row: prompt, response and end token."""
     max_rows: int | None = None
     """The machine's own rows; None takes all."""
+    choose: Literal["random", "first"] = "random"
+    """Which of them when there are more: a random choice, or the oldest."""
 
 
 def _work(
@@ -77,9 +82,8 @@ def mix(
     """Yields the rows of `kept` (by iteration, oldest first) and of `seeds`, shuffled.
 
     Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
-    `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (a random
-    choice of the machine's own rows when more than `limits.max_rows` are left). Memory grows with the
-    rows.
+    `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (the machine's
+    own rows beyond `limits.max_rows`, at random or from the end). Memory grows with the rows.
     """
     rng = random.Random(seed)
     tokens, longest = token_counter(base, date), longest_row(base.path, limits.max_length)
@@ -100,7 +104,8 @@ def mix(
     if options.one_per_prompt:
         own, repeated = _best_of_prompts(own)
         aside += [set_aside(row, "repeated_prompt") for row in repeated]
-    rng.shuffle(own)
+    if limits.choose == "random":
+        rng.shuffle(own)
     if limits.max_rows is not None:
         aside += [set_aside(row, "over_max_rows") for row in own[limits.max_rows :]]
         own = own[: limits.max_rows]
@@ -182,5 +187,5 @@ def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
         return lambda row: len(f"{question(row)} {row.response}".split()) + 1
     from woolgather.prompting.renderer import Renderer
 
-    renderer = Renderer(base.path, date=date, variables=base.chat_template_kwargs)
+    renderer = Renderer.of(base, date)
     return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])

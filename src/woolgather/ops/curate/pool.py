@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -19,6 +20,7 @@ from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, alarm, funnel, table
+from woolgather.ops.curate.rouge_l import LIKE_MEASURED, NoveltyIndex, NoveltyOptions
 from woolgather.training.job import is_fake
 
 KEPT_META = ("category", "kind", "topic")
@@ -33,6 +35,10 @@ class Pooling(Options):
     """Longer prompts are set aside; None keeps all."""
     limit: int | None = Field(default=None, ge=1)
     """A random choice of this many when there are more; None answers all."""
+    novelty: NoveltyOptions = NoveltyOptions(of="question")
+    """How unlike all that models are measured on a prompt must be."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"novelty"})
 
 
 def _expect(sources: Sequence[Sized], *, how: Pooling, **_: object) -> Expected:
@@ -40,28 +46,31 @@ def _expect(sources: Sequence[Sized], *, how: Pooling, **_: object) -> Expected:
     return Expected(rows=min(rows, how.limit) if how.limit is not None else rows)
 
 
-@op("pool", expects=_expect)
+@op("pool", version=2, expects=_expect)
 def pool(
     sources: Sequence[Iterable[Example]],
     *,
     base: Model,
     how: Pooling = Pooling(),  # noqa: B008 - frozen
-    avoid: Iterable[Example] = (),
+    measured: Sequence[Iterable[Example]] = (),
     note: str = "",
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields the prompts of `sources`, in order.
 
-    Set aside: `repeated` (the same text before), `held_out` (the same text in `avoid`), `too_short`
-    and `too_long` (fewer or more tokens of `base` than `how` allows), `over_limit` (a random choice
-    when more than `how.limit` are left). `note` is shown with the result.
+    Set aside: `repeated` (the same text before), `like_measured` (the same text as a task in `measured`,
+    or nearly so), `too_short` and `too_long` (fewer or more tokens of `base` than `how` allows),
+    `over_limit` (a random choice when more than `how.limit` are left). `note` is shown with the result.
     """
-    tokens = _counter(base)
-    held = {_key(row) for row in avoid}
+    tokens, novelty = _counter(base), how.novelty
+    tasks = [row for group in measured for row in group]
+    held, index = set(map(_key, tasks)), NoveltyIndex(list(map(novelty.text, tasks)))
     seen: set[str] = set()
     rows: list[Example] = []
     for source in sources:
-        for row in source:
+        given = list(source)
+        near = index.nearest_of_each(list(map(novelty.text, given)), novelty.threshold)
+        for row, nearest in zip(given, near, strict=True):
             made = Example(
                 instruction=row.instruction,
                 input=row.input,
@@ -74,8 +83,8 @@ def pool(
             key, reason = _key(row), None
             if key in seen:
                 reason = "repeated"
-            elif key in held:
-                reason = "held_out"
+            elif key in held or nearest is not None:
+                reason = LIKE_MEASURED
             elif (length := tokens(question(row))) < how.min_tokens:
                 reason = "too_short"
             elif how.max_tokens is not None and length > how.max_tokens:

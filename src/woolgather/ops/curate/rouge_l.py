@@ -48,6 +48,10 @@ class Nearest(NamedTuple):
     """Index of the text, in order of `add`; the first of equals."""
 
 
+LIKE_MEASURED = "like_measured"
+"""The reason of a text that is too close to a task that models are measured on."""
+NOT_NOVEL = "not_novel"
+"""The reason of a text that is too close to any other."""
 NOTHING = Nearest(0.0, -1)
 """The nearest of a text that is like none."""
 
@@ -124,6 +128,12 @@ class NoveltyIndex:
                 f"novelty: more than {sys.maxunicode:,} different words to compare with; give "
                 "fewer data sets to compare with, or set novelty.threshold to 1."
             ) from None
+
+
+def why_not_novel(nearest: Nearest, measured: int) -> str:
+    """Returns the reason of a text with this nearest one, where the first `measured` texts of the index
+    are those that models are measured on."""
+    return LIKE_MEASURED if nearest.at < measured else NOT_NOVEL
 
 
 def is_novel(nearest: Nearest | None, options: NoveltyOptions) -> bool:

@@ -44,8 +44,9 @@ class TextWithSource(Protocol):
 class TextOptions(Options):
     """Which documents are read, how they are cut, and which pieces may be answers."""
 
-    column: str = "text"
-    """The column that holds the text, in JSONL, JSON, CSV, Parquet and hub data sets."""
+    column: str | tuple[str, ...] = "text"
+    """The column that holds the text, in JSONL, JSON, CSV, Parquet and hub data sets; of several names
+    the first that a record has."""
     split: str = "train"
     """The split of a hub data set."""
     subset: str = ""

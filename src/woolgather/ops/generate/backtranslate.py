@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ from woolgather.core.views import View, alarm, funnel
 from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.instruction_rules import InstructionRules
 from woolgather.ops.curate.response_rules import broken_instruction_rule
-from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, is_novel
+from woolgather.ops.curate.rouge_l import NoveltyIndex, NoveltyOptions, why_not_novel
 from woolgather.ops.text.ask import UNFINISHED, ask_rows
 from woolgather.ops.text.words import scripts_of, tokens
 from woolgather.prompting.messages import Prompt
@@ -51,8 +51,13 @@ class Backward(Options):
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=256)
     rules: InstructionRules = InstructionRules()
     """Rules for the instructions that come out."""
+    unfinished: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of instructions that ran into max_tokens."""
+    copied: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of instructions that stand in their text word for word."""
     novelty: NoveltyOptions = NoveltyOptions()
 
+    added: ClassVar[frozenset[str]] = frozenset({"unfinished", "copied"})
     # For `reverse`, which is given it by itself; no instruction follows from it.
     execution: ClassVar[frozenset[str]] = frozenset({"min_pairs"})
 
@@ -104,24 +109,31 @@ def backtranslate(
     how: Backward = Backward(),  # noqa: B008 - frozen
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
+    measured: Sequence[Iterable[Example]] = (),
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields each text with the instruction that the backward model finds, in order of texts.
 
     The row's response is the text; its meta has origin "backtranslated". Reasons: prompt_too_long,
     engine_error, unfinished (cut at max_tokens), empty, copied (it stands in the text word for
-    word), a rule's name, not_novel (of an earlier one, or one in `avoid`). `seeds` say which scripts
-    are at home. Memory grows with the index of instructions alone (see rouge_l.py). Raises YieldError
-    when no text is left.
+    word), a rule's name, not_novel (of an earlier one, or one in `avoid`), like_measured (of a task in
+    `measured`, which models are measured on); unfinished and copied only where `how` sets such aside.
+    One that was cut and is kept has meta unfinished. `seeds` say which scripts are at home. Memory
+    grows with the index of instructions alone (see rouge_l.py). Raises YieldError when no text is left.
     """
     novelty, scripts = how.novelty, scripts_of(seeds) or None
     compares = novelty.threshold < 1
-    known = [novelty.text(row) for rows in avoid for row in rows] if compares else []
-    index = NoveltyIndex(known)
+    index = NoveltyIndex()
+    for row in (row for rows in measured for row in rows if compares):
+        index.add(novelty.text(row))
+    first = len(index)  # what models are measured on is before it
+    for row in (row for rows in avoid for row in rows if compares):
+        index.add(novelty.text(row))
     reasons: Counter[str] = Counter()
-    total = 0
+    total = cut = 0
     for batch in _batches(_write_instructions(texts, engine, how, scripts, seed)):
         total += len(batch)
+        cut += sum(row.set_aside == UNFINISHED or UNFINISHED in row.meta for row in batch)
         open_ = [i for i, row in enumerate(batch) if compares and row.set_aside is None]
         asked = [novelty.text(batch[i]) for i in open_]
         start = len(index)
@@ -129,10 +141,10 @@ def backtranslate(
         # `i` counts rows of the batch; `asked` and `found` have the open ones alone.
         for i, text, nearest in zip(open_, asked, found, strict=True):
             nearest = nearest or index.nearest(text, novelty.threshold, since=start)
-            if is_novel(nearest, novelty):
+            if nearest is None:
                 index.add(text)
             else:
-                batch[i] = set_aside(batch[i], "not_novel")
+                batch[i] = set_aside(batch[i], why_not_novel(nearest, first))
         for row in batch:
             if row.set_aside:
                 reasons[row.set_aside] += 1
@@ -147,9 +159,9 @@ def backtranslate(
         )
     stages = [("texts", total), ("with an instruction", used)]
     views = [funnel("Instructions found", stages, dict(reasons.most_common()))]
-    if reasons[UNFINISHED] > total / 2:
+    if cut > total / 2:
         text = (
-            f"{reasons[UNFINISHED]} of {total} were cut at {how.sampling.max_tokens} tokens: the "
+            f"{cut} of {total} were cut at {how.sampling.max_tokens} tokens: the "
             "backward model did not learn to stop. Train it longer (seed_updates) or on more seeds."
         )
         views.append(alarm("Most instructions do not end", text))
@@ -176,17 +188,23 @@ def _write_instructions(
             verdicts={},
             meta={**text.meta, "origin": ORIGIN},
         )
-        reason = reason or _fault(row, how.rules, scripts)
+        if reason == UNFINISHED and how.unfinished == "keep":
+            row, reason = replace(row, meta={**row.meta, UNFINISHED: True}), None
+        reason = reason or _fault(row, how, scripts)
         yield set_aside(row, reason) if reason else row
 
 
-def _fault(row: Example, rules: InstructionRules, scripts: frozenset[str] | None) -> str | None:
+def _fault(row: Example, how: Backward, scripts: frozenset[str] | None) -> str | None:
     words = tokens(row.instruction)
     if not words:
         return "empty"
-    if len(words) >= COPIED and f" {' '.join(words)} " in f" {' '.join(tokens(row.response))} ":
+    if how.copied == "set_aside" and _is_copied(words, tokens(row.response)):
         return "copied"
-    return broken_instruction_rule(row, rules, scripts)
+    return broken_instruction_rule(row, how.rules, scripts)
+
+
+def _is_copied(words: Sequence[str], text: Sequence[str]) -> bool:
+    return len(words) >= COPIED and f" {' '.join(words)} " in f" {' '.join(text)} "
 
 
 def _batches(rows: Iterator[Example]) -> Iterator[list[Example]]:

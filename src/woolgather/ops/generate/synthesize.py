@@ -65,19 +65,20 @@ def synthesize(
     n: int,
     how: Synthesis = Synthesis(),  # noqa: B008 - frozen
     avoid: Sequence[Iterable[Example]] = (),
+    measured: Sequence[Iterable[Example]] = (),
     machine: Iterable[Example] = (),
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields new instructions with inputs, until `n` are accepted or all prompts were asked.
 
     Novelty is against the seeds, `machine` (accepted tasks of earlier rounds, which may also serve as
-    demos), every set in `avoid` (held-out tasks, earlier iterations, evaluation sets) and what this
-    call accepted.
+    demos), every set in `avoid` (earlier iterations), what this call accepted, and every set in
+    `measured`, the tasks that models are measured on.
 
     Rows carry meta origin "machine", prompt (its index) and nearest (ROUGE-L F to the nearest task,
     in [0, 1]; absent where it was not compared). Reasons: malformed, wrong_number, cut, the names
-    of the rules, not_novel. Raises YieldError when less than `how.minimum` (a share of n) is accepted,
-    or would be as three batches went; with more, fewer rows and an alarm come out.
+    of the rules, not_novel, like_measured. Raises YieldError when less than `how.minimum` (a share of
+    n) is accepted, or would be as three batches went; with more, fewer rows and an alarm come out.
     """
     seeds, machine = list(seeds), list(machine)
     picker = Demos(seeds, machine, engine, how.demos, seed)
@@ -90,7 +91,7 @@ def synthesize(
         )
         return Exchange(text, lambda reply: _read(prompt, shown, reply, first))
 
-    gate = gate_of(how, seeds, [machine, *avoid])
+    gate = gate_of(how, seeds, [machine, *avoid], measured)
     sampling = how.stopping_at(stop_after(how.items))
     return (yield from until_enough(Tally(n, how), engine, exchange, gate, sampling, seed))
 

@@ -234,6 +234,7 @@ def ask_about(
     how: Questions = Questions(),  # noqa: B008 - frozen
     seeds: Iterable[Example] = (),
     avoid: Sequence[Iterable[Example]] = (),
+    measured: Sequence[Iterable[Example]] = (),
     seed: int = 0,
 ) -> Generator[Example, None, list[View]]:
     """Yields questions on (kind, topic), one per prompt, until `how.n` are accepted or all prompts
@@ -268,7 +269,7 @@ def ask_about(
         return Exchange(text, lambda reply: [_question(hint, reply, prompt)])
 
     tally = Tally(how.n, how, "Questions by topic", hints.prompts)
-    gate = gate_of(how, seeds, avoid)
+    gate = gate_of(how, seeds, avoid, measured)
     return (yield from until_enough(tally, engine, exchange, gate, how.stopping_at("\n"), seed))
 
 

@@ -24,12 +24,22 @@ from woolgather.core.rows import Example
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Completion, Engine, Sampling
 from woolgather.ops.curate.response_rules import InstructionRules, broken_instruction_rule
-from woolgather.ops.curate.rouge_l import NOTHING, NoveltyIndex, NoveltyOptions, is_novel
+from woolgather.ops.curate.rouge_l import (
+    LIKE_MEASURED,
+    NOT_NOVEL,
+    NOTHING,
+    NoveltyIndex,
+    NoveltyOptions,
+    is_novel,
+    why_not_novel,
+)
 from woolgather.ops.text.ask import ask_rows, no_reply
 from woolgather.ops.text.words import scripts_of
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.templates import Template, fill
 
+KNOWN = (NOT_NOVEL, LIKE_MEASURED)
+"""Reasons of a task that keeps the rules and is too like another."""
 TRIAL_BATCHES = 3
 """Batches after which a hopeless acceptance rate ends the work."""
 
@@ -109,14 +119,23 @@ class Gate:
     novelty: NoveltyOptions
     index: NoveltyIndex
     """All that it must be unlike; what is accepted goes in."""
+    measured: int = 0
+    """The first so many of these are tasks that models are measured on."""
 
 
-def gate_of(how: Writing, seeds: Iterable[Example], others: Iterable[Iterable[Example]]) -> Gate:
-    """Returns the gate for tasks in the scripts of the seeds, unlike these and unlike all `others`."""
+def gate_of(
+    how: Writing,
+    seeds: Iterable[Example],
+    others: Iterable[Iterable[Example]],
+    measured: Iterable[Iterable[Example]] = (),
+) -> Gate:
+    """Returns the gate for tasks in the scripts of the seeds, unlike these, unlike all `others`, and
+    unlike what models are `measured` on."""
     seeds = list(seeds)
-    known = [row for group in (seeds, *others) for row in group]
+    asked = [row for group in measured for row in group]
+    known = [*asked, *seeds, *(row for group in others for row in group)]
     index = NoveltyIndex([how.novelty.text(row) for row in known])
-    return Gate(how.rules, scripts_of(seeds) or None, how.novelty, index)
+    return Gate(how.rules, scripts_of(seeds) or None, how.novelty, index, len(asked))
 
 
 def until_enough(
@@ -178,7 +197,7 @@ def decide(rows: Iterable[Example], gate: Gate) -> Iterator[Example]:
             if is_novel(likest, novelty):
                 index.add(novelty.text(row))
             else:
-                row = replace(row, set_aside="not_novel")
+                row = replace(row, set_aside=why_not_novel(likest, gate.measured))
         yield row
 
 
@@ -237,7 +256,7 @@ class Tally:
             ("prompts", self.prompts),
             ("items written", self.items),
             ("in form", formed),
-            ("pass the rules", self.accepted + self.reasons["not_novel"]),
+            ("pass the rules", self.accepted + sum(self.reasons[r] for r in KNOWN)),
             ("novel", self.accepted),
         ]
         out = [
@@ -266,12 +285,13 @@ class Tally:
             "(demos.max_words), or lower sampling.temperature",
             "cut": f"answers end at {self.how.sampling.max_tokens} tokens: raise sampling.max_tokens or "
             "lower items",
-            "not_novel": f"the model repeats what there is: give more seeds, raise "
+            NOT_NOVEL: f"the model repeats what there is: give more seeds, raise "
             f"sampling.temperature, or raise novelty.threshold ({self.how.novelty.threshold})",
             "prompt_too_long": "prompts do not fit the model's context: fewer or shorter demos",
             "engine_error": "the engine failed on requests: see its log",
         }
         remedies["wrong_number"] = remedies["malformed"]
+        remedies[LIKE_MEASURED] = remedies[NOT_NOVEL]
         first = next(iter(self.reasons.most_common(1)), ("", 0))[0]
         remedy = remedies.get(first, f"see what {first} took (woolgather show --set-aside)")
         if not self.reasons:

@@ -8,7 +8,8 @@ done to the pair of task and answer that certainly makes it worse. Five kinds:
                 better one then has a condition of the same form that it keeps)
     scrambled   the words of the answer in another order
     misstated   the same answer with one fact exchanged: a number, a name, yes for no (wrong_facts.py)
-    sampled     two answers the model itself gave to one generated probe, one passes its check
+    sampled     two answers the model itself gave to one generated probe, one passes its check; the probe
+                is of a family that neither selects nor reports
 
 The first three can be told by words and fluency alone, the last two cannot: there the worse answer is
 fluent, on its topic and wrong. Echoes, repetition and unfinished answers are left to the rules, so no
@@ -211,7 +212,7 @@ def sample_pairs(
     """
     if probes < 1 or limit < 1:
         return []
-    asked = generate(probes, seed_of(seed, "audition"))
+    asked = generate(probes, seed_of(seed, "audition"), "train")
     form = engine.model.prompt_format
     shots = shots if form == "raw" else ()
     samples, sampling = sampled.samples, sampled.sampling

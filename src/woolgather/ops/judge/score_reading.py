@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
+from woolgather.prompting.reasoning import split_reasoning
+
 Read = Literal["first_score", "last_line_score", "last_line_number"]
 Scale = tuple[float, float]
 
@@ -87,8 +89,7 @@ _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 def _tidy(reply: str, scale: Scale) -> str:
     """Returns the reply without reasoning, code fences and talk of its own scale, one space or line end
     between words, wide letters and foreign digits as ours."""
-    text = _drop_reasoning(reply)
-    text = "".join(map(_narrow, _FENCE.sub("", text)))
+    text = "".join(map(_narrow, _FENCE.sub("", split_reasoning(reply).answer)))
     low, high = (f"{bound:g}" for bound in scale)
     ends = (
         rf"(?<![\w.,]){re.escape(low)}\s?(?:-|–|—|to|and|\.\.)\s?{re.escape(high)}(?![\w%]|[.,]\d)"
@@ -100,13 +101,6 @@ def _tidy(reply: str, scale: Scale) -> str:
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(talk, "", text, flags=re.IGNORECASE)
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
-
-
-def _drop_reasoning(reply: str) -> str:
-    """Returns what follows reasoning in tags, which the prompt may have opened and the limit may have
-    left open."""
-    text = reply.rpartition("</think>")[2]
-    return "" if text.lstrip().startswith("<think>") else text
 
 
 def _narrow(letter: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence, Sized
 
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import mean_interval
+from woolgather.core.intervals import rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import Example, question
 from woolgather.core.views import alarm, table, table_cell
@@ -24,6 +24,7 @@ from woolgather.ops.judge.assessors import (
     combine_verdicts,
     rate,
 )
+from woolgather.ops.text.item_ids import item_ids
 
 
 def _work(
@@ -42,7 +43,7 @@ def _work(
     return Expected(calls=calls, new_tokens=written * asked.sampling.max_tokens)
 
 
-@op("win_rate", version=2, expects=_work, needs={"ours": ("response",), "theirs": ("response",)})
+@op("win_rate", version=3, expects=_work, needs={"ours": ("response",), "theirs": ("response",)})
 def win_rate(
     ours: Iterable[Example],
     theirs: Iterable[Example],
@@ -71,11 +72,11 @@ def win_rate(
     rows = [row for pair in pairs for row in pair]
     scores = [combine_verdicts(v) for v in rate(rows, engine, chosen, asked, seed=seed)]
     wins = {
-        mine.id or f"task-{i}": _win(scores[2 * i], scores[2 * i + 1])
-        for i, (mine, _) in enumerate(pairs)
+        name: _win(scores[2 * i], scores[2 * i + 1])
+        for i, name in enumerate(item_ids(mine for mine, _ in pairs))
     }
     known = [w for w in wins.values() if w is not None]
-    found = mean_interval(known, seed)
+    found = rate_interval(known)
     why = "" if found else "no verdict could be read"
     values = {"win_rate": table_cell(found), "why": why, "unreadable": len(wins) - len(known)}
     shown = [

@@ -12,27 +12,31 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from woolgather.probes import FAMILIES, NULL_ANSWERS, Probe, generate
+from woolgather.probes import NULL_ANSWERS, Probe, Purpose, families_of, generate
 from woolgather.probes.checks import passes
 
 SEED = 20_230_401
 """Random seed of the fixed set; any that no run uses."""
 CHOOSING, RATING = 6, 40
-"""Probes per family that choose the contenders, and that rate one: with 55 families, 2,200 probes by
-which a rate of 4 % is known within 0.8 points."""
+"""Probes per family that choose the contenders, and that rate one: with the 43 families that report,
+1,720 probes by which a rate of 4 % is known within 0.9 points."""
 CONTENDERS = 3
 Rates = Mapping[str, float]
 """Pass rate by family."""
 
 
-def expected_best_null(probes: Sequence[Probe]) -> tuple[str, float]:
+def expected_best_null(probes: Sequence[Probe], purpose: Purpose = "report") -> tuple[str, float]:
     """Returns the null answer that is best on probes of these families, and the share of `probes` that
-    it is expected to pass. Among equals it is the first in NULL_ANSWERS. The first call in a process
-    takes about a second."""
+    it is expected to pass; all are of families for `purpose`. Among equals it is the first in
+    NULL_ANSWERS. The first call in a process takes about a second."""
     asked = Counter(probe.family for probe in probes)
-    rough = {name: _expect(rates, asked) for name, rates in _rough_rates().items()}
+    rough = {name: _expect(rates, asked) for name, rates in _rough_rates(purpose).items()}
     contenders = sorted(rough, key=rough.__getitem__, reverse=True)[:CONTENDERS]
-    rates = {name: _expect(_rates_of(name), asked) for name in NULL_ANSWERS if name in contenders}
+    rates = {
+        name: _expect(_rates_of(name, purpose), asked)
+        for name in NULL_ANSWERS
+        if name in contenders
+    }
     best = max(rates, key=rates.__getitem__)
     return best, rates[best]
 
@@ -43,21 +47,23 @@ def _expect(rates: Rates, asked: Mapping[str, int]) -> float:
 
 
 @cache
-def _fixed_set() -> list[Probe]:
-    """Balanced over the families, so that any first part of whole rounds is."""
-    return generate((CHOOSING + RATING) * len(FAMILIES), SEED)
+def _fixed_sets(purpose: Purpose) -> tuple[list[Probe], list[Probe]]:
+    """What chooses and what rates, each balanced over the families."""
+    families = len(families_of(purpose))
+    probes = generate((CHOOSING + RATING) * families, SEED, purpose)
+    return probes[: CHOOSING * families], probes[CHOOSING * families :]
 
 
 @cache
-def _rough_rates() -> Mapping[str, Rates]:
-    """Those of all null answers, on the first part."""
-    return _rate(NULL_ANSWERS, _fixed_set()[: CHOOSING * len(FAMILIES)])
+def _rough_rates(purpose: Purpose) -> Mapping[str, Rates]:
+    """Those of all null answers, on what chooses."""
+    return _rate(NULL_ANSWERS, _fixed_sets(purpose)[0])
 
 
 @cache
-def _rates_of(name: str) -> Rates:
-    """Those of one null answer, on the second part."""
-    return _rate([name], _fixed_set()[CHOOSING * len(FAMILIES) :])[name]
+def _rates_of(name: str, purpose: Purpose) -> Rates:
+    """Those of one null answer, on what rates."""
+    return _rate([name], _fixed_sets(purpose)[1])[name]
 
 
 def _rate(names: Iterable[str], probes: Sequence[Probe]) -> dict[str, Rates]:

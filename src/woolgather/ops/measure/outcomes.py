@@ -1,6 +1,6 @@
 """Outcomes by item: which of them select a model, and which report on it.
 
-The one idea: what chose a model never praises it. Probes come in two sets of their own, by random seed.
+The one idea: what chose a model never praises it. Probes come in two sets, of different families.
 Held-out tasks are one set, so where they select they are halved by a hash of the id: one half selects,
 the other reports, on every machine and whatever other tasks there are.
 """
@@ -8,12 +8,12 @@ the other reports, on every machine and whatever other tasks there are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from woolgather.core.artifacts import Metrics
-from woolgather.core.intervals import Estimate, paired_difference
-from woolgather.core.rows import Example
+from woolgather.core.intervals import Estimate, paired_difference, rate_interval
+from woolgather.probes import family_of
 
 By = Literal["probes", "heldout", "last"]
 """What selects the result."""
@@ -38,8 +38,8 @@ def outcomes(measure: Metrics, on: str, side: Side = "select") -> Outcomes:
     """Returns the outcomes of a measure: `on` is probes, heldout, stops or loops. Empty where it was
     not measured. Answers that stop or loop select nothing: all of them are on every side."""
     if on == "probes":
-        keys = _probe_sets(measure)
-        wanted = {"select": keys[:1], "report": keys[-1:], "all": keys}[side]
+        sets = _probe_sets(measure)
+        wanted = list(sets.values()) if side == "all" else [sets.get(side, "")]
         return {name: v for key in wanted for name, v in measure.items.get(key, {}).items()}
     found = measure.items.get(on, {})
     if on == "heldout" and side != "all":
@@ -48,8 +48,28 @@ def outcomes(measure: Metrics, on: str, side: Side = "select") -> Outcomes:
 
 
 def difference(a: Metrics, b: Metrics, on: str, side: Side = "select") -> Estimate | None:
-    """Returns the paired difference a - b over the items that both answered; None without any."""
-    return paired_difference(outcomes(a, on, side), outcomes(b, on, side))
+    """Returns the paired difference a - b over the items that both answered; None without any. The
+    interval is over the families of probes, and over held-out tasks one by one."""
+    return compare(outcomes(a, on, side), outcomes(b, on, side), on)
+
+
+def compare(a: Outcomes, b: Outcomes, on: str) -> Estimate | None:
+    """Returns `difference` for outcomes of the measure `on`."""
+    return paired_difference(a, b, family_of=None if on == "heldout" else family_of)
+
+
+def rate(measure: Metrics, on: str, side: Side = "select") -> Estimate | None:
+    """Returns the share of the answered items that passed, with its interval over families of probes;
+    None where it was not measured."""
+    return rate_of(outcomes(measure, on, side))
+
+
+def rate_of(found: Outcomes) -> Estimate | None:
+    """Returns `rate` for these outcomes."""
+    known = {name: v for name, v in found.items() if v is not None}
+    families = [family_of(name) for name in known]
+    shared = len(set(families)) < len(families)
+    return rate_interval(list(known.values()), families if shared else None)
 
 
 def list_known(measure: Metrics, on: str, side: Side = "select") -> list[float]:
@@ -63,23 +83,15 @@ def mean(measure: Metrics, on: str, side: Side = "select") -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def item_ids(rows: Iterable[Example]) -> list[str]:
-    """Returns an id for each row, in their order, no two alike: its own, or `task-<place>`; of rows
-    with one id, the second gets `id#2`, and so on."""
-    found: dict[str, None] = {}
-    for index, row in enumerate(rows):
-        own = row.id or f"task-{index}"
-        name, number = own, 1
-        while name in found:
-            number += 1
-            name = f"{own}#{number}"
-        found[name] = None
-    return list(found)
-
-
-def _probe_sets(measure: Metrics) -> list[str]:
-    """The names of a measure's sets of probes, the selecting one first."""
+def _probe_sets(measure: Metrics) -> Mapping[Side, str]:
+    """The key of each of a measure's sets of probes. Earlier measures named a set by its random seed:
+    the first seed selected, the last reported, and one alone did both."""
+    named: dict[Side, str] = {"select": "probes:select", "report": "probes:report"}
+    found = {side: key for side, key in named.items() if key in measure.items}
+    if found:
+        return found
     seeds = measure.values.get("probe_seeds")
-    if seeds is None:
-        return [key for key in measure.items if key.startswith("probes:")]
-    return [f"probes:{seed}" for seed in seeds]
+    keys = [key for key in measure.items if key.startswith("probes:")]
+    if seeds is not None:  # a file may hold the items in another order
+        keys = [f"probes:{seed}" for seed in seeds]
+    return {"select": keys[0], "report": keys[-1]} if keys else {}

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import rate_interval
 from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, table, table_cell
 from woolgather.ops.measure.harms import find_harm
-from woolgather.ops.measure.outcomes import By, difference, list_known, mean
+from woolgather.ops.measure.outcomes import By, difference, list_known, mean, rate
 
 NAMES = {"probes": "probes", "heldout": "held-out tasks"}
 
@@ -82,7 +81,7 @@ def _longest(measures: Sequence[Metrics], **_: object) -> Expected:
     return Expected(value=len(measures) - 1)
 
 
-@op("select_model", version=2, expects=_longest)
+@op("select_model", version=3, expects=_longest)
 def select_model(
     measures: Sequence[Metrics], *, by: By = "probes", names: Sequence[str] = ()
 ) -> Choice:
@@ -110,10 +109,9 @@ def select_model(
 def _selection(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
     rows: list[list[JSON]] = []
     for index, measure in enumerate(measures):
-        rate = rate_interval(list_known(measure, by))
         gain = difference(measure, measures[0], by) if index else None
         against = table_cell(gain, "points") if index else ""
-        rows.append([label(index, names), table_cell(rate, "percent"), against])
+        rows.append([label(index, names), table_cell(rate(measure, by), "percent"), against])
     note = f"The {NAMES[by]} that select; the report is on others."
     return table(f"Selection on {by}", ["model", by, "against the base"], rows, note)
 

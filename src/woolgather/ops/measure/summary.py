@@ -18,6 +18,7 @@ from woolgather.core.op import op
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.ops.measure.harms import RATES, Harm, describe_harms, find_harms
+from woolgather.ops.measure.margin import compare_margins, show_margins
 from woolgather.ops.measure.outcomes import By, difference, list_known, side_of
 from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import (
@@ -26,6 +27,7 @@ from woolgather.ops.measure.summary_views import (
     show_measures,
     show_models,
     show_rounds,
+    show_tiers,
 )
 
 BASE = "the base"
@@ -49,7 +51,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=3)
+@op("summarize", version=4)
 def summarize(
     measures: Sequence[Metrics],
     *,
@@ -100,7 +102,9 @@ def summarize(
     views = (
         *found.alarms(),
         show_models(models, base=base, result=result, by=by, wins=wins),
+        *show_tiers(models),
         *found.tables(),
+        *show_margins(models, base),
         show_measures(measures, by, names),
         *show_rounds(rounds),
     )
@@ -243,6 +247,10 @@ def side_by_side(first: Metrics, second: Metrics, *, names: Sequence[str], title
             ("percent", "points") if key in SHARES else (None, "change")
         )
         add(shown, both, gains[key], *units)
+    margins = [measure.values.get("margin") for measure in (first, second)]
+    gain = compare_margins(second.items.get("margin", {}), first.items.get("margin", {}))
+    gains["margin"] = table_cell(gain)
+    add("margin over a near miss, nats", margins, gains["margin"], None, "change")
     view = table(title, ["measure", *names, "difference"], rows)
     said = f"{names[1]} against {names[0]}: {', '.join(told) or 'not measured'}"
     return Metrics({"gain": gains}, views=(view,), headline=said)

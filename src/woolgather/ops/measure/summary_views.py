@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 
 from woolgather.core.artifacts import Metrics
-from woolgather.core.intervals import Estimate, rate_interval
+from woolgather.core.intervals import Estimate
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, curve, table, table_cell
-from woolgather.ops.measure.outcomes import By, difference, list_known, mean, side_of
+from woolgather.ops.measure.outcomes import By, difference, mean, rate, side_of
 
 Round = tuple[Sized, Sized, Metrics]
 """One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
@@ -45,6 +45,7 @@ def show_models(
             [
                 name + (" ← result" if m is result else ""),
                 _rate(m, "probes", by),
+                _percent(m.values.get("strict")),
                 table_cell(null.get("rate"), "percent"),
                 table_cell(against, "points") if against else "",
                 _rate(m, "heldout", by),
@@ -55,7 +56,7 @@ def show_models(
             ]
         )
     columns = [
-        "model", "probes", "best null", "vs base", "held out", "stops", "loops", "length",
+        "model", "probes", "strict", "best null", "vs base", "held out", "stops", "loops", "length",
         "distinct-2",
     ]  # fmt: skip
     half = (
@@ -64,19 +65,35 @@ def show_models(
         else ""
     )
     note = (
-        "Probes of the reporting seed. Intervals are 95 %: Wilson's for a rate, paired bootstrap over "
-        f"the same items for a difference. {half}Win rate over the base: {_describe_wins(wins)}."
+        "Probes of the families that report; strict: of answers as they stand, with no lead-in or code "
+        "fence taken off. Intervals are 95 %: over families of probes, and of held-out tasks Wilson's "
+        f"for a rate, paired bootstrap for a difference. {half}Win rate over the base: "
+        f"{_describe_wins(wins)}."
     )
     return table("Models", columns, rows, note)
+
+
+def show_tiers(models: Mapping[str, Metrics]) -> list[View]:
+    """Returns the table of what each model passes of the easy, middle and hard probes that report; none
+    where no measure has them."""
+    by_model = {name: m.values.get("tiers") or {} for name, m in models.items()}
+    tiers = list(next(filter(None, by_model.values()), {}))
+    if not tiers:
+        return []
+    rows = [[name, *(_percent(own.get(tier)) for tier in tiers)] for name, own in by_model.items()]
+    note = (
+        "Probes that report, by how hard their families are; the intervals are over few families."
+    )
+    return [table("Probes by tier", ["model", *tiers], rows, note)]
 
 
 def show_measures(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
     """Returns the curve of what each model passes, in the order they were made."""
     curves = {
         shown: [
-            (float(t), 100 * rate)
+            (float(t), 100 * passed)
             for t, m in enumerate(measures)
-            if (rate := mean(m, on, side_of(on, by))) is not None
+            if (passed := mean(m, on, side_of(on, by))) is not None
         ]
         for shown, on in (("probes", "probes"), ("held out", "heldout"))
     }
@@ -121,7 +138,10 @@ def show_rounds(rounds: Sequence[Round]) -> list[View]:
 
 
 def _rate(measure: Metrics, on: str, by: By) -> JSON:
-    found = rate_interval(list_known(measure, on, side_of(on, by)))
+    return _percent(rate(measure, on, side_of(on, by)))
+
+
+def _percent(found: Estimate | Mapping[str, JSON] | None) -> JSON:
     return table_cell(found, "percent") or "not measured"
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from woolgather.core.errors import ConfigError, InputError
-from woolgather.data.record_files import Place, kind_of, read_records
+from woolgather.data.record_files import Place, read_records
+from woolgather.data.values import kind_of
 
 Variant = Literal["v1", "v2"]
 GOOD_EXEMPLAR = (
@@ -176,7 +177,7 @@ def _exemplar(place: Place, record: object, names: Sequence[str]) -> Exemplar:
             said = f"{kind_of(value)}, not text" if field in record else "missing"
             said = "empty" if isinstance(value, str) else said
             raise place.wrong(f"field {field!r} is {said}.", GOOD_EXEMPLAR)
-        texts[field] = value.strip()
+        texts[field] = place.whole(value.strip(), f"field {field!r}", GOOD_EXEMPLAR)
     invoked = record.get("principles")
     if not isinstance(invoked, list) or not invoked:
         raise place.wrong(

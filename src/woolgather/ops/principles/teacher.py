@@ -61,24 +61,24 @@ def _expect(
     guide: Guide,
     how: Replying,
     probes: int,
-    probe_seeds: Sequence[int],
     **_: object,
 ) -> Expected:
-    return expect_replies(guide, how, probes * len(set(probe_seeds)) + len(tasks))
+    return expect_replies(guide, how, probes + len(tasks))
 
 
-@op("evaluate_teacher", version=2, expects=_expect)
+@op("evaluate_teacher", version=3, expects=_expect)
 def evaluate_teacher(
     tasks: Iterable[Example],
     engine: Engine,
     *,
     guide: Guide,
     how: Replying = Replying(),  # noqa: B008 - frozen
-    probes: int = 300,
-    probe_seeds: Sequence[int] = (1, 2),
+    probes: int = 600,
+    probe_seed: int = 1,
     seed: int = 0,
 ) -> Metrics:
-    """Returns what `evaluate` finds of the model behind `engine` under its principles.
+    """Returns what `evaluate` finds of the model behind `engine` under its principles, on the probes that
+    report: a teacher is no candidate.
 
     It answers greedily, within the tokens that `how.sampling` gives for thought and answer. There is
     no likelihood; the value `prompted` says how many principles it is asked with.
@@ -87,8 +87,8 @@ def evaluate_teacher(
     found = evaluate(
         tasks,
         Prompted(engine, guide, how.model_copy(update={"sampling": greedy})),
-        how=EvaluationOptions(probes=probes, likelihood=False),
-        probe_seeds=probe_seeds,
+        how=EvaluationOptions(probes=probes, probe_seed=probe_seed, likelihood=False),
+        purposes=("report",),
         seed=seed,
     )
     how_asked = f"{engine.model.prompt_format}, {len(guide.principles)} principles"

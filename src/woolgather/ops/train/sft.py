@@ -73,13 +73,15 @@ def sft(
 ) -> Model:
     """Returns `start` tuned on `rows`: an adapter directory, or full weights, prompted by chat template.
 
-    Rows over `config.max_rows` are left out at random, and so are rows over `config.max_length` tokens
-    or over the positions that the model has (`mix` sets both aside with their reasons). Raises
-    YieldError with advice when fewer than `min_rows` are left, TrainingError when the process fails.
+    Rows over `config.max_rows` are left out as `config.choose` says, and so are rows over
+    `config.max_length` tokens or over the positions that the model has (`mix` sets both aside with their
+    reasons). Raises YieldError with advice when fewer than `min_rows` are left, TrainingError when the
+    process fails.
     """
     examples = list(rows)
     rng = random.Random(seed)
-    rng.shuffle(examples)
+    if config.choose == "random":
+        rng.shuffle(examples)
     longest = longest_row(start.path, config.max_length)
     encoded = [
         (question(row), ids)
@@ -88,6 +90,8 @@ def sft(
     ]
     usable = len(encoded)
     encoded = encoded[: config.max_rows]
+    if config.choose == "first":
+        rng.shuffle(encoded)
     if len(encoded) < min_rows:
         raise YieldError(
             f"only {len(encoded)} rows to train on, and at least {min_rows} are needed. Set fewer "
@@ -128,7 +132,7 @@ def encoder(start: Model, date: str = "") -> Callable[[Example], Tokens]:
 def _renderer(start: Model, date: str) -> Callable[[Example], Tokens]:
     from woolgather.prompting.renderer import Renderer
 
-    renderer = Renderer(start.path, date=date, variables=start.chat_template_kwargs)
+    renderer = Renderer.of(start, date)
     return lambda row: renderer.training_ids(messages_of(row), row.response)
 
 
@@ -208,6 +212,7 @@ def numbers(
         ("validation loss before", result.get("validation_loss_before")),
         ("validation loss", result.get("validation_loss")),
         ("update with the lowest, kept", result.get("kept_update")),
+        ("chat template", result.get("chat_template")),
         *_stops(result),
         *more,
     ]

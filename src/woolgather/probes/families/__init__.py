@@ -10,7 +10,7 @@ the words or forbids the wrong candidates; where the answer is free writing, it 
 the instruction.
 
 What each family is for, and how hard it is, stands in sets.py. Measured: a chat model of 135M
-parameters, decoded greedily, passes about one probe in six of the earlier 55 families, most of
+parameters, decoded greedily, passes about one probe in six of 55 of these families, most of
 contain_word, json_object, capital and two_words.
 Sampling sets of probes is `probes.generate`, not here.
 """
@@ -26,11 +26,10 @@ from woolgather.probes.families import (
     text,
     writing,
 )
-from woolgather.probes.families.sets import EARLIER, PLACES, PURPOSES, TIERS, Purpose, Tier
+from woolgather.probes.families.sets import PLACES, PURPOSES, TIERS, Purpose, Tier
 from woolgather.probes.families.shared import FAMILIES, Probe
 
 __all__ = [
-    "EARLIER",
     "FAMILIES",
     "PLACES",
     "PURPOSES",

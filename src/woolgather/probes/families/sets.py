@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from woolgather.probes.families.words import split_words
-
 Purpose = Literal["report", "select", "train"]
 Tier = Literal["easy", "middle", "hard"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -51,15 +49,3 @@ PLACES: Mapping[str, tuple[Purpose, Tier]] = {
     for name in names.split()
 }
 """By family: what it is for, and how hard it is."""
-EARLIER = frozenset(
-    split_words(
-        """opposite capital plural past_tense fill_in calendar first_letter list_k another
-        marked_list end_item nth_item longest_word remove_item sort_words sort_numbers
-        reverse_list add subtract multiply word_problem which_number count_words count_letters
-        sentiment category odd_one_out yes_no_kind yes_no_number extract_name extract_date
-        extract_price who_has copy copy_brackets uppercase lowercase title_case replace_word join
-        spell repeat contain_word two_words question note start_word end_word sentence_count
-        under_words exact_words avoid_word letter_case json_object sandwich"""
-    )
-)
-"""The families that `generate` draws from where no purpose is named, as it always did."""

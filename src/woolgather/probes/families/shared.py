@@ -19,7 +19,7 @@ class Probe:
     """A prompt whose answer a machine can check."""
 
     id: str
-    """probe-<seed>-<k> or probe-<purpose>-<seed>-<k>; empty when a family made it outside a set."""
+    """probe-<purpose>-<seed>-<k>/<family>; empty when a family made it outside a set."""
     family: str
     instruction: str
     input: str

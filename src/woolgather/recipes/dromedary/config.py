@@ -42,7 +42,7 @@ class Teacher(Options):
     """Measuring the base under its principles, among the controls."""
 
     probes: int | None = Field(default=None, ge=1)
-    """Probes of each seed; None: as many as in `measure`. All its prompts hold the principles, so
+    """Probes; None: as many as report in `measure`. All its prompts hold the principles, so
     that a measure of the teacher costs more than all others."""
 
 

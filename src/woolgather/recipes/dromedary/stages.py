@@ -30,8 +30,10 @@ from woolgather.recipes.stages import (
     answer_tasks,
     choose_assessor,
     draw_rows,
+    list_measured,
     mix_rows,
     open_inputs,
+    settle_tier,
 )
 from woolgather.training.job import SftOptions
 
@@ -47,12 +49,16 @@ class Inputs:
     guide: Guide
     seeds: Rows[Example]
     held_out: Rows[Example]
+    measured: Sequence[Rows[Example] | Sequence[Example]]
+    """Held-out tasks and probes: no prompt that is trained on may be like them."""
     base: Model
 
 
 def read_inputs(run: Scope, cfg: Config) -> Inputs:
     """Returns what the run starts from, the files of the guide read and checked before all else."""
-    return Inputs(cfg, guide_of(cfg), *open_inputs(run, cfg))
+    guide, (seeds, held_out, base) = guide_of(cfg), open_inputs(run, cfg)
+    cfg = settle_tier(run, cfg, seeds, base)
+    return Inputs(cfg, guide, seeds, held_out, list_measured(run, cfg, held_out), base)
 
 
 def guide_of(cfg: Config) -> Guide:
@@ -83,13 +89,13 @@ def prompts(scope: Scope, given: Inputs) -> Rows[Example]:
             "answered: few, and not what people ask."
         )
     return scope.step(
-        "pool", pool, sources, base=given.base, how=cfg.pool, avoid=given.held_out, note=note
+        "pool", pool, sources, base=given.base, how=cfg.pool, measured=given.measured, note=note
     )
 
 
 def invent_tasks(scope: Scope, given: Inputs) -> list[Rows[Example]]:
     """v1: returns tasks of plain self-instruct, and questions on topics of each kind."""
-    cfg, seeds, held_out = given.cfg, given.seeds, given.held_out
+    cfg, seeds, measured = given.cfg, given.seeds, given.measured
     sources, writer, form = (
         list[Rows[Example]](),
         scope.engine(given.base),
@@ -100,7 +106,7 @@ def invent_tasks(scope: Scope, given: Inputs) -> list[Rows[Example]]:
         how = cfg.synthesis.settled(form)
         sources.append(
             scope.step(
-                "synthesize", synthesize, seeds, writer, n=cfg.tasks, how=how, avoid=[held_out]
+                "synthesize", synthesize, seeds, writer, n=cfg.tasks, how=how, measured=measured
             )
         )
     if cfg.questions.n:
@@ -112,7 +118,8 @@ def invent_tasks(scope: Scope, given: Inputs) -> list[Rows[Example]]:
             writer,
             how=cfg.questions.settled(form),
             seeds=seeds,
-            avoid=[held_out, *sources],
+            avoid=sources,
+            measured=measured,
         )
         sources.append(questions)
     return sources
@@ -201,7 +208,7 @@ def control(
         scope.engine(base),
         guide=given.guide,
         how=Replying(sampling=cfg.align.sampling, nudge=cfg.align.nudge),
-        probe_seeds=(m.select_seed, m.report_seed),
+        probe_seed=m.probe_seed,
         probes=cfg.teacher.probes or m.probes,
     )
     alike = Tuning(cfg.sft.like(len(rows)), cfg.lora_scale)

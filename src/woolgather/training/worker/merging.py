@@ -30,11 +30,12 @@ def merge(job: WorkerJob) -> dict[str, JSON]:
     # The base's may hold what transformers refuses to save; ours is written below.
     model.generation_config = transformers.GenerationConfig()
     model.save_pretrained(str(folder), max_shard_size=options.max_shard_size)
-    renderer = Renderer(job.start.path, variables=job.start.chat_template_kwargs)
+    renderer = Renderer.of(job.start)
     renderer.save(folder, options.system)
     tidy_generation_config(folder)
     if options.card:
-        (folder / "README.md").write_text(options.card, encoding="utf-8")
+        told = f"{options.card.rstrip()}\n\nChat template: {renderer.about}.\n"
+        (folder / "README.md").write_text(told, encoding="utf-8")
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),

@@ -118,7 +118,7 @@ def prepare_training(
     machine = _find_machine(job.execution, config)
     transformers.set_seed(job.seed)
     model, own_dropout = _load_start(job.start.path, machine, config)
-    renderer = Renderer(job.start.path, variables=job.start.chat_template_kwargs)
+    renderer = Renderer.of(job.start)
     if renderer.tokenizer.pad_token_id is None:
         renderer.tokenizer.pad_token = renderer.eos_token
     wanted = job.execution.micro_batch_size or config.micro_batch_size
@@ -210,6 +210,7 @@ def carry_out(
         "validation_loss": held_losses.get(last_update),
         "kept_update": kept_update,
         "stops": stops,
+        "chat_template": setup.renderer.about,
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "untrained_end": end.to_json() if end else None,
         "seconds": round(time.monotonic() - setup.began, 2),
