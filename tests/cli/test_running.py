@@ -71,4 +71,4 @@ def test_an_engine_that_is_none_is_named() -> None:
     refused = invoke("plan", "--engine", "sglang")
     assert isinstance(refused.exception, ConfigError)
     assert refused.exception.exit_code == 2
-    assert "--engine vllm: choose transformers, vllm, openai or fake." in str(refused.exception)
+    assert "--engine sglang: choose transformers, vllm, openai or fake." in str(refused.exception)
