@@ -22,7 +22,7 @@ from woolgather.training.checkpoints import (
 )
 from woolgather.training.job import RESULT, DpoOptions, MergeOptions, TrainJob
 from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
-from woolgather.training.layouts import Layout
+from woolgather.training.layouts import ProcessLayout
 
 from .launching import OPTIONS, ROWS, result
 
@@ -217,7 +217,7 @@ def test_it_does_not_start_for_ever(tmp_path, job):
 
 
 def test_how_a_job_is_carried_out_is_not_identity_and_fakes_are_refused(tmp_path):
-    assert canonical(LocalTrainer(Layout(processes=4))) is None
+    assert canonical(LocalTrainer(ProcessLayout(processes=4))) is None
     assert canonical(open_trainer(fake=True)) == "fake"
     with pytest.raises(ConfigError, match="a name for dry runs"):
         LocalTrainer(threads=1)(TrainJob(MergeOptions(), Model("fake")), tmp_path)

@@ -15,7 +15,7 @@ from woolgather.training.layouts import (
     FILE,
     SHARDINGS,
     ZERO_FILE,
-    Layout,
+    ProcessLayout,
     read_layout,
     write_layout,
 )
@@ -27,10 +27,10 @@ GOOD = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": {"fsdp_ve
 
 def test_names_and_files_are_read(tmp_path):
     for name in SHARDINGS:
-        assert read_layout(name, 4) == Layout(name, 4)
+        assert read_layout(name, 4) == ProcessLayout(name, 4)
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(GOOD | {"num_machines": 2}))
-    assert read_layout(str(path)) == Layout("fsdp2", 4, 2, path)
+    assert read_layout(str(path)) == ProcessLayout("fsdp2", 4, 2, path)
     assert read_layout(str(path)).here == 2
     zero = {
         "distributed_type": "DEEPSPEED",
@@ -97,12 +97,12 @@ def test_accelerate_reads_our_files_as_they_are_meant(tmp_path, name, monkeypatc
     from accelerate.utils import FullyShardedDataParallelPlugin
     from accelerate.utils.launch import prepare_multi_gpu_env
 
-    path = write_layout(Layout(name, 4), tmp_path, "bfloat16")
+    path = write_layout(ProcessLayout(name, 4), tmp_path, "bfloat16")
     assert path == tmp_path / FILE
     told = load_config_from_file(str(path))
     assert (told.num_processes, told.num_machines) == (4, 1)
     assert told.distributed_type.value == ("FSDP" if name == "fsdp2" else "DEEPSPEED")
-    assert read_layout(str(path)) == Layout(name, 4, 1, path)
+    assert read_layout(str(path)) == ProcessLayout(name, 4, 1, path)
     asked = launch_command_parser().parse_args(["--config_file", str(path), "-m", "a.module"])
     asked, _, _ = _validate_launch_command(asked)
     if name == "fsdp2":
@@ -117,7 +117,7 @@ def test_accelerate_reads_our_files_as_they_are_meant(tmp_path, name, monkeypatc
         assert asked.use_deepspeed
         assert asked.deepspeed_config_file == str(tmp_path / ZERO_FILE)
     mine = tmp_path / "mine.yaml"
-    assert write_layout(Layout(name, 4, file=mine), tmp_path, "float32") == mine
+    assert write_layout(ProcessLayout(name, 4, file=mine), tmp_path, "float32") == mine
 
 
 @pytest.mark.skipif(
@@ -127,7 +127,7 @@ def test_accelerate_reads_our_files_as_they_are_meant(tmp_path, name, monkeypatc
 def test_deepspeed_reads_our_file_as_it_is_meant(tmp_path, name, stage):
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    write_layout(Layout(name, 4), tmp_path, "bfloat16")
+    write_layout(ProcessLayout(name, 4), tmp_path, "bfloat16")
     told = json.loads((tmp_path / ZERO_FILE).read_text())["zero_optimization"]
     plain = {key: value for key, value in told.items() if value != "auto"}
     assert DeepSpeedZeroConfig(**plain).stage == stage
@@ -218,5 +218,5 @@ def test_a_process_that_lost_another_is_told_apart_and_the_cause_comes_first(tmp
 
 def test_threads_are_shared_by_the_processes_of_this_machine(monkeypatch):
     monkeypatch.setattr("woolgather.training.launch.count_cores", lambda: 8)
-    assert LocalTrainer()._threads(Layout("fsdp2", 8, machines=2).here) == 2
+    assert LocalTrainer()._threads(ProcessLayout("fsdp2", 8, machines=2).here) == 2
     assert LocalTrainer(threads=3)._threads(2) == 3

@@ -10,7 +10,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.machine_speed import DeviceSpeed, remember
 from woolgather.training.job import DpoOptions, LoraOptions, SftOptions
 from woolgather.training.launch import LocalTrainer
-from woolgather.training.layouts import Layout
+from woolgather.training.layouts import ProcessLayout
 from woolgather.training.memory import TrainingSize
 from woolgather.training.model_shape import ModelShape, read_shape, shape_of
 
@@ -119,7 +119,7 @@ def test_a_trainer_tells_it_of_a_model_that_is_here(tiny_model, tmp_path, monkey
     assert told is not None
     assert told.limit == psutil.virtual_memory().total
     assert 0 < told.total < told.limit
-    two = LocalTrainer(Layout(processes=2), cpu=True).memory(start, FULL)
+    two = LocalTrainer(ProcessLayout(processes=2), cpu=True).memory(start, FULL)
     assert two is not None
     assert two.limit == told.limit // 2
     assert trainer.memory(Model("fake"), FULL) is None
@@ -129,15 +129,15 @@ def test_a_trainer_tells_it_of_a_model_that_is_here(tiny_model, tmp_path, monkey
 def test_more_processes_than_devices_is_said_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setenv("WOOLGATHER_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match=r"999 processes .* cores: set --processes to"):
-        LocalTrainer(Layout(processes=999), cpu=True).check()
+        LocalTrainer(ProcessLayout(processes=999), cpu=True).check()
     remember({"cpu": SPEED})
     with pytest.raises(ConfigError, match="--accelerate zero3 shares weights out among GPUs"):
-        LocalTrainer(Layout("zero3", 2)).check()
+        LocalTrainer(ProcessLayout("zero3", 2)).check()
     remember({"cpu": SPEED, "cuda": DeviceSpeed(SPEED.product, SPEED.step, 1.0, int(24 * GB), 4)})
-    LocalTrainer(Layout("zero3", 4)).check()
+    LocalTrainer(ProcessLayout("zero3", 4)).check()
     with pytest.raises(ConfigError, match=r"8 processes .* has 4 GPUs"):
-        LocalTrainer(Layout("zero3", 8)).check()
-    LocalTrainer(Layout("zero3", 8, machines=2)).check()
+        LocalTrainer(ProcessLayout("zero3", 8)).check()
+    LocalTrainer(ProcessLayout("zero3", 8, machines=2)).check()
 
 
 def test_a_plan_refuses_what_this_machine_cannot_hold(tmp_path, monkeypatch):

@@ -16,13 +16,13 @@ from woolgather.core.storage import digest
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.training.job import CURVES, RESULT, DpoOptions, LoraOptions, SftOptions, TrainJob
 from woolgather.training.launch import LocalTrainer
-from woolgather.training.layouts import Layout
+from woolgather.training.layouts import ProcessLayout
 
 from .working import ROWS
 
 pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.timeout(600)]
 
-TWO = Layout(processes=2)
+TWO = ProcessLayout(processes=2)
 LORA = LoraOptions(r=4, dropout=0.0)
 PAIRS = [
     {

@@ -47,6 +47,6 @@ class Expected:
     train_tokens: int = 0
     disk_bytes: int = 0
     memory: DeviceMemory | None = None
-    """Of a training, on each device; None where it is not known."""
+    """What a training takes on each device; None where that is not known."""
     value: JSON = None
     """For a Choice: the answer that walks the longest path."""

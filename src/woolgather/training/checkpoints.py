@@ -18,7 +18,7 @@ from woolgather.training.job import EPOCHS, MARKER
 
 JOB, LOG, PROGRESS, ERROR, STOP = "job.json", "train.log", "progress.jsonl", "error.json", "stop"
 ERRORS = "error*.json"
-"""Of all processes, see `error_file`."""
+"""Pattern of what `error_file` names, for all processes."""
 CHECKPOINTS = "checkpoints"
 STOPPED = 75
 """Exit code of a worker that was asked to stop and has saved a checkpoint."""

@@ -57,7 +57,7 @@ from woolgather.training.job import (
     is_fake,
 )
 from woolgather.training.job_file import Execution, write_job
-from woolgather.training.layouts import ALONE, Layout, not_sharded, write_layout
+from woolgather.training.layouts import ALONE, ProcessLayout, not_sharded, write_layout
 from woolgather.training.memory import TrainingSize
 from woolgather.training.model_shape import read_shape
 
@@ -75,7 +75,7 @@ class LocalTrainer:
     """A Trainer that runs jobs on this machine, in one process or in several. All fields are
     execution."""
 
-    layout: Layout = ALONE
+    layout: ProcessLayout = ALONE
     """How many processes train together, and who holds what."""
     on_progress: Callable[[dict[str, JSON]], None] | None = None
     """Gets each event: `event` is start, training, update, validation, checkpoint or note; an

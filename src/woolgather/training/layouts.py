@@ -36,7 +36,7 @@ FILE, ZERO_FILE = "accelerate.yaml", "deepspeed.json"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProcessLayout:
     """Who holds what, in how many processes on how many machines."""
 
     sharding: Sharding = "ddp"
@@ -52,17 +52,17 @@ class Layout:
         return max(1, self.processes // self.machines)
 
 
-ALONE = Layout()
+ALONE = ProcessLayout()
 
 
-def read_layout(accelerate: str, processes: int = 1) -> Layout:
+def read_layout(accelerate: str, processes: int = 1) -> ProcessLayout:
     """Returns what `--accelerate` and `--processes` ask for: one of `SHARDINGS`, or the path of a
     configuration of accelerate. Raises ConfigError for what is neither, for a file that accelerate
     could not read, and for one that says another number of processes."""
     if processes < 1:
         raise ConfigError(f"--processes {processes}: give a number from 1 on.")
     if accelerate in SHARDINGS:
-        return Layout(next(name for name in SHARDINGS if name == accelerate), processes)
+        return ProcessLayout(next(name for name in SHARDINGS if name == accelerate), processes)
     path = Path(accelerate)
     if not path.is_file():
         raise ConfigError(
@@ -76,7 +76,7 @@ def read_layout(accelerate: str, processes: int = 1) -> Layout:
             f"--processes {processes}: {path} says num_processes: {count}. Leave the option out, or "
             "make them the same."
         )
-    return Layout(_sharding(path, told), count, machines, path)
+    return ProcessLayout(_sharding(path, told), count, machines, path)
 
 
 def not_sharded(sharding: str, because: str) -> str:
@@ -92,7 +92,7 @@ def distributed_types(sharding: Sharding) -> tuple[str, ...]:
     return _TYPES[sharding]
 
 
-def write_layout(layout: Layout, folder: Path, precision: Precision) -> Path:
+def write_layout(layout: ProcessLayout, folder: Path, precision: Precision) -> Path:
     """Write a configuration for accelerate that shards as the layout says; returns its path. The
     user's own file is returned as it is."""
     if layout.file is not None:

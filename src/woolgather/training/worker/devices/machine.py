@@ -58,8 +58,9 @@ def find_machine(execution: Execution, config: SftOptions | DpoOptions) -> Machi
     processes, here = world(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if processes != execution.processes:
         raise ConfigError(
-            f"{execution.processes} processes were asked for, and {processes} were started. "
-            "One process uses all cores of a CPU: set --processes to 1."
+            f"{execution.processes} processes were asked for, and {processes} were started. On a CPU, "
+            f"--accelerate ddp --processes {execution.processes} starts them all; one process alone "
+            "uses all cores."
         )
     if not on_cpu and here > max(1, torch.cuda.device_count()):
         raise ConfigError(
