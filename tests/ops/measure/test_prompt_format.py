@@ -87,9 +87,7 @@ def test_a_model_that_answers_in_one_form_is_asked_in_it(form: PromptFormat) -> 
     choice, asked = choose({form: 20})
     assert choice.value == form
     assert asked == ["chat", "raw", "blocks", "chatml"]
-    assert choice.why.startswith(
-        f"{form}: it passes most probes; loss per token on 4 seed responses: "
-    )
+    assert choice.why.startswith("it passes most probes; loss per token on 4 seed responses: ")
     assert "raw 2.000, blocks 2.000, chat 2.000, chatml 2.000" in choice.why
     assert f"of {PROBES} probes passed: " in choice.why
     assert f"{form} 20" in choice.why
