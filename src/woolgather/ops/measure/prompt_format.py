@@ -105,7 +105,7 @@ def choose_format(
         chosen, why = _decide([t for t in asked if t.outcomes])
     return Choice(
         chosen.form,
-        f"{chosen.form}: {why}; {_tell(trials, scored, probes)}",
+        f"{why}; {_tell(trials, scored, probes)}",
         views=(_show(trials, scored, probes),),
     )
 
