@@ -3,7 +3,8 @@
 Model, precision, adapter, rows and global batch are the same; each way runs in a process of its own. TRL
 takes its own order, rows at once and loss; as its configs recompute activations by default, it also runs
 without. The learning rate is next to nothing, so that both see the same model and their mean losses have
-to agree. Prints tokens per second, ratios, machine and versions.
+to agree. Prints tokens per second, ratios, machine and versions. Beside the ratio of seconds stands that
+of the processor's time, which other programs on the machine disturb less (of no use with a GPU).
 
     python benchmarks/train_speed.py [--model embedded] [--rows 48] [--epochs 2] [--precision float32]
 """
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from woolgather.core import children
 from woolgather.core.artifacts import Model
@@ -35,6 +37,22 @@ SLOW = 1e-9
 """Learning rate."""
 WAYS = ("ours", "trl", "trl, no recomputing")
 PAIRS = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+
+class Spent(NamedTuple):
+    """What a training took."""
+
+    seconds: float
+    processor: float
+    """Seconds of all its threads."""
+
+
+NOTHING = Spent(0.0, 0.0)
+
+
+def now(since: Spent = NOTHING) -> Spent:
+    """Returns the time of both clocks, from `since` on."""
+    return Spent(time.perf_counter() - since.seconds, time.process_time() - since.processor)
 
 
 def make_rows(kind: str, count: int) -> list[tuple[list[int], ...]]:
@@ -64,8 +82,8 @@ def tokens_of(kind: str, rows: list[tuple[list[int], ...]]) -> int:
     return sum(len(ids) for ids, _ in rows)
 
 
-def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[float, float]:
-    """Returns the seconds of our training, the opponent's included, and its mean loss."""
+def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[Spent, float]:
+    """Returns what our training takes, the opponent's part included, and its mean loss."""
     import pyarrow.parquet as pq
 
     from woolgather.training.worker import dpo, sft
@@ -84,22 +102,22 @@ def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[float, fl
     job = TrainJob(options, start, out / "data", 1, reference)
     write_job(out / JOB, job, digest="speed", execution=Execution(checkpoint_every=1e9))
     trainer = dpo.PairTrainer if kind == "dpo" else sft.UpdateTrainer
-    seconds = _timed(trainer)
+    spent = _timed(trainer)
     (dpo if kind == "dpo" else sft).train(read_job(out / JOB))
     losses = [row["loss"] for row in pq.read_table(out / CURVES).to_pylist()]
-    return seconds(), sum(losses) / len(losses)
+    return spent(), sum(losses) / len(losses)
 
 
-def _timed(trainer: type) -> Callable[[], float]:
-    """Lets a trainer's `train` be timed; returns what says the seconds."""
-    train, spent = trainer.train, [0.0]
+def _timed(trainer: type) -> Callable[[], Spent]:
+    """Lets a trainer's `train` be timed; returns what says the time."""
+    train, spent = trainer.train, [NOTHING]
 
     def timed(self: object, *args: object, **kwargs: object) -> object:
-        began = time.perf_counter()
+        began = now()
         try:
             return train(self, *args, **kwargs)
         finally:
-            spent[0] += time.perf_counter() - began
+            spent[0] = now(began)
 
     trainer.train = timed  # type: ignore[attr-defined]
     return lambda: spent[0]
@@ -107,8 +125,8 @@ def _timed(trainer: type) -> Callable[[], float]:
 
 def run_trl(
     kind: str, asked: argparse.Namespace, out: Path, *, recompute: bool
-) -> tuple[float, float]:
-    """Returns the seconds of TRL's training and its mean loss."""
+) -> tuple[Spent, float]:
+    """Returns what TRL's training takes, and its mean loss."""
     import peft
     import torch
     import transformers
@@ -151,21 +169,21 @@ def run_trl(
             r=LORA.r, lora_alpha=LORA.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
     )
-    began = time.perf_counter()
+    began = now()
     trainer.train()
-    seconds = time.perf_counter() - began
+    spent = now(began)
     losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    return seconds, sum(losses) / len(losses)
+    return spent, sum(losses) / len(losses)
 
 
 def run_one(kind: str, way: str, asked: argparse.Namespace) -> None:
     """Runs one way in this process and prints what it took, as the last line."""
     with tempfile.TemporaryDirectory() as folder:
         if way == "ours":
-            seconds, loss = run_ours(kind, asked, Path(folder) / "out")
+            spent, loss = run_ours(kind, asked, Path(folder) / "out")
         else:
-            seconds, loss = run_trl(kind, asked, Path(folder), recompute=way == "trl")
-    print(json.dumps({"seconds": seconds, "loss": loss}))
+            spent, loss = run_trl(kind, asked, Path(folder), recompute=way == "trl")
+    print(json.dumps({**spent._asdict(), "loss": loss}))
 
 
 def main() -> None:
@@ -202,10 +220,12 @@ def main() -> None:
             )
             found[way] = json.loads(done.stdout.splitlines()[-1])
             speed = total / found[way]["seconds"]
-            ratio = found[way]["seconds"] / found["ours"]["seconds"]
+            by_clock, by_processor = (
+                found[way][clock] / found["ours"][clock] for clock in Spent._fields
+            )
             print(
-                f"{kind}, {way}: {speed:.1f} tokens/s, mean loss {found[way]['loss']:.4f}, "
-                f"ours is {ratio:.2f} times as fast",
+                f"{kind}, {way}: {speed:.1f} tokens/s, mean loss {found[way]['loss']:.4f}; ours is "
+                f"{by_clock:.2f} times as fast, {by_processor:.2f} times by processor time",
                 flush=True,
             )
             gap = abs(found[way]["loss"] - found["ours"]["loss"]) / found["ours"]["loss"]
