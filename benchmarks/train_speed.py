@@ -55,18 +55,22 @@ def now(since: Spent = NOTHING) -> Spent:
     return Spent(time.perf_counter() - since.seconds, time.process_time() - since.processor)
 
 
-def make_rows(kind: str, count: int) -> list[tuple[list[int], ...]]:
+def make_rows(kind: str, asked: argparse.Namespace) -> list[tuple[list[int], ...]]:
     """Returns rows of random tokens: prompts of 10 to 200, and answers of 10 to 400, most of them
     short."""
+    from transformers import AutoConfig
+
     rng = random.Random(7)
+    vocabulary = AutoConfig.from_pretrained(asked.path).get_text_config().vocab_size
 
     def text(most: int) -> list[int]:
         return [
-            rng.randrange(10, 40000) for _ in range(min(most, 10 + int(rng.expovariate(1 / 70))))
+            rng.randrange(10, vocabulary)
+            for _ in range(min(most, 10 + int(rng.expovariate(1 / 70))))
         ]
 
     rows: list[tuple[list[int], ...]] = []
-    for _ in range(count):
+    for _ in range(asked.rows):
         prompt, answer, other = text(200), text(400), text(400)
         if kind == "dpo":
             rows.append((prompt, answer, other))
@@ -88,7 +92,7 @@ def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[Spent, fl
 
     from woolgather.training.worker import dpo, sft
 
-    rows = make_rows(kind, asked.rows)
+    rows = make_rows(kind, asked)
     (out / "data").mkdir(parents=True)
     columns = PAIRS if kind == "dpo" else ("input_ids", "labels")
     write_tokens(rows, out / "data" / "train", columns)
@@ -133,7 +137,7 @@ def run_trl(
     import trl
     from datasets import Dataset
 
-    rows = make_rows(kind, asked.rows)
+    rows = make_rows(kind, asked)
     names = PAIRS if kind == "dpo" else ("input_ids", "labels")
     data = Dataset.from_list([dict(zip(names, row, strict=True)) for row in rows])
     low = asked.precision == "bfloat16"
@@ -150,7 +154,7 @@ def run_trl(
     }
     common |= {} if recompute else {"gradient_checkpointing": False}
     make = trl.DPOConfig if kind == "dpo" else trl.SFTConfig
-    at_once = make(output_dir=str(out)).per_device_train_batch_size
+    at_once = make(output_dir=str(out), use_cpu=True, bf16=False).per_device_train_batch_size
     common["gradient_accumulation_steps"] = BATCH // at_once
     model = transformers.AutoModelForCausalLM.from_pretrained(
         asked.path, dtype=torch.bfloat16 if low else torch.float32
@@ -208,7 +212,7 @@ def main() -> None:
     print(provenance.hardware()["processor"], "·", os.cpu_count(), "cores ·", versions, flush=True)
     print(f"{asked.rows} rows, {asked.epochs} epochs, batch {BATCH}, {asked.precision}", flush=True)
     for kind in asked.kinds:
-        total = tokens_of(kind, make_rows(kind, asked.rows)) * asked.epochs
+        total = tokens_of(kind, make_rows(kind, asked)) * asked.epochs
         found = {}
         for way in WAYS:
             argv = [sys.executable, __file__, "--only", kind, way, "--model", asked.path]
