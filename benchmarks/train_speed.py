@@ -3,7 +3,8 @@
 Model, precision, adapter, rows and global batch are the same; each way runs in a process of its own. TRL
 takes its own order, rows at once and loss; as its configs recompute activations by default, it also runs
 without. The learning rate is next to nothing, so that both see the same model and their mean losses have
-to agree. Prints tokens per second, ratios, machine and versions.
+to agree. Prints tokens per second, ratios, machine and versions. Beside the ratio of seconds stands that
+of the processor's time, which other programs on the machine disturb less (of no use with a GPU).
 
     python benchmarks/train_speed.py [--model embedded] [--rows 48] [--epochs 2] [--precision float32]
 """
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from woolgather.core import children
 from woolgather.core.artifacts import Model
@@ -37,18 +39,38 @@ WAYS = ("ours", "trl", "trl, no recomputing")
 PAIRS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
-def make_rows(kind: str, count: int) -> list[tuple[list[int], ...]]:
+class Spent(NamedTuple):
+    """What a training took."""
+
+    seconds: float
+    processor: float
+    """Seconds of all its threads."""
+
+
+NOTHING = Spent(0.0, 0.0)
+
+
+def now(since: Spent = NOTHING) -> Spent:
+    """Returns the time of both clocks, from `since` on."""
+    return Spent(time.perf_counter() - since.seconds, time.process_time() - since.processor)
+
+
+def make_rows(kind: str, asked: argparse.Namespace) -> list[tuple[list[int], ...]]:
     """Returns rows of random tokens: prompts of 10 to 200, and answers of 10 to 400, most of them
     short."""
+    from transformers import AutoConfig
+
     rng = random.Random(7)
+    vocabulary = AutoConfig.from_pretrained(asked.path).get_text_config().vocab_size
 
     def text(most: int) -> list[int]:
         return [
-            rng.randrange(10, 40000) for _ in range(min(most, 10 + int(rng.expovariate(1 / 70))))
+            rng.randrange(10, vocabulary)
+            for _ in range(min(most, 10 + int(rng.expovariate(1 / 70))))
         ]
 
     rows: list[tuple[list[int], ...]] = []
-    for _ in range(count):
+    for _ in range(asked.rows):
         prompt, answer, other = text(200), text(400), text(400)
         if kind == "dpo":
             rows.append((prompt, answer, other))
@@ -64,13 +86,13 @@ def tokens_of(kind: str, rows: list[tuple[list[int], ...]]) -> int:
     return sum(len(ids) for ids, _ in rows)
 
 
-def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[float, float]:
-    """Returns the seconds of our training, the opponent's included, and its mean loss."""
+def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[Spent, float]:
+    """Returns what our training takes, the opponent's part included, and its mean loss."""
     import pyarrow.parquet as pq
 
     from woolgather.training.worker import dpo, sft
 
-    rows = make_rows(kind, asked.rows)
+    rows = make_rows(kind, asked)
     (out / "data").mkdir(parents=True)
     columns = PAIRS if kind == "dpo" else ("input_ids", "labels")
     write_tokens(rows, out / "data" / "train", columns)
@@ -84,22 +106,22 @@ def run_ours(kind: str, asked: argparse.Namespace, out: Path) -> tuple[float, fl
     job = TrainJob(options, start, out / "data", 1, reference)
     write_job(out / JOB, job, digest="speed", execution=Execution(checkpoint_every=1e9))
     trainer = dpo.PairTrainer if kind == "dpo" else sft.UpdateTrainer
-    seconds = _timed(trainer)
+    spent = _timed(trainer)
     (dpo if kind == "dpo" else sft).train(read_job(out / JOB))
     losses = [row["loss"] for row in pq.read_table(out / CURVES).to_pylist()]
-    return seconds(), sum(losses) / len(losses)
+    return spent(), sum(losses) / len(losses)
 
 
-def _timed(trainer: type) -> Callable[[], float]:
-    """Lets a trainer's `train` be timed; returns what says the seconds."""
-    train, spent = trainer.train, [0.0]
+def _timed(trainer: type) -> Callable[[], Spent]:
+    """Lets a trainer's `train` be timed; returns what says the time."""
+    train, spent = trainer.train, [NOTHING]
 
     def timed(self: object, *args: object, **kwargs: object) -> object:
-        began = time.perf_counter()
+        began = now()
         try:
             return train(self, *args, **kwargs)
         finally:
-            spent[0] += time.perf_counter() - began
+            spent[0] = now(began)
 
     trainer.train = timed  # type: ignore[attr-defined]
     return lambda: spent[0]
@@ -107,15 +129,15 @@ def _timed(trainer: type) -> Callable[[], float]:
 
 def run_trl(
     kind: str, asked: argparse.Namespace, out: Path, *, recompute: bool
-) -> tuple[float, float]:
-    """Returns the seconds of TRL's training and its mean loss."""
+) -> tuple[Spent, float]:
+    """Returns what TRL's training takes, and its mean loss."""
     import peft
     import torch
     import transformers
     import trl
     from datasets import Dataset
 
-    rows = make_rows(kind, asked.rows)
+    rows = make_rows(kind, asked)
     names = PAIRS if kind == "dpo" else ("input_ids", "labels")
     data = Dataset.from_list([dict(zip(names, row, strict=True)) for row in rows])
     low = asked.precision == "bfloat16"
@@ -132,7 +154,7 @@ def run_trl(
     }
     common |= {} if recompute else {"gradient_checkpointing": False}
     make = trl.DPOConfig if kind == "dpo" else trl.SFTConfig
-    at_once = make(output_dir=str(out)).per_device_train_batch_size
+    at_once = make(output_dir=str(out), use_cpu=True, bf16=False).per_device_train_batch_size
     common["gradient_accumulation_steps"] = BATCH // at_once
     model = transformers.AutoModelForCausalLM.from_pretrained(
         asked.path, dtype=torch.bfloat16 if low else torch.float32
@@ -151,21 +173,21 @@ def run_trl(
             r=LORA.r, lora_alpha=LORA.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
     )
-    began = time.perf_counter()
+    began = now()
     trainer.train()
-    seconds = time.perf_counter() - began
+    spent = now(began)
     losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    return seconds, sum(losses) / len(losses)
+    return spent, sum(losses) / len(losses)
 
 
 def run_one(kind: str, way: str, asked: argparse.Namespace) -> None:
     """Runs one way in this process and prints what it took, as the last line."""
     with tempfile.TemporaryDirectory() as folder:
         if way == "ours":
-            seconds, loss = run_ours(kind, asked, Path(folder) / "out")
+            spent, loss = run_ours(kind, asked, Path(folder) / "out")
         else:
-            seconds, loss = run_trl(kind, asked, Path(folder), recompute=way == "trl")
-    print(json.dumps({"seconds": seconds, "loss": loss}))
+            spent, loss = run_trl(kind, asked, Path(folder), recompute=way == "trl")
+    print(json.dumps({**spent._asdict(), "loss": loss}))
 
 
 def main() -> None:
@@ -190,7 +212,7 @@ def main() -> None:
     print(provenance.hardware()["processor"], "·", os.cpu_count(), "cores ·", versions, flush=True)
     print(f"{asked.rows} rows, {asked.epochs} epochs, batch {BATCH}, {asked.precision}", flush=True)
     for kind in asked.kinds:
-        total = tokens_of(kind, make_rows(kind, asked.rows)) * asked.epochs
+        total = tokens_of(kind, make_rows(kind, asked)) * asked.epochs
         found = {}
         for way in WAYS:
             argv = [sys.executable, __file__, "--only", kind, way, "--model", asked.path]
@@ -202,10 +224,12 @@ def main() -> None:
             )
             found[way] = json.loads(done.stdout.splitlines()[-1])
             speed = total / found[way]["seconds"]
-            ratio = found[way]["seconds"] / found["ours"]["seconds"]
+            by_clock, by_processor = (
+                found[way][clock] / found["ours"][clock] for clock in Spent._fields
+            )
             print(
-                f"{kind}, {way}: {speed:.1f} tokens/s, mean loss {found[way]['loss']:.4f}, "
-                f"ours is {ratio:.2f} times as fast",
+                f"{kind}, {way}: {speed:.1f} tokens/s, mean loss {found[way]['loss']:.4f}; ours is "
+                f"{by_clock:.2f} times as fast, {by_processor:.2f} times by processor time",
                 flush=True,
             )
             gap = abs(found[way]["loss"] - found["ours"]["loss"]) / found["ours"]["loss"]

@@ -174,6 +174,6 @@ def test_a_fake_training_is_the_same_byte_for_byte(tmp_path: Path) -> None:
 
 def test_the_plan_counts_the_window() -> None:
     config = DpoOptions(batch_size=8)
-    how = {"start": FAKE, "reference": FAKE, "config": config}
+    how = {"start": FAKE, "reference": FAKE, "config": config, "trainer": FakeTrainer()}
     expected = dpo.expects([pairs(20), pairs(20)], **how)
     assert (expected.updates, expected.train_tokens) == (5, 5 * 8 * 2 * 160)

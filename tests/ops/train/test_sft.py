@@ -183,11 +183,13 @@ def test_a_warm_up_as_long_as_the_training_is_told(tmp_path):
 
 
 def test_the_plan_counts_updates_and_tokens():
-    expected = sft.expects(rows(100), start=FAKE, config=SftOptions())
+    expected = sft.expects(rows(100), start=FAKE, config=SftOptions(), trainer=FakeTrainer())
     assert expected.updates == 12
     assert expected.train_tokens == 12 * 16 * 160
-    bounded = sft.expects(rows(100), start=FAKE, config=SftOptions(max_rows=20, epochs=1))
+    few = SftOptions(max_rows=20, epochs=1)
+    bounded = sft.expects(rows(100), start=FAKE, config=few, trainer=FakeTrainer())
     assert bounded.updates == 2
+    assert bounded.memory is None
 
 
 @pytest.mark.parametrize(("stopped", "alarms"), [(0, 1), (1, 1), (2, 0), (8, 0)])
