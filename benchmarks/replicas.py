@@ -21,7 +21,7 @@ from woolgather.core.artifacts import Model
 from woolgather.engines import open_engine
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine, make_text
-from woolgather.engines.replicas.cluster import connected
+from woolgather.engines.replicas.cluster import connect_ray
 from woolgather.engines.replicas.engine import ReplicatedEngine
 from woolgather.engines.replicas.replica import OpenEngine
 from woolgather.models.open import open_model
@@ -100,10 +100,10 @@ def main() -> None:
     args = parser.parse_args()
     versions = {name: provenance.package_version(name) for name in ("ray", "torch")}
     print(f"{provenance.hardware()['processor']}, {os.cpu_count()} cores, {versions}", flush=True)
-    with connected(EngineOptions("fake", replicas=1)), ExitStack() as stack:
+    with connect_ray(EngineOptions("fake", replicas=1)), ExitStack() as stack:
         fake(stack, args.requests, args.latency, args.rounds)
     if not args.no_model:
-        with connected(EngineOptions(replicas=2)), ExitStack() as stack:
+        with connect_ray(EngineOptions(replicas=2)), ExitStack() as stack:
             embedded(stack, args.rounds)
 
 

@@ -25,7 +25,7 @@ from woolgather.ops.curate.texts import TextOptions, broken_text_rule
 OPTIONS = TextOptions(min_chars=60)
 
 
-def screen(batch: dict[str, list[str]]) -> dict[str, list[object]]:
+def screen(batch: dict[str, list[str]]) -> dict[str, list[str] | list[bytes]]:
     """Returns the texts that break no rule, each with its sketch."""
     passed = [text for text in batch["text"] if not broken_text_rule(text, OPTIONS)]
     found = [(text, sketch) for text in passed if (sketch := sketch_of(text))]

@@ -85,7 +85,7 @@ class _Member:
         self.opened = False
         """Whether it has answered since it was started."""
         self.number = 0
-        """Of the batch that it has."""
+        """Number of the batch that it has."""
         self.batch: Batch | None = None
         self.stream: Iterator[object] | None = None
         """What is awaited from it; None while it has nothing to do."""
