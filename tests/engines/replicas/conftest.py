@@ -23,7 +23,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each; this process is connected to them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'woolgather[ray]'")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args=NODE)

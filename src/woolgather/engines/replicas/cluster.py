@@ -164,6 +164,8 @@ def _connect(ray: ModuleType, address: str) -> None:
 
 def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
     """Ray on this machine alone. It is tried twice: on a busy machine Ray gives up after 30 seconds."""
+    # Ray gives its processes the niceness 15: beside any other program they would hardly compute.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for attempt in (1, 2):
         try:
             ray.init(
