@@ -162,7 +162,7 @@ class Pool:
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
         for member in self._members:
-            if not member.opened:
+            if member.stream is not None and not member.opened:
                 # A call that Ray still holds would be tried again, and told of.
                 self._ray.cancel(member.stream)
             self._ray.kill(member.actor)
