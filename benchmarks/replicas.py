@@ -1,6 +1,6 @@
 """Replicas of an engine: how much sooner are the same requests answered by several than by one?
 
-    python benchmarks/replicas.py [--requests 160] [--latency 0.1] [--rounds 2] [--no-model]
+    python benchmarks/replicas.py [--only fake|model] [--requests 160] [--latency 0.1]
 
 First the fake engine with a fixed latency, alone and as 1, 4 and 16 replicas: what Ray itself costs.
 Then the embedded model on this machine's cores: two replicas, each with half of the threads, against one
@@ -21,7 +21,7 @@ from woolgather.core.artifacts import Model
 from woolgather.engines import open_engine
 from woolgather.engines.base import Engine, EngineOptions, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine, make_text
-from woolgather.engines.replicas.cluster import connected
+from woolgather.engines.replicas.cluster import connect_ray
 from woolgather.engines.replicas.engine import ReplicatedEngine
 from woolgather.engines.replicas.replica import OpenEngine
 from woolgather.models.open import open_model
@@ -73,14 +73,14 @@ def fake(stack: ExitStack, requests: int, latency: float, rounds: int) -> None:
     compare(f"{requests} requests of {latency:g} s each", engines, asked, rounds)
 
 
-def embedded(stack: ExitStack, rounds: int) -> None:
+def embedded(stack: ExitStack, prompts: int, rounds: int) -> None:
     model = open_model("embedded")
     asked = [
         Request(
             (Message("user", f"Write a story about the number {i}."),),
             Sampling(seed=i, max_tokens=64),
         )
-        for i in range(64)
+        for i in range(prompts)
     ]
     engines = {
         "one engine, all threads": open_engine(model, EngineOptions()),
@@ -88,7 +88,7 @@ def embedded(stack: ExitStack, rounds: int) -> None:
     }
     for engine in engines.values():
         stack.callback(engine.close)
-    compare("SmolLM2-135M, 64 prompts, 64 new tokens at most", engines, asked, rounds)
+    compare(f"SmolLM2-135M, {prompts} prompts, 64 new tokens at most", engines, asked, rounds)
 
 
 def main() -> None:
@@ -96,15 +96,18 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=160)
     parser.add_argument("--latency", type=float, default=0.1, help="Seconds per request.")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--no-model", action="store_true", help="The fake engine alone.")
+    parser.add_argument("--prompts", type=int, default=64, help="For the embedded model.")
+    parser.add_argument("--only", choices=["fake", "model"])
     args = parser.parse_args()
     versions = {name: provenance.package_version(name) for name in ("ray", "torch")}
     print(f"{provenance.hardware()['processor']}, {os.cpu_count()} cores, {versions}", flush=True)
-    with connected(EngineOptions("fake", replicas=1)), ExitStack() as stack:
-        fake(stack, args.requests, args.latency, args.rounds)
-    if not args.no_model:
-        with connected(EngineOptions(replicas=2)), ExitStack() as stack:
-            embedded(stack, args.rounds)
+    with connect_ray(EngineOptions("fake", replicas=1)):
+        if args.only != "model":
+            with ExitStack() as stack:
+                fake(stack, args.requests, args.latency, args.rounds)
+        if args.only != "fake":
+            with ExitStack() as stack:
+                embedded(stack, args.prompts, args.rounds)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_a_settings_file_that_cannot_be(
         ),
         (
             ("run", "isheep", "--engine", "vlm"),
-            "--engine vlm: choose transformers, openai or fake.",
+            "--engine vlm: choose transformers, vllm, openai or fake.",
         ),
         (("run", "none.py"), "recipe none.py: no such file."),
         ((*RUN, "--given", "iter0/keep"), "--given iter0/keep: write STEP=PATH"),

@@ -93,7 +93,7 @@ def test_tables_and_alarms():
         (table_cell(0.25, "percent"), {"value": 0.25, "unit": "percent"}),
         (table_cell(Estimate(0.2, 0.1, 0.3, 0.05, 9), "points"),
          {"value": 0.2, "low": 0.1, "high": 0.3, "error": 0.05, "count": 9, "changed": 0,
-          "unit": "points"}),
+          "effect": 1.0, "unit": "points"}),
         (table_cell({"value": 1, "low": 0, "high": 2}), {"value": 1, "low": 0, "high": 2}),
     ],
 )  # fmt: skip

@@ -39,11 +39,12 @@ SPARED = [
     ),
     (
         HUMBACK, "backtranslate", (),
-        {"backward/reverse", "backward/mix", "backward/train", "backward/train-merge", "texts"},
+        {"backward/reverse", "backward/mix", "backward/train", "backward/train-merge", "texts",
+         "probes"},
     ),
     (HUMBACK, "iter0/keep", (), {"iter0/audition", "iter0/assess", "iter0/read"}),
-    (DROMEDARY, "engrave/align", (NEITHER, "variant=v2"), {"prompts/pool"}),
-    (DROMEDARY, "engrave/rules", (NEITHER, "variant=v2"), {"prompts/pool", "engrave/align"}),
+    (DROMEDARY, "engrave/align", (NEITHER, "variant=v2"), {"prompts/pool", "probes"}),
+    (DROMEDARY, "engrave/rules", (NEITHER, "variant=v2"), {"prompts/pool", "engrave/align", "probes"}),
     (DROMEDARY, "engrave/rules", ("variant=v2",), {"engrave/align"}),
 ]  # fmt: skip
 

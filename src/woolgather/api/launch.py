@@ -18,7 +18,7 @@ from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
-from woolgather.engines.replicas.cluster import check_replicas, connected
+from woolgather.engines.replicas.cluster import check_replicas, connect_ray
 from woolgather.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Launch:
 
     def _replicas(self, total: PlanTotal) -> AbstractContextManager[None]:
         """Holds Ray from the first step to the last, where replicas are to be asked for anything."""
-        return connected(self.options) if total["calls"] else nullcontext()
+        return connect_ray(self.options) if total["calls"] else nullcontext()
 
     def measure_machine(self) -> None:
         """Measure, before a new run, what this machine computes fast: it decides the run's

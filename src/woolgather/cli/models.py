@@ -103,7 +103,7 @@ def eval_(
     """
     from woolgather.api.named_models import paired_gains, resolve_models
     from woolgather.data import builtin_heldout, read_examples
-    from woolgather.engines.replicas.cluster import connected
+    from woolgather.engines.replicas.cluster import connect_ray
     from woolgather.ops.measure.evaluate import EvaluationOptions, evaluate
 
     options = engine_options(
@@ -122,7 +122,7 @@ def eval_(
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
     measured: list[Metrics] = []
-    with connected(options):
+    with connect_ray(options):
         for named in resolve_models(models, options, prompt_format, rows):
             with _watch(named) as watched:
                 measured.append(evaluate(rows, watched, how=how, purposes=("report",)))

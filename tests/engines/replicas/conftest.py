@@ -13,7 +13,7 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions, Request, Sampling
 from woolgather.engines.fake import FAKE_MODEL
-from woolgather.engines.replicas.cluster import connected
+from woolgather.engines.replicas.cluster import connect_ray
 from woolgather.engines.replicas.engine import ReplicatedEngine
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
@@ -23,7 +23,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each; this process is connected to them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'woolgather[ray]'")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args=NODE)
@@ -32,7 +32,7 @@ def cluster() -> Iterator[Any]:
             made.add_node(**NODE)
         # The cluster has taken the signal; connecting to it must not (see test_cluster.py).
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with connected(EngineOptions(replicas=1, ray=made.address)):
+        with connect_ray(EngineOptions(replicas=1, ray=made.address)):
             yield made
     finally:
         made.shutdown()

@@ -16,7 +16,7 @@ from woolgather.core.errors import ConfigError, EngineError, Stopped
 from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL
-from woolgather.engines.replicas.cluster import Share, connected, share_of, threads_each
+from woolgather.engines.replicas.cluster import Share, connect_ray, share_of, threads_each
 from woolgather.engines.replicas.engine import ReplicatedEngine
 from woolgather.runs.call import EngineHandle
 
@@ -62,14 +62,14 @@ def test_where_ray_is_not_installed_its_extra_is_named(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(ConfigError, match=r"needs Ray.*pip install 'woolgather\[ray\]'"),
-        connected(EngineOptions(replicas=2)),
+        connect_ray(EngineOptions(replicas=2)),
     ):
         pass
 
 
 def test_without_replicas_ray_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with connected(EngineOptions()):
+    with connect_ray(EngineOptions()):
         pass
 
 
@@ -85,7 +85,7 @@ def test_a_signal_while_ray_starts_is_answered_by_us(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "ray", stub)
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        with pytest.raises(Stopped), connected(EngineOptions(replicas=1)):
+        with pytest.raises(Stopped), connect_ray(EngineOptions(replicas=1)):
             pass
         assert signal.getsignal(signal.SIGTERM) is stop
     finally:
@@ -102,7 +102,7 @@ def test_ray_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch)
     stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
     monkeypatch.setitem(sys.modules, "ray", stub)
     said = r"Ray does not start on this machine \(timed out during startup\)"
-    with pytest.raises(EngineError, match=said), connected(EngineOptions(replicas=1)):
+    with pytest.raises(EngineError, match=said), connect_ray(EngineOptions(replicas=1)):
         pass
     assert tried == ["init", "init"]
 
@@ -137,7 +137,7 @@ def test_an_address_without_a_cluster_is_told_at_once(
     address = f"127.0.0.1:{web_server if listening else unused_port()}"
     with (
         pytest.raises(ConfigError, match=rf"--ray {address}: no Ray cluster answers there"),
-        connected(EngineOptions(replicas=2, ray=address)),
+        connect_ray(EngineOptions(replicas=2, ray=address)),
     ):
         pass
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, EngineError
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
@@ -25,7 +25,7 @@ from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, as
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.engines.replicas import pool
-from woolgather.engines.replicas.engine import BATCH
+from woolgather.engines.replicas.engine import BATCH, ReplicatedEngine
 from woolgather.engines.replicas.replica import Failed, Replica
 from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import current_steps
@@ -105,6 +105,17 @@ def test_a_model_that_a_node_does_not_have_is_told(tmp_path: Path) -> None:
     assert isinstance(told, Failed)
     assert told.error == "ConfigError"
     assert re.match(r".*gone is not found on node .* a disk that all nodes share", told.text)
+
+
+def test_an_engine_that_cannot_be_made_is_told_again_and_closes(
+    cluster: Any, tmp_path: Path
+) -> None:
+    gone = Model(path=str(tmp_path / "gone"), fingerprint="gone")
+    options = EngineOptions("fake", replicas=1, ray=cluster.address)
+    with closing(ReplicatedEngine(gone, options)) as engine:
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="gone is not found on node"):
+                list(engine.complete(requests()))
 
 
 @op("write_all", expects=lambda engine, **_: Expected(rows=len(PROMPTS), calls=len(PROMPTS)))

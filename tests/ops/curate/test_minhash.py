@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from woolgather.ops.curate import minhash as duplicates
-from woolgather.ops.curate.minhash import BYTES_PER_TEXT, CROWD, NearDuplicates
+from woolgather.ops.curate.minhash import BYTES_PER_TEXT, CROWD, NearDuplicates, sketch_of
 
 WORDS = [f"w{i}" for i in range(5000)]
 
@@ -71,3 +71,15 @@ def test_bytes_a_text_of_a_million() -> None:
     for i in range(1_000_000):
         index.add(" ".join(WORDS[(i * k) % 5000] for k in range(1, 12)) + f" {i}")
     assert index.nbytes <= 420 * 1_000_000
+
+
+def test_a_sketch_made_elsewhere_is_as_good_as_the_text() -> None:
+    rng, by_text, by_sketch = random.Random(6), NearDuplicates(0.8), NearDuplicates(0.8)
+    originals = [text(rng) for _ in range(50)]
+    texts = [" ".join(words) for words in originals + [changed(w, 2, rng) for w in originals]]
+    sketches = [sketch for each in texts if (sketch := sketch_of(each))]
+    found = [by_text.add(each) for each in texts]
+    assert found == [by_sketch.add_sketch(sketch) for sketch in sketches]
+    assert any(found)
+    assert sum(part.nbytes for part in sketches[0]) == 192
+    assert sketch_of("...") is None

@@ -43,7 +43,7 @@ def rate(run: Run, rows: Path) -> Dataset:
     "op", [judge, read_again, audition, win_rate, adherence], ids=lambda o: o.name
 )
 def test_an_op_that_reads_scores_is_no_longer_the_first_version(op: Op[..., Any]) -> None:
-    assert op.version == 2
+    assert op.version > 1
 
 
 def test_old_verdicts_are_explained_and_made_anew_without_a_call(

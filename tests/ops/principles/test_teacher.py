@@ -45,7 +45,7 @@ def test_thoughts_do_not_reach_the_check(form: str) -> None:
     assert all(PRINCIPLES[0].text in prompt for prompt in seen)
     assert sum("What is 6 x 7?" in prompt for prompt in seen) == 1
     assert not any("### Task" in prompt for prompt in seen), "the question and nothing around it"
-    assert len(seen) == 13
+    assert len(seen) == 7, "the probes that report, and the held-out task"
 
 
 def test_it_has_no_likelihoods() -> None:

@@ -1,6 +1,6 @@
 """Ray, for as long as somebody asks it: a small one on this machine, or the cluster that is named.
 
-The one idea: whoever needs Ray is within `connected`, and the last to leave ends what the first began.
+The one idea: whoever needs Ray is within `connect_ray`, and the last to leave ends what the first began.
 Ray that the caller's program had connected to before is used, and left as it is. `ray.init` takes
 SIGTERM for itself and waits ten minutes for a cluster that is not there; neither is let through.
 """
@@ -47,7 +47,7 @@ class Share:
 
 
 class _Use:
-    """Who is within `connected`, in this process."""
+    """Who is within `connect_ray`, in this process."""
 
     count = 0
     ours = False
@@ -55,7 +55,7 @@ class _Use:
 
 
 @contextmanager
-def connected(options: EngineOptions) -> Iterator[None]:
+def connect_ray(options: EngineOptions) -> Iterator[None]:
     """Ray is there within, where `options` ask for replicas.
 
     Raises ConfigError when they contradict each other, Ray is not installed, or no cluster answers at
@@ -164,6 +164,8 @@ def _connect(ray: ModuleType, address: str) -> None:
 
 def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
     """Ray on this machine alone. It is tried twice: on a busy machine Ray gives up after 30 seconds."""
+    # Ray gives its processes the niceness 15: beside any other program they would hardly compute.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for attempt in (1, 2):
         try:
             ray.init(

@@ -22,7 +22,7 @@ from woolgather.core.machine_speed import auto_precision
 from woolgather.core.rows import JSON
 from woolgather.engines import open_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
-from woolgather.engines.replicas.cluster import check_replicas, connected, share_of
+from woolgather.engines.replicas.cluster import check_replicas, connect_ray, share_of
 from woolgather.engines.replicas.pool import Batch, Pool
 from woolgather.engines.replicas.replica import Answer, OpenEngine, Question, Requests
 from woolgather.prompting.messages import Prompt
@@ -125,7 +125,7 @@ class ReplicatedEngine(Engine):
                     yield answer
 
     def _open(self) -> Pool:
-        self._held.enter_context(connected(self._options))
+        self._held.enter_context(connect_ray(self._options))
         share = share_of(self._options)
         model, options = self._model, self._options
         if Path(model.path).is_dir():

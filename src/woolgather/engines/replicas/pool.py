@@ -85,7 +85,7 @@ class _Member:
         self.opened = False
         """Whether it has answered since it was started."""
         self.number = 0
-        """Of the batch that it has."""
+        """Number of the batch that it has."""
         self.batch: Batch | None = None
         self.stream: Iterator[object] | None = None
         """What is awaited from it; None while it has nothing to do."""
@@ -162,7 +162,7 @@ class Pool:
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
         for member in self._members:
-            if not member.opened:
+            if member.stream is not None and not member.opened:
                 # A call that Ray still holds would be tried again, and told of.
                 self._ray.cancel(member.stream)
             self._ray.kill(member.actor)

@@ -94,7 +94,7 @@ class Replica:
         """Yields once: an empty answer when the engine is made, else why it cannot be."""
         with self._asking:
             try:
-                self._opened()
+                self._open_engine()
             except Exception as error:
                 yield self._failed(error)
             else:
@@ -108,9 +108,9 @@ class Replica:
                 if isinstance(batch, Requests):
                     yield from self._complete(number, batch.numbered)
                 elif number > self._given_up:
-                    engine = self._opened()
+                    engine = self._open_engine()
                     value = getattr(engine, batch.method)(*batch.arguments)
-                    yield Answer(value=value, at=batch.at, served=_served(engine))
+                    yield Answer(value=value, at=batch.at, served=_read_served(engine))
             except Exception as error:
                 yield self._failed(error)
 
@@ -129,7 +129,7 @@ class Replica:
     def _complete(
         self, number: int, numbered: Sequence[tuple[int, Request]]
     ) -> Iterator[Answer | Failed]:
-        engine = self._opened()
+        engine = self._open_engine()
         ready: list[tuple[int, Completion]] = []
         sent = time.monotonic()
         # The engine counts the requests of this batch from 0; the caller's number stands beside each.
@@ -138,11 +138,11 @@ class Replica:
                 return
             ready.append((numbered[index][0], completion))
             if time.monotonic() - sent >= _FLUSH_SECONDS:
-                yield Answer(ready, served=_served(engine))
+                yield Answer(ready, served=_read_served(engine))
                 ready, sent = [], time.monotonic()
-        yield Answer(ready, served=_served(engine))
+        yield Answer(ready, served=_read_served(engine))
 
-    def _opened(self) -> Engine:
+    def _open_engine(self) -> Engine:
         if self._engine is None:
             path = Path(self._model.path)
             # The caller has made the path of a folder absolute; a name on the hub is not.
@@ -163,5 +163,5 @@ class Replica:
         )
 
 
-def _served(engine: Engine) -> list[JSON]:
+def _read_served(engine: Engine) -> list[JSON]:
     return list(getattr(engine, "served", ()))
