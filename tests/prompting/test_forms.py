@@ -12,6 +12,7 @@ from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import InputError
 from woolgather.prompting.forms import FORMS, forms_of, is_as_tuned, is_text, spell_out
 from woolgather.prompting.messages import Message, Prompt
+from woolgather.prompting.template_choice import OWN, load_chat_template
 
 from ..conftest import CHATML
 
@@ -96,3 +97,13 @@ def test_a_form_that_is_the_tuned_models(
     path = make_folder(tmp_path, template, token)
     assert {form for form in FORMS if is_as_tuned(path, form)} == forms
     assert [form for form in FORMS if is_as_tuned("org/name", form)] == ["chat"]
+
+
+def test_a_chosen_template_stands_for_the_one_in_the_folder(tmp_path: Path) -> None:
+    path, chatml = make_folder(tmp_path, None), load_chat_template("chatml").text
+    plain = load_chat_template("plain").text
+    assert forms_of(path, chatml) == ("raw", "blocks", "chat")
+    assert forms_of(path, plain) == ("raw", "blocks", "chat", "chatml")
+    assert forms_of(path, OWN) == forms_of(path) == ("raw", "blocks", "chatml")
+    assert {form for form in FORMS if is_as_tuned(path, form, chatml)} == {"chat", "chatml"}
+    assert {form for form in FORMS if is_as_tuned(path, form, plain)} == {"chat"}

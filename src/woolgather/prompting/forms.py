@@ -15,6 +15,7 @@ from typing import get_args
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import InputError
 from woolgather.prompting.messages import Prompt
+from woolgather.prompting.template_choice import OWN, load_chat_template
 
 FORMS: tuple[PromptFormat, ...] = get_args(PromptFormat)
 TURN, TURN_STOP = "<|im_start|>", "<|im_end|>"
@@ -40,23 +41,27 @@ def spell_out(prompt: Prompt, prompt_format: PromptFormat) -> Prompt:
     return f"{text}{TURN}assistant\n{begun}"
 
 
-def forms_of(path: str) -> tuple[PromptFormat, ...]:
+def forms_of(path: str, chosen: str = "") -> tuple[PromptFormat, ...]:
     """Returns the forms in which the model at `path` can be asked, no two of them alike: `chat` where it
     comes with a template, and `chatml` unless that template writes ChatML. All of them for a model
-    that is no folder here, such as one on a server."""
+    that is no folder here, such as one on a server. `chosen` is the model's `chat_template`, which
+    stands for the one in the folder."""
     if not Path(path).is_dir():
         return FORMS
-    template = _read_template(Path(path))
+    template = chosen if chosen not in ("", OWN) else _read_template(Path(path))
     chat: tuple[PromptFormat, ...] = ("chat",) if template else ()
     chatml: tuple[PromptFormat, ...] = () if TURN in template else ("chatml",)
     return ("raw", "blocks", *chat, *chatml)
 
 
-def is_as_tuned(path: str, prompt_format: PromptFormat) -> bool:
+def is_as_tuned(path: str, prompt_format: PromptFormat, chosen: str = "") -> bool:
     """Returns whether the model at `path`, asked in this form, reads what a model tuned from it will
-    read: `chat`, or `chatml` where training puts in ChatML for a template that is not there."""
+    read: `chat`, or `chatml` where that is the `chosen` template, or training puts it in for one that
+    is not there."""
     if prompt_format != "chatml":
         return prompt_format == "chat"
+    if chosen:
+        return chosen == load_chat_template("chatml").text
     vocabulary = Path(path) / "tokenizer.json"
     return (
         vocabulary.is_file()

@@ -263,7 +263,7 @@ class Candidates:
         self.beside: dict[str, Metrics] = {}
         """Measures that are shown and that nothing is compared with: the base as tuned models are asked,
         where it is asked otherwise itself."""
-        if not is_as_tuned(base.path, base.prompt_format):
+        if not is_as_tuned(base.path, base.prompt_format, base.chat_template):
             as_tuned = replace(base, prompt_format="chat")
             found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
             self.beside["base, asked as a chat"] = found

@@ -43,7 +43,7 @@ ROW_TOKENS = 60
 def _work(
     rows: Iterable[Example], text: Engine, chat: Engine, *, rows_used: int, probes: int
 ) -> Expected:
-    forms = len(forms_of(text.model.path))
+    forms = len(forms_of(text.model.path, text.model.chat_template))
     calls = forms * (rows_used + probes)
     return Expected(
         calls=calls,
@@ -95,7 +95,7 @@ def choose_format(
     """
     used = [row for row in islice(rows, rows_used) if row.response]
     engines = {form: chat if form == "chat" else text for form in FORMS}
-    trials = [_Trial(form) for form in forms_of(text.model.path)]
+    trials = [_Trial(form) for form in forms_of(text.model.path, text.model.chat_template)]
     scored = _compare_losses(trials, used, engines)
     likeliest = min((t.loss for t in trials if t.loss is not None), default=math.inf)
     asked = [t for t in trials if t.loss is None or t.loss <= likeliest + MARGIN]
