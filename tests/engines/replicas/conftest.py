@@ -1,4 +1,7 @@
-"""A Ray cluster of three nodes on this machine, started once, and engines for it that take their time."""
+"""A Ray cluster of three nodes on this machine, and engines for it that take their time.
+
+The tests that need it are all in one module: it is started once, and gone when they are through.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from woolgather.engines.replicas.engine import ReplicatedEngine
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each; this process is connected to them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'woolgather[ray]'")
@@ -91,12 +94,12 @@ class Notes:
         return ReplicatedEngine(FAKE_MODEL, options, make=make)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Notes:
     return Notes(tmp_path_factory.mktemp("obedient"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def three(cluster: Any, notes: Notes) -> Iterator[ReplicatedEngine]:
     """Three replicas, all of them open: to start one takes seconds."""
     engine = notes.engine(cluster, 3)

@@ -16,7 +16,7 @@ from woolgather.core.errors import ConfigError, EngineError, Stopped
 from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL
-from woolgather.engines.replicas.cluster import Share, connect_ray, share_of, threads_each
+from woolgather.engines.replicas.cluster import connect_ray, threads_each
 from woolgather.engines.replicas.engine import ReplicatedEngine
 from woolgather.runs.call import EngineHandle
 
@@ -140,18 +140,3 @@ def test_an_address_without_a_cluster_is_told_at_once(
         connect_ray(EngineOptions(replicas=2, ray=address)),
     ):
         pass
-
-
-@pytest.mark.xdist_group("ray")
-def test_each_replica_has_its_share_of_the_cluster(cluster: Any) -> None:
-    assert share_of(EngineOptions("fake", replicas=99)) == Share()
-    cores = len([node for node in cluster.list_all_nodes() if node])
-    found = share_of(EngineOptions(replicas=cores))
-    assert (found.cpus, found.threads, found.gpus) == (1, 1, 0)
-    with pytest.raises(ConfigError, match=r"Ray has \d cores on \d nodes, .*at most"):
-        share_of(EngineOptions(replicas=cores + 1))
-
-
-@pytest.mark.xdist_group("ray")
-def test_sigterm_stays_with_us(cluster: Any) -> None:
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

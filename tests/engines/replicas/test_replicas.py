@@ -1,4 +1,4 @@
-"""Three replicas on a cluster answer as one engine does, and outlive their processes and nodes."""
+"""Replicas on a cluster answer as one engine does, in a run as well, and outlive processes and nodes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import itertools
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from typer.testing import CliRunner
 
+from woolgather.cli import app
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, ConfigError, EngineError
+from woolgather.core.errors import CapabilityError, ConfigError, EngineError, Stopped
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.rows import Example
@@ -25,10 +31,11 @@ from woolgather.engines.base import Engine, EngineOptions, Request, Sampling, as
 from woolgather.engines.fake import FAKE_MODEL, FakeEngine
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.engines.replicas import pool
+from woolgather.engines.replicas.cluster import Share, share_of
 from woolgather.engines.replicas.engine import BATCH, ReplicatedEngine
 from woolgather.engines.replicas.replica import Failed, Replica
 from woolgather.runs.folder import AskedRecipe
-from woolgather.runs.record import current_steps
+from woolgather.runs.record import current_steps, read_launches
 from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 
@@ -116,6 +123,74 @@ def test_an_engine_that_cannot_be_made_is_told_again_and_closes(
         for _ in range(2):
             with pytest.raises(ConfigError, match="gone is not found on node"):
                 list(engine.complete(requests()))
+
+
+def test_each_replica_has_its_share_of_the_cluster(cluster: Any) -> None:
+    assert share_of(EngineOptions("fake", replicas=99)) == Share()
+    cores = len([node for node in cluster.list_all_nodes() if node])
+    found = share_of(EngineOptions(replicas=cores))
+    assert (found.cpus, found.threads, found.gpus) == (1, 1, 0)
+    with pytest.raises(ConfigError, match=r"Ray has \d cores on \d nodes, .*at most"):
+        share_of(EngineOptions(replicas=cores + 1))
+
+
+def test_sigterm_stays_with_us(cluster: Any) -> None:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+SETTINGS = [
+    "run", "isheep", "--preset", "demo", "--engine", "fake", "--no-report", "iterations=1",
+    "per_iteration=10", "judge.pairs=24", "measure.probes=22", "controls=false",
+]  # fmt: skip
+
+
+def finish(folder: Path, *more: str) -> set[str]:
+    """States of the steps."""
+    done = CliRunner().invoke(app(), [*SETTINGS, "--dir", str(folder), *more])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return {str(entry["state"]) for entry in read_launches(folder)[-1].steps}
+
+
+def rows_of(folder: Path) -> dict[str, bytes]:
+    """Every data file of the current steps, by step and name."""
+    return {
+        f"{record.step}/{name}": (folder / str(entry["path"]) / name).read_bytes()
+        for entry, record in current_steps(folder)
+        for name in record.result.get("files") or ()
+    }
+
+
+def wait_for(true: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.1)
+
+
+def test_a_run_is_stopped_and_continued_with_and_without_replicas(
+    cluster: Any, tmp_path: Path
+) -> None:
+    folder, events = tmp_path / "run", tmp_path / "run" / "events.jsonl"
+    words = [*SETTINGS, "--dir", str(folder), "--engine-replicas", "2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "woolgather", *words], stdout=subprocess.DEVNULL, env=os.environ
+    )
+    # Ray starts on this machine, and goes with the command that started it.
+    wait_for(lambda: events.is_file() and '"step_started", "step": "measure"' in events.read_text())
+    wait_for(lambda: any("raylet" in p.name() for p in psutil.Process(run.pid).children()))
+    rays = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == Stopped.exit_code
+    wait_for(lambda: not any(process.is_running() for process in rays))
+
+    asked = ["--engine-replicas", "2", "--ray", cluster.address]
+    assert finish(folder, *asked) == {"remembered", "ran"}
+    assert finish(folder) == {"remembered"}
+    assert finish(tmp_path / "direct") == {"ran"}
+    assert finish(tmp_path / "direct", *asked) == {"remembered"}
+    assert rows_of(folder) == rows_of(tmp_path / "direct")
+    served = [r.execution["engine"] for _, r in current_steps(folder) if "engine" in r.execution]
+    assert cluster.address not in str(served)
 
 
 @op("write_all", expects=lambda engine, **_: Expected(rows=len(PROMPTS), calls=len(PROMPTS)))
