@@ -25,13 +25,13 @@ class OpenEngines:
     ) -> None:
         self._log = folder / "engine.log"
         self._backends, self._models, self._progress = backends, models, progress
-        self._open: dict[tuple[str, str], Engine] = {}
+        self._open: dict[tuple[str, str, str], Engine] = {}
         self._hand_off = HandOff(folder, self._start, progress.note)
 
     def open(self, model: Model, options: EngineOptions) -> Engine:
         """Returns the engine of a model, the open one or a new one; another one is closed before. Raises
         EngineError when vLLM has another model than the one that was trained."""
-        key = (model.path, model.prompt_format)
+        key = _key_of(model)
         if key not in self._open:
             self.close()
             options = self._models.at_servers(model, options)
@@ -48,9 +48,15 @@ class OpenEngines:
     def close(self, keep: Model | None = None) -> None:
         """Closes the open engines, but for the one of `keep`, and frees what they hold."""
         for key, engine in list(self._open.items()):
-            if keep is None or key != (keep.path, keep.prompt_format):
+            if keep is None or key != _key_of(keep):
                 del self._open[key]
                 engine.close()
 
     def _start(self, model: Model, options: EngineOptions) -> Engine:
         return self._backends.open_engine(model, options, self._log)
+
+
+def _key_of(model: Model) -> tuple[str, str, str]:
+    """One model may be asked in several forms and with several chat templates; its fingerprint follows
+    the template."""
+    return model.path, model.prompt_format, model.fingerprint
