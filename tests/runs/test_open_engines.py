@@ -68,3 +68,15 @@ def test_with_vllm_each_model_is_read_in_both_programs(tmp_path: Path) -> None:
 def test_with_another_engine_nothing_is_compared(tmp_path: Path) -> None:
     assert open_both(tmp_path, "transformers") == ["close transformers b", "close transformers t"]
     assert not (tmp_path / "hand-off.json").exists()
+
+
+def test_one_model_with_two_chat_templates_has_two_engines(tmp_path: Path) -> None:
+    notes: list[str] = []
+    backends = Backends(lambda m, o, log: Noted(m, o, notes), FakeTrainer())
+    options = EngineOptions()
+    engines = OpenEngines(tmp_path, backends, RunModels(options), Progress())
+    other = BASE.with_template("{{ messages }}")
+    first, second = engines.open(BASE, options), engines.open(other, options)
+    assert (first.model, second.model) == (BASE, other)
+    assert engines.open(other, options) is second
+    assert notes == ["close transformers b"]
