@@ -127,9 +127,9 @@ def family_interval(values: Sequence[float], families: Sequence[str]) -> Estimat
 
     The standard error is what a bootstrap of whole families tends to: a family's mean carries the luck
     of its items already, so that drawing items anew within a family would count it twice. The quantile
-    is Student's, by families less one. On simulated families (3 to 43 of them, with effects of their own
-    and without) it covers 93 to 96 % where that bootstrap's middle 95 % covers 74 to 95 %; only where
-    nearly nothing changes does it cover more."""
+    is Student's, by families less one. On simulated families, with effects of their own and without, it
+    covers 93 to 96 % with 10 to 43 of them, and 91 to 96 % with 3, where the middle 95 % of that
+    bootstrap covers 88 to 96 % and 74 to 87 %; where nearly nothing changes both cover more."""
     import numpy as np
 
     if not len(values):
