@@ -36,9 +36,12 @@ def name_controls(controls: Mapping[str, Metrics], rounds: Sequence[Round]) -> d
 def show_models(
     models: Mapping[str, Metrics], *, base: Metrics, result: Metrics, by: By, wins: Metrics | None
 ) -> View:
-    """Returns the table of all models and controls; `by` is what selected the result."""
+    """Returns the table of all models and controls; `by` is what selected the result. The forms in which
+    they were asked are shown where they differ."""
     rows: list[list[JSON]] = []
-    for name, m in models.items():
+    forms = [str(m.values.get("prompted") or "").partition(",")[0] for m in models.values()]
+    varied = len(set(forms)) > 1
+    for (name, m), form in zip(models.items(), forms, strict=True):
         null = m.values.get("null") or {}
         against = difference(m, base, "probes", "report") if m is not base else None
         rows.append(
@@ -53,12 +56,12 @@ def show_models(
                 table_cell(m.values.get("loops"), "percent"),
                 _round(m.values.get("length_ratio")),
                 _round(m.values.get("distinct_2")),
-                m.values.get("prompted"),
+                *([form] if varied else []),
             ]
         )
     columns = [
         "model", "probes", "strict", "best null", "vs base", "held out", "stops", "loops", "length",
-        "distinct-2", "asked",
+        "distinct-2", *(["asked"] if varied else []),
     ]  # fmt: skip
     half = (
         "Held out: the half of the tasks, by a hash of their ids, that did not select. "
