@@ -33,6 +33,7 @@ def cluster() -> Iterator[Any]:
     try:
         for _ in range(2):
             made.add_node(**NODE)
+        made.wait_for_nodes()
         # The cluster has taken the signal; connecting to it must not (see test_cluster.py).
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with connect_ray(EngineOptions(replicas=1, ray=made.address)):

@@ -33,7 +33,7 @@ from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.engines.replicas import pool
 from woolgather.engines.replicas.cluster import Share, share_of
 from woolgather.engines.replicas.engine import BATCH, ReplicatedEngine
-from woolgather.engines.replicas.replica import Failed, Replica
+from woolgather.engines.replicas.replica import EngineFailure, Replica
 from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import current_steps, read_launches
 from woolgather.runs.run import Backends, Run
@@ -69,11 +69,19 @@ def test_one_replica_says_what_one_engine_says(cluster: Any, notes: Any) -> None
 
 
 def test_replicas_share_the_work_and_are_spread_over_nodes(three: Engine, notes: Any) -> None:
-    notes.begin(0.02)
-    list(three.complete(requests()))
-    assert sorted(prompt for _, _, prompt in notes.asked) == sorted(PROMPTS)
-    assert len({process for process, _, _ in notes.asked}) == 3
-    assert len({node for _, node, _ in notes.asked}) > 1
+    nodes: set[str] = set()
+    for _ in range(
+        3
+    ):  # Ray spreads over the nodes whose load it knows, on a busy machine later ones
+        notes.begin(0.02)
+        list(three.complete(requests()))
+        assert sorted(prompt for _, _, prompt in notes.asked) == sorted(PROMPTS)
+        assert len({process for process, _, _ in notes.asked}) == 3
+        nodes = {node for _, node, _ in notes.asked}
+        if len(nodes) > 1:
+            break
+        three.close()
+    assert len(nodes) > 1
 
 
 def test_what_is_given_up_is_not_waited_for(three: Engine, notes: Any) -> None:
@@ -109,7 +117,7 @@ def test_requests_that_kill_every_replica_are_given_up(
 def test_a_model_that_a_node_does_not_have_is_told(tmp_path: Path) -> None:
     gone = Model(path=str(tmp_path / "gone"), fingerprint="gone")
     [told] = Replica(open_engine, gone, EngineOptions("fake"), threads=0).open()
-    assert isinstance(told, Failed)
+    assert isinstance(told, EngineFailure)
     assert told.error == "ConfigError"
     assert re.match(r".*gone is not found on node .* a disk that all nodes share", told.text)
 

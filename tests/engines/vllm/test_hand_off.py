@@ -56,7 +56,7 @@ class Program(Engine):
         self.loads = False
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
-        raise NotImplementedError
+        raise AssertionError("a hand-off check generates nothing")
 
     def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
         self.load()

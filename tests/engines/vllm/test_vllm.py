@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +11,11 @@ import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, EngineError, InputError
-from woolgather.engines import check_engine, open_engine
 from woolgather.engines.base import Completion, EngineOptions, Request, Sampling, ask
 from woolgather.engines.journal import Journal, JournaledEngine
 from woolgather.engines.vllm.adapters import read_adapter
 from woolgather.engines.vllm.engine import VllmEngine
 from woolgather.engines.vllm.hosted import AHEAD
-from woolgather.engines.vllm.interpreter import INSTALL, child_environment, find_interpreter
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 
@@ -343,68 +340,3 @@ def test_an_adapter_that_would_be_served_in_part_is_refused(
         read_adapter(str(path))
     with pytest.raises(CapabilityError, match="--engine transformers"):
         open_stub(path).option_logprobs(["a"], ["b"])
-
-
-# -- the interpreter -----------------------------------------------------------------------------
-
-
-def test_where_vllm_is_looked_for(
-    stubbed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert find_interpreter(sys.executable).python == sys.executable
-    monkeypatch.chdir(tmp_path)
-    place = tmp_path / ".venv-vllm" / "bin"
-    place.mkdir(parents=True)
-    (place / "python").symlink_to(sys.executable)
-    assert find_interpreter().python == str(place / "python")
-
-
-@pytest.mark.parametrize(
-    ("made", "told"),
-    [
-        (None, "cannot be run"),
-        ("echo no json", "is not a Python"),
-        ("echo oops >&2; exit 3", "is not a Python of 3.11 or newer .oops."),
-        (
-            """echo '{"python": [3, 9, 2], "prefix": "", "versions": {}, "there": true}'""",
-            "is Python 3.9.2; 3.11 is needed",
-        ),
-        (
-            """echo '{"python": [3, 12, 0], "prefix": "", "versions": {}, "there": false}'""",
-            "vLLM is not there",
-        ),
-    ],
-)
-def test_an_interpreter_that_will_not_do_is_told_with_the_remedy(
-    tmp_path: Path, made: str | None, told: str
-) -> None:
-    path = tmp_path / "python"
-    if made:
-        path.write_text(f"#!/bin/sh\n{made}\n")
-        path.chmod(0o755)
-    with pytest.raises(ConfigError, match=rf"--engine-python {path}: .*{told}") as caught:
-        find_interpreter(str(path))
-    assert "3.9.2" in told or INSTALL in str(caught.value)
-
-
-def test_what_the_user_set_in_the_environment_stays(
-    stubbed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = find_interpreter(sys.executable)
-    assert child_environment(found)["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
-    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in child_environment(found)
-
-
-def test_options_of_vllm_alone_are_refused_with_another_engine() -> None:
-    with pytest.raises(ConfigError, match="--engine-python is for --engine vllm"):
-        check_engine(EngineOptions(python="x"))
-    with pytest.raises(ConfigError, match="--engine-args is for --engine vllm"):
-        check_engine(EngineOptions(name="fake", args={"a": 1}))
-    with pytest.raises(ConfigError, match="choose transformers, vllm, openai or fake"):
-        check_engine(EngineOptions(name="sglang"))
-    with pytest.raises(ConfigError, match="choose transformers, vllm, openai or fake"):
-        open_engine(Model("m"), EngineOptions(name="sglang"))
-    check_engine(EngineOptions(name="vllm", python="nowhere"))
-    with pytest.raises(ConfigError, match="cannot be run"):
-        check_engine(EngineOptions(name="vllm", python="nowhere"), ready=True)

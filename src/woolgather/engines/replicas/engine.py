@@ -23,7 +23,7 @@ from woolgather.core.rows import JSON
 from woolgather.engines import open_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request
 from woolgather.engines.replicas.cluster import check_replicas, connect_ray, share_of
-from woolgather.engines.replicas.pool import Batch, Pool
+from woolgather.engines.replicas.pool import Pool, Portion
 from woolgather.engines.replicas.replica import Answer, OpenEngine, Question, Requests
 from woolgather.prompting.messages import Prompt
 
@@ -87,13 +87,13 @@ class ReplicatedEngine(Engine):
             pool.close()
         self._held.close()
 
-    def _rounds(self, source: Iterator[tuple[int, Request]]) -> Iterator[Batch]:
+    def _rounds(self, source: Iterator[tuple[int, Request]]) -> Iterator[Portion]:
         """Yields a batch per replica and round, all of the same size: where few requests are left, each
         replica gets as many."""
         while ahead := list(islice(source, BATCH * self.width)):
             size = math.ceil(len(ahead) / self.width)
             for start in range(0, len(ahead), size):
-                yield Batch(Requests(ahead[start : start + size]))
+                yield Portion(Requests(ahead[start : start + size]))
 
     def _split(self, *columns: Sequence[object]) -> list[tuple[list[object], ...]]:
         """Returns the same part of each column, for one replica after another."""
@@ -107,14 +107,14 @@ class ReplicatedEngine(Engine):
     def _ask(
         self, method: str, parts: Sequence[tuple[object, ...]], reads: TypeAdapter[list[T]]
     ) -> list[T]:
-        batches = (Batch(Question(at, method, part)) for at, part in enumerate(parts))
+        batches = (Portion(Question(at, method, part)) for at, part in enumerate(parts))
         found: dict[int, list[T]] = {}
         with closing(self._answers(batches)) as answers:
             for answer in answers:
                 found[answer.at] = reads.validate_python(answer.value)
         return [value for at in range(len(parts)) for value in found[at]]
 
-    def _answers(self, batches: Iterator[Batch]) -> Generator[Answer, None, None]:
+    def _answers(self, batches: Iterator[Portion]) -> Generator[Answer, None, None]:
         """Yields what the replicas answer. They are started for the first batch."""
         for first in batches:
             if self._pool is None:

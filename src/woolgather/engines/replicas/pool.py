@@ -22,7 +22,7 @@ from woolgather.engines.base import EngineOptions
 from woolgather.engines.replicas.cluster import Share, alive_nodes, import_ray
 from woolgather.engines.replicas.replica import (
     Answer,
-    Failed,
+    EngineFailure,
     OpenEngine,
     Question,
     Replica,
@@ -55,7 +55,7 @@ class _Actor(Protocol):
 
 
 @dataclass(slots=True)
-class Batch:
+class Portion:
     """What one replica is asked at a time."""
 
     work: Requests | Question
@@ -86,7 +86,7 @@ class _Member:
         """Whether it has answered since it was started."""
         self.number = 0
         """Number of the batch that it has."""
-        self.batch: Batch | None = None
+        self.batch: Portion | None = None
         self.stream: Iterator[object] | None = None
         """What is awaited from it; None while it has nothing to do."""
         self.open()
@@ -98,7 +98,7 @@ class _Member:
         again = self.actor.open.options(num_returns="streaming", max_task_retries=-1)
         self.batch, self.stream, self.opened = None, again.remote(), False
 
-    def ask(self, number: int, batch: Batch) -> None:
+    def ask(self, number: int, batch: Portion) -> None:
         self.number, self.batch = number, batch
         self.stream = self.actor.answer.options(num_returns="streaming").remote(number, batch.work)
 
@@ -130,12 +130,12 @@ class Pool:
 
         self._members = [_Member(start) for _ in range(options.replicas)]
 
-    def work_through(self, batches: Iterator[Batch]) -> Generator[Answer, None, None]:
+    def work_through(self, batches: Iterator[Portion]) -> Generator[Answer, None, None]:
         """Yields answers as they arrive, in no order; a batch is pulled when a replica is free.
 
         Raises what the engine in a replica raises, and EngineError when replicas die again and again or
         no node has room for one."""
-        due: deque[Batch] = deque()
+        due: deque[Portion] = deque()
         try:
             while True:
                 for member in self._members:
@@ -168,7 +168,7 @@ class Pool:
             self._ray.kill(member.actor)
         self._members = []
 
-    def _next_answer(self, due: deque[Batch]) -> Iterator[Answer]:
+    def _next_answer(self, due: deque[Portion]) -> Iterator[Answer]:
         """Waits for something to arrive, and yields it where it is an answer to a batch."""
         awaited = [member.stream for member in self._members if member.stream is not None]
         ready, _ = self._ray.wait(awaited, timeout=_LOOK_SECONDS)
@@ -188,14 +188,14 @@ class Pool:
         except self._ray.exceptions.RayError as error:
             self._survive(member, error, due)
         else:
-            if isinstance(arrived, Failed):
+            if isinstance(arrived, EngineFailure):
                 raise getattr(errors, arrived.error, EngineError)(arrived.text)
             member.deaths, member.opened = 0, True
             if member.batch is not None:
                 member.batch.take(arrived)
                 yield arrived
 
-    def _survive(self, member: _Member, error: Exception, due: deque[Batch]) -> None:
+    def _survive(self, member: _Member, error: Exception, due: deque[Portion]) -> None:
         """A replica died: what it had is due again, and it opens anew. Raises EngineError when that
         has happened too often."""
         lost, member.batch = member.batch, None

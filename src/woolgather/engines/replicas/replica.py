@@ -1,6 +1,6 @@
 """The side of a replica: an engine of ours in a process that Ray started, which answers batches.
 
-The one idea: what the engine raises is an answer, too (`Failed`). An error of Ray's is therefore always
+The one idea: what the engine raises is an answer, too (`EngineFailure`). An error of Ray's is always
 the death of a process or a node, after which the batch is asked of another; an exception would come
 again, so that it is passed on at once. Two threads of Ray's come in here: one asks the engine, the
 other may say meanwhile that the answer is not wanted any more. Nothing here imports Ray.
@@ -64,7 +64,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class EngineFailure:
     """An exception in the replica, which any other replica would meet as well."""
 
     error: str
@@ -90,7 +90,7 @@ class Replica:
             # Read by torch when it is loaded, in this process or in a child of it.
             os.environ["OMP_NUM_THREADS"] = str(threads)
 
-    def open(self) -> Iterator[Answer | Failed]:
+    def open(self) -> Iterator[Answer | EngineFailure]:
         """Yields once: an empty answer when the engine is made, else why it cannot be."""
         with self._asking:
             try:
@@ -100,7 +100,7 @@ class Replica:
             else:
                 yield Answer()
 
-    def answer(self, number: int, batch: Requests | Question) -> Iterator[Answer | Failed]:
+    def answer(self, number: int, batch: Requests | Question) -> Iterator[Answer | EngineFailure]:
         """Yields what the engine says, completions as they become ready, until all is said or the batch
         of this `number` is given up."""
         with self._asking:
@@ -128,7 +128,7 @@ class Replica:
 
     def _complete(
         self, number: int, numbered: Sequence[tuple[int, Request]]
-    ) -> Iterator[Answer | Failed]:
+    ) -> Iterator[Answer | EngineFailure]:
         engine = self._open_engine()
         ready: list[tuple[int, Completion]] = []
         sent = time.monotonic()
@@ -154,10 +154,10 @@ class Replica:
             self._engine = self._make(self._model, self._options, self._scratch / "engine.log")
         return self._engine
 
-    def _failed(self, error: Exception) -> Failed:
+    def _failed(self, error: Exception) -> EngineFailure:
         if isinstance(error, WoolgatherError):
-            return Failed(type(error).__name__, str(error))
-        return Failed(
+            return EngineFailure(type(error).__name__, str(error))
+        return EngineFailure(
             EngineError.__name__,
             f"the engine of {self._model.path} failed on node {platform.node()}: {cause_of(error)}.",
         )
