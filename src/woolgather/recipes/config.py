@@ -27,6 +27,8 @@ RECIPES = tuple(
     sorted(f.name for f in (resources.files("woolgather") / "presets").iterdir() if f.is_dir())
 )
 """Every recipe we ship has a folder of presets."""
+TRIALS = ("headroom",)
+"""What is run like a recipe, and trains nothing."""
 SOURCES = "sources.yaml"
 """Beside a recipe's presets: where each of their values comes from."""
 
@@ -43,7 +45,7 @@ def find_recipe(name: str) -> types.ModuleType:
         if not path.is_file():
             raise ConfigError(f"recipe {name}: no such file.")
         module = _load(path)
-    elif name in RECIPES:
+    elif name in (*RECIPES, *TRIALS):
         module = importlib.import_module(f"woolgather.recipes.{name}")
     else:
         raise ConfigError(f"there is no recipe {name!r}{_nearest(name, RECIPES)}")
