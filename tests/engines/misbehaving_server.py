@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -66,7 +67,19 @@ class Behaviour:
     continues: bool = True
     """Whether a begun answer is continued while reasoning is on."""
     logprobs: str = "plain"
-    """plain | start (a start token is shown) | bare (tokens lose their spaces) | none"""
+    """plain | start (a start token is shown) | bare (tokens lose their spaces) | none | forced (that of
+    the token that is written, whatever the bias, as llama.cpp) | biased (the bias is counted in) |
+    likeliest (no prompt is repeated)"""
+    likeliest: dict[str, float] = field(default_factory=dict)
+    """The likeliest next tokens, and their log-probabilities."""
+    vocabulary: str = ""
+    """The file of a tokenizer: prompts may be token ids, and are counted by it. Empty: text alone."""
+    counts: int = 0
+    """Tokens that are counted beyond those of a prompt that is text."""
+    ids_status: int = 400
+    """What a server without a vocabulary says to a list of ids."""
+    answers_as: str = ""
+    """The model that is named in answers; empty for the one that was asked."""
 
 
 @dataclass
@@ -88,7 +101,22 @@ stats = Stats()
 def prompt_of(body: dict[str, Any]) -> str:
     if "messages" in body:
         return str(body["messages"][-1]["content"])
-    return str(body.get("prompt", body.get("input", "")))
+    prompt = body.get("prompt", body.get("input", ""))
+    if isinstance(prompt, list) and behaviour.vocabulary:
+        return str(tokenizer(behaviour.vocabulary).decode(prompt, skip_special_tokens=False))
+    return str(prompt)
+
+
+@cache
+def tokenizer(file: str) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(file)
+
+
+def logprob_behind(ids: list[int], token: int) -> float:
+    """The log-probability of a token behind those before it."""
+    return logprob(f"{ids}>{token}")
 
 
 def logprob(token: str) -> float:
@@ -202,6 +230,8 @@ class Handler(BaseHTTPRequestHandler):
         for name in b.refuse:
             if name in body:
                 return self.reply(400, {"error": {"message": f"unknown argument: {name}"}})
+        if isinstance(body.get("prompt"), list) and not b.vocabulary:
+            return self.reply(b.ids_status, {"error": {"message": "prompt must be a string"}})
         prompt = prompt_of(body)
         begun = "messages" in body and body["messages"][-1]["role"] == "assistant"
         if begun and not b.continues and not self.reasoning_is_off(body):
@@ -230,19 +260,51 @@ class Handler(BaseHTTPRequestHandler):
         shown = tokens_of(prompt)
         if path == "/completions":
             choice["text"] = prompt + " next" if body.get("echo") else text
-            if body.get("logprobs") and b.logprobs != "none":
-                choice["logprobs"] = self.logprobs(shown)
         else:
             choice["message"] = {"role": "assistant", "content": text}
+        if body.get("logprobs") and b.logprobs != "none":
+            choice["logprobs"] = self.shown_logprobs(body, shown)
         choice |= b.choice
         used = len(shown) + (b.logprobs == "start")
+        if b.vocabulary and "prompt" in body:
+            ids = body["prompt"]
+            in_text = isinstance(ids, str)
+            used = len(tokenizer(b.vocabulary).encode(ids).ids) + b.counts if in_text else len(ids)
         self.reply(
             200,
             {
+                "model": b.answers_as or body["model"],
                 "choices": [choice],
                 "usage": b.usage or {"prompt_tokens": used, "completion_tokens": len(text.split())},
             },
         )
+
+    def shown_logprobs(self, body: dict[str, Any], shown: list[str]) -> dict[str, Any]:
+        b = behaviour
+        prompt = body.get("prompt")
+        if b.logprobs in ("plain", "start", "bare") and body.get("echo"):
+            if isinstance(prompt, str):
+                return self.logprobs(shown)
+            values = [logprob_behind(prompt[:i], token) for i, token in enumerate(prompt)]
+            return {
+                "tokens": [*map(str, prompt), " next"],
+                "token_logprobs": [None, *values[1:], -0.5],
+            }
+        if b.logprobs == "plain" and "logprob_token_ids" in body:
+            some = {f"token_id:{t}": logprob_behind(prompt, t) for t in body["logprob_token_ids"]}
+            return {"tokens": ["token_id:0"], "token_logprobs": [-9.0], "top_logprobs": [some]}
+        if b.logprobs in ("forced", "biased") and isinstance(prompt, list):
+            forced = next(map(int, body.get("logit_bias", {})), 0)
+            value = logprob_behind(prompt, forced) - 1.0 if b.logprobs == "forced" else -1e-9
+            return {"content": [{"id": forced, "token": "?", "logprob": value, "top_logprobs": []}]}
+        tops = [{"token": token, "logprob": value} for token, value in b.likeliest.items()]
+        if "messages" in body:
+            return {"content": [{**tops[0], "top_logprobs": tops}] if tops else []}
+        return {
+            "tokens": list(b.likeliest)[:1],
+            "token_logprobs": list(b.likeliest.values())[:1],
+            "top_logprobs": [b.likeliest],
+        }
 
     def logprobs(self, tokens: list[str]) -> dict[str, Any]:
         values: list[float | None] = [logprob(t) for t in tokens]

@@ -129,6 +129,7 @@ class Servers:
             )
         self._servers: list[Server] = []
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __str__(self) -> str:
         return ", ".join(redact_address(endpoint.url) for endpoint in self._endpoints)
@@ -361,17 +362,19 @@ class Servers:
         return frozenset(cards)
 
     async def _acquire(self) -> Server:
-        """Waits for the least loaded server that is open and has room."""
-        while True:
-            now = time.monotonic()
-            ready = [s for s in self._servers if s.open_at <= now and s.in_flight < int(s.limit)]
-            if ready:
-                server = min(ready, key=lambda s: s.in_flight / s.limit)
-                server.in_flight += 1
-                return server
-            closed = [s.open_at - now for s in self._servers if s.open_at > now]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(closed) if closed else None)
+        """Waits for the least loaded server that is open and has room; whoever came first is first."""
+        async with self._turn:
+            while True:
+                now = time.monotonic()
+                opened = [s for s in self._servers if s.open_at <= now]
+                ready = [s for s in opened if s.in_flight < int(s.limit)]
+                if ready:
+                    server = min(ready, key=lambda s: s.in_flight / s.limit)
+                    server.in_flight += 1
+                    return server
+                closed = [s.open_at - now for s in self._servers if s.open_at > now]
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), min(closed) if closed else None)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -58,7 +58,11 @@ a field is missing, servers take the model's generation_config.json or a taste o
 top_k 40, top_p 0.95, min_p 0.05)."""
 REASONING = "reasoning before a begun answer"
 """Turned down by a server that will not continue an answer unless reasoning is switched off."""
-NO_LOGPROBS = "Use --engine transformers, or judge by a rubric, which reads text only."
+NO_LOGPROBS = (
+    "Use --engine transformers, or judge by a rubric, which reads text only "
+    "(judge.candidates=[rubric])."
+)
+"""What is said where a server gives no log-probabilities: all other assessors of a model need them."""
 _WITHOUT_REASONING = "--chat-template-kwargs '{\"enable_thinking\": false}'"
 
 

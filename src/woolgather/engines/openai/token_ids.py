@@ -30,6 +30,9 @@ SHOWN = (
 _STARTS = 1
 """Start tokens by which letters may differ: those that the server puts there, or ours."""
 
+_FALLS = 3
+"""Times that a server may fail over token ids before it counts as one that cannot read them."""
+
 
 def load_renderer(model: Model, options: EngineOptions) -> Renderer | None:
     """Returns the renderer of a model; None where its folder is not here, or has no tokenizer that can be
@@ -56,14 +59,8 @@ async def takes_ids(line: Line, ids: list[int]) -> bool:
         in_letters = await _count(line, SHOWN)
     except (Refused, CapabilityError):
         return _no(line, "it takes no text either, so conversations are in its own template")
-    try:
-        in_ids = await _count(line, ids)
-    except (Refused, CapabilityError, ConfigError):
-        return _no(line)
-    except Passing as error:
-        # Some programs fall over a list; the same in letters has just been answered.
-        if error.status != 500:
-            raise
+    in_ids = await _count_ids(line, ids)
+    if in_ids is None:
         return _no(line)
     if not in_ids:
         return _no(line, "it does not say how many tokens it read (usage)")
@@ -85,6 +82,21 @@ def _no(line: Line, why: str = "it reads text") -> bool:
         why,
     )
     return False
+
+
+async def _count_ids(line: Line, ids: list[int]) -> int | None:
+    """Returns what `_count` does; None where ids are refused."""
+    for attempt in range(_FALLS):
+        try:
+            return await _count(line, ids)
+        except (Refused, CapabilityError, ConfigError):
+            return None
+        except Passing as error:
+            # Some programs fall over a list; the same in letters has just been answered.
+            if error.status != 500:
+                raise
+            log.info("%s: falls over token ids (%d of %d)", line.server.shown, attempt + 1, _FALLS)
+    return None
 
 
 async def _count(line: Line, prompt: JSON) -> int:
