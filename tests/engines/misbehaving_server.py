@@ -3,7 +3,7 @@
 Prints its port, and leaves when its standard input is closed. Told by `POST /control` (see
 `Behaviour`), it tells by `GET /stats` what it was asked. A fault is one of:
 
-    ok  401  429[:retry-after]  500  503[:retry-after]  hang  reset  cut  truncated  html  empty
+    ok  401  429[:retry-after]  500  503[:retry-after]  hang  drip  reset  cut  truncated  html  empty
 """
 
 import hashlib
@@ -31,6 +31,10 @@ class Behaviour:
     by_prompt: dict[str, list[str]] = field(default_factory=dict)
     """For the first attempts at a prompt."""
     delay: float = 0.0
+    dies_after: int = 0
+    """Answers, after which every request finds the connection reset; 0: it lives."""
+    closes: bool = False
+    """Whether each connection is closed after its answer, which the answer does not say."""
     capacity: int = 0
     """Requests at once; more get a 429. 0: any number."""
     paths: list[str] = field(
@@ -172,11 +176,13 @@ class Handler(BaseHTTPRequestHandler):
                     "at": time.monotonic(),
                 }
             )
+            dead = 0 < behaviour.dies_after <= stats.answered.total()
             own = behaviour.by_prompt.get(prompt_of(body))
             queue = own or behaviour.faults
             fault = "429" if busy else queue.pop(0) if queue else behaviour.always
         try:
-            self.misbehave(fault, body)
+            self.misbehave("reset" if dead else fault, body)
+            self.close_connection |= behaviour.closes
         finally:
             with lock:
                 stats.in_flight -= 1
@@ -187,6 +193,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if kind == "hang":
             self.gone_within(60)
+        elif kind == "drip":
+            self.drip()
         elif kind == "reset":
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -211,6 +219,15 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(int(kind), {"error": {"message": f"not now, {told}"}}, extra)
         else:
             self.answer(body)
+
+    def drip(self) -> None:
+        """An answer that never ends, a byte at a time."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "5000")
+        self.end_headers()
+        while not self.gone_within(0.1):
+            self.wfile.write(b" ")
 
     @staticmethod
     def reasoning_is_off(body: dict[str, Any]) -> bool:
