@@ -35,18 +35,18 @@ from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Tokens
 from woolgather.engines.openai.client import Line, Servers
 from woolgather.engines.openai.prompt_sizes import PromptSizes, say_cut
-from woolgather.engines.openai.questions import (
-    Question,
-    ask_in_ids,
-    ask_in_text,
-    check_template,
-    prompt_ids,
-)
 from woolgather.engines.openai.refusals import Refused
 from woolgather.engines.openai.replies import read_vectors
 from woolgather.engines.openai.scoring import AT_ONCE, Scorer
 from woolgather.engines.openai.server import Patience
 from woolgather.engines.openai.token_ids import SHOWN, load_renderer, takes_ids
+from woolgather.engines.openai.wording import (
+    Wording,
+    ask_in_ids,
+    ask_in_text,
+    check_template,
+    prompt_ids,
+)
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.renderer import Renderer
 
@@ -71,6 +71,7 @@ class OpenAIEngine(Engine):
         self._options = options
         self._renderer: Renderer | None = None
         """Loaded with the first call."""
+        self._scores: Scorer | None = None
         self._ahead = max(1, options.concurrency)
         self._servers = Servers(options, patience or Patience(), self._introduce)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,7 +165,9 @@ class OpenAIEngine(Engine):
 
     def _scorer(self) -> Scorer:
         self._start()
-        return Scorer(self._servers, self._model, self._renderer, self._sizes)
+        if self._scores is None:
+            self._scores = Scorer(self._servers, self._model, self._renderer, self._sizes)
+        return self._scores
 
     def _stream(
         self, work: Iterable[Coroutine[None, None, T]], at_once: int
@@ -281,13 +284,13 @@ class OpenAIEngine(Engine):
         request = asked.spell_out(self._model.prompt_format)
 
         async def ask(line: Line) -> Completion:
-            question = self._word(request, line)
-            if isinstance(question, Completion):
-                return question
+            wording = self._word(request, line)
+            if isinstance(wording, Completion):
+                return wording
             found = await line.post(
-                question.path, question.body, lambda reply: question.read(reply, request.sampling)
+                wording.path, wording.body, lambda reply: wording.read(reply, request.sampling)
             )
-            least = question.tokens or self._sizes.at_least(request.prompt)
+            least = wording.tokens or self._sizes.at_least(request.prompt)
             if 0 < found.prompt_tokens < least:
                 why = say_cut(found.prompt_tokens)
                 self._warn(f"{line.server.shown}: {why}")
@@ -299,7 +302,7 @@ class OpenAIEngine(Engine):
         except Refused as refused:
             return Completion("", refused.reason, why=refused.why) if refused.known else refused
 
-    def _word(self, request: Request, line: Line) -> Question | Completion:
+    def _word(self, request: Request, line: Line) -> Wording | Completion:
         if line.server.takes_ids and self._renderer is not None:
             return ask_in_ids(request, self._model, self._renderer, line.server)
         return ask_in_text(request, self._model, line.server)

@@ -28,11 +28,11 @@ from woolgather.core.rows import JSON
 from woolgather.engines.base import LogProb
 from woolgather.engines.openai.client import Line, Servers
 from woolgather.engines.openai.prompt_sizes import PromptSizes, say_cut
-from woolgather.engines.openai.questions import check_template, prompt_ids
 from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
 from woolgather.engines.openai.replies import Candidate, Echo, read_candidates, read_echo
 from woolgather.engines.openai.server import Scoring
 from woolgather.engines.openai.token_ids import SHOWN
+from woolgather.engines.openai.wording import check_template, prompt_ids
 from woolgather.prompting.forms import spell_out
 from woolgather.prompting.messages import Prompt
 from woolgather.prompting.renderer import Renderer

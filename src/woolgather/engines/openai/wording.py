@@ -26,7 +26,7 @@ _FAR = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Wording:
     """What is posted for a request, and what there is to know to read the answer."""
 
     path: str
@@ -51,9 +51,9 @@ class Question:
 
 def ask_in_ids(
     request: Request, model: Model, renderer: Renderer, server: Server
-) -> Question | Completion:
-    """Returns the question in token ids for a request as `Request.spell_out` gives it; its completion
-    where the prompt leaves no room in the context that the server tells.
+) -> Wording | Completion:
+    """Returns a request, as `Request.spell_out` gives it, in token ids; its completion where the prompt
+    leaves no room in the context that the server tells.
 
     Raises InputError for a conversation that the template refuses, and CapabilityError for sampling that
     no server has.
@@ -69,11 +69,11 @@ def ask_in_ids(
         body["max_tokens"] = min(request.sampling.max_tokens, room)
     body |= {"prompt": ids, "stop_token_ids": [*renderer.end_ids]}
     opened = renderer.begins_in_reasoning(request.prompt, form)
-    return Question("/completions", body, opened=opened, tokens=len(ids))
+    return Wording("/completions", body, opened=opened, tokens=len(ids))
 
 
-def ask_in_text(request: Request, model: Model, server: Server) -> Question:
-    """Returns the question in text, or as a conversation.
+def ask_in_text(request: Request, model: Model, server: Server) -> Wording:
+    """Returns a request in text, or as a conversation.
 
     Raises ConfigError for a conversation with a model whose template was chosen, and CapabilityError for
     sampling that no server has.
@@ -81,7 +81,7 @@ def ask_in_text(request: Request, model: Model, server: Server) -> Question:
     body = sampling_fields(request.sampling, server)
     prompt = request.prompt
     if isinstance(prompt, str):
-        return Question("/completions", {**body, "prompt": prompt}, opened=ends_opened(prompt))
+        return Wording("/completions", {**body, "prompt": prompt}, opened=ends_opened(prompt))
     check_template(model)
     body["messages"] = [{"role": m.role, "content": m.content} for m in prompt]
     begun = prompt[-1].content if prompt and prompt[-1].role == "assistant" else ""
@@ -89,7 +89,7 @@ def ask_in_text(request: Request, model: Model, server: Server) -> Question:
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if model.chat_template_kwargs:
         body["chat_template_kwargs"] = dict(model.chat_template_kwargs)
-    return Question("/chat/completions", body, begun, ends_opened(begun))
+    return Wording("/chat/completions", body, begun, ends_opened(begun))
 
 
 def prompt_ids(prompt: Prompt, model: Model, renderer: Renderer) -> list[int]:
