@@ -39,6 +39,18 @@ MAY_KNOW = {
     },
     "prepare": {"core", "data", "prepare"},
     "report": {"core", "runs.record", "runs.lock", "report"},
+    "vote": {
+        "core",
+        "prompting",
+        "probes",
+        "models",
+        "engines",
+        "ops",
+        "runs.record",
+        "runs.results",
+        "report",
+        "vote",
+    },
 }
 """By room: what it may import of ours. `api` and `cli` may know everything."""
 OPS = {
@@ -54,6 +66,7 @@ OPS = {
 KNOWN_BY = {
     "cli": {"cli", "__main__"},
     "api": {"cli", "api", ""},
+    "vote": {"cli", "vote"},
     "training.worker": {"training.worker"},
 }
 """By room: who may import it."""
