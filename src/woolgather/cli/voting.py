@@ -97,7 +97,6 @@ def vote(
             server.serve_forever()
         except KeyboardInterrupt:
             out.print()
-    out.print(Text(harmless(booth.tally.sentence)))
-    out.print(
-        Text(f"`woolgather report {run}` shows what {number(len(booth.tally.votes))} votes say.")
-    )
+    if booth.tally.votes:
+        out.print(Text(harmless(booth.tally.sentence)))
+        out.print(Text(f"`woolgather report {run}` shows this beside the run's own measures."))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -116,7 +116,7 @@ def _pairs(
         answerer.ask(name, measure, [*own, *asked])
         for name, measure, own, asked in zip(models, measures, tasks, probes, strict=True)
     ]
-    compared = _compared(run_dir, steps, [_same(known, name, "base") for name in models])
+    compared = _compared(run_dir, steps, models, known)
     margins = [_margins(run_dir, steps, measure) for measure in measures]
     others = {question(item.task): item for item in chain(tasks[1], probes[1])}
     for item in chain(tasks[0], probes[0]):
@@ -173,11 +173,17 @@ class _Compared:
     preferred: float | None = None
 
 
-def _compared(run_dir: Path, steps: Steps, is_base: Sequence[bool]) -> dict[str, _Compared]:
+def _compared(
+    run_dir: Path, steps: Steps, models: tuple[str, str], known: Mapping[str, StepRecord]
+) -> dict[str, _Compared]:
     """Returns what the judge of the win rate compared, by prompt: the answers of the result and the
     base; empty where there was none, or the poll is between others."""
     step = next(((e, r) for e, r in steps if r.op == win_rate.name), None)
-    if step is None or sum(is_base) != 1:
+    sides = [
+        next((s for s in ("result", "base") if s in known and _same(known, name, s)), "")
+        for name in models
+    ]
+    if step is None or sorted(sides) != ["base", "result"]:
         return {}
     entry, record = step
     folders = {r.fingerprint: run_dir / e["path"] for e, r in steps}
@@ -189,7 +195,7 @@ def _compared(run_dir: Path, steps: Steps, is_base: Sequence[bool]) -> dict[str,
     found = {}
     for name, row in zip(item_ids(mine), mine, strict=True):
         ends, won = (_completion(row), _completion(answered[question(row)])), wins.get(name)
-        if is_base[0]:
+        if sides[0] == "base":
             ends, won = ends[::-1], None if won is None else 1 - won
         found[question(row)] = _Compared(*ends, won)
     return found

@@ -12,11 +12,13 @@ import base64
 import hashlib
 import json
 import secrets
+import sys
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket
 
 from woolgather.core.errors import MistakeError
 from woolgather.core.rows import JSON
@@ -123,6 +125,11 @@ class VoteServer(ThreadingHTTPServer):
                 "takes any that is free."
             ) from error
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+    def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
+        """A browser that leaves amid an answer is no error; any other is printed."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

@@ -83,17 +83,15 @@ def powered_interval(
     import numpy as np
 
     n, rest = len(votes), len(unseen)
-    if not n:
-        return None
+    if n < 2 or not judged or not rest:
+        return rate_interval(votes)
     y, f, g = (np.asarray(x, dtype=np.float64) for x in (votes, judged, unseen))
     spread = float(np.concatenate([f, g]).var())
-    weight = 0.0
-    if rest and n > 1 and spread:
-        covariance = float(((y - y.mean()) * (f - f.mean())).sum()) / (n - 1)
-        weight = min(1.0, max(0.0, covariance / ((1 + n / rest) * spread)))
+    covariance = float(((y - y.mean()) * (f - f.mean())).sum()) / (n - 1)
+    weight = min(1.0, max(0.0, covariance / ((1 + n / rest) * spread))) if spread else 0.0
     corrected = y - weight * f
-    if n < 2 or not weight or not float(corrected.var()):
-        return rate_interval(list(votes))
+    if not weight or not float(corrected.var()):
+        return rate_interval(votes)
     value = weight * float(g.mean()) + float(corrected.mean())
     error = math.sqrt(weight**2 * float(g.var()) / rest + float(corrected.var(ddof=1)) / n)
     low, high = max(0.0, value - NORMAL * error), min(1.0, value + NORMAL * error)

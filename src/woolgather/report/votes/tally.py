@@ -124,7 +124,7 @@ class Tally:
         first, second = self.poll.models
         count = len(self.votes)
         if self.preferred is None:
-            return f"{count} votes, and none that prefers {first} or {second}."
+            return f"{count} vote{'' if count == 1 else 's'}, and none that prefers {first} or {second}."
         said = f"{first} is preferred to {second} in {self.preferred.format('.0f', 100, ' %')} of "
         said += f"{self.preferred.count} votes that prefer one of them"
         if self.winner:
