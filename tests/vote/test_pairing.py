@@ -100,11 +100,11 @@ def test_models_that_are_not_there(
 def test_a_run_without_two_models(run_dir: Path) -> None:
     steps = [(e, r) for e, r in current_steps(run_dir) if not r.step.startswith(("iter", "select"))]
     with pytest.raises(
-        MistakeError, match="has measured base so far, and a vote is between two models"
+        MistakeError, match="has measured base with this version, and a vote is between two"
     ):
         choose_models(run_dir, steps)
     older = [(e, replace(r, op_version=1)) for e, r in current_steps(run_dir)]
-    with pytest.raises(MistakeError, match="has measured no model so far"):
+    with pytest.raises(MistakeError, match="has measured no model with this version"):
         choose_models(run_dir, older)
 
 

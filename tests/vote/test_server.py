@@ -105,7 +105,16 @@ def test_the_page_is_told_no_names_and_no_preference(client: Client) -> None:
         client.post("vote", {"pair": state["pair"]["id"], "choice": choice})
     state = client.get("state")
     assert state.keys() == {"pair", "voted", "total", "ties", "last", "marks", "told"}
-    assert state["pair"].keys() == {"id", "part", "system", "instruction", "input", "left", "right"}
+    assert state["pair"].keys() == {
+        "id",
+        "part",
+        "system",
+        "instruction",
+        "input",
+        "left",
+        "right",
+        "cut",
+    }
     assert not {"result", "base"} & set(state["told"].split())
     assert (state["voted"], state["ties"], state["total"]) == (3, 1, 6)
     assert "20 votes can only reject a bad judge" in state["told"]

@@ -39,6 +39,7 @@ function show(next) {
     write("input", pair.input);
     for (const side of ["left", "right"]) {
       at(side).querySelector(".text").textContent = pair[side];
+      at(side).classList.toggle("cut", pair.cut.includes(side));
       at(side).querySelector(".scroll").scrollTop = 0;
     }
     at("prompt").scrollTop = 0;

@@ -23,7 +23,15 @@ from woolgather.engines.base import Completion
 from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.text.item_ids import item_ids
 from woolgather.probes.checks import outcome
-from woolgather.report.votes.ballot import PAIRS, AnswerPair, Poll, poll_dir, read_poll, write_poll
+from woolgather.report.votes.ballot import (
+    PAIRS,
+    AnswerPair,
+    Poll,
+    Side,
+    poll_dir,
+    read_poll,
+    write_poll,
+)
 from woolgather.runs.record import METRICS, StepRecord
 from woolgather.vote.answers import (
     Answerer,
@@ -68,8 +76,8 @@ def choose_models(run_dir: Path, steps: Steps, between: str = "") -> tuple[str, 
         tuned = ["result"]
     if "base" not in known or not tuned:
         raise MistakeError(
-            f"{run_dir} has measured {', '.join(known) or 'no model'} so far, and a vote is between two "
-            "models; give the same `woolgather run` command again to finish the run."
+            f"{run_dir} has measured {', '.join(known) or 'no model'} with this version, and a vote is "
+            "between two models; give the same `woolgather run` command again, which measures what is missing."
         )
     return tuned[-1], "base"
 
@@ -137,6 +145,7 @@ def _pairs(
                 **_preference(CHECK, _check(item, both.first), _check(item, both.second)),
                 **_preference(MARGIN, margins[0].get(item.name), margins[1].get(other.name)),
             },
+            both.cut,
         )
 
 
@@ -171,6 +180,12 @@ class _Compared:
     first: Completion
     second: Completion
     preferred: float | None = None
+
+    @property
+    def cut(self) -> tuple[Side, ...]:
+        """Returns the answers that were cut at the limit of tokens."""
+        ends: tuple[tuple[Side, Completion], ...] = (("first", self.first), ("second", self.second))
+        return tuple(side for side, answer in ends if answer.finish_reason == "length")
 
 
 def _compared(

@@ -99,6 +99,9 @@ class Booth:
             "input": visible(pair.input),
             "left": texts[left],
             "right": texts[OTHER[left]],
+            "cut": [
+                side for side, of in (("left", left), ("right", OTHER[left])) if of in pair.cut
+            ],
         }
 
 
