@@ -10,6 +10,7 @@ import pytest
 
 from woolgather.core.errors import ConfigError, InputError, MistakeError
 from woolgather.engines.base import EngineOptions
+from woolgather.report.leftovers import find_leftovers
 from woolgather.report.votes.ballot import Poll, poll_dir, read_poll
 from woolgather.runs.record import current_steps
 from woolgather.vote.answers import JOURNAL, Answerer
@@ -114,3 +115,10 @@ def test_the_base_as_result_leaves_the_last_iteration(run_dir: Path) -> None:
         for e, r in current_steps(run_dir)
     ]
     assert choose_models(run_dir, steps) == ("iter1", "base")
+
+
+def test_what_is_cleaned_leaves_the_votes(run_dir: Path) -> None:
+    folder = poll_dir(run_dir, poll_of(run_dir).models)
+    assert not [
+        each.path for each in find_leftovers(run_dir) if each.path in (folder, *folder.parents)
+    ]

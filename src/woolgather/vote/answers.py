@@ -65,7 +65,7 @@ def measured_models(steps: Steps) -> dict[str, StepRecord]:
         for _, record in steps
         if record.op == evaluate.name and record.op_version == evaluate.version
     }
-    if chosen := _chosen(steps, found):
+    if chosen := _find_chosen(steps, found):
         found["result"] = chosen
     return found
 
@@ -75,7 +75,7 @@ def _name_of(step: str) -> str:
     return step.removesuffix("measure").rstrip("-/") or "base"
 
 
-def _chosen(steps: Steps, measures: Mapping[str, StepRecord]) -> StepRecord | None:
+def _find_chosen(steps: Steps, measures: Mapping[str, StepRecord]) -> StepRecord | None:
     by_print = {record.fingerprint: record for record in measures.values()}
     for _, record in steps:
         if record.op == "select_model" and not split_name(record.step)[0]:

@@ -77,7 +77,8 @@ def choose_models(run_dir: Path, steps: Steps, between: str = "") -> tuple[str, 
     if "base" not in known or not tuned:
         raise MistakeError(
             f"{run_dir} has measured {', '.join(known) or 'no model'} with this version, and a vote is "
-            "between two models; give the same `woolgather run` command again, which measures what is missing."
+            "between two models; give the same `woolgather run` command again, which measures what "
+            "is missing."
         )
     return tuned[-1], "base"
 
@@ -124,7 +125,7 @@ def _pairs(
         answerer.ask(name, measure, [*own, *asked])
         for name, measure, own, asked in zip(models, measures, tasks, probes, strict=True)
     ]
-    compared = _compared(run_dir, steps, models, known)
+    compared = _read_comparisons(run_dir, steps, models, known)
     margins = [_margins(run_dir, steps, measure) for measure in measures]
     others = {question(item.task): item for item in chain(tasks[1], probes[1])}
     for item in chain(tasks[0], probes[0]):
@@ -188,7 +189,7 @@ class _Compared:
         return tuple(side for side, answer in ends if answer.finish_reason == "length")
 
 
-def _compared(
+def _read_comparisons(
     run_dir: Path, steps: Steps, models: tuple[str, str], known: Mapping[str, StepRecord]
 ) -> dict[str, _Compared]:
     """Returns what the judge of the win rate compared, by prompt: the answers of the result and the

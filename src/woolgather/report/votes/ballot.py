@@ -47,7 +47,7 @@ class AnswerPair:
     second: str
     judged: Mapping[str, float] = field(default_factory=dict)
     """By judge, how far it prefers the first answer: 1, 0, or 0.5 where both are equal to it."""
-    cut: Sequence[Side] = ()
+    cut: tuple[Side, ...] = ()
     """Answers that were cut at the limit of tokens."""
 
     @property
