@@ -47,7 +47,7 @@ Steps = Sequence[tuple[StepEntry, StepRecord]]
 
 
 @dataclass(frozen=True)
-class Item:
+class MeasuredItem:
     """A task or a probe that a model was measured on."""
 
     name: str
@@ -84,23 +84,24 @@ def _find_chosen(steps: Steps, measures: Mapping[str, StepRecord]) -> StepRecord
     return None
 
 
-def held_out_items(measure: StepRecord, run_dir: Path, steps: Steps) -> list[Item]:
+def held_out_items(measure: StepRecord, run_dir: Path, steps: Steps) -> list[MeasuredItem]:
     """Returns the held-out tasks of a measure. Raises InputError where the run no longer has them."""
     tasks = _rows_of(measure, "tasks", run_dir, steps)
     first = sum(map(len, probe_sets(*_probes_asked(measure)).values()))
     names = item_ids(tasks)
     return [
-        Item(name, task, first + i) for i, (name, task) in enumerate(zip(names, tasks, strict=True))
+        MeasuredItem(name, task, first + i)
+        for i, (name, task) in enumerate(zip(names, tasks, strict=True))
     ]
 
 
-def probe_items(measure: StepRecord) -> list[Item]:
+def probe_items(measure: StepRecord) -> list[MeasuredItem]:
     """Returns the probes of a measure that report, a balanced sample of their families first."""
     sets = probe_sets(*_probes_asked(measure))
     first = 0
     for purpose, probes in sets.items():
         if purpose == "report":
-            return [Item(p.id, task_of(p), first + i) for i, p in enumerate(probes)]
+            return [MeasuredItem(p.id, task_of(p), first + i) for i, p in enumerate(probes)]
         first += len(probes)
     return []
 
@@ -156,7 +157,9 @@ class Answerer:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def ask(self, name: str, measure: StepRecord, items: Sequence[Item]) -> dict[str, Completion]:
+    def ask(
+        self, name: str, measure: StepRecord, items: Sequence[MeasuredItem]
+    ) -> dict[str, Completion]:
         """Returns the answers of the model that is called `name`, by item; those that gave none are left
         out. Raises what opening and asking the model raise."""
         shown = _rows_of(measure, "shots", self._run_dir, self._steps)

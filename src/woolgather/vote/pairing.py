@@ -35,7 +35,7 @@ from woolgather.report.votes.ballot import (
 from woolgather.runs.record import METRICS, StepRecord
 from woolgather.vote.answers import (
     Answerer,
-    Item,
+    MeasuredItem,
     Steps,
     held_out_items,
     measured_models,
@@ -150,7 +150,7 @@ def _pairs(
         )
 
 
-def _check(item: Item, answer: Completion) -> bool | None:
+def _check(item: MeasuredItem, answer: Completion) -> bool | None:
     check = item.task.meta.get("check")
     return outcome(answer, check) if check else None
 

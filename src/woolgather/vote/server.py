@@ -24,7 +24,7 @@ from woolgather.core.errors import MistakeError
 from woolgather.core.rows import JSON
 from woolgather.report.text import cell, visible
 from woolgather.report.votes.ballot import AnswerPair, Poll, Preferred, Side, VoteFile
-from woolgather.report.votes.tally import ENOUGH, FEW, Tally, explain
+from woolgather.report.votes.tally import ENOUGH, FEW, VoteTally, explain
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
@@ -41,9 +41,9 @@ class Booth:
     votes: VoteFile
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> VoteTally:
         """Returns the votes so far, counted."""
-        return Tally.count(self.poll, self.votes.read())
+        return VoteTally.count(self.poll, self.votes.read())
 
     def state(self) -> dict[str, JSON]:
         """Returns the next pair, None after the last one, and how far the vote has come; nothing that
@@ -105,7 +105,7 @@ class Booth:
         }
 
 
-def _progress(tally: Tally) -> str:
+def _progress(tally: VoteTally) -> str:
     """What so many votes can tell, without a word on which model they prefer."""
     if tally.winner:
         return "Decided: one model is preferred, and it is sound to stop. More votes narrow the interval."

@@ -16,7 +16,7 @@ from woolgather.report.votes.ballot import (
     poll_dir,
     write_poll,
 )
-from woolgather.report.votes.tally import Tally, explain, read_tallies
+from woolgather.report.votes.tally import VoteTally, explain, read_tallies
 from woolgather.runs.record import write_run
 
 
@@ -29,9 +29,9 @@ def make_poll(count: int, judged: dict[str, list[float]]) -> Poll:
     return Poll(("result", "<base>"), "salt", pairs)
 
 
-def tally_of(poll: Poll, choices: list[Preferred]) -> Tally:
+def tally_of(poll: Poll, choices: list[Preferred]) -> VoteTally:
     votes = {pair.id: choice for pair, choice in zip(poll.pairs, choices, strict=False)}
-    return Tally.count(poll, {**votes, "of an older answer": "first"})
+    return VoteTally.count(poll, {**votes, "of an older answer": "first"})
 
 
 def column(view: View, place: int) -> list[object]:

@@ -48,7 +48,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Tally:
+class VoteTally:
     """The votes of a poll, counted."""
 
     poll: Poll
@@ -56,7 +56,7 @@ class Tally:
     """By pair; those on pairs that the run no longer has are left out."""
 
     @classmethod
-    def count(cls, poll: Poll, votes: Mapping[str, Preferred]) -> Tally:
+    def count(cls, poll: Poll, votes: Mapping[str, Preferred]) -> VoteTally:
         """Returns the tally of the votes on pairs of the poll."""
         known = {pair.id for pair in poll.pairs}
         return cls(poll, {name: choice for name, choice in votes.items() if name in known})
@@ -183,7 +183,7 @@ def explain(count: int) -> str:
     )
 
 
-def read_tallies(run_dir: Path) -> list[Tally]:
+def read_tallies(run_dir: Path) -> list[VoteTally]:
     """Returns the tally of every poll of a run that has a vote. Raises RunDirError for a broken file."""
-    found = [Tally.count(poll, file.read()) for poll, file in read_polls(run_dir)]
+    found = [VoteTally.count(poll, file.read()) for poll, file in read_polls(run_dir)]
     return [tally for tally in found if tally.votes]
