@@ -17,7 +17,16 @@ from woolgather.core.errors import WoolgatherError, disk_error
 
 def app() -> typer.Typer:
     """Returns the command line with its commands; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, preparing, reporting, running, trying
+    from woolgather.cli import (
+        about,
+        inspecting,
+        models,
+        preparing,
+        reporting,
+        running,
+        trying,
+        voting,
+    )
 
     cli = typer.Typer(
         name="woolgather",
@@ -28,8 +37,9 @@ def app() -> typer.Typer:
     )
     commands = (
         running.run, running.plan, trying.headroom, inspecting.status, inspecting.show,
-        inspecting.lineage, reporting.report, reporting.compare, models.eval_, models.chat,
-        inspecting.export, inspecting.clean, preparing.prepare, about.recipes, about.doctor,
+        inspecting.lineage, reporting.report, reporting.compare, voting.vote, models.eval_,
+        models.chat, inspecting.export, inspecting.clean, preparing.prepare, about.recipes,
+        about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)
