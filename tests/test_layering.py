@@ -39,6 +39,7 @@ MAY_KNOW = {
     },
     "prepare": {"core", "data", "prepare"},
     "report": {"core", "runs.record", "runs.lock", "report"},
+    "release": {"core", "data.hub_errors", "recipes.config", "runs.record", "report", "release"},
 }
 """By room: what it may import of ours. `api` and `cli` may know everything."""
 OPS = {
@@ -54,6 +55,7 @@ OPS = {
 KNOWN_BY = {
     "cli": {"cli", "__main__"},
     "api": {"cli", "api", ""},
+    "release": {"cli", "release"},
     "training.worker": {"training.worker"},
 }
 """By room: who may import it."""

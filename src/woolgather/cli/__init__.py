@@ -17,7 +17,7 @@ from woolgather.core.errors import WoolgatherError, disk_error
 
 def app() -> typer.Typer:
     """Returns the command line with its commands; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, preparing, reporting, running
+    from woolgather.cli import about, inspecting, models, preparing, publishing, reporting, running
 
     cli = typer.Typer(
         name="woolgather",
@@ -29,7 +29,7 @@ def app() -> typer.Typer:
     commands = (
         running.run, running.plan, inspecting.status, inspecting.show, inspecting.lineage,
         reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
-        inspecting.clean, preparing.prepare, about.recipes, about.doctor,
+        publishing.push, inspecting.clean, preparing.prepare, about.recipes, about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)
