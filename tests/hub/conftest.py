@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._read()
         self.noted = Asked(self.command, unquote(url.path))
         self.hub.asked.append(self.noted)
         path = url.path.strip("/")
@@ -136,6 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(f"{match[1] or 'models/'}{match[2]}", unquote(match[3]), unquote(match[4]))
         else:
             self._error(404, "", f"no such page: {path}")
+
+    def _read(self) -> bytes:
+        """What the client sends, at once or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _commit(self, repo: str, revision: str) -> str:
         """Answers with an error where there is none."""
@@ -209,9 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, path: str, body: bytes) -> None:
         """What only the owner may ask."""
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}" and not path.startswith(
-            "uploads"
-        ):
+        known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if not known and not path.startswith("uploads/"):
             self._error(401, "", "Invalid username or password.")
         elif path == "api/whoami-v2":
             self._json({"name": OWNER, "type": "user", "orgs": []})
@@ -222,23 +232,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"uploads/(\w+)", path):
             self.hub.uploads[match[1]] = body
             self._json({})
-        elif match := re.fullmatch(r"(datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
-            self._json(
-                {
-                    "transfer": "basic",
-                    "objects": list(map(self._place, json.loads(body)["objects"])),
-                }
-            )
-        elif match := re.fullmatch(
-            r"api/((?:models|datasets)/[^/]+/[^/]+)/(preupload|commit)/main", path
-        ):
-            kept = self.hub.repositories[match[1]]
-            if match[2] == "preupload":
-                self._json(
-                    {"files": [_plan_upload(f, kept.files) for f in json.loads(body)["files"]]}
-                )
-            else:
-                self._take(match[1], [json.loads(line) for line in body.splitlines()])
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            objects = list(map(self._place, json.loads(body)["objects"]))
+            self._json({"transfer": "basic", "objects": objects})
+        elif match := re.fullmatch(r"api/(.*)/preupload/main", path):
+            files = self.hub.repositories[match[1]].files
+            plans = [_plan_upload(each, files) for each in json.loads(body)["files"]]
+            self._json({"files": plans})
+        elif match := re.fullmatch(r"api/(.*)/commit/main", path):
+            self._take(match[1], [json.loads(line) for line in body.splitlines()])
         else:
             self._error(404, "", f"no such page: {path}")
 
@@ -253,7 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(409, "", "You already created this repo", body={"url": name})
             return
         self.hub.publish(repo, {})
-        self.hub.repositories[repo].private = bool(asked.get("private"))
+        hidden = asked.get("visibility") == "private" or asked.get("private")
+        self.hub.repositories[repo].private = bool(hidden)
         self._json({"url": f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"})
 
     def _place(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,9 +275,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.hub.uploads[value["oid"]]
         oid = self.hub.publish(repo, files)
-        self._json(
-            {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/{repo}/commit/{oid}"}
-        )
+        url = f"{self.hub.url}/{repo}/commit/{oid}"
+        self._json({"success": True, "commitOid": oid, "commitUrl": url})
 
     def _bytes(self, data: bytes, head: Mapping[str, str]) -> None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")

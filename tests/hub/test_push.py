@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
-TOKEN, OWNER = "hf_loopback", "ann"
+TOKEN = "hf_loopback"
 Run = Callable[..., "CompletedProcess[str]"]
 
 
@@ -36,7 +36,7 @@ def uploads(hub: Any) -> int:
     return sum(asked.method == "PUT" for asked in hub.asked)
 
 
-def test_it_goes_out_once(hub: Any, push: Run, python: Run) -> None:
+def test_it_goes_out_once(hub: Any, push: Run, run: Path) -> None:
     words = ("--models", "iter0,result", "--with-data", "--yes")
     first = push(*words)
     assert first.returncode == 0, first.stderr
@@ -53,32 +53,26 @@ def test_it_goes_out_once(hub: Any, push: Run, python: Run) -> None:
     assert commits(hub) == once
     assert uploads(hub) == sent
 
-    third = push("--with-data", "--models", "iter0,result,iter1", "--yes")
-    assert third.stdout.count("nothing new: ") == 3
-    assert commits(hub) == {**once, "models/ann/sheep-iter1": 1}
     files = hub.repositories["models/ann/sheep-iter0"].files
     assert set(files) == {"README.md", "lineage.json", "fake.json"}
     assert ModelCard(files["README.md"].decode()).data.datasets == ["ann/sheep"]
-    rows = hub.repositories["datasets/ann/sheep"].files
+    rows = dict(hub.repositories["datasets/ann/sheep"].files)
     assert DatasetCard(rows["README.md"].decode()).data.pretty_name == "sheep"
-    back = python(
-        "-c",
-        "from datasets import load_dataset; "
-        "print(len(load_dataset('ann/sheep', 'iter0-keep', split='train')))",
-    )
-    assert int(back.stdout.split()[-1]) > 0, back.stderr
 
-
-def test_a_changed_file_goes_out_alone(hub: Any, push: Run, run: Path) -> None:
-    assert push("--yes", "--with-data").returncode == 0
-    sent, before = uploads(hub), dict(hub.repositories["datasets/ann/sheep"].files)
+    # What changes goes out alone, and what is new beside it.
     launch = next((run / "launches").glob("*.json"))
     launch.write_text(launch.read_text().replace('"iterations": 2', '"iterations": 4'))
-    done = push("--yes", "--with-data")
-    assert done.stdout.count("sent: ") == 2
+    third = push("--models", "iter1,result", "--with-data", "--yes")
+    assert third.stdout.count("sent: ") == 3, third.stderr
+    assert commits(hub) == {
+        "models/ann/sheep": 2,
+        "models/ann/sheep-iter0": 1,
+        "models/ann/sheep-iter1": 1,
+        "datasets/ann/sheep": 2,
+    }
     assert uploads(hub) == sent  # no Parquet
     after = hub.repositories["datasets/ann/sheep"].files
-    assert [name for name in after if after[name] != before.get(name)] == ["README.md"]
+    assert [name for name in after if after[name] != rows[name]] == ["README.md"]
 
 
 def test_nothing_goes_out_unasked(hub: Any, push: Run) -> None:
@@ -111,10 +105,7 @@ def test_private_stays_private(hub: Any, push: Run, told: Any) -> None:
         ((), {"HF_TOKEN": ""}, "no token: the hub must know who sends. Say who you are"),
         ((), {"HF_TOKEN": "hf_other"}, "the hub does not know this token"),
         ((), {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub: the hub cannot be reached"),
-        ((), {"HF_HUB_OFFLINE": "1"}, "the hub: the hub cannot be reached"),
         (("--to", "bob/sheep"), {}, "the hub does not let this token write there"),
-        (("--to", "sheep"), {}, "--to sheep: a name on the hub is owner/name"),
-        (("--models", "itr0"), {}, "no finished model 'itr0'. Did you mean iter0?"),
     ],
 )
 def test_one_sentence_each(
@@ -123,7 +114,3 @@ def test_one_sentence_each(
     done = push(*words, "--yes", **env)
     assert said in told(done)
     assert done.returncode == 2
-
-
-def test_what_is_no_run(woolgather: Run, told: Any, tmp_path: Path) -> None:
-    assert "is not a run directory" in told(woolgather("push", str(tmp_path)))

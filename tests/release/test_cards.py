@@ -1,10 +1,12 @@
-"""A release on disk: cards that the hub's own classes read, rows that `datasets` loads, all of it the same
+"""A release on disk: cards that the hub's own classes read, rows that `datasets` loads, and the same
 bytes each time."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def test_the_model_card_is_one(release: Path) -> None:
     assert card.data.datasets == ["ann/sheep"]
     assert card.data.pipeline_tag == "text-generation"
     assert card.data.base_model is None  # the fake model is not on the hub
-    text = card.text
+    text = card.text.lstrip()
     assert text.startswith("# sheep-iter0\n")
     for told in (
         "I-SHEEP (arXiv 2408.08072)",
@@ -55,7 +57,7 @@ def test_the_model_card_is_one(release: Path) -> None:
         "| iter0/keep |",
         "comes with woolgather, 182 rows",
         "not known here",
-        "No candidate" if "No candidate" in text else "no difference seen",
+        "no difference seen",
     ):
         assert told in text, told
 
@@ -183,18 +185,20 @@ def test_the_licence_is_the_one_on_the_card_of_the_base(tmp_path: Path) -> None:
 
 CHANGES = {
     "isheep": ["iterations=2", "per_iteration=[10,20]", "keep.on=[quality]", "sft.lora=null"],
-    "humback": ["texts=[a.txt,b.txt]", "updates=[500,1000]", "tags.seed=yes", "keep.at_least=4.5"],
+    "humback": [
+        "texts=[a.txt,b.txt]",
+        "updates=[500,1000]",
+        'tags.seed="yes"',
+        "keep.at_least=4.5",
+    ],
     "dromedary": ["name=Ida", "sft.learning_rate=1e-5"],
-    "spin": ["dpo.learning_rate=[5e-7,1e-7,1e-8]", "dpo.args.adam_beta2=0.95"],
+    "spin": ["iterations=2", "dpo.learning_rate=[5e-7,1e-8]", "dpo.args.adam_beta2=0.95"],
 }
 
 
 @pytest.mark.parametrize("recipe", config.RECIPES)
-def test_the_command_makes_the_same_settings(recipe: str, fake_run: Path, monkeypatch) -> None:
+def test_the_command_makes_the_same_settings(recipe: str, fake_run: Path) -> None:
     """Whatever the preset and the changes: read back, the command's words are the run's settings."""
-    import dataclasses
-    import shlex
-
     made = config.find_recipe(recipe).Config
     run = read_run_dir(fake_run)
     for preset in config.presets(recipe):

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from woolgather.core.rows import JSON
+from woolgather.core.rows import JSON, as_mapping
 from woolgather.recipes import config
 from woolgather.release.source import without_folders
 from woolgather.report.collect import RunReport
@@ -116,7 +116,7 @@ def _presets(recipe: str) -> list[str]:
 
 def _load(recipe: str, preset: str) -> Mapping[str, JSON]:
     made = config.build(config.find_recipe(recipe).Config, recipe, preset=preset)
-    return made.model_dump(mode="json")
+    return as_mapping(made.model_dump(mode="json"))
 
 
 def read_always(recipe: str) -> str:

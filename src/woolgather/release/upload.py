@@ -7,6 +7,7 @@ nothing is ever deleted.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,10 +52,12 @@ class Publisher:
 
     def __init__(self) -> None:
         from huggingface_hub import HfApi, get_token
-        from huggingface_hub.utils import logging
+        from huggingface_hub.utils import disable_progress_bars, logging
 
         if not get_token():
             raise InputError(f"no token: the hub must know who sends. Say who you are: {LOGIN}.")
+        if not sys.stderr.isatty():
+            disable_progress_bars()
         logging.set_verbosity_error()  # it warns where a commit would be empty; we say it ourselves
         self._api: HfApi = HfApi(library_name="woolgather")
         with _explained("the hub"):
