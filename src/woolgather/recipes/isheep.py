@@ -25,6 +25,7 @@ from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
 from woolgather.ops.generate.respond import Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.recipes.config import at
+from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
@@ -80,6 +81,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     seeds, held_out, base = open_inputs(run, cfg)
     cfg = settle_tier(run, cfg, seeds, base)
     measured = list_measured(run, cfg, held_out)
+    guard = open_guard(run, cfg, measured)
     other = (
         run.model("judge_model", cfg.judge_model)
         if cfg.judge_model not in ("self", "base")
@@ -88,7 +90,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     asked, tuning = cfg.judge.questionnaire(), Tuning(cfg.sft, cfg.lora_scale)
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
 
-    found = Candidates(run, cfg, base, held_out)
+    found = Candidates(run, cfg, base, held_out, guard)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
@@ -104,7 +106,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         scored = rate(it, clean[-1], rater, assessor, cfg.judge, asked)
         kept.append(best(it, scored, cfg.keep, assessor, rater))
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
-        rows = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
+        mixed = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
+        rows = guard_rows(it, mixed, guard)
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, tuning))
         if found.stop(it):

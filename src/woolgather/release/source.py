@@ -17,8 +17,8 @@ from woolgather.report.collect import RunReport
 from woolgather.report.lineage import inputs_of
 from woolgather.report.text import number
 
-EMBEDDED = ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
-"""What `base=embedded` is on the hub, and its licence."""
+EMBEDDED = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What `base=embedded` is on the hub."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _WAIT = 5.0
 """Seconds that the hub has to answer when a base's card is asked for."""
@@ -44,7 +44,7 @@ def base_of(config: Mapping[str, JSON]) -> Base:
     given = config.get("base")
     name = str(given.get("path", "") if isinstance(given, Mapping) else given or "")
     if name == "embedded":
-        return Base(EMBEDDED[0], EMBEDDED[0], licence=EMBEDDED[1])
+        return Base(f"{EMBEDDED} (from weights of 4 bits)", EMBEDDED, licence="apache-2.0")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return Base(folder.name, licence=_read_licence(folder / "README.md"))
