@@ -16,7 +16,7 @@ from woolgather.runs.record import read_run
 
 if TYPE_CHECKING:
     from woolgather.release.folder import Repository
-    from woolgather.release.upload import Place
+    from woolgather.release.upload import Destination
 
 RELEASE = "release"
 """Folder of the run in which what goes out is written."""
@@ -85,7 +85,7 @@ def push(
         console().print(Text(f"{said}: {place.url}"))
 
 
-def _show(repositories: Sequence[Repository], places: Sequence[Place] = ()) -> None:
+def _show(repositories: Sequence[Repository], places: Sequence[Destination] = ()) -> None:
     """A line per repository; whether it is new and who sees it is known once the hub was asked."""
     rows: list[dict[str, object]] = [
         {

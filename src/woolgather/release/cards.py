@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from woolgather.core.rows import JSON
 from woolgather.release import sections
-from woolgather.release.parts import RESULT, NamedModel, made_from
+from woolgather.release.parts import RESULT, ReleasedModel, made_from
 from woolgather.release.rows import Configuration
 from woolgather.release.source import Base
 from woolgather.report.collect import RunReport
@@ -42,7 +42,7 @@ class Cards:
     data: str = ""
     """The data set's `owner/name`; empty where no rows go out."""
 
-    def write_model_card(self, model: NamedModel, repo: str) -> str:
+    def write_model_card(self, model: ReleasedModel, repo: str) -> str:
         """Returns the card of a model that is `repo` on the hub."""
         head: dict[str, JSON] = {
             "library_name": "transformers",
@@ -114,7 +114,7 @@ class Cards:
             "lineage": sections.write_lineage(self.run),
         }
 
-    def _place(self, model: NamedModel) -> str:
+    def _place(self, model: ReleasedModel) -> str:
         """Which model of the run this is, in a sentence."""
         if model.name != RESULT:
             return f"The model of `{model.name}`, which is not the chosen result of its run."

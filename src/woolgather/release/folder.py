@@ -23,7 +23,7 @@ from woolgather.core.storage import write_json
 from woolgather.release.cards import Cards
 from woolgather.release.parts import (
     RESULT,
-    NamedModel,
+    ReleasedModel,
     choose_models,
     is_method,
     list_models,
@@ -39,7 +39,7 @@ CARD, LINEAGE = "README.md", "lineage.json"
 SHOWN = 5
 """Findings that an error names."""
 _LEFT = ("training_args.bin", ".cache", CARD)
-"""Of a model's folder, what stays here; the card is written anew."""
+"""What stays here of a model's folder; the card is written anew."""
 _SETTINGS = (
     "config.json",
     "adapter_config.json",
@@ -107,7 +107,9 @@ def check_name(to: str) -> None:
         raise ConfigError(f"{said} {example}") from None
 
 
-def _write_model(run: RunReport, cards: Cards, model: NamedModel, out: Path, to: str) -> Repository:
+def _write_model(
+    run: RunReport, cards: Cards, model: ReleasedModel, out: Path, to: str
+) -> Repository:
     name = model.name.replace("/", "-")
     repo, folder = to if model.name == RESULT else f"{to}-{name}", out / "models" / name
     check_name(repo)
@@ -122,7 +124,7 @@ def _write_model(run: RunReport, cards: Cards, model: NamedModel, out: Path, to:
 
 
 def _write_data(
-    run: RunReport, cards: Cards, chosen: Sequence[NamedModel], out: Path
+    run: RunReport, cards: Cards, chosen: Sequence[ReleasedModel], out: Path
 ) -> Repository:
     folder = out / "data"
     models = [*chosen, *filter(is_method, list_models(run).values())]

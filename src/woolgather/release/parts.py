@@ -24,7 +24,7 @@ _COMPARED = {"measured", "avoid"}
 
 
 @dataclass(frozen=True)
-class NamedModel:
+class ReleasedModel:
     """A model of a run."""
 
     name: str
@@ -34,22 +34,22 @@ class NamedModel:
     """Where its files are."""
 
 
-def list_models(run: RunReport) -> dict[str, NamedModel]:
+def list_models(run: RunReport) -> dict[str, ReleasedModel]:
     """Returns the models of a run by name, in order of making."""
     made = [step for step in run.steps if step.record.kind == "model"]
     inside = {step.record.fingerprint: used_by(step) for step in made}
-    found: dict[str, NamedModel] = {}
+    found: dict[str, ReleasedModel] = {}
     for scope in dict.fromkeys(step.scope for step in made):
         here = [step for step in made if step.scope == scope]
         used = set().union(*(inside[step.record.fingerprint] for step in here))
         last = [step for step in here if step.record.fingerprint not in used]
         for step in last:
             name = scope if scope and len(last) == 1 else step.record.step
-            found[name] = NamedModel(name, step, _folder_of(run, step))
+            found[name] = ReleasedModel(name, step, _folder_of(run, step))
     return found
 
 
-def choose_models(run: RunReport, names: Sequence[str]) -> list[NamedModel]:
+def choose_models(run: RunReport, names: Sequence[str]) -> list[ReleasedModel]:
     """Returns the models of these names, each once. Raises InputError for a name that no model has,
     with the nearest, and for a model whose files are not in the run."""
     known = list_models(run)
@@ -66,7 +66,7 @@ def choose_models(run: RunReport, names: Sequence[str]) -> list[NamedModel]:
     return chosen
 
 
-def made_from(run: RunReport, models: Iterable[NamedModel]) -> list[Step]:
+def made_from(run: RunReport, models: Iterable[ReleasedModel]) -> list[Step]:
     """Returns the steps whose rows went into `models`, in order of making."""
     steps = {step.record.fingerprint: step for step in run.steps}
     due, seen = [model.step.record.fingerprint for model in models], set[str]()
@@ -91,7 +91,7 @@ def used_by(step: Step) -> set[str]:
     return _prints({name: value for name, value in given.items() if name not in _COMPARED})
 
 
-def is_method(model: NamedModel) -> bool:
+def is_method(model: ReleasedModel) -> bool:
     """Returns whether a model is one of the method's own: no control, and not the result again."""
     return model.name != RESULT and model.name.partition("/")[0] != CONTROL
 

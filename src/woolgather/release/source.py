@@ -33,7 +33,7 @@ class Base:
     repo: str = ""
     """`owner/name` on the hub; empty for a base that is not from there."""
     revision: str = ""
-    """Of the hub's, as the run named it; empty for the newest."""
+    """Branch, tag or commit, as the run named it; empty for the newest."""
     licence: str = ""
     """As its own card has it; empty where that is not known."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where a repository goes, as the hub has it now."""
 
     repository: Repository
@@ -37,7 +37,7 @@ class Place:
 class Sent:
     """What came of sending one repository."""
 
-    place: Place
+    place: Destination
     commit: str
 
     @property
@@ -60,21 +60,21 @@ class Publisher:
             disable_progress_bars()
         logging.set_verbosity_error()  # it warns where a commit would be empty; we say it ourselves
         self._api: HfApi = HfApi(library_name="woolgather")
-        with _explained("the hub"):
+        with _explain_refusal("the hub"):
             self.user = str(self._api.whoami()["name"])
 
-    def look_at(self, repositories: Sequence[Repository], private: bool) -> list[Place]:
+    def look_at(self, repositories: Sequence[Repository], private: bool) -> list[Destination]:
         """Returns where each goes. Raises MistakeError for a repository that is public already although
         it shall be private."""
         return [self._look_at(repository, private) for repository in repositories]
 
-    def send(self, place: Place) -> Sent:
+    def send(self, place: Destination) -> Sent:
         """Makes the repository where it is new, and a commit of what has changed."""
         from huggingface_hub import CommitOperationAdd
 
         repository = place.repository
         to, folder = {"repo_id": repository.name, "repo_type": repository.kind}, repository.folder
-        with _explained(repository.name):
+        with _explain_refusal(repository.name):
             self._api.create_repo(**to, private=place.private, exist_ok=True)
             files = [
                 CommitOperationAdd(path.relative_to(folder).as_posix(), path)
@@ -85,26 +85,26 @@ class Publisher:
             )
         return Sent(place, str(made.oid))
 
-    def _look_at(self, repository: Repository, private: bool) -> Place:
+    def _look_at(self, repository: Repository, private: bool) -> Destination:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         kind = "datasets/" if repository.kind == "dataset" else ""
         url = f"{self._api.endpoint}/{kind}{repository.name}"
-        with _explained(repository.name):
+        with _explain_refusal(repository.name):
             try:
                 found = self._api.repo_info(repository.name, repo_type=repository.kind)
             except RepositoryNotFoundError:
-                return Place(repository, url, True, private)
+                return Destination(repository, url, True, private)
         if private and not found.private:
             raise MistakeError(
                 f"--private: {repository.name} is public already. Make it private on its page ({url}), "
                 "or give another name with --to."
             )
-        return Place(repository, url, False, bool(found.private), str(found.sha))
+        return Destination(repository, url, False, bool(found.private), str(found.sha))
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explain_refusal(name: str) -> Iterator[None]:
     """Says what the hub refuses, in a sentence with its remedy."""
     try:
         yield

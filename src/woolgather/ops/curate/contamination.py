@@ -100,7 +100,7 @@ class OverlapIndex:
 
 
 @dataclass
-class _Counts:
+class _OverlapCounts:
     """Overlapping rows by source, of each look; a row with both counts once among the overlapping."""
 
     rows: int = 0
@@ -148,7 +148,7 @@ def count_overlap(
 ) -> Metrics:
     """Returns how many training rows overlap with what models are measured on, by source; an alarm
     shows where any does."""
-    index, counts = OverlapIndex(against, how), _Counts()
+    index, counts = OverlapIndex(against, how), _OverlapCounts()
     for _, found in index.look_up(rows):
         counts.add(found)
     views = [counts.table(index, how)]
@@ -170,7 +170,7 @@ def set_overlap_aside(
 ) -> Generator[Example, None, list[View]]:
     """Yields every row, those that overlap with what models are measured on set aside: `shares_ngram`,
     `like_measured`."""
-    index, counts, reasons = OverlapIndex(against, how), _Counts(), Counter[str]()
+    index, counts, reasons = OverlapIndex(against, how), _OverlapCounts(), Counter[str]()
     for row, found in index.look_up(rows):
         assert isinstance(row, Example)
         counts.add(found)
