@@ -18,6 +18,7 @@ from woolgather.core.storage import read_rows
 from woolgather.recipes import config
 from woolgather.release import method
 from woolgather.release.folder import check_name, write_release
+from woolgather.release.parts import used_by
 from woolgather.report.collect import read_run_dir
 from woolgather.report.lineage import find_step
 
@@ -134,6 +135,18 @@ def test_lineage_leads_from_a_model_to_its_rows(release: Path) -> None:
     above = [prints.get(p) for p in steps["iter0/train"]["made_from"]]
     assert "iter0/mix" in above
     assert len(steps["iter0/mix"]["fingerprint"]) == len(steps["iter0/mix"]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("argument", ["measured", "avoid", "against"])
+def test_rows_that_others_are_compared_with_are_no_part(argument: str, fake_run: Path) -> None:
+    """Probes and held-out tasks never go out, wherever a step reads them."""
+    run = read_run_dir(fake_run)
+    steps = {step.record.step: step for step in run.steps}
+    probes, mixed = steps["probes"].record.fingerprint, steps["iter0/mix"]
+    args = {**mixed.record.payload["args"], argument: {"probes": {"artifact": probes}}}
+    payload = {**mixed.record.payload, "args": args}
+    reading = dataclasses.replace(mixed, record=dataclasses.replace(mixed.record, payload=payload))
+    assert used_by(reading) == used_by(mixed) != set()
 
 
 def test_models_are_named_by_scope_and_the_nearest_is_offered(

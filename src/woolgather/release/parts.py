@@ -19,7 +19,7 @@ from woolgather.report.collect import RunReport, Step
 RESULT = "result"
 CONTROL = "control"
 """The scope of models that stand beside the method and are no part of it."""
-_COMPARED = {"measured", "avoid"}
+_COMPARED = {"measured", "avoid", "against"}
 """Arguments with rows that others are kept unlike: nothing is made from them."""
 
 
