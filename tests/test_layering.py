@@ -51,6 +51,7 @@ MAY_KNOW = {
         "report",
         "vote",
     },
+    "release": {"core", "data.hub_errors", "recipes.config", "runs.record", "report", "release"},
 }
 """By room: what it may import of ours. `api` and `cli` may know everything."""
 OPS = {
@@ -67,6 +68,7 @@ KNOWN_BY = {
     "cli": {"cli", "__main__"},
     "api": {"cli", "api", ""},
     "vote": {"cli", "vote"},
+    "release": {"cli", "release"},
     "training.worker": {"training.worker"},
 }
 """By room: who may import it."""

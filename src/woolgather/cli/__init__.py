@@ -22,6 +22,7 @@ def app() -> typer.Typer:
         inspecting,
         models,
         preparing,
+        publishing,
         reporting,
         running,
         trying,
@@ -38,8 +39,8 @@ def app() -> typer.Typer:
     commands = (
         running.run, running.plan, trying.headroom, inspecting.status, inspecting.show,
         inspecting.lineage, reporting.report, reporting.compare, voting.vote, models.eval_,
-        models.chat, inspecting.export, inspecting.clean, preparing.prepare, about.recipes,
-        about.doctor,
+        models.chat, inspecting.export, publishing.push, inspecting.clean, preparing.prepare,
+        about.recipes, about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)
