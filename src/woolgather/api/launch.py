@@ -129,14 +129,18 @@ class Launch:
             finally:
                 shown.close()
                 if report and (self.dir / "run.json").is_file():
-                    from woolgather.report.page import write_report
-
-                    written = write_report(self.dir)
+                    written = self._report()
         except OSError as error:
             if full := disk_error(error, self.dir):
                 raise full from error
             raise
         return written
+
+    def _report(self) -> Path:
+        """The path of the run's report, which is written unless it says all that there is to say."""
+        from woolgather.report.page import is_current, write_report
+
+        return self.dir / "report.html" if is_current(self.dir) else write_report(self.dir)
 
     def open(
         self,

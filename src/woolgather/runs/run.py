@@ -250,6 +250,7 @@ class Run:
         call = call.settled()
         inputs.check_needs(call, self._given)
         self._doing = name
+        self._folder.note()
         self.progress.step_started(name, why, call.expected)
         if "trainer" in call.bound:
             self.close_engines()
