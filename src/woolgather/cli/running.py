@@ -150,7 +150,12 @@ def run(
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         if total["new"] and engine != "fake":
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
-        return Shown(console, ask.dir / "events.jsonl", ask.bound(total["precision"]))
+        return Shown(
+            console,
+            ask.dir / "events.jsonl",
+            ask.bound(total["precision"]),
+            server=ask.options.name == "openai",
+        )
 
     with _stopping(max_hours):
         try:

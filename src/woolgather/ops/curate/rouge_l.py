@@ -34,7 +34,7 @@ _MANY = 1000
 _FIRST = 32
 """Likeliest texts that are compared before the others: what they reach rules out more."""
 _SHARE = 0.2
-"""Of all texts, what may be left to compare one by one; where it is more, all are compared."""
+"""Share of all texts that may be left to compare one by one; where it is more, all are compared."""
 _Whole = npt.NDArray[np.unsignedinteger]
 
 
@@ -121,7 +121,9 @@ class NoveltyIndex:
             if first is not None and first >= since:
                 found[i] = Nearest(1.0, first)
                 continue
-            settled, found[i] = self._by_common_tokens(row, cutoff, since) if many else (False, None)
+            settled, found[i] = (
+                self._by_common_tokens(row, cutoff, since) if many else (False, None)
+            )
             if not settled:
                 open_.append(i)
         others = self._rows[since:] if since else self._rows
@@ -135,9 +137,7 @@ class NoveltyIndex:
                     found[i] = Nearest(best.similarity, best.at + since)
         return found
 
-    def _by_common_tokens(
-        self, row: str, cutoff: float, since: int
-    ) -> tuple[bool, Nearest | None]:
+    def _by_common_tokens(self, row: str, cutoff: float, since: int) -> tuple[bool, Nearest | None]:
         """Returns whether the tokens in common leave few enough texts to compare, and the nearest."""
         size = len(row)
         counted = [self._having[token] for token in row if token in self._having]
