@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
+    from woolgather.runs.earlier_speeds import Setup
     from woolgather.runs.lookup import Planned
     from woolgather.runs.run import Run
     from woolgather.runs.speed import Rates
@@ -128,6 +129,7 @@ class Launch:
                 raise
             finally:
                 shown.close()
+                self._keep_speeds(total["precision"])
                 if report and (self.dir / "run.json").is_file():
                     written = self._report()
         except OSError as error:
@@ -183,13 +185,32 @@ class Launch:
         """Returns the speeds of this run on this machine as they are known now."""
         from woolgather.runs.speed import Rates
 
+        return Rates.of_run(self.dir, self._setup(precision))
+
+    def _setup(self, precision: Precision | None) -> Setup:
+        """What the speeds of this run follow from."""
+        from woolgather.runs.earlier_speeds import Setup
+
         base = str(getattr(self.config, "base", ""))
         if base == "embedded":
             from woolgather.core.paths import cache_dir
             from woolgather.models.embedded import DIRECTORY
 
             base = str(cache_dir() / DIRECTORY)
-        return Rates.of_run(self.dir, base, self.options.name, precision)
+        options, processes = self.options, self.training.processes
+        return Setup(
+            base, options.name, options.dtype, options.replicas, precision, processes=processes
+        )
+
+    def _keep_speeds(self, precision: Precision | None) -> None:
+        """Let the plans of later runs know how fast the steps of this launch were."""
+        from woolgather.runs.earlier_speeds import keep_speeds
+        from woolgather.runs.record import read_launches
+        from woolgather.runs.speed import measure_steps
+
+        launches = [] if self.options.name == "fake" else read_launches(self.dir)
+        if launches:
+            keep_speeds(self._setup(precision), measure_steps(self.dir, launches[-1].launch))
 
     def bound(self, precision: Precision | None) -> Callable[[Expected], float]:
         """Returns a function: upper bound, in seconds, for a step of a size, by what has been timed
