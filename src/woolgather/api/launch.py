@@ -20,10 +20,13 @@ from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.replicas.cluster import check_replicas, connect_ray
 from woolgather.runs.progress import Progress
+from woolgather.training.trackers import Tracking, check_tracker
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.console import Console
 
+    from woolgather.api.show_progress import Shown
     from woolgather.core.expected import DeviceMemory, Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
@@ -56,6 +59,8 @@ class AskedTraining:
     """A layout (ddp, fsdp2, zero2, zero3), or the path of a configuration of accelerate."""
     processes: int = 1
     """Processes that train together, one per GPU."""
+    report_to: str = ""
+    """Tracker that gets curves and measures as well (see training/trackers.py); empty for none."""
 
 
 ALONE = AskedTraining()
@@ -103,6 +108,8 @@ class Launch:
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.choices = choices or StepChoices()
         self.training = training
+        if training.report_to:
+            check_tracker(training.report_to)
 
     def carry_out(
         self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
@@ -202,6 +209,18 @@ class Launch:
             base, options.name, options.dtype, options.replicas, precision, processes=processes
         )
 
+    def show(self, console: Console, total: PlanTotal) -> Shown:
+        """Returns what shows the progress of this launch on `console`, and tells it to other programs."""
+        from woolgather.api.show_progress import Shown
+
+        return Shown(
+            console,
+            self.dir / "events.jsonl",
+            self.bound(total["precision"]),
+            server=self.options.name == "openai",
+            tracking=self._tracking(),
+        )
+
     def _keep_speeds(self, precision: Precision | None) -> None:
         """Let the plans of later runs know how fast the steps of this launch were."""
         from woolgather.runs.earlier_speeds import keep_speeds
@@ -254,7 +273,11 @@ class Launch:
         from woolgather.training import open_trainer
 
         asked = self.training
-        return open_trainer(self.options.name == "fake", asked.processes, report, asked.accelerate)
+        fake = self.options.name == "fake"
+        return open_trainer(fake, asked.processes, report, asked.accelerate, self._tracking())
+
+    def _tracking(self) -> Tracking:
+        return Tracking(self.training.report_to, self.dir.absolute())
 
     def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
         """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless

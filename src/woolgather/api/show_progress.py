@@ -3,6 +3,7 @@ programs (`events.jsonl`)."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +19,19 @@ from woolgather.api.event_file import EventFile
 from woolgather.core.expected import Expected
 from woolgather.core.rows import JSON
 from woolgather.engines.journal import Calls
-from woolgather.report.text import bottleneck, duration, number, speed, summary
+from woolgather.report.text import (
+    bottleneck,
+    duration,
+    flatten,
+    is_number,
+    number,
+    speed,
+    summary,
+    values_of,
+)
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord
+from woolgather.training.trackers import NOWHERE, MeasureTracker, Tracking
 
 FEW = 8
 """Calls, rows or updates under which a step's own speed is not known: what its size says counts."""
@@ -41,9 +52,11 @@ class Shown(Progress):
         seconds: Callable[[Expected], float] = lambda size: 0.0,
         *,
         server: bool = False,
+        tracking: Tracking = NOWHERE,
     ) -> None:
         """`seconds` is what a step of a size takes here at most, 0 where that is not known; `server`
-        says that models are asked there."""
+        says that models are asked there, `tracking` who gets measures as well."""
+        self._tracker = MeasureTracker(tracking, self.note) if tracking.name else None
         self._console = console
         self._seconds = seconds
         self._bound = 0.0
@@ -93,6 +106,8 @@ class Shown(Progress):
         self._say(f"  [green]✓[/] {escape(summary(record))}")
         for warning in record.warnings:
             self._say(f"  [yellow]![/] {escape(warning)}")
+        if self._tracker:
+            self._tracker.log(*_measures(step, record))
 
     def step_remembered(self, step: str, record: StepRecord) -> None:
         self._say(f"[dim]{step}  remembered: {escape(summary(record))}[/]")
@@ -131,6 +146,8 @@ class Shown(Progress):
             self._beating.join()
             self._beating = None
         self._stop_live()
+        if self._tracker:
+            self._tracker.close()
 
     def _beat(self) -> None:
         while not self._closed.wait(BEAT):
@@ -222,6 +239,18 @@ class Shown(Progress):
 
     def _event(self, event: str, **fields: JSON) -> None:
         self._events.write(event, self._step, **fields)
+
+
+def _measures(step: str, record: StepRecord) -> tuple[dict[str, float], int]:
+    """The numbers that a step measured, by the step's name and their own, and the iterations before them:
+    0 for those of the base."""
+    scope, _, name = step.rpartition("/")
+    iteration = re.fullmatch(r"iter(\d+)", scope)
+    title = name if iteration or not scope else step
+    numbers = {
+        f"{title}/{key}": leaf for key, leaf in flatten(values_of(record)) if is_number(leaf)
+    }
+    return numbers, int(iteration[1]) + 1 if iteration else 0
 
 
 def _whole(value: JSON) -> int:
