@@ -16,10 +16,12 @@ import pytest
 from woolgather.core import views
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import Example
-from woolgather.report.page import HERE, is_current, write_report
+from woolgather.report.current import is_current
+from woolgather.report.page import HERE, write_report
 from woolgather.runs.record import (
     FORMAT,
     current_steps,
+    launch_path,
     read_launches,
     write_launch,
     write_run,
@@ -239,6 +241,9 @@ def test_a_report_is_current_when_a_later_launch_remembered_everything(builder: 
     again = replace(first, launch=2, steps=known)
     write_launch(again, builder.folder)
     assert is_current(builder.folder)
+    write_launch(replace(again, launch=3), builder.folder)
+    assert is_current(builder.folder)
+    launch_path(builder.folder, 3).unlink()
     dirty = {**first.provenance, "git": {"commit": "0", "dirty": True}}
     for other in (
         replace(again, steps=first.steps),

@@ -9,9 +9,9 @@ import pytest
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, remember
 from woolgather.core.views import table
-from woolgather.runs.earlier_speeds import FILE, Setup, keep_speeds, read_earlier
 from woolgather.runs.record import RunRecord, StepRecord, step_dir, write, write_launch, write_run
-from woolgather.runs.speed import Rates, measure_steps
+from woolgather.runs.speed.earlier import FILE, Setup, keep_speeds, read_earlier
+from woolgather.runs.speed.rates import Rates, measure_steps
 
 SPEED = DeviceSpeed({"float32": 100.0, "bfloat16": 0.5}, {"float32": 54.0, "bfloat16": 1.0}, 1000.0)
 

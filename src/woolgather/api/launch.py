@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
-    from woolgather.runs.earlier_speeds import Setup
     from woolgather.runs.lookup import Planned
     from woolgather.runs.run import Run
-    from woolgather.runs.speed import Rates
+    from woolgather.runs.speed.earlier import Setup
+    from woolgather.runs.speed.rates import Rates
     from woolgather.training.job import Trainer
 
 
@@ -147,9 +147,13 @@ class Launch:
 
     def _report(self) -> Path:
         """The path of the run's report, which is written unless it says all that there is to say."""
-        from woolgather.report.page import is_current, write_report
+        from woolgather.report.current import is_current
 
-        return self.dir / "report.html" if is_current(self.dir) else write_report(self.dir)
+        if is_current(self.dir):
+            return self.dir / "report.html"
+        from woolgather.report.page import write_report
+
+        return write_report(self.dir)
 
     def open(
         self,
@@ -190,13 +194,13 @@ class Launch:
 
     def rates(self, precision: Precision | None) -> Rates:
         """Returns the speeds of this run on this machine as they are known now."""
-        from woolgather.runs.speed import Rates
+        from woolgather.runs.speed.rates import Rates
 
         return Rates.of_run(self.dir, self._setup(precision))
 
     def _setup(self, precision: Precision | None) -> Setup:
         """What the speeds of this run follow from."""
-        from woolgather.runs.earlier_speeds import Setup
+        from woolgather.runs.speed.earlier import Setup
 
         base = str(getattr(self.config, "base", ""))
         if base == "embedded":
@@ -223,9 +227,9 @@ class Launch:
 
     def _keep_speeds(self, precision: Precision | None) -> None:
         """Let the plans of later runs know how fast the steps of this launch were."""
-        from woolgather.runs.earlier_speeds import keep_speeds
         from woolgather.runs.record import read_launches
-        from woolgather.runs.speed import measure_steps
+        from woolgather.runs.speed.earlier import keep_speeds
+        from woolgather.runs.speed.rates import measure_steps
 
         launches = [] if self.options.name == "fake" else read_launches(self.dir)
         if launches:

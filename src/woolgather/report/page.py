@@ -21,7 +21,7 @@ from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
 from woolgather.report.view_data import TableData
-from woolgather.runs.record import INPUTS, RunRecord, launch_path, read_launches
+from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
 MAX_ROWS = 300
@@ -42,30 +42,6 @@ def write_report(
     temp.write_text(render(run, title=title, max_rows=max_rows), encoding="utf-8", errors="replace")
     temp.replace(out)
     return out
-
-
-def is_current(run_dir: Path) -> bool:
-    """Returns whether RUN/report.html says what a new report would, but for its list of launches: it was
-    written after the launch before the latest, and the latest remembered everything."""
-    written, launches = run_dir / "report.html", read_launches(run_dir)
-    if len(launches) < 2 or not written.is_file():
-        return False
-    before, latest = launches[-2:]
-    if launch_path(run_dir, before.launch).stat().st_mtime > written.stat().st_mtime:
-        return False
-    return (
-        before.status == latest.status == "finished"
-        and all(entry["state"] == "remembered" for entry in latest.steps)
-        and before.config == latest.config
-        and _code(before) == _code(latest)
-    )
-
-
-def _code(launch: RunRecord) -> object:
-    """What a launch ran with; nothing that equals another where the code is under work."""
-    found = {key: value for key, value in launch.provenance.items() if key != "argv"}
-    git = found.get("git")
-    return object() if isinstance(git, dict) and git.get("dirty") else found
 
 
 def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:

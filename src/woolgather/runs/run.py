@@ -48,7 +48,7 @@ from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
 from woolgather.runs.run_scope import RunScope
-from woolgather.runs.speed import explain_precision
+from woolgather.runs.speed.rates import explain_precision
 from woolgather.training.job import Trainer, TrainingOptions
 
 

@@ -1,7 +1,7 @@
 """How long work takes on this machine: the times in a plan and in a progress line.
 
 The one idea: what earlier steps of the same run took comes first; then what steps of earlier runs took
-here (earlier_speeds.py); then what the machine was measured to compute (machine_speed.py) and the size
+here (earlier.py); then what the machine was measured to compute (machine_speed.py) and the size
 of the weights; a plain guess is the last resort. Where a time comes from is said beside it.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, Precision, read_speeds, speed_of
 from woolgather.core.rows import as_list
-from woolgather.runs.earlier_speeds import SPEEDS, Setup, Speed, read_earlier
 from woolgather.runs.record import RUN, StepRecord, current_steps
+from woolgather.runs.speed.earlier import SPEEDS, Setup, Speed, read_earlier
 
 _SMALLEST = 1.35e8
 """Parameters of the embedded model, for a base whose weights are not here."""
