@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from woolgather.runs.call import StepChoices
     from woolgather.runs.lookup import Planned
     from woolgather.runs.run import Run
-    from woolgather.runs.speed.earlier import Setup
+    from woolgather.runs.speed.earlier import SpeedSetup
     from woolgather.runs.speed.rates import Rates
     from woolgather.training.job import Trainer
 
@@ -198,9 +198,9 @@ class Launch:
 
         return Rates.of_run(self.dir, self._setup(precision))
 
-    def _setup(self, precision: Precision | None) -> Setup:
+    def _setup(self, precision: Precision | None) -> SpeedSetup:
         """What the speeds of this run follow from."""
-        from woolgather.runs.speed.earlier import Setup
+        from woolgather.runs.speed.earlier import SpeedSetup
 
         base = str(getattr(self.config, "base", ""))
         if base == "embedded":
@@ -209,7 +209,7 @@ class Launch:
 
             base = str(cache_dir() / DIRECTORY)
         options, processes = self.options, self.training.processes
-        return Setup(
+        return SpeedSetup(
             base, options.name, options.dtype, options.replicas, precision, processes=processes
         )
 

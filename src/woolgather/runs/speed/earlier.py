@@ -30,7 +30,7 @@ _STORED = TypeAdapter(dict[str, dict[str, tuple[float, float]]])
 
 
 @dataclass(frozen=True)
-class Setup:
+class SpeedSetup:
     """What the speeds of a run follow from, beside the machine."""
 
     base: str = ""
@@ -62,14 +62,14 @@ class Setup:
         return f"{speed}: {how}, {size}"
 
 
-def read_earlier(setup: Setup) -> dict[Speed, float]:
+def read_earlier(setup: SpeedSetup) -> dict[Speed, float]:
     """Returns the speeds of earlier runs, those that are known; empty where the file cannot be read."""
     kept = _read().get(machine_key(), {})
     found = {speed: kept[setup.key(speed)] for speed in SPEEDS if setup.key(speed) in kept}
     return {speed: done / seconds for speed, (done, seconds) in found.items() if seconds > 0}
 
 
-def keep_speeds(setup: Setup, measured: Measured) -> None:
+def keep_speeds(setup: SpeedSetup, measured: Measured) -> None:
     """Add what a run measured; where the cache cannot be written, nothing is kept."""
     stored = _read()
     here = stored.setdefault(machine_key(), {})

@@ -15,7 +15,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, Precision, read_speeds, speed_of
 from woolgather.core.rows import as_list
 from woolgather.runs.record import RUN, StepRecord, current_steps
-from woolgather.runs.speed.earlier import SPEEDS, Setup, Speed, read_earlier
+from woolgather.runs.speed.earlier import SPEEDS, Speed, SpeedSetup, read_earlier
 
 _SMALLEST = 1.35e8
 """Parameters of the embedded model, for a base whose weights are not here."""
@@ -49,7 +49,7 @@ class Rates:
     """Where these come from, for people."""
 
     @staticmethod
-    def of_run(folder: Path, setup: Setup = Setup()) -> Rates:  # noqa: B008 - frozen
+    def of_run(folder: Path, setup: SpeedSetup = SpeedSetup()) -> Rates:  # noqa: B008 - frozen
         """Returns the speeds of the run in `folder`, which asks and trains as `setup` says."""
         speeds = read_speeds()
         speed = speed_of(speeds, "auto") or _UNKNOWN
