@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import woolgather
+from woolgather.api.recipe_options import describe_recipe
 from woolgather.cli import app
 from woolgather.core.errors import ConfigError, InputError
 
@@ -123,3 +124,9 @@ def test_importing_it_loads_nothing_heavy_and_names_what_there_is() -> None:
     assert done.stdout.split() == ["[]", "True"]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         woolgather.nothing  # noqa: B018
+
+
+def test_a_setting_has_its_meaning_from_the_class_that_it_comes_from() -> None:
+    meanings = {o["option"]: o["meaning"] for o in describe_recipe("isheep")[1]}
+    assert meanings["sft.epochs"] == "Passes over the rows."
+    assert meanings["history"].startswith("Rows that training sees:")

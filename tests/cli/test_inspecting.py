@@ -107,6 +107,7 @@ def test_status_shows_the_running_step_with_rate_and_time_left(
 ) -> None:
     rewrite_launch(a_run, status="running", finished=None)
     progress = {"rows": 3, "calls": 12, "rate": 410.0, "left": 60.0, "expected": {"calls": 40}}
+    progress |= {"bottleneck": "server", "spent": {"server": 27.0, "own work": 3.0}}
     started = {"event": "step_started", "step": "iter1/respond"}
     with RunLock(a_run):
         write_events(a_run, started, {"event": "progress", "step": "iter1/respond", **progress})
@@ -117,6 +118,8 @@ def test_status_shows_the_running_step_with_rate_and_time_left(
         assert found["owner"]["pid"] == os.getpid()
         text = call("status", a_run).stdout
         assert "12 calls of at most 40" in text
+        assert found["running"]["bottleneck"] == "server"
+        assert "bottleneck: server (90 %)" in " ".join(text.split())
         assert f"process {os.getpid()} on {socket.gethostname()}" in text
         write_events(a_run, started, {"event": "step_finished", "step": "iter1/respond"})
         assert told("status", a_run)["running"] is None

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from woolgather.cli import app, reference
+from woolgather.cli.command_list import COMMANDS as LISTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = reference.commands_of()
@@ -37,6 +38,12 @@ def test_a_command_has_a_pasteable_example(name: str) -> None:
     section = reference._section(name, COMMANDS[name])
     known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section.partition("Usage:")[2]))
     assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_command_says(name: str) -> None:
+    told, _ = reference.help_of(COMMANDS[name])
+    assert LISTED[name][1] == " ".join(told.split("\n\n")[0].split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

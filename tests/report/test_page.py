@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,8 +16,16 @@ import pytest
 from woolgather.core import views
 from woolgather.core.errors import RunDirError
 from woolgather.core.rows import Example
+from woolgather.report.current import is_current
 from woolgather.report.page import HERE, write_report
-from woolgather.runs.record import FORMAT, current_steps, write_run
+from woolgather.runs.record import (
+    FORMAT,
+    current_steps,
+    launch_path,
+    read_launches,
+    write_launch,
+    write_run,
+)
 
 BLOCKS = {"script", "style"}
 
@@ -218,6 +227,41 @@ def test_a_run_without_launches(tmp_path: Path) -> None:
     assert "<i>empty</i>" in page.text
     assert not [tag for tag, _ in page.tags if tag == "i"]
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_report_is_current_when_a_later_launch_remembered_everything(builder: Any) -> None:
+    builder.step("iter0/synthesize", "dataset", {}, [], [Example(instruction="Say hello.")])
+    builder.finish()
+    (first,) = read_launches(builder.folder)
+    first = replace(first, provenance={**first.provenance, "git": None})
+    write_launch(first, builder.folder)
+    write_report(builder.folder)
+    assert not is_current(builder.folder)  # one launch alone wrote it, or did not
+    known = [{**entry, "state": "remembered"} for entry in first.steps]
+    again = replace(first, launch=2, steps=known)
+    write_launch(again, builder.folder)
+    assert is_current(builder.folder)
+    write_launch(replace(again, launch=3), builder.folder)
+    assert is_current(builder.folder)
+    launch_path(builder.folder, 3).unlink()
+    dirty = {**first.provenance, "git": {"commit": "0", "dirty": True}}
+    for other in (
+        replace(again, steps=first.steps),
+        replace(again, status="failed"),
+        replace(again, config={"iterations": 3}),
+        replace(again, provenance={**first.provenance, "woolgather": "0.0.9"}),
+    ):
+        write_launch(other, builder.folder)
+        assert not is_current(builder.folder)
+    for launch in (first, again):
+        write_launch(replace(launch, provenance=dirty), builder.folder)
+    os.utime(builder.folder / "report.html", (1e10, 1e10))
+    assert not is_current(builder.folder)
+    for launch in (first, again):
+        write_launch(launch, builder.folder)
+    assert is_current(builder.folder)
+    os.utime(builder.folder / "report.html", (1, 1))
+    assert not is_current(builder.folder)
 
 
 def test_an_unfinished_run_says_so_and_shows_what_there_is(builder: Any) -> None:

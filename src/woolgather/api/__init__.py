@@ -46,7 +46,7 @@ def run(
     launch = _launch(recipe, asked, dir, engine, given or {}, redo)
 
     def shown(total: PlanTotal) -> Shown:
-        return Shown(Console(), launch.dir / "events.jsonl", launch.bound(total["precision"]))
+        return launch.show(Console(), total)
 
     launch.carry_out(shown)
     return Result(launch.dir)

@@ -20,17 +20,21 @@ from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.replicas.cluster import check_replicas, connect_ray
 from woolgather.runs.progress import Progress
+from woolgather.training.trackers import Tracking, check_tracker
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.console import Console
 
+    from woolgather.api.show_progress import Shown
     from woolgather.core.expected import DeviceMemory, Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
     from woolgather.runs.lookup import Planned
     from woolgather.runs.run import Run
-    from woolgather.runs.speed import Rates
+    from woolgather.runs.speed.earlier import SpeedSetup
+    from woolgather.runs.speed.rates import Rates
     from woolgather.training.job import Trainer
 
 
@@ -55,6 +59,8 @@ class AskedTraining:
     """A layout (ddp, fsdp2, zero2, zero3), or the path of a configuration of accelerate."""
     processes: int = 1
     """Processes that train together, one per GPU."""
+    report_to: str = ""
+    """Tracker that gets curves and measures as well (see training/trackers.py); empty for none."""
 
 
 ALONE = AskedTraining()
@@ -102,6 +108,8 @@ class Launch:
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.choices = choices or StepChoices()
         self.training = training
+        if training.report_to:
+            check_tracker(training.report_to)
 
     def carry_out(
         self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
@@ -128,15 +136,24 @@ class Launch:
                 raise
             finally:
                 shown.close()
+                self._keep_speeds(total["precision"])
                 if report and (self.dir / "run.json").is_file():
-                    from woolgather.report.page import write_report
-
-                    written = write_report(self.dir)
+                    written = self._report()
         except OSError as error:
             if full := disk_error(error, self.dir):
                 raise full from error
             raise
         return written
+
+    def _report(self) -> Path:
+        """The path of the run's report, which is written unless it says all that there is to say."""
+        from woolgather.report.current import is_current
+
+        if is_current(self.dir):
+            return self.dir / "report.html"
+        from woolgather.report.page import write_report
+
+        return write_report(self.dir)
 
     def open(
         self,
@@ -177,7 +194,13 @@ class Launch:
 
     def rates(self, precision: Precision | None) -> Rates:
         """Returns the speeds of this run on this machine as they are known now."""
-        from woolgather.runs.speed import Rates
+        from woolgather.runs.speed.rates import Rates
+
+        return Rates.of_run(self.dir, self._setup(precision))
+
+    def _setup(self, precision: Precision | None) -> SpeedSetup:
+        """What the speeds of this run follow from."""
+        from woolgather.runs.speed.earlier import SpeedSetup
 
         base = str(getattr(self.config, "base", ""))
         if base == "embedded":
@@ -185,7 +208,32 @@ class Launch:
             from woolgather.models.embedded import DIRECTORY
 
             base = str(cache_dir() / DIRECTORY)
-        return Rates.of_run(self.dir, base, self.options.name, precision)
+        options, processes = self.options, self.training.processes
+        return SpeedSetup(
+            base, options.name, options.dtype, options.replicas, precision, processes=processes
+        )
+
+    def show(self, console: Console, total: PlanTotal) -> Shown:
+        """Returns what shows the progress of this launch on `console`, and tells it to other programs."""
+        from woolgather.api.show_progress import Shown
+
+        return Shown(
+            console,
+            self.dir / "events.jsonl",
+            self.bound(total["precision"]),
+            server=self.options.name == "openai",
+            tracking=self._tracking(),
+        )
+
+    def _keep_speeds(self, precision: Precision | None) -> None:
+        """Let the plans of later runs know how fast the steps of this launch were."""
+        from woolgather.runs.record import read_launches
+        from woolgather.runs.speed.earlier import keep_speeds
+        from woolgather.runs.speed.rates import measure_steps
+
+        launches = [] if self.options.name == "fake" else read_launches(self.dir)
+        if launches:
+            keep_speeds(self._setup(precision), measure_steps(self.dir, launches[-1].launch))
 
     def bound(self, precision: Precision | None) -> Callable[[Expected], float]:
         """Returns a function: upper bound, in seconds, for a step of a size, by what has been timed
@@ -229,7 +277,11 @@ class Launch:
         from woolgather.training import open_trainer
 
         asked = self.training
-        return open_trainer(self.options.name == "fake", asked.processes, report, asked.accelerate)
+        fake = self.options.name == "fake"
+        return open_trainer(fake, asked.processes, report, asked.accelerate, self._tracking())
+
+    def _tracking(self) -> Tracking:
+        return Tracking(self.training.report_to, self.dir.absolute())
 
     def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
         """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless

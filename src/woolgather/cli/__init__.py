@@ -10,41 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-import typer
-
+from woolgather.cli.command_list import app as app
 from woolgather.core.errors import WoolgatherError, disk_error
-
-
-def app() -> typer.Typer:
-    """Returns the command line with its commands; importing them loads nothing heavy."""
-    from woolgather.cli import (
-        about,
-        inspecting,
-        models,
-        preparing,
-        publishing,
-        reporting,
-        running,
-        trying,
-        voting,
-    )
-
-    cli = typer.Typer(
-        name="woolgather",
-        help="Align a language model with data the model writes itself.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-    )
-    commands = (
-        running.run, running.plan, trying.headroom, inspecting.status, inspecting.show,
-        inspecting.lineage, reporting.report, reporting.compare, voting.vote, models.eval_,
-        models.chat, inspecting.export, publishing.push, inspecting.clean, preparing.prepare,
-        about.recipes, about.doctor,
-    )  # fmt: skip
-    for command in commands:
-        cli.command(name=command.__name__.rstrip("_"))(command)
-    return cli
 
 
 def main() -> None:

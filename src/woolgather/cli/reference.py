@@ -14,7 +14,7 @@ from typing import get_args, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from woolgather.cli import app
+from woolgather.cli.command_list import COMMANDS, function_of
 
 HEAD = """\
 # The command line
@@ -39,7 +39,7 @@ def page() -> str:
 
 def commands_of() -> dict[str, Callable[..., object]]:
     """Returns every command by name, in the order of `woolgather --help`."""
-    return {str(c.name): c.callback for c in app().registered_commands if c.callback}
+    return {name: function_of(name) for name in COMMANDS}
 
 
 def help_of(command: Callable[..., object]) -> tuple[str, str]:

@@ -93,6 +93,14 @@ Accelerate = Annotated[
     ),
 ]
 Processes = Annotated[int, typer.Option(help="Training processes, one per GPU.")]
+ReportTo = Annotated[
+    str,
+    typer.Option(
+        "--report-to",
+        metavar="NAME",
+        help="Tracker that gets training curves and measures as well: tensorboard, trackio, wandb, ...",
+    ),
+]
 
 
 def run(
@@ -115,6 +123,7 @@ def run(
     chat_template_kwargs: TemplateKwargs = "",
     accelerate: Accelerate = "ddp",
     processes: Processes = 1,
+    report_to: ReportTo = "",
     max_hours: Annotated[
         float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
     ] = None,
@@ -141,7 +150,7 @@ def run(
             replicas=engine_replicas,
             ray=ray,
         ),
-        training=AskedTraining(accelerate, processes),
+        training=AskedTraining(accelerate, processes, report_to),
         choices=_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
@@ -150,7 +159,7 @@ def run(
         console.print(f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}", soft_wrap=True)
         if total["new"] and engine != "fake":
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
-        return Shown(console, ask.dir / "events.jsonl", ask.bound(total["precision"]))
+        return ask.show(console, total)
 
     with _stopping(max_hours):
         try:

@@ -118,7 +118,7 @@ def read_speeds() -> dict[str, DeviceSpeed]:
     it is now; empty when it was never measured."""
     try:
         stored = json.loads((cache_dir() / FILE).read_text(encoding="utf-8"))
-        return {device: DeviceSpeed(**speed) for device, speed in stored[_key()].items()}
+        return {device: DeviceSpeed(**speed) for device, speed in stored[machine_key()].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -159,12 +159,12 @@ def remember(speeds: Mapping[str, DeviceSpeed]) -> None:
     except (OSError, ValueError, TypeError):
         stored = {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored[_key()] = {device: asdict(speed) for device, speed in speeds.items()}
+    stored[machine_key()] = {device: asdict(speed) for device, speed in speeds.items()}
     write_shared_json(path, stored)
 
 
-def _key() -> str:
-    """A hash of all that the speeds follow from."""
+def machine_key() -> str:
+    """Returns a hash of all that the speeds of this machine follow from."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = sorted(p.name for p in Path("/proc/driver/nvidia/gpus").glob("*"))
     limits = {name: os.environ.get(name, "") for name in _LIMITS}

@@ -15,9 +15,7 @@ from pydantic import BaseModel, ConfigDict
 class Options(BaseModel):
     """Frozen settings with a canonical form."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     execution: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how, not what, or what another argument of the op holds: they never change a

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TypedDict
 
 from woolgather.report.lineage import inputs_of
-from woolgather.report.text import duration, is_number, number, outcome, row_count, speed, when
+from woolgather.report.text import (
+    bottleneck,
+    duration,
+    is_number,
+    number,
+    outcome,
+    row_count,
+    speed,
+    when,
+)
 from woolgather.runs.lock import STALE, RunLock
 from woolgather.runs.record import (
     INPUTS,
@@ -63,6 +72,8 @@ class RunningStep(TypedDict):
     seconds_left: float | None
     """At most; None where that is not known."""
     training: Mapping[str, object] | None
+    bottleneck: str | None
+    """What takes most of its time: engine, server, trainer, disk, or own work."""
     line: str
     """All of it for people."""
 
@@ -188,7 +199,7 @@ def _running(run_dir: Path) -> RunningStep | None:
         left = max(0.0, round(left - (time.time() - _number(progress, "time")), 1))
     since = time.time() - _number(started, "time")
     expected, training = _mapping(progress, "expected"), _mapping(progress, "training")
-    rate = _number(progress, "rate")
+    rate = _number(progress, "rate") or _number(training, "tokens_per_second")
     parts = []
     if training:
         parts.append(f"update {training.get('update')} of {training.get('updates')}")
@@ -201,6 +212,11 @@ def _running(run_dir: Path) -> RunningStep | None:
     parts.append(f"for {duration(since)}")
     if is_number(left) and left:
         parts.append(f"at most {duration(left)} left")
+    slow = progress.get("bottleneck")
+    if isinstance(slow, str):
+        spent = _mapping(progress, "spent")
+        total = sum(_number(spent, place) for place in spent)
+        parts.append(bottleneck(slow, _number(spent, slow) / total if total else None))
     return {
         "step": str(started.get("step")),
         "rows": _count(progress, "rows"),
@@ -209,6 +225,7 @@ def _running(run_dir: Path) -> RunningStep | None:
         "seconds": round(since, 1),
         "seconds_left": left if is_number(left) else None,
         "training": training or None,
+        "bottleneck": slow if isinstance(slow, str) else None,
         "line": " · ".join(parts),
     }
 

@@ -189,6 +189,11 @@ def speed(tokens_per_second: float) -> str:
     return f"{number(round(tokens_per_second))} tok/s"
 
 
+def bottleneck(place: str, share: float | None = None) -> str:
+    """Returns what takes most of a step's time, as text: "bottleneck: server (93 %)"."""
+    return f"bottleneck: {place}" + ("" if share is None else f" ({round(100 * share)} %)")
+
+
 def size(count: float) -> str:
     """Returns a number of bytes as text: "740 B", "1.4 MiB"."""
     if count < 1024:

@@ -202,8 +202,10 @@ def _store(
         raise TypeError(f"{call.op.name} returned a {type(made).__name__}, not a {call.kind}")
     views: list[View] = []
     prefix = call.identity[:12]
+    writing = 0.0
 
     def rows() -> Iterator[Row]:
+        nonlocal writing
         generator = iter(made)
         for index in range(1 << 62):
             try:
@@ -211,7 +213,9 @@ def _store(
             except StopIteration as stop:
                 views.extend(stop.value or ())
                 return
+            began = time.monotonic()
             yield row if row.id else dataclasses.replace(row, id=f"{prefix}-{index:06d}")
+            writing += time.monotonic() - began
 
     shape = call.op.rows
     aside: Counter[str] = Counter()
@@ -222,6 +226,7 @@ def _store(
             used += 1
         else:
             aside[row.set_aside] += 1
+        progress.wrote(call.name, writing)
         progress.rows(call.name, used, total)
     return Dataset(attempt, call.identity, used, shape, tuple(views)), aside, total
 

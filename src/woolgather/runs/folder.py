@@ -137,11 +137,17 @@ class RunFolder:
         self._save("running", "")
 
     def enter(self, step: str, identity: str, folder: Path, state: StepState, why: str) -> None:
-        """List a step that is done in the launch's record."""
+        """List a step that is done in the launch's record. What was remembered is written with the
+        next step that works (see `note`), or at the end."""
         path = folder.relative_to(self.path).as_posix()
         self._entries.append(
             {"step": step, "fingerprint": identity, "path": path, "state": state, "why": why}
         )
+        if state != "remembered":
+            self.note()
+
+    def note(self) -> None:
+        """Write the launch's record as it is now."""
         self._save("running", "")
 
     def finish(self, kind: type | None, message: str) -> None:

@@ -23,6 +23,9 @@ class Progress:
     def rows(self, step: str, used: int, total: int) -> None:
         """The running step has made `total` rows, of which `used` are not set aside."""
 
+    def wrote(self, step: str, seconds: float) -> None:
+        """The running step has spent so many seconds in all on writing its rows."""
+
     def calls(self, step: str, calls: Calls) -> None:
         """The running step has made these requests to a model."""
 

@@ -48,7 +48,7 @@ from woolgather.runs.progress import Progress
 from woolgather.runs.record import StepRecord, StepState
 from woolgather.runs.results import load
 from woolgather.runs.run_scope import RunScope
-from woolgather.runs.speed import explain_precision
+from woolgather.runs.speed.rates import explain_precision
 from woolgather.training.job import Trainer, TrainingOptions
 
 
@@ -250,6 +250,7 @@ class Run:
         call = call.settled()
         inputs.check_needs(call, self._given)
         self._doing = name
+        self._folder.note()
         self.progress.step_started(name, why, call.expected)
         if "trainer" in call.bound:
             self.close_engines()

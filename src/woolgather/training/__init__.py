@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from woolgather.core.rows import JSON
 from woolgather.training.job import Trainer
+from woolgather.training.trackers import NOWHERE, Tracking
 
 
 def open_trainer(
@@ -13,9 +14,10 @@ def open_trainer(
     processes: int = 1,
     on_progress: Callable[[dict[str, JSON]], None] | None = None,
     accelerate: str = "ddp",
+    tracking: Tracking = NOWHERE,
 ) -> Trainer:
     """Returns the trainer of this machine, with `processes` that train together as `accelerate` says, or
-    the fake one. Raises ConfigError for a layout that is not known."""
+    the fake one, which tells no tracker. Raises ConfigError for a layout that is not known."""
     if fake:
         from woolgather.training.fake import FakeTrainer
 
@@ -23,4 +25,5 @@ def open_trainer(
     from woolgather.training.launch import LocalTrainer
     from woolgather.training.layouts import read_layout
 
-    return LocalTrainer(read_layout(accelerate, processes), on_progress=on_progress)
+    layout = read_layout(accelerate, processes)
+    return LocalTrainer(layout, on_progress=on_progress, tracking=tracking)

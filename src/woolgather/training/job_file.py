@@ -43,6 +43,10 @@ class Execution(BaseModel):
     """Minutes between checkpoints; 0 saves one after every update."""
     recompute: bool = False
     """Recompute activations, where the job does not say whether to."""
+    report_to: str = ""
+    """Tracker that gets the curves as well; empty for none."""
+    project: str = ""
+    """What the tracker is to call all trainings of the run."""
 
 
 class Weights(BaseModel):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -57,9 +56,10 @@ from woolgather.training.job import (
     is_fake,
 )
 from woolgather.training.job_file import Execution, write_job
-from woolgather.training.layouts import ALONE, ProcessLayout, not_sharded, write_layout
+from woolgather.training.layouts import ALONE, ProcessLayout, free_port, not_sharded, write_layout
 from woolgather.training.memory import TrainingSize
 from woolgather.training.model_shape import read_shape
+from woolgather.training.trackers import NOWHERE, Tracking, step_of
 
 LAUNCHES = 6
 """Upper bound of processes started for one job in one attempt."""
@@ -88,6 +88,8 @@ class LocalTrainer:
     """CPU threads of a process; 0 shares out the cores there are."""
     cpu: bool = False
     """Train on the CPU although there is a GPU."""
+    tracking: Tracking = NOWHERE
+    """Who gets the curves as well."""
     stop_grace: float = 60.0
     """Seconds that a training may take to finish its update and save, when stopped."""
 
@@ -160,6 +162,8 @@ class LocalTrainer:
             sharding=self.layout.sharding,
             micro_batch_size=self.micro_batch_size,
             checkpoint_every=self.checkpoint_every,
+            report_to=self.tracking.name,
+            project=self.tracking.folder.name,
         )
         notes: list[str] = []
         if _take_over(out, identity):
@@ -189,9 +193,9 @@ class LocalTrainer:
         together = job.trains and (self.layout.processes > 1 or self.layout.file is not None)
         env = {"OMP_NUM_THREADS": str(self._threads(self.layout.here if together else 1))}
         if together:
-            argv, more = self._launcher(out, job.options), self._environment()
-            argv, env = [*argv, str(out / JOB)], env | more
-        argv = [sys.executable, *argv]
+            argv = [*self._launcher(out, job.options), str(out / JOB)]
+            env |= self._environment()
+        argv, env = [sys.executable, *argv], env | self.tracking.environment(step_of(out))
         process = children.spawn(argv, log=out / LOG, env=env)
         events: list[dict[str, JSON]] = []
         try:
@@ -206,7 +210,7 @@ class LocalTrainer:
 
     def _launcher(self, out: Path, options: JobOptions) -> list[str]:
         """Returns the arguments that start all processes, up to the worker's own."""
-        layout, port = self.layout, str(_free_port())
+        layout, port = self.layout, str(free_port())
         if layout.sharding == "ddp" and layout.file is None:
             how = ["torch.distributed.run", "--nproc_per_node", str(layout.here)]
             how += ["--master_addr", "127.0.0.1", "--master_port", port]
@@ -358,8 +362,8 @@ def _remedy(
     log = f"The last lines of {out / LOG}:\n{children.tail(out / LOG)}"
     if kind == "mistake":
         raise ConfigError(message)
-    told = kind == "disk" or "No space left on device" in message
-    if told or (not error and shutil.disk_usage(out).free < LITTLE):
+    full = kind == "disk" or "No space left on device" in message
+    if full or (not error and shutil.disk_usage(out).free < LITTLE):
         raise DiskError(
             f"training: no room left on the disk of {out} ({message or 'nothing more was said'}). "
             "Checkpoints are kept: free some space (`woolgather clean` deletes what is not used) "
@@ -389,9 +393,3 @@ def count_cores() -> int:
     """Returns the cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores or 1
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,3 +260,10 @@ def _known_fields() -> frozenset[str]:
     ]
     fields = (p.target for p in parts if isinstance(p, ast.AnnAssign))
     return frozenset(f.id for f in fields if isinstance(f, ast.Name)) | {"fp16", "dynamo_backend"}
+
+
+def free_port() -> int:
+    """Returns a port of this machine at which processes may find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -130,3 +130,27 @@ def test_options_say_what_is_compared() -> None:
     row = Example(instruction="Sort this.", input="b a")
     assert NoveltyOptions().text(row) == "Sort this."
     assert NoveltyOptions(of="question").text(row) == "Sort this.\n\nb a"
+
+
+@pytest.mark.parametrize("cutoff", [0.0, 0.31, 0.5, 0.7, 0.9])
+def test_passing_over_texts_with_too_few_common_tokens_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, cutoff: float
+) -> None:
+    rng = random.Random(5)
+    words = [f"w{n}" for n in range(300)]
+    weights = [1 / (rank + 1) for rank in range(len(words))]
+    texts = [" ".join(rng.choices(words, weights, k=rng.randint(1, 12))) for _ in range(400)]
+    for _ in range(200):
+        changed = rng.choice(texts).split()
+        changed[rng.randrange(len(changed))] = rng.choice(words)
+        texts.append(" ".join(changed))
+    rng.shuffle(texts)
+    index = NoveltyIndex(texts[:300])
+    plain = [index.nearest_of_each(texts, cutoff, since) for since in (0, 120)]
+    monkeypatch.setattr(novelty, "_MANY", 0)
+    monkeypatch.setattr(novelty, "_FIRST", 4)
+    for share in (0.0, 0.2, 1.0):
+        monkeypatch.setattr(novelty, "_SHARE", share)
+        assert [index.nearest_of_each(texts, cutoff, since) for since in (0, 120)] == plain
+    settled = [index._by_common_tokens(index._encode(text), cutoff, 0)[0] for text in texts]
+    assert all(settled)

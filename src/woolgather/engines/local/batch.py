@@ -133,11 +133,6 @@ class _Feed:
     wanted: int
     """Logits are wanted at the last so many of them."""
 
-    @property
-    def picked(self) -> int:
-        """Positions whose logits are computed: a pass needs at least one per row."""
-        return max(1, self.wanted)
-
 
 class SharedPrefixBatch:
     """Rows in the slots of a SharedPrefixCache: what they share is computed once."""
@@ -156,7 +151,7 @@ class SharedPrefixBatch:
         self._prefix = len(prefix)
         if prefix:
             positions = self._cache.begin_pass([0], [0], len(prefix), prefix=True)
-            self._run([prefix], positions, [(0, len(prefix) - 1)])
+            self._run([prefix], positions, [])
 
     def add(self, units: Sequence[UnitTexts]) -> Iterator[tuple[list[int], Tensor]]:
         # Four ways to count meet here. A text's number counts the texts of this call; its slot is
@@ -215,7 +210,7 @@ class SharedPrefixBatch:
                 continue
             end, span, picked = at, 0, 0
             while end < len(feeds):
-                span, picked = max(span, len(feeds[end].ids)), picked + feeds[end].picked
+                span, picked = max(span, len(feeds[end].ids)), picked + feeds[end].wanted
                 n = end - at + 1
                 if n > 1 and (n * span > self._limits.pass_tokens or picked > self._limits.logits):
                     break
@@ -227,9 +222,9 @@ class SharedPrefixBatch:
             # Here a row is one of the pass, not a slot, and a column one of its input, not of a slot:
             # rows are padded on the right, so that a text's last token is in column len(ids) - 1.
             picks = [
-                (row, len(feed.ids) - feed.picked + k)
+                (row, len(feed.ids) - feed.wanted + k)
                 for row, feed in enumerate(some)
-                for k in range(feed.picked)
+                for k in range(feed.wanted)
             ]
             yield slots, self._run([feed.ids for feed in some], positions, picks)
             at = end
@@ -253,7 +248,7 @@ class SharedPrefixBatch:
         ids = torch.tensor(
             [row + [self._pad] * (span - len(row)) for row in rows], device=self._device
         )
-        pick = torch.tensor(picks, device=self._device).T
+        pick = torch.tensor(picks, dtype=torch.long, device=self._device).reshape(-1, 2).T
         with attend_with(self._cache):
             logits, _ = self._tap(
                 self._model,

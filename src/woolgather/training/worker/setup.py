@@ -24,6 +24,7 @@ from woolgather.training.job import CURVES, MODEL, DpoOptions, SftOptions
 from woolgather.training.job_file import WorkerJob
 from woolgather.training.memory import TrainingSize
 from woolgather.training.model_shape import shape_of
+from woolgather.training.trackers import step_of
 from woolgather.training.worker.adapter import UntrainedEnd, find_untrained_end
 from woolgather.training.worker.devices.machine import Machine, find_machine
 from woolgather.training.worker.devices.processes import (
@@ -284,6 +285,17 @@ def _load_start(
     return load(path, config=settings, dtype=weights_dtype(machine, config), **how)
 
 
+def _tracker_settings(job: WorkerJob) -> dict[str, object]:
+    """Who is told the curves besides us, and under which name."""
+    if not job.execution.report_to:
+        return {"report_to": "none"}
+    return {
+        "report_to": job.execution.report_to,
+        "run_name": step_of(job.out),
+        "project": job.execution.project,
+    }
+
+
 def _trl_settings(
     job: WorkerJob, config: SftOptions | DpoOptions, machine: Machine
 ) -> dict[str, object]:
@@ -305,6 +317,6 @@ def _trl_settings(
         "save_strategy": "no",
         "save_total_limit": 2,  # the one before stays until the new one is marked complete
         "disable_tqdm": True,
-        "report_to": "none",
+        **_tracker_settings(job),
         "dataloader_pin_memory": not machine.on_cpu,
     }

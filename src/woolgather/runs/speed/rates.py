@@ -1,8 +1,8 @@
 """How long work takes on this machine: the times in a plan and in a progress line.
 
-The one idea: what earlier steps of the same run took comes first; then what the machine was measured to
-compute (machine_speed.py) and the size of the weights; a plain guess is the last resort. Where a time
-comes from is said beside it.
+The one idea: what earlier steps of the same run took comes first; then what steps of earlier runs took
+here (earlier.py); then what the machine was measured to compute (machine_speed.py) and the size
+of the weights; a plain guess is the last resort. Where a time comes from is said beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.machine_speed import DeviceSpeed, Precision, read_speeds, speed_of
 from woolgather.core.rows import as_list
 from woolgather.runs.record import RUN, StepRecord, current_steps
+from woolgather.runs.speed.earlier import SPEEDS, Speed, SpeedSetup, read_earlier
 
 _SMALLEST = 1.35e8
 """Parameters of the embedded model, for a base whose weights are not here."""
@@ -48,31 +49,29 @@ class Rates:
     """Where these come from, for people."""
 
     @staticmethod
-    def of_run(
-        folder: Path,
-        base: str = "",
-        engine: str = "transformers",
-        precision: Precision | None = None,
-    ) -> Rates:
-        """Returns the speeds of the run in `folder` on the model at `base`, a directory or a name, which
-        is trained in `precision` (None: whatever is faster)."""
+    def of_run(folder: Path, setup: SpeedSetup = SpeedSetup()) -> Rates:  # noqa: B008 - frozen
+        """Returns the speeds of the run in `folder`, which asks and trains as `setup` says."""
         speeds = read_speeds()
         speed = speed_of(speeds, "auto") or _UNKNOWN
-        parameters = _parameters(Path(base))
+        parameters = setup.parameters or _SMALLEST
         step = speed.faster("generation")
         width = 4 if step == "float32" else 2
         computed = speed.step[step] * 1e9 * _REACHED / (2 * parameters)
         moved = speed.copy * 1e9 * _ROWS / (width * parameters)
-        product = speed.product[precision or speed.faster("training")] * 1e9
-        found = _read_speeds(folder)
-        if found:
+        product = speed.product[setup.precision or speed.faster("training")] * 1e9
+        own = {name: done / took for name, (done, took) in measure_steps(folder).items()}
+        earlier = read_earlier(setup)
+        if own:
             source = "at the speed of this run's finished steps"
-        elif engine == "openai":
+        elif earlier:
+            source = "at the speed of earlier runs on this machine"
+        elif setup.engine == "openai":
             source = "a guess: the server's speed shows when a step has finished"
         elif speeds:
             source = "from this machine's measured speed"
         else:
             source = "a guess: this machine is not measured yet"
+        found = earlier | own
         return Rates(
             found.get("new_tokens") or min(computed, moved),
             max(speed.product.values()) * 1e9 / (2 * parameters),
@@ -92,15 +91,19 @@ class Rates:
         return training + read / self.read_tokens
 
 
-def _read_speeds(folder: Path) -> dict[str, float]:
-    """What the finished steps of a run took: speeds by their names in `Rates`, those that are known."""
-    done = dict.fromkeys(("new_tokens", "calls", "trained_tokens"), 0.0)
+def measure_steps(folder: Path, launch: int = 0) -> dict[Speed, tuple[float, float]]:
+    """Returns by speed what the finished steps of a run did, and the seconds that they took; with
+    `launch`, those that this launch made."""
+    done: dict[Speed, float] = dict.fromkeys(SPEEDS, 0.0)
     took = dict(done)
     steps = current_steps(folder) if (folder / RUN).is_file() else []
     for _, record in steps:
+        if launch and record.launch != launch:
+            continue
         written = record.calls.get("completion_tokens", 0)
         fresh = record.calls.get("requests", 0) - record.calls.get("remembered", 0)
-        kind, amount, seconds = "calls", float(fresh), record.seconds
+        kind: Speed = "calls"
+        amount, seconds = float(fresh), record.seconds
         if written:
             kind, amount = "new_tokens", float(written)
         training = _training(record)
@@ -109,7 +112,7 @@ def _read_speeds(folder: Path) -> dict[str, float]:
         if amount:
             done[kind] += amount
             took[kind] += seconds
-    return {kind: done[kind] / took[kind] for kind in done if took[kind] > 0}
+    return {kind: (done[kind], took[kind]) for kind in SPEEDS if took[kind] > 0}
 
 
 def _training(record: StepRecord) -> Mapping[str, float]:
@@ -119,12 +122,6 @@ def _training(record: StepRecord) -> Mapping[str, float]:
             rows = map(as_list, as_list(view.data["rows"]))
             return {str(n): float(v) for n, v in rows if isinstance(v, int | float)}
     return {}
-
-
-def _parameters(path: Path) -> float:
-    """Weights of a model directory, taken as two bytes each, as most are stored."""
-    size = sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else 0
-    return size / 2 if size else _SMALLEST
 
 
 def explain_precision(began: Precision, here: Precision) -> str:
