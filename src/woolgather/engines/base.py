@@ -218,8 +218,8 @@ class EngineOptions:
     urls: tuple[str, ...] = ()
     """openai: servers that all hold the model, each `URL` or `URL#NAME` (see serving.py)."""
     serve: tuple[str, ...] = ()
-    """openai: servers of several models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls`
-    of the model it asks."""
+    """Servers of single models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls` of the model
+    it asks, and asks the models that are not among them by `name`."""
     api_key_env: str = "OPENAI_API_KEY"
     """openai: the environment variable that holds the key. The key itself is never stored."""
     concurrency: int = 64

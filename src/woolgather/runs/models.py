@@ -12,7 +12,7 @@ from dataclasses import replace
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
-from woolgather.engines.openai.serving import Asked, assign, read_options
+from woolgather.engines.openai.serving import Asked, ask_at, assign, read_options
 from woolgather.runs.call import Call, engines_in
 from woolgather.runs.earlier.doubts import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
@@ -21,7 +21,7 @@ from woolgather.runs.record import StepRecord
 class RunModels:
     """What is known so far of the models of a run, each by its fingerprint.
 
-    Raises ConfigError for servers that are named wrongly, or with an engine that asks none."""
+    Raises ConfigError for servers that are named wrongly."""
 
     def __init__(self, options: EngineOptions) -> None:
         self.past = Past()
@@ -90,20 +90,19 @@ class RunModels:
                 )
 
     def check(self) -> None:
-        """Raises ConfigError unless --url and --serve name a server for each model that there is
-        something left to ask. Every step must be known by then, as after a plan."""
-        if self._options.name == "openai":
-            models = [replace(self._outside[p], due=due) for p, due in self._asked.items()]
-            assign(self._serving, models)
+        """Raises ConfigError for a --serve that means no model, or several, and with --engine openai for
+        a model without a server that there is something left to ask. Every step must be known by then,
+        as after a plan."""
+        models = [replace(self._outside[p], due=due) for p, due in self._asked.items()]
+        assign(self._serving, models)
 
     def at_servers(self, model: Model, options: EngineOptions) -> EngineOptions:
-        """Returns `options` with the servers of this model, where servers are asked. Raises
+        """Returns the options to open the engine of `model` with: at its servers where it has any. Raises
         ConfigError when an option that names them was for another model before."""
-        if options.name != "openai":
-            return options
         asked = self._describe(model)
         keys = [key for key, _ in self._serving.serve if asked.matches(key)]
-        for option in [f"--serve {key}=..." for key in keys] or ["--url"]:
+        named = [f"--serve {key}=..." for key in keys]
+        for option in named or ["--url"] * (options.name == "openai"):
             other = self._served.setdefault(option, model.fingerprint)
             if other != model.fingerprint:
                 raise ConfigError(
@@ -111,8 +110,7 @@ class RunModels:
                     f"Say where each is: --serve {self._outside[other].key}=URL#NAME "
                     f"--serve {asked.key}=URL#NAME."
                 )
-        endpoints = self._serving.find_endpoints(asked) or self._serving.urls
-        return replace(options, urls=tuple(endpoint.text for endpoint in endpoints), serve=())
+        return ask_at(self._serving.find_endpoints(asked) or self._serving.urls, options)
 
     # -- what was asked before ------------------------------------------------------------------
 

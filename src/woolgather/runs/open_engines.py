@@ -1,7 +1,8 @@
-"""The engine that a run has open: one model in memory at a time.
+"""The engines that a run has open: one model in memory at a time, and any number at servers.
 
-The one idea: what holds a model makes room before the next is loaded, or anything trains. A model that
-vLLM is asked for is first held against the program that trains (see engines/vllm/hand_off.py).
+The one idea: what holds a model here makes room before the next is loaded, or anything trains; a model at
+a server takes none. A model that vLLM is asked for is first held against the program that trains (see
+engines/vllm/hand_off.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from woolgather.runs.execute import Backends
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 
+_Key = tuple[str, str, str]
+
 
 class OpenEngines:
     """Opens the engines of the run in `folder`; what their programs print is in engine.log there."""
@@ -25,38 +28,49 @@ class OpenEngines:
     ) -> None:
         self._log = folder / "engine.log"
         self._backends, self._models, self._progress = backends, models, progress
-        self._open: dict[tuple[str, str, str], Engine] = {}
+        self._open: dict[_Key, Engine] = {}
+        """Those that hold a model in memory: one, but for the moment of a hand-off check."""
+        self._at_servers: dict[_Key, Engine] = {}
         self._hand_off = HandOff(folder, self._start, progress.note)
 
     def open(self, model: Model, options: EngineOptions) -> Engine:
-        """Returns the engine of a model, the open one or a new one; another one is closed before. Raises
-        EngineError when vLLM has another model than the one that was trained."""
+        """Returns the engine of a model, the open one or a new one; another one that is in memory is
+        closed before. Raises EngineError when vLLM has another model than the one that was trained."""
         key = _key_of(model)
-        if key not in self._open:
-            self.close()
+        found = self._open.get(key) or self._at_servers.get(key)
+        if found is None:
             options = self._models.at_servers(model, options)
-            at = ", ".join(str(read_endpoint(url)) for url in options.urls)
-            name = self._models.name_of(model)
-            self._progress.note(f"asking {at} for {name}" if at else f"loading {model.path}")
-            self._open[key] = self._start(model, options)
-            if options.name == "vllm":
-                self._hand_off.base = self._models.base
-                made = self._models.makes(model)
-                self._hand_off.check(self._open[key], options, name, made=made)
-        return self._open[key]
+            found = self._ask(model, options) if options.urls else self._load(model, options)
+        return found
 
     def close(self, keep: Model | None = None) -> None:
         """Closes the open engines, but for the one of `keep`, and frees what they hold."""
-        for key, engine in list(self._open.items()):
-            if keep is None or key != _key_of(keep):
-                del self._open[key]
-                engine.close()
+        for engines in (self._open, self._at_servers):
+            for key in [key for key in engines if keep is None or key != _key_of(keep)]:
+                engines.pop(key).close()
+
+    def _ask(self, model: Model, options: EngineOptions) -> Engine:
+        at = ", ".join(str(read_endpoint(url)) for url in options.urls)
+        self._progress.note(f"asking {at} for {self._models.name_of(model)}")
+        engine = self._at_servers[_key_of(model)] = self._start(model, options)
+        return engine
+
+    def _load(self, model: Model, options: EngineOptions) -> Engine:
+        while self._open:
+            self._open.popitem()[1].close()
+        self._progress.note(f"loading {model.path}")
+        engine = self._open[_key_of(model)] = self._start(model, options)
+        if options.name == "vllm":
+            self._hand_off.base = self._models.base
+            name, made = self._models.name_of(model), self._models.makes(model)
+            self._hand_off.check(engine, options, name, made=made)
+        return engine
 
     def _start(self, model: Model, options: EngineOptions) -> Engine:
         return self._backends.open_engine(model, options, self._log)
 
 
-def _key_of(model: Model) -> tuple[str, str, str]:
+def _key_of(model: Model) -> _Key:
     """One model may be asked in several forms and with several chat templates; its fingerprint follows
     the template."""
     return model.path, model.prompt_format, model.fingerprint
