@@ -7,9 +7,11 @@ engines/vllm/hand_off.py).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
+from woolgather.core.errors import CapabilityError
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.openai.serving import read_endpoint
 from woolgather.engines.vllm.hand_off import HandOff
@@ -39,8 +41,8 @@ class OpenEngines:
         key = _key_of(model)
         found = self._open.get(key) or self._at_servers.get(key)
         if found is None:
-            options = self._models.at_servers(model, options)
-            found = self._ask(model, options) if options.urls else self._load(model, options)
+            own = self._models.at_servers(model, options)
+            found = self._ask(model, own, options) if own.urls else self._load(model, own)
         return found
 
     def close(self, keep: Model | None = None) -> None:
@@ -49,22 +51,45 @@ class OpenEngines:
             for key in [key for key in engines if keep is None or key != _key_of(keep)]:
                 engines.pop(key).close()
 
-    def _ask(self, model: Model, options: EngineOptions) -> Engine:
-        at = ", ".join(str(read_endpoint(url)) for url in options.urls)
+    def _ask(self, model: Model, own: EngineOptions, options: EngineOptions) -> Engine:
+        """The engine of a model at the servers that its `own` options name; one that the run has made is
+        compared first, as far as the servers tell what that takes."""
+        at = ", ".join(str(read_endpoint(url)) for url in own.urls)
         self._progress.note(f"asking {at} for {self._models.name_of(model)}")
-        engine = self._at_servers[_key_of(model)] = self._start(model, options)
+        key, name = _key_of(model), self._models.name_of(model)
+        engine = self._at_servers[key] = self._start(model, own)
+        if self._models.makes(model):
+            base = self._models.base
+            asked = self._models.at_servers(base, options) if base else options
+            self._hand_off.base = base if asked.urls else None
+            self._hand_off.base_options = replace(asked, token_ids=True)
+            try:
+                if not self._hand_off.is_known(engine, own):
+                    self._make_room()
+                    self._hand_off.check(engine, own, name, made=True)
+            except CapabilityError as error:
+                if own.adapter:
+                    raise
+                self._progress.note(f"{name}: not compared with what trains: {error}")
+                engine.close()
+                own = replace(own, token_ids=False)
+                engine = self._at_servers[key] = self._start(model, own)
         return engine
 
     def _load(self, model: Model, options: EngineOptions) -> Engine:
-        while self._open:
-            self._open.popitem()[1].close()
+        self._make_room()
         self._progress.note(f"loading {model.path}")
         engine = self._open[_key_of(model)] = self._start(model, options)
         if options.name == "vllm":
-            self._hand_off.base = self._models.base
+            self._hand_off.base, self._hand_off.base_options = self._models.base, None
             name, made = self._models.name_of(model), self._models.makes(model)
             self._hand_off.check(engine, options, name, made=made)
         return engine
+
+    def _make_room(self) -> None:
+        """Closes what holds a model in memory."""
+        while self._open:
+            self._open.popitem()[1].close()
 
     def _start(self, model: Model, options: EngineOptions) -> Engine:
         return self._backends.open_engine(model, options, self._log)
