@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         page = self.path.removeprefix("/v1/")
-        if page == "completions":
+        if page in ("completions", "chat/completions"):
             self.server.asked.append(body)
             self.complete(body)
         elif self.server.loads and page.endswith("load_lora_adapter"):
@@ -92,15 +92,18 @@ class _Handler(BaseHTTPRequestHandler):
         return self.reply(200, "Success")
 
     def complete(self, body: dict[str, Any]) -> None:
+        choice: dict[str, Any]
         server, name = self.server, body["model"]
         if name not in server.adapters and name not in (card["id"] for card in server.cards):
             return self.reply(404, {"error": {"message": f"The model {name} does not exist."}})
-        if not isinstance(body["prompt"], list) and server.gives_ids:
-            return self.refuse("token ids were expected")
+        if not isinstance(body.get("prompt"), list):  # words
+            message = {"role": "assistant", "content": "words"}
+            choice = {"text": "words", "message": message, "finish_reason": "stop"}
+            return self.reply(200, {"choices": [choice]})
         ids = list(body["prompt"])
         gap = 0.0 if name == "base" else server.gap
         new = server.text or [20 + (ids[-1] + 1 + i) % 60 for i in range(body["max_tokens"])]
-        choice: dict[str, Any] = {"text": "words", "finish_reason": "length"}
+        choice = {"text": "words", "finish_reason": "length"}
         if server.gives_ids:
             choice["token_ids"] = new
         if new[-1] in body.get("stop_token_ids", ()):
