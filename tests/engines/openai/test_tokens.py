@@ -124,7 +124,9 @@ def test_a_server_of_words_alone_is_told_at_once(server: TokenServer, opened: Op
     engine = opened()
     with pytest.raises(CapabilityError, match=r"no token ids of an answer.*Serve .* vLLM"):
         list(engine.complete([Request(CHAT, Sampling(max_tokens=1))]))
-    with pytest.raises(CapabilityError, match=r"no log-probabilities of a prompt\. Serve .* vLLM"):
+    with pytest.raises(
+        CapabilityError, match=r"no log-probabilities of tokens that are named\. Serve .* vLLM"
+    ):
         engine.sequence_logprobs([CHAT], ["x"])
 
 

@@ -108,12 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
             choice["token_ids"] = new
         if new[-1] in body.get("stop_token_ids", ()):
             choice["finish_reason"] = "stop"
-        if "logprob_token_ids" in body:
+        if "logprob_token_ids" in body and server.gives_ids:
             told = {f"token_id:{t}": logprob(ids, t) - gap for t in body["logprob_token_ids"]}
             choice["logprobs"] = {"top_logprobs": [told]}
-        if "prompt_logprobs" in body and server.gives_ids:
-            each = [{str(t): {"logprob": logprob(ids[:i], t) - gap}} for i, t in enumerate(ids)]
-            choice["prompt_logprobs"] = [None, *each[1:]]
         return self.reply(200, {"choices": [choice], "usage": {"prompt_tokens": len(ids)}})
 
     def refuse(self, said: str) -> None:

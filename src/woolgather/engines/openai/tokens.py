@@ -101,15 +101,8 @@ class TokenEngine(RenderedEngine, OpenAIEngine):
             n = len(options)
             return [totals[i * n : (i + 1) * n] for i in range(len(prompts))]
 
-        def read(choice: _Choice) -> list[float]:
-            told = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
-            if any(f"token_id:{token}" not in told[0] for token in wanted):
-                raise CapabilityError(self._without("log-probabilities of tokens that are named"))
-            return [float(told[0][f"token_id:{token}"]) for token in options]
-
-        how = {"logprobs": len(wanted), "logprob_token_ids": wanted}
-        body = {**_GREEDY, **how, "return_tokens_as_token_ids": True}
-        return self._gather(self._scored({**body, "prompt": ids}, read) for ids in prompts)
+        found = self._gather(self._behind(ids, wanted) for ids in prompts)
+        return [[told[token] for token in options] for told in found]
 
     def _score(self, pairs: Sequence[Pair], temperature: float) -> list[float]:
         if temperature != 1.0:
@@ -117,17 +110,24 @@ class TokenEngine(RenderedEngine, OpenAIEngine):
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
                 "Use --engine transformers."
             )
-        return self._gather(self._score_one(prompt, ids) for prompt, ids in pairs)
+        # One request per token, most of each from the server's prefix cache: a vLLM that has adapters
+        # enabled dies of a request for the log-probabilities of a whole prompt.
+        steps = ((p + ids[:i], [ids[i]]) for p, ids in pairs for i in range(len(ids)))
+        found = iter(self._gather(self._behind(*step) for step in steps))
+        return [fsum(next(found)[token] for token in ids) for _, ids in pairs]
 
-    async def _score_one(self, prompt: list[int], ids: list[int]) -> float:
-        def read(choice: _Choice) -> float:
-            told = choice.get("prompt_logprobs")
-            if not isinstance(told, list) or len(told) != len(prompt) + len(ids):
-                raise CapabilityError(self._without("log-probabilities of a prompt"))
-            places = told[len(prompt) :]
-            return fsum(float(p[str(i)]["logprob"]) for p, i in zip(places, ids, strict=True))
+    async def _behind(self, prompt: list[int], wanted: Sequence[int]) -> dict[int, float]:
+        """The log-probability of each token of `wanted` right behind a prompt."""
 
-        return await self._scored({**_GREEDY, "prompt": prompt + ids, "prompt_logprobs": 0}, read)
+        def read(choice: _Choice) -> dict[int, float]:
+            told = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
+            if any(f"token_id:{token}" not in told[0] for token in wanted):
+                raise CapabilityError(self._without("log-probabilities of tokens that are named"))
+            return {token: float(told[0][f"token_id:{token}"]) for token in wanted}
+
+        how = {"logprobs": len(wanted), "logprob_token_ids": [*wanted]}
+        body = {**_GREEDY, **how, "return_tokens_as_token_ids": True, "prompt": prompt}
+        return await self._scored(body, read)
 
     async def _scored(self, body: Mapping[str, JSON], read: Callable[[_Choice], T]) -> T:
         try:
