@@ -14,8 +14,8 @@ from woolgather.core.errors import CapabilityError, ConfigError, EngineError
 from woolgather.core.rows import Example
 from woolgather.engines import open_engine
 from woolgather.engines.base import Completion, Engine, EngineOptions, Request
-from woolgather.engines.openai.adapters import name_adapter
 from woolgather.engines.rendered import Pair, RenderedEngine
+from woolgather.engines.vllm.adapters import name_adapter
 from woolgather.runs.call import StepChoices
 from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.progress import Progress

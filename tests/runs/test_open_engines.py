@@ -71,6 +71,23 @@ def test_with_another_engine_nothing_is_compared(tmp_path: Path) -> None:
     assert not (tmp_path / "hand-off.json").exists()
 
 
+def test_what_is_in_memory_is_taken_over_where_it_serves_the_next(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Taking(Noted):
+        def take_over(self, other: Engine) -> bool:
+            notes.append(f"{self.name} takes {other.model.fingerprint}")
+            return True
+
+    backends = Backends(lambda m, o, log: Taking(m, o, notes), FakeTrainer())
+    options = EngineOptions()
+    engines = OpenEngines(tmp_path, backends, RunModels(options), Progress())
+    for model in (BASE, TUNED):
+        engines.open(model, options)
+    engines.close()
+    assert notes == ["transformers t takes b", "close transformers t"]
+
+
 def test_a_model_at_a_server_stays_open_beside_the_one_in_memory(tmp_path: Path) -> None:
     options, notes = EngineOptions(serve=("judge=http://host#j",)), []
     judge = Model("fake-judge", "j")

@@ -194,6 +194,11 @@ class Engine(ABC):
         """
         raise CapabilityError(self._cannot("token ids"))
 
+    def take_over(self, other: Engine) -> bool:
+        """Takes what `other` has in memory, where that can answer for this model as well. Returns whether
+        it did; then `other` holds nothing. By default nothing is taken."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Frees what the engine holds; by default it holds nothing. May be called twice."""
 

@@ -54,36 +54,44 @@ class OpenEngines:
     def _ask(self, model: Model, own: EngineOptions, options: EngineOptions) -> Engine:
         """The engine of a model at the servers that its `own` options name; one that the run has made is
         compared first, as far as the servers tell what that takes."""
-        at = ", ".join(str(read_endpoint(url)) for url in own.urls)
-        self._progress.note(f"asking {at} for {self._models.name_of(model)}")
         key, name = _key_of(model), self._models.name_of(model)
+        at = ", ".join(str(read_endpoint(url)) for url in own.urls)
+        self._progress.note(f"asking {at} for {name}")
         engine = self._at_servers[key] = self._start(model, own)
-        if self._models.makes(model):
-            base = self._models.base
-            asked = self._models.at_servers(base, options) if base else options
-            self._hand_off.base = base if asked.urls else None
-            self._hand_off.base_options = replace(asked, token_ids=True)
-            try:
-                if not self._hand_off.is_known(engine, own):
-                    self._make_room()
-                    self._hand_off.check(engine, own, name, made=True)
-            except CapabilityError as error:
-                if own.adapter:
-                    raise
-                self._progress.note(f"{name}: not compared with what trains: {error}")
-                engine.close()
-                own = replace(own, token_ids=False)
-                engine = self._at_servers[key] = self._start(model, own)
+        try:
+            if self._models.makes(model):
+                self._compare(engine, own, options)
+        except CapabilityError as error:
+            if own.adapter:
+                raise
+            self._progress.note(f"{name}: not compared with what trains: {error}")
+            engine.close()
+            engine = self._at_servers[key] = self._start(model, replace(own, token_ids=False))
         return engine
 
+    def _compare(self, engine: Engine, own: EngineOptions, options: EngineOptions) -> None:
+        """Holds a made model at servers against the program that trained it, by the base where that is at
+        servers, too."""
+        base = self._models.base
+        asked = self._models.at_servers(base, options) if base else options
+        self._hand_off.base = base if asked.urls else None
+        self._hand_off.base_options = replace(asked, token_ids=True)
+        if self._hand_off.is_due(engine, own, made=True):
+            self._make_room()
+            self._hand_off.check(engine, own, self._models.name_of(engine.model), made=True)
+
     def _load(self, model: Model, options: EngineOptions) -> Engine:
-        self._make_room()
         self._progress.note(f"loading {model.path}")
-        engine = self._open[_key_of(model)] = self._start(model, options)
-        if options.name == "vllm":
-            self._hand_off.base, self._hand_off.base_options = self._models.base, None
-            name, made = self._models.name_of(model), self._models.makes(model)
-            self._hand_off.check(engine, options, name, made=made)
+        engine, made = self._start(model, options), self._models.makes(model)
+        self._hand_off.base, self._hand_off.base_options = self._models.base, None
+        due = options.name == "vllm" and self._hand_off.is_due(engine, options, made=made)
+        if not due:  # a check needs the memory for the program that trains
+            for key in [key for key, other in self._open.items() if engine.take_over(other)]:
+                del self._open[key]
+        self._make_room()
+        self._open[_key_of(model)] = engine
+        if due:
+            self._hand_off.check(engine, options, self._models.name_of(model), made=made)
         return engine
 
     def _make_room(self) -> None:

@@ -13,9 +13,10 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
 from woolgather.engines import open_engine
 from woolgather.engines.base import EngineOptions, Request, Sampling, ask
-from woolgather.engines.openai.adapters import find_at_servers, loads_adapters, name_adapter
+from woolgather.engines.openai.adapters import find_at_servers, loads_adapters
 from woolgather.engines.openai.serving import Endpoint, read_endpoint
 from woolgather.engines.openai.tokens import TokenEngine
+from woolgather.engines.vllm.adapters import name_adapter
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
 

@@ -13,20 +13,17 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from woolgather.core.errors import CapabilityError
 from woolgather.core.rows import JSON
-from woolgather.core.storage import digest_of
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.cards import Cards, read_cards
 from woolgather.engines.openai.refusals import read_refusal
 from woolgather.engines.openai.serving import Endpoint, ask_at, redact_address
 from woolgather.engines.vllm.adapters import read_adapter
-from woolgather.models.digests import file_digests
 
 _SECONDS = 300
 """Until a server that reads an adapter from a slow disk is given up."""
@@ -39,11 +36,6 @@ class _Reply:
 
     status: int
     body: JSON
-
-
-def name_adapter(path: str) -> str:
-    """Returns the name that the adapter in the folder `path` has at a server: a hash of its files."""
-    return f"woolgather-{digest_of(file_digests(Path(path)))[:24]}"
 
 
 def loads_adapters(endpoint: Endpoint, options: EngineOptions) -> bool:

@@ -17,13 +17,14 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, EngineError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, EngineOptions, Request, Sampling
-from woolgather.engines.openai.adapters import load_adapter, name_adapter, unload_adapter
+from woolgather.engines.openai.adapters import load_adapter, unload_adapter
 from woolgather.engines.openai.client import Patience
 from woolgather.engines.openai.engine import OpenAIEngine
 from woolgather.engines.openai.refusals import Refused
 from woolgather.engines.openai.replies import Unreadable
 from woolgather.engines.openai.serving import Endpoint, read_endpoint
 from woolgather.engines.rendered import Pair, RenderedEngine, Unfinished, completion_of
+from woolgather.engines.vllm.adapters import name_adapter
 
 T = TypeVar("T")
 _Choice = Mapping[str, JSON]

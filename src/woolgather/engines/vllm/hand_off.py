@@ -123,20 +123,22 @@ class HandOff:
     base_options: EngineOptions | None = None
     """How the base is asked, where that is not as the models that are measured by it."""
 
-    def is_known(self, engine: Engine, options: EngineOptions) -> bool:
-        """Returns whether this model, asked so, is on record."""
+    def is_due(self, engine: Engine, options: EngineOptions, *, made: bool) -> bool:
+        """Returns whether this model, asked so, is to be compared: the base, or one that the run has
+        `made`, that is not on record."""
+        if not (made or self._is_base(engine.model)):
+            return False
         found = self._read_file().get(engine.model.fingerprint, {})
-        return found.get("how") == _how(engine, options)
+        return found.get("how") != _how(engine, options)
 
     def check(self, engine: Engine, options: EngineOptions, name: str, *, made: bool) -> None:
-        """Compares the model of `engine`, vLLM's or a server's, in both programs, if it is not on record.
+        """Compares the model of `engine`, vLLM's or a server's, in both programs where that is due.
 
-        Only the base and what the run has `made` are compared. Raises EngineError where the two make
-        other tokens, and for a made model whose gap is beyond what its base allows; CapabilityError where
-        a server does not tell what is compared.
+        Raises EngineError where the two make other tokens, and for a made model whose gap is beyond what
+        its base allows; CapabilityError where a server does not tell what is compared.
         """
         print_, how = engine.model.fingerprint, _how(engine, options)
-        if self.is_known(engine, options) or not (made or self._is_base(engine.model)):
+        if not self.is_due(engine, options, made=made):
             return
         base_gap = self._find_base_gap(options) if made else 0.0
         try:
