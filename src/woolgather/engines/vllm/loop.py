@@ -20,7 +20,7 @@ Adapter = object
 """A `vllm.lora.request.LoRARequest`."""
 
 _NUMBERS = itertools.count()
-"""Of all requests of this process: vLLM wants names that are not given twice."""
+"""Numbers the requests of this process: vLLM wants names that are not given twice."""
 
 
 class Logprob(Protocol):
