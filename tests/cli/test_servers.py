@@ -176,6 +176,38 @@ def test_a_run_asks_each_model_by_its_own_name(
     assert {b["model"] for b in server.bodies} == {"tiny"}
 
 
+def test_a_judge_at_a_server_beside_another_engine(
+    call: Call, server: Told, mine: Path, judge: Path, tmp_path: Path
+) -> None:
+    words = [
+        mine,
+        f"judge_model={judge}",
+        "--engine",
+        "fake",
+        "--no-report",
+        "--dir",
+        tmp_path / "r",
+    ]
+    shown = call("run", *words, "--serve", f"judge_model={server.url}#tiny").stdout
+    assert f"asking {server.url}/v1#tiny for judge_model" in shown
+    assert "loading fake" in shown
+    assert len(server.bodies) == 3
+    found = {r.step: r for _, r in current_steps(tmp_path / "r")}
+    assert "served" not in found["written"].execution["engine"]
+    assert found["rated"].execution["engine"]["served"][0]["model"] == "judge_model"
+    for options in ((), ("--serve", f"{judge}={server.url}/other")):
+        assert call("run", *words, *options).stdout.count("remembered:") == 2
+
+
+def test_eval_of_a_folder_here_beside_a_name_at_a_server(
+    told: Call, server: Told, base: Path, tasks: Path
+) -> None:
+    server.tell(says={"tiny": "yes"})
+    words = ["--engine", "fake", "--serve", f"there={server.url}#tiny", "--tasks", tasks, *EVAL]
+    here, there = told("eval", base, "there", *words)
+    assert (here["heldout"]["value"], there["heldout"]["value"]) == (0.0, 1.0)
+
+
 def test_servers_that_cannot_be_are_refused_before_the_first_request(
     said: Said, server: Told, mine: Path, base: Path, judge: Path, tmp_path: Path
 ) -> None:
@@ -199,11 +231,14 @@ def test_servers_that_cannot_be_are_refused_before_the_first_request(
     }
     for options, message in told.items():
         assert said(*words, *OPENAI, *options) == message
-    for option in ("--url", "--serve"):
-        assert said(*words, option, role) == (
-            f"{option} names a server, and --engine transformers asks none. Add --engine openai, "
-            f"or leave {option} out."
-        )
+    assert said(*words, "--url", server.url) == (
+        "--url names the server of all that is asked, and --engine transformers asks none. Add "
+        "--engine openai, or say which model is there: --serve ROLE_OR_PATH=URL#NAME."
+    )
+    assert said(*words, "--serve", f"win_judge={server.url}") == (
+        "--serve win_judge=...: no model that is asked is called win_judge. Those that are asked: "
+        f"{both}."
+    )
     assert not (tmp_path / "run").exists()
     assert server.bodies == []
     assert server.stats["listed"] == 0
@@ -298,8 +333,8 @@ def test_template_variables_of_a_command_are_sent(
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["eval", "x", "--url", "http://h"], "--url names a server, and --engine transformers asks none"),
-    (["chat", "x", "--serve", "x=http://h", "--engine", "fake"], "--engine fake asks none"),
+    (["eval", "x", "--url", "http://h"], "--engine transformers asks none. Add --engine openai, or say"),
+    (["chat", "x", "--serve", "y=http://h", "--engine", "fake"], "called y. Those that are asked: x."),
     (["eval", "x", *OPENAI], "no server is named for x. Add --url URL, or --serve x=URL#NAME"),
     (["eval", "x", *OPENAI, "--serve", "y=http://h"], "called y. Those that are asked: x."),
     (["chat", "x", *OPENAI, "--url", "http://h#y"], "write --serve x=http://h/v1#y"),

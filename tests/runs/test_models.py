@@ -146,7 +146,7 @@ def test_each_is_asked_at_its_own_server_and_the_record_says_where(tmp_path: Pat
     secret = ("base=http://me:pw@host:8000#a", "fake-judge=http://other/v1/#b", f"base={URL}#c")
     addresses, _ = asked_of(tmp_path / "run", serve=secret)
     base = ("http://me:pw@host:8000/v1#a", "http://host:8000/v1#c")
-    assert addresses == [base, ("http://other/v1#b",), base]
+    assert addresses == [base, ("http://other/v1#b",)]  # the base is asked again, opened once
     found = records(tmp_path / "run")
     engine = found["assess"].execution["engine"]
     assert engine["name"] == "openai"
@@ -195,7 +195,7 @@ def test_url_alone_asks_for_one_model(tmp_path: Path) -> None:
         "--serve judge_model=http://host:8000/v1#NAME."
     )
     addresses, _ = asked_of(tmp_path / "third", urls=(f"{URL}#a",), serve=BOTH[1:])
-    assert addresses == [(f"{URL}/v1#a",), (f"{URL}/v1#b",), (f"{URL}/v1#a",)]
+    assert addresses == [(f"{URL}/v1#a",), (f"{URL}/v1#b",)]
 
 
 def test_two_roles_of_one_model_are_one_model(tmp_path: Path) -> None:
@@ -242,3 +242,38 @@ def test_other_engines_ask_every_model_and_take_no_servers(tmp_path: Path) -> No
     assert not {"served", "urls", "serve"} & set(engine)
     with pytest.raises(ConfigError, match="--engine transformers asks none"):
         opened(tmp_path / "none", urls=(URL,))
+
+
+def test_a_judge_at_a_server_beside_models_in_memory(tmp_path: Path) -> None:
+    found: list[EngineOptions] = []
+
+    def open_engine(model: Model, options: EngineOptions, log: Path) -> Engine:
+        found.append(options)
+        return Served(model, options)
+
+    folder, judge = tmp_path / "run", (f"judge_model={URL}#b",)
+    with opened(folder, serve=judge, plan=True) as run:
+        recipe(run)
+    run.check_servers()
+    run = opened(folder, serve=judge)
+    run._engines._backends = replace(run._backends, open_engine=open_engine)
+    with run:
+        recipe(run)
+    asked = [(options.name, options.urls, options.serve) for options in found]
+    memory = ("transformers", (), ())
+    assert asked == [memory, ("openai", (f"{URL}/v1#b",), ()), memory]  # base, judge, tuned
+    rated = records(folder)["iter1/assess"].execution["engine"]
+    served = {"model": "judge_model", "url": f"{URL}/v1", "name": "b", "card": {}}
+    assert (rated["name"], rated["served"]) == ("transformers", [served])
+    assert records(folder)["iter1/respond"].execution["engine"] == {
+        key: value for key, value in rated.items() if key != "served"
+    }
+    for other in ({}, {"serve": (f"judge_model={URL}9",)}):
+        assert {state for state, _ in planned(folder, **other).values()} == {"remembered"}
+
+
+def test_a_server_that_no_model_has_is_refused_with_any_engine(tmp_path: Path) -> None:
+    with opened(tmp_path / "run", serve=(f"judge={URL}",), plan=True) as run:
+        outside(run)
+    with pytest.raises(ConfigError, match=r"no model that is asked is called judge\. Those that"):
+        run.check_servers()

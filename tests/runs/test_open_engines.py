@@ -1,4 +1,5 @@
-"""One model in memory at a time, and tuned models that vLLM has are held against the trainer's."""
+"""One model in memory at a time, any number at servers, and tuned models that vLLM has are held against
+the trainer's."""
 
 import json
 from collections.abc import Sequence
@@ -68,6 +69,38 @@ def test_with_vllm_each_model_is_read_in_both_programs(tmp_path: Path) -> None:
 def test_with_another_engine_nothing_is_compared(tmp_path: Path) -> None:
     assert open_both(tmp_path, "transformers") == ["close transformers b", "close transformers t"]
     assert not (tmp_path / "hand-off.json").exists()
+
+
+def test_what_is_in_memory_is_taken_over_where_it_serves_the_next(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Taking(Noted):
+        def take_over(self, other: Engine) -> bool:
+            notes.append(f"{self.name} takes {other.model.fingerprint}")
+            return True
+
+    backends = Backends(lambda m, o, log: Taking(m, o, notes), FakeTrainer())
+    options = EngineOptions()
+    engines = OpenEngines(tmp_path, backends, RunModels(options), Progress())
+    for model in (BASE, TUNED):
+        engines.open(model, options)
+    engines.close()
+    assert notes == ["transformers t takes b", "close transformers t"]
+
+
+def test_a_model_at_a_server_stays_open_beside_the_one_in_memory(tmp_path: Path) -> None:
+    options, notes = EngineOptions(serve=("judge=http://host#j",)), []
+    judge = Model("fake-judge", "j")
+    models = RunModels(options)
+    models.bring("judge", "fake-judge", judge)
+    backends = Backends(lambda m, o, log: Noted(m, o, notes), FakeTrainer())
+    engines = OpenEngines(tmp_path, backends, models, Progress())
+    first = [engines.open(model, options) for model in (BASE, judge)]
+    assert [engines.open(model, options) for model in (BASE, judge)] == first
+    engines.open(TUNED, options)
+    assert notes == ["close transformers b"]
+    engines.close()
+    assert sorted(notes[1:]) == ["close openai j", "close transformers t"]
 
 
 def test_one_model_with_two_chat_templates_has_two_engines(tmp_path: Path) -> None:

@@ -70,22 +70,17 @@ def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, Estimate | None]
 
 
 def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:
-    """How each model is asked: on servers, each at the endpoints of its own."""
-    from woolgather.engines.openai.serving import Asked, assign, read_options
+    """How each model is asked: at the servers that are named for it, or by the engine."""
+    from woolgather.engines.openai.serving import Asked, ask_at, assign, read_options
 
     serving = read_options(options.name, options.urls, options.serve)
-    if options.name != "openai":
-        return [options] * len(names)
     paths = [str(p.resolve()) if (p := Path(name).expanduser()).is_dir() else "" for name in names]
     asked: dict[str, Asked] = {}
     for name, path in zip(names, paths, strict=True):
         known = asked.get(path or name, Asked(path=path))
         asked[path or name] = replace(known, sources=(*known.sources, name))
     found = dict(zip(asked, assign(serving, list(asked.values())), strict=True))
-    return [
-        replace(options, urls=tuple(endpoint.text for endpoint in found[path or name]), serve=())
-        for name, path in zip(names, paths, strict=True)
-    ]
+    return [ask_at(found[path or name], options) for name, path in zip(names, paths, strict=True)]
 
 
 def _resolve(

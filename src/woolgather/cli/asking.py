@@ -26,9 +26,9 @@ Serve = Annotated[
     typer.Option(
         "--serve",
         metavar="ROLE_OR_PATH=URL[#NAME]",
-        help="With --engine openai and several models: the server of one of them. Call the model by "
-        "its role in the run (base, judge_model, win_judge) or as the command names it. Repeat the "
-        "option for each model, and for more servers of a model.",
+        help="The server of one model of several; --engine asks the models that no server is named for. "
+        "Call the model by its role in the run (base, judge_model, win_judge) or as the command names "
+        "it. Repeat the option for each model, and for more servers of a model.",
     ),
 ]
 KeyEnv = Annotated[

@@ -194,6 +194,11 @@ class Engine(ABC):
         """
         raise CapabilityError(self._cannot("token ids"))
 
+    def take_over(self, other: Engine) -> bool:
+        """Takes what `other` has in memory, where that can answer for this model as well. Returns whether
+        it did; then `other` holds nothing. By default nothing is taken."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Frees what the engine holds; by default it holds nothing. May be called twice."""
 
@@ -218,8 +223,12 @@ class EngineOptions:
     urls: tuple[str, ...] = ()
     """openai: servers that all hold the model, each `URL` or `URL#NAME` (see serving.py)."""
     serve: tuple[str, ...] = ()
-    """openai: servers of several models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls`
-    of the model it asks."""
+    """Servers of single models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls` of the model
+    it asks, and asks the models that are not among them by `name`."""
+    token_ids: bool = False
+    """openai: prompts and answers are token ids, which vLLM's server takes (see openai/tokens.py)."""
+    adapter: str = ""
+    """openai: folder of the adapter that the servers load to answer for the model, by token ids."""
     api_key_env: str = "OPENAI_API_KEY"
     """openai: the environment variable that holds the key. The key itself is never stored."""
     concurrency: int = 64

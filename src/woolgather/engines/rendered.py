@@ -106,7 +106,7 @@ class RenderedEngine(Engine):
     """
 
     def __init__(self, model: Model, options: EngineOptions) -> None:
-        super().__init__(model)
+        Engine.__init__(self, model)
         self.renderer = Renderer(
             find_tokenizer(model.path),
             template=model.chat_template,

@@ -149,14 +149,13 @@ def _begin_with_errors(name: str, found: Metrics, errors: Mapping[str, Sequence[
 
 def _engine(asked: list[JournaledEngine], tools: Tools) -> dict[str, JSON]:
     """The engine's options and, of one that asks another program, who answered for which model."""
-    if tools.options.get("name") not in ("openai", "vllm"):
-        return dict(tools.options)
     served: list[JSON] = []
     for engine in asked:
         for note in engine.served:
             told: JSON = {"model": tools.models.name_of(engine.model), **as_mapping(note)}
             served += [] if told in served else [told]
-    return {**tools.options, "served": served}
+    always = tools.options.get("name") in ("openai", "vllm")
+    return {**tools.options, **({"served": served} if served or always else {})}
 
 
 def put_given(call: Call, made: Dataset | Model, source: str, launch: int) -> StepRecord:

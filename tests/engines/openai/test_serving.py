@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from woolgather.core.errors import ConfigError
-from woolgather.engines.openai.serving import Asked, Endpoint, assign, read_endpoint, read_options
+from woolgather.engines.base import EngineOptions
+from woolgather.engines.openai.serving import (
+    Asked,
+    Endpoint,
+    ask_at,
+    assign,
+    read_endpoint,
+    read_options,
+)
 
 HOST = "http://host:8000/v1"
 BASE = Asked(roles=("base",), sources=("models/base",), path="/m/base")
@@ -83,12 +92,19 @@ def test_an_address_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("engine", ["transformers", "fake"])
-def test_other_engines_ask_no_server(engine: str) -> None:
+def test_another_engine_asks_the_models_without_a_server(engine: str) -> None:
     assert read_options(engine, [], []).urls == ()
-    with pytest.raises(ConfigError, match=f"--url names a server, and --engine {engine} asks none"):
+    with pytest.raises(ConfigError, match=f"--url names .*, and --engine {engine} asks none"):
         read_options(engine, ["http://h"], [])
-    with pytest.raises(ConfigError, match=f"--serve names a server, and --engine {engine} asks no"):
-        read_options(engine, [], ["base=http://h"])
+    serving = read_options(engine, [], ["a=http://h#x"])
+    models = [Asked(sources=("a",), path="/a"), Asked(sources=("b",), path="/b")]
+    at, nowhere = assign(serving, models)
+    assert [str(endpoint) for endpoint in at] == ["http://h/v1#x"]
+    given = EngineOptions(engine, python="p", args={"x": 1}, replicas=2, serve=("a=http://h#x",))
+    assert ask_at(nowhere, given) == replace(given, serve=())
+    assert ask_at(at, given) == EngineOptions("openai", urls=("http://h/v1#x",))
+    with pytest.raises(ConfigError, match="called c"):
+        assign(read_options(engine, [], ["c=http://h"]), models)
 
 
 # -- matching --------------------------------------------------------------------------------------

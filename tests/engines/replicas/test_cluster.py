@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,8 @@ from woolgather.core.errors import ConfigError, EngineError, Stopped
 from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FAKE_MODEL
-from woolgather.engines.replicas.cluster import connect_ray, threads_each
+from woolgather.engines.replicas import cluster
+from woolgather.engines.replicas.cluster import Share, connect_ray, share_of, threads_each
 from woolgather.engines.replicas.engine import ReplicatedEngine
 from woolgather.runs.call import EngineHandle
 
@@ -37,6 +39,55 @@ def test_replicas_divide_the_cores_of_each_node(
     cores: list[int], replicas: int, threads: int
 ) -> None:
     assert threads_each(cores, replicas) == threads
+
+
+NODE = {"CPU": 16, "GPU": 4}
+IN_TWO = {"tensor_parallel_size": 2}
+
+
+@pytest.mark.parametrize(
+    ("args", "replicas", "share"),
+    [
+        ({}, 8, Share(cpus=1, gpus=1)),
+        (IN_TWO, 4, Share(cpus=2, gpus=2)),
+        ({**IN_TWO, "pipeline_parallel_size": 2}, 2, Share(cpus=4, gpus=4)),
+    ],
+)
+def test_a_replica_gets_a_gpu_for_each_part_of_its_model(
+    monkeypatch: pytest.MonkeyPatch, args: dict[str, int], replicas: int, share: Share
+) -> None:
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: [NODE, NODE])
+    options = EngineOptions("vllm", args=args, replicas=replicas)
+    assert share_of(options) == share
+    with pytest.raises(ConfigError, match=f"Give at most --engine-replicas {replicas}"):
+        share_of(replace(options, replicas=replicas + 1))
+
+
+@pytest.mark.parametrize(
+    ("args", "nodes", "said"),
+    [
+        (
+            {"tensor_parallel_size": 3},
+            [{"GPU": 2}] * 3,
+            "6 GPUs on 3 nodes.*takes 3 on one node. Give a s",
+        ),
+        ({"tensor_parallel_size": "2"}, [NODE], "tensor_parallel_size is '2'; give a whole number"),
+        ({"pipeline_parallel_size": 0}, [NODE], "pipeline_parallel_size is 0"),
+    ],
+)
+def test_a_model_that_no_node_can_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, args: dict[str, Any], nodes: list[Any], said: str
+) -> None:
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: nodes)
+    with pytest.raises(ConfigError, match=said):
+        share_of(EngineOptions("vllm", args=args, replicas=1))
+
+
+def test_cores_are_counted_by_parts_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: [{"CPU": 4}])
+    assert share_of(EngineOptions("vllm", args=IN_TWO, replicas=2)) == Share(cpus=2, threads=2)
+    with pytest.raises(ConfigError, match=r"has 4 cores on 1 node.*at most --engine-replicas 2"):
+        share_of(EngineOptions("vllm", args=IN_TWO, replicas=3))
 
 
 def test_nothing_of_it_is_in_a_fingerprint() -> None:

@@ -13,7 +13,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, EngineError, InputError
 from woolgather.engines.base import Completion, EngineOptions, Request, Sampling, ask
 from woolgather.engines.journal import Journal, JournaledEngine
-from woolgather.engines.vllm.adapters import read_adapter
+from woolgather.engines.vllm.adapters import name_adapter, read_adapter
 from woolgather.engines.vllm.engine import VllmEngine
 from woolgather.engines.vllm.hosted import AHEAD
 from woolgather.prompting.messages import Message
@@ -309,10 +309,13 @@ def adapter(tmp_path: Path, tiny_model: Path) -> Callable[..., Path]:
 def test_an_adapter_is_loaded_on_its_base_under_its_contents_name(
     open_stub: Opened, adapter: Callable[..., Path], tiny_model: Path, log: Path
 ) -> None:
-    engine, renderer = open_stub(adapter()), Renderer(tiny_model)
+    path = str(adapter())
+    engine, renderer = open_stub(Path(path)), Renderer(tiny_model)
     (found,) = engine.sequence_logprobs(["the dog"], ["Y"])
     letter = renderer.continuation_ids("Y")[0]
-    assert found.total == pytest.approx(logprob(renderer.prompt_ids("the dog"), letter, "print"))
+    assert found.total == pytest.approx(
+        logprob(renderer.prompt_ids("the dog"), letter, name_adapter(path))
+    )
     (line,) = re.findall(r"vLLM takes (\{.*\})", log.read_text())
     taken = json.loads(line)
     assert (taken["model"], taken["enable_lora"], taken["max_lora_rank"]) == (
@@ -340,3 +343,32 @@ def test_an_adapter_that_would_be_served_in_part_is_refused(
         read_adapter(str(path))
     with pytest.raises(CapabilityError, match="--engine transformers"):
         open_stub(path).option_logprobs(["a"], ["b"])
+
+
+def test_one_vllm_answers_for_a_base_and_its_adapters_in_turn(
+    open_stub: Opened, tiny_model: Path, tmp_path: Path, log: Path
+) -> None:
+    paths = [tmp_path / name for name in ("first", "second", "large")]
+    for path, rank in zip(paths, (4, 8, 64), strict=True):
+        path.mkdir()
+        told = {"base_model_name_or_path": str(tiny_model), "r": rank}
+        (path / "adapter_config.json").write_text(json.dumps(told))
+    first, second, large, base = (open_stub(path) for path in (*paths, tiny_model))
+    renderer = Renderer(tiny_model)
+    prompt, letters = renderer.prompt_ids("the dog"), renderer.continuation_ids("YN")
+
+    def score(engine: VllmEngine, adapter: str) -> None:
+        (found,) = engine.sequence_logprobs(["the dog"], ["YN"])
+        each = [logprob(prompt + letters[:i], t, adapter) for i, t in enumerate(letters)]
+        assert found.total == pytest.approx(sum(each))
+
+    assert not second.take_over(first)  # nothing runs yet
+    score(first, name_adapter(str(paths[0])))
+    assert not large.take_over(first)
+    assert second.take_over(first)
+    score(second, name_adapter(str(paths[1])))
+    assert base.take_over(second)
+    score(base, "")
+    second.close()
+    score(base, "")
+    assert log.read_text().count("vLLM takes") == 1

@@ -7,6 +7,9 @@ two models would answer for the wrong one without a word, so that is an error he
 
     --url URL[#NAME]                 the only model that is asked; repeat it for several servers of it
     --serve ROLE_OR_PATH=URL[#NAME]  one model of several; repeat it for each, and for each server
+
+With --engine openai every model is at a server. With another engine those that --serve names are, and
+that engine asks the others.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from woolgather.core.errors import ConfigError
+from woolgather.engines.base import EngineOptions
 
 _REQUEST_PATH = re.compile(r"/(chat/completions|completions|embeddings|models)$")
 
@@ -49,6 +53,8 @@ class Serving:
     urls: tuple[Endpoint, ...] = ()
     serve: tuple[tuple[str, Endpoint], ...] = ()
     """Pairs of a role, path or name, and an endpoint of the model that is called so."""
+    engine: str = "openai"
+    """What asks the models that no server is named for; openai asks none without a server."""
 
     def find_endpoints(self, model: Asked) -> tuple[Endpoint, ...]:
         """Returns the endpoints that --serve gives to `model`; none where it names no such model."""
@@ -89,13 +95,12 @@ class Asked:
 def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serving:
     """Returns what the options --url and --serve of a command with `engine` say.
 
-    Raises ConfigError for one that is malformed, and for an engine that asks no server.
+    Raises ConfigError for one that is malformed, and for --url with an engine that is none of servers.
     """
-    if engine != "openai" and (urls or serve):
-        option = "--url" if urls else "--serve"
+    if engine != "openai" and urls:
         raise ConfigError(
-            f"{option} names a server, and --engine {engine} asks none. Add --engine openai, or "
-            f"leave {option} out."
+            f"--url names the server of all that is asked, and --engine {engine} asks none. Add "
+            "--engine openai, or say which model is there: --serve ROLE_OR_PATH=URL#NAME."
         )
     pairs = []
     for text in serve:
@@ -107,7 +112,18 @@ def read_options(engine: str, urls: Sequence[str], serve: Sequence[str]) -> Serv
                 "--serve base=http://localhost:8000#my-model."
             )
         pairs.append((found[1], read_endpoint(found[2])))
-    return Serving(tuple(map(read_endpoint, urls)), tuple(pairs))
+    return Serving(tuple(map(read_endpoint, urls)), tuple(pairs), engine)
+
+
+def ask_at(endpoints: Sequence[Endpoint], options: EngineOptions) -> EngineOptions:
+    """Returns the options to open the engine of one model with: of servers where it has `endpoints`, else
+    of the engine that `options` name."""
+    urls = tuple(endpoint.text for endpoint in endpoints)
+    if not urls or options.name == "openai":
+        return replace(options, urls=urls, serve=())
+    return replace(
+        options, name="openai", urls=urls, serve=(), python="", args={}, replicas=0, ray=""
+    )
 
 
 def read_endpoint(text: str) -> Endpoint:
@@ -140,7 +156,8 @@ def redact_address(url: str) -> str:
 
 
 def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ...]]:
-    """Returns the endpoints of each of `models`, which are different models; none where none is needed.
+    """Returns the endpoints of each of `models`, which are different models; none where none is needed,
+    or another engine asks it.
 
     Raises ConfigError, with the option to add, for a --serve that means none of them or several, for
     a model that has no server, and for a --url that would have to answer for several.
@@ -163,7 +180,7 @@ def assign(serving: Serving, models: Sequence[Asked]) -> list[tuple[Endpoint, ..
             f"--url {serving.urls[0]}: every model that is asked has a --serve of its own. Leave "
             "--url out."
         )
-    if any(model.due for model in rest):
+    if serving.engine == "openai" and any(model.due for model in rest):
         if not serving.urls:
             how = "--url URL, or " if len(models) == 1 else ""
             raise ConfigError(

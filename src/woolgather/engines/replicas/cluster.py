@@ -108,25 +108,44 @@ def import_ray() -> ModuleType:
 
 
 def share_of(options: EngineOptions) -> Share:
-    """Returns what each replica gets, by what the nodes have: one GPU where there are any, else so many
-    cores that all replicas find room. Raises ConfigError when there are more replicas than that."""
+    """Returns what each replica gets, by what the nodes have: a GPU for each part of the model where
+    there are any, all on one node, else so many cores that all replicas find room.
+
+    Raises ConfigError when there are more replicas than that, or --engine-args has no whole number of
+    parts.
+    """
     if options.name in _WAITING:
         return Share()
     nodes = alive_nodes()
-    gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    if gpus and not options.device.startswith("cpu"):
-        share, most, what = Share(cpus=1, gpus=1), gpus, "GPUs"
+    parts = _count_parts(options)
+    cores, gpus = ([int(node.get(kind, 0)) for node in nodes] for kind in ("CPU", "GPU"))
+    if any(gpus) and not options.device.startswith("cpu"):
+        share, had, what = Share(cpus=parts, gpus=parts), gpus, "GPUs"
     else:
-        threads = threads_each(cores, options.replicas)
-        share, most, what = Share(cpus=threads, threads=threads), sum(cores), "cores"
+        threads = max(parts, threads_each(cores, options.replicas))
+        share, had, what = Share(cpus=threads, threads=threads), cores, "cores"
+    most = sum(count // parts for count in had)
     if options.replicas > most:
+        takes = f"{parts} on one node" if parts > 1 else "one at least"
+        remedy = f"Give at most --engine-replicas {most}"
+        if not most:
+            remedy = "Give a smaller tensor_parallel_size in --engine-args"
         raise ConfigError(
-            f"--engine-replicas {options.replicas}: Ray has {most} {what} on {len(nodes)} "
-            f"node{'s' * (len(nodes) != 1)}, and a replica of a model takes one at least. Give at most "
-            f"--engine-replicas {most}."
+            f"--engine-replicas {options.replicas}: Ray has {sum(had)} {what} on {len(nodes)} "
+            f"node{'s' * (len(nodes) != 1)}, and a replica of a model takes {takes}. {remedy}."
         )
     return share
+
+
+def _count_parts(options: EngineOptions) -> int:
+    """How many devices one model of vLLM's is spread over."""
+    parts = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        count = options.args.get(name, 1)
+        if not isinstance(count, int) or count < 1:
+            raise ConfigError(f"--engine-args: {name} is {count!r}; give a whole number from 1.")
+        parts *= count
+    return parts
 
 
 def threads_each(cores: list[int], replicas: int) -> int:

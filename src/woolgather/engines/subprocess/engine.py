@@ -208,6 +208,10 @@ class SubprocessEngine(Engine):
         finally:
             # Only the child may hold its end: when it dies, ours is at its end, too.
             theirs.close()
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Tells the child which model it is asked for from now on."""
         self._send(
             {
                 "kind": "start",

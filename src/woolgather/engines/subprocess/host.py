@@ -91,18 +91,21 @@ class _Host:
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
-        first = self._messages.get()
-        assert first["kind"] == "start"
-        self._path = first["path"]
-        try:
-            self._engine = _make_engine(first)
-        except Exception as error:
-            self._fail(None, error)
-            return
         while True:
             message = self._messages.get()
-            if message["kind"] == "call" and message["call"] > self._given_up:
+            if message["kind"] == "start":
+                self._begin(message)
+            elif message["kind"] == "call" and message["call"] > self._given_up:
                 self._answer(message)
+
+    def _begin(self, start: Start) -> None:
+        """Makes the engine, in place of another one that was asked before. Ends where it cannot be."""
+        self._path = start["path"]
+        try:
+            self._engine = _make_engine(start)
+        except Exception as error:
+            self._fail(None, error)
+            os._exit(0)
 
     def _listen(self) -> None:
         while True:

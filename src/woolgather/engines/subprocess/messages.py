@@ -22,7 +22,8 @@ PackedPrompt = str | list[tuple[Role, str]]
 
 
 class Start(TypedDict):
-    """The first message to a child: which engine it makes."""
+    """The first message to a child: which engine it makes. One that comes later names another model, for
+    which what is in memory is good as well."""
 
     kind: Literal["start"]
     host: str

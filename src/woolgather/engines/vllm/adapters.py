@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.errors import CapabilityError
+from woolgather.core.storage import digest_of
+from woolgather.models.digests import file_digests
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks that vLLM reserves room for."""
+
+
+def name_adapter(path: str) -> str:
+    """Returns the name by which vLLM knows the adapter in the folder `path`: a hash of its files, since
+    what was computed by a name is kept for that name."""
+    return f"woolgather-{digest_of(file_digests(Path(path)))[:24]}"
 
 
 @dataclass(frozen=True)

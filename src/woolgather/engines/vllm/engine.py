@@ -16,8 +16,10 @@ import psutil
 
 from woolgather.core.artifacts import Model
 from woolgather.core.machine_speed import auto_precision
-from woolgather.engines.base import EngineOptions
+from woolgather.engines.base import Engine, EngineOptions
+from woolgather.engines.rendered import find_adapter_base
 from woolgather.engines.subprocess.engine import SubprocessEngine
+from woolgather.engines.vllm.adapters import read_adapter
 from woolgather.engines.vllm.interpreter import child_environment, find_interpreter
 
 PROGRAM = Path(__file__).with_name("start.py")
@@ -36,6 +38,8 @@ class VllmEngine(SubprocessEngine):
         self._interpreter = find_interpreter(options.python)
         super().__init__(model, _settle_dtype(options), log, host=host)
         self._embedder: SubprocessEngine | None = None
+        self._room = 0
+        """Largest rank of an adapter that the running vLLM takes; 0 for none."""
 
     @property
     def served(self) -> list[dict[str, str]]:
@@ -49,6 +53,23 @@ class VllmEngine(SubprocessEngine):
             self.close()
             self._embedder = SubprocessEngine(self._model, self._options, self._log)
         return self._embedder.embed(texts)
+
+    def take_over(self, other: Engine) -> bool:
+        """Takes the vLLM that `other` has running, where the two models are one base with adapters that
+        it has room for, or without any: only an adapter is loaded then."""
+        if not isinstance(other, VllmEngine) or other._child is None or other._open_call:
+            return False
+        mine, theirs = (find_adapter_base(e.model.path) or e.model.path for e in (self, other))
+        same = (self._options, self._interpreter) == (other._options, other._interpreter)
+        if self._child or not same or mine != theirs or _rank(self.model.path) > other._room:
+            return False
+        if other._child.poll() is not None:
+            return False
+        self._child, other._child = other._child, None
+        self._pipe, other._pipe = other._pipe, None
+        self._calls, self._room = other._calls, other._room
+        self._introduce()
+        return True
 
     def close(self) -> None:
         """Ends the child and waits until all its processes, and so their memory, are gone."""
@@ -66,6 +87,7 @@ class VllmEngine(SubprocessEngine):
         if self._embedder is not None:
             self._embedder.close()
             self._embedder = None
+        self._room = _rank(self.model.path)
         super()._start()
 
     def _command(self) -> list[str]:
@@ -81,6 +103,12 @@ class VllmEngine(SubprocessEngine):
             with contextlib.suppress(psutil.NoSuchProcess):
                 family += psutil.Process(self._child.pid).children(recursive=True)
         return family
+
+
+def _rank(path: str) -> int:
+    """The room that the adapter at `path` takes; 0 for full weights. Raises CapabilityError for one that
+    vLLM does not serve."""
+    return read_adapter(path).max_rank if find_adapter_base(path) else 0
 
 
 def _settle_dtype(options: EngineOptions) -> EngineOptions:

@@ -1,10 +1,10 @@
-"""Whether a model answers the same from two programs: the one that trains, and vLLM.
+"""Whether a model answers the same from two programs: the one that trains, and vLLM or a server.
 
 The one idea: the dtype and the kernels make a gap of their own, which the base shows as well; what a
 tuned model has beyond it comes of how it was handed over. Prompts are compared exactly, since they are
 made by the same rules in two environments. Each model is looked at once, before anybody relies on what
-it answers, and what was found is kept in the run. Other engines need none of this: one loads a model as
-the trainer does, a server has what existed before.
+it answers, and what was found is kept in the run. The engine transformers needs none of this: it loads a
+model as the trainer does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
@@ -20,6 +20,7 @@ from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
 from woolgather.engines.base import Engine, EngineOptions, LogProb, Tokens
+from woolgather.engines.openai.serving import read_endpoint, redact_address
 from woolgather.prompting.messages import Message, Prompt
 
 FILE = "hand-off.json"
@@ -47,6 +48,13 @@ _VERSIONS = (
     "Suspect the versions of transformers and tokenizers in the two: install the same ones into the "
     "environment of --engine-python, or use --engine transformers."
 )
+_PROGRAMS = {"vllm": "vLLM", "openai": "the server"}
+_SUSPECTS = {
+    "vllm": "suspect what vLLM makes of this model's weights (a layer that it does not read, a "
+    "quantization in --engine-args), then the precision (--dtype float32)",
+    "openai": "suspect what the server has under this name, then its precision (--dtype float32) and its "
+    "quantization",
+}
 PROMPTS: Sequence[Prompt] = tuple((Message("user", question),) for question, _ in _ASKED)
 REPLIES = tuple(reply for _, reply in _ASKED)
 
@@ -89,16 +97,16 @@ def find_gap(trained: Reading, served: Reading, name: str) -> float:
     return sum(gaps) / len(gaps)
 
 
-def check_gap(gap: float, base_gap: float, name: str) -> None:
-    """Raises EngineError when a tuned model's gap is beyond what its base's allows, or is no number."""
+def check_gap(gap: float, base_gap: float, name: str, engine: str = "vllm") -> None:
+    """Raises EngineError when a tuned model's gap is beyond what its base's allows, or is no number;
+    `engine` is the one that has the model."""
     if gap <= base_gap + ALLOWED:
         return
     raise EngineError(
-        f"{name}: from vLLM its answers differ by {gap:.3f} nats per token from those of the program "
-        f"that trained it, the base's by {base_gap:.3f}; {base_gap + ALLOWED:.3f} is allowed. The tokens "
-        "are the same, so suspect what vLLM makes of this model's weights (a layer that it does not "
-        "read, a quantization in --engine-args), then the precision (--dtype float32). "
-        "--engine transformers asks the model as it was trained."
+        f"{name}: from {_PROGRAMS[engine]} its answers differ by {gap:.3f} nats per token from those of "
+        f"the program that trained it, the base's by {base_gap:.3f}; {base_gap + ALLOWED:.3f} is "
+        f"allowed. The tokens are the same, so {_SUSPECTS[engine]}. --engine transformers asks the model "
+        "as it was trained."
     )
 
 
@@ -112,16 +120,25 @@ class HandOff:
     tell: Callable[[str], None]
     base: Model | None = None
     """The model that a run's own are measured by."""
+    base_options: EngineOptions | None = None
+    """How the base is asked, where that is not as the models that are measured by it."""
+
+    def is_due(self, engine: Engine, options: EngineOptions, *, made: bool) -> bool:
+        """Returns whether this model, asked so, is to be compared: the base, or one that the run has
+        `made`, that is not on record."""
+        if not (made or self._is_base(engine.model)):
+            return False
+        found = self._read_file().get(engine.model.fingerprint, {})
+        return found.get("how") != _how(engine, options)
 
     def check(self, engine: Engine, options: EngineOptions, name: str, *, made: bool) -> None:
-        """Compares the model of `engine`, which asks vLLM, in both programs, unless that is on record.
+        """Compares the model of `engine`, vLLM's or a server's, in both programs where that is due.
 
-        Only the base and what the run has `made` are compared. Raises EngineError where the two make
-        other tokens, and for a made model whose gap is beyond what its base allows.
+        Raises EngineError where the two make other tokens, and for a made model whose gap is beyond what
+        its base allows; CapabilityError where a server does not tell what is compared.
         """
         print_, how = engine.model.fingerprint, _how(engine, options)
-        known = self._read_file().get(print_, {}).get("how") == how
-        if known or not (made or self._is_base(engine.model)):
+        if not self.is_due(engine, options, made=made):
             return
         base_gap = self._find_base_gap(options) if made else 0.0
         try:
@@ -132,12 +149,13 @@ class HandOff:
             self.tell(f"{name}: not compared with what trains: {error}")
             return
         if made:
-            check_gap(gap, base_gap, name)
+            check_gap(gap, base_gap, name, options.name)
         bound: dict[str, JSON] = {"allowed": base_gap + ALLOWED} if made else {}
         entry = {"model": name, "gap": gap, **bound, "how": how}
         write_json(self.folder / FILE, {**self._read_file(), print_: entry})
         within = f", {base_gap + ALLOWED:.4f} are allowed" if made else ""
-        self.tell(f"{name}: vllm is {gap:.4f} nats per token from transformers{within}")
+        program = "the server" if options.name == "openai" else options.name
+        self.tell(f"{name}: {program} is {gap:.4f} nats per token from transformers{within}")
 
     def _is_base(self, model: Model) -> bool:
         return self.base is not None and model.fingerprint == self.base.fingerprint
@@ -146,16 +164,25 @@ class HandOff:
         """The base's own gap, measured now where it is not on record; 0 where there is none to be had."""
         if self.base is None:
             return 0.0
+        options = self.base_options or options
         with closing(self.open_engine(self.base, options)) as engine:
             self.check(engine, options, "base", made=False)
         return float(self._read_file().get(self.base.fingerprint, {}).get("gap", 0.0))
 
     def _measure(self, engine: Engine, options: EngineOptions, name: str) -> float:
-        """vLLM starts with the second reading, when the first program's model is gone."""
-        trains = replace(options, name="transformers", python="", args={})
+        """vLLM starts with the second reading, when the first program's model is gone. A server is there
+        already, and what it does not tell ends the matter at once."""
+        served = read(engine) if options.name == "openai" else None
+        trains = EngineOptions(
+            device=options.device,
+            dtype=options.dtype,
+            batch_tokens=options.batch_tokens,
+            date=options.date,
+            trust_remote_code=options.trust_remote_code,
+        )
         with closing(self.open_engine(engine.model, trains)) as ours:
             reading = read(ours)
-        return find_gap(reading, read(engine), name)
+        return find_gap(reading, served or read(engine), name)
 
     def _read_file(self) -> dict[str, dict[str, JSON]]:
         """By the model's fingerprint, what is on record."""
@@ -165,6 +192,9 @@ class HandOff:
 
 
 def _how(engine: Engine, options: EngineOptions) -> dict[str, JSON]:
-    """What a gap depends on beside the model."""
-    programs = [*getattr(engine, "served", ())]
+    """What a gap depends on beside the model. Of a server that is its address; a name there may be a
+    hash of the model's own."""
+    programs: list[JSON] = [*getattr(engine, "served", ())]
+    if options.name == "openai":
+        programs = [redact_address(read_endpoint(url).url) for url in options.urls]
     return {"programs": programs, "dtype": options.dtype, "args": dict(options.args)}

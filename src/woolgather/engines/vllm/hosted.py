@@ -30,7 +30,7 @@ from woolgather.engines.rendered import (
     find_adapter_base,
 )
 from woolgather.engines.subprocess.host import cause_of, is_memory_error
-from woolgather.engines.vllm.adapters import Adapter, read_adapter
+from woolgather.engines.vllm.adapters import Adapter, name_adapter, read_adapter
 from woolgather.engines.vllm.loop import LLM, Loop, Params, RequestOutput, Task
 
 AHEAD = 512
@@ -46,6 +46,17 @@ _CACHE_SHARE = 8
 _MOST_OPTIONS = 128
 """Tokens whose log-probabilities vLLM gives after one prompt."""
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+class _Held:
+    """The vLLM of this process, which may be asked for one model after another (see engine.py)."""
+
+    llm: LLM | None = None
+    adapts = False
+    """Whether it has room for adapters."""
+
+
+_HELD = _Held()
 
 
 class VllmHost(RenderedEngine):
@@ -139,6 +150,9 @@ class VllmHost(RenderedEngine):
                 "vLLM gives log-probabilities of a prompt at temperature 1 only. "
                 "Use --engine transformers."
             )
+        self._start()
+        if _HELD.adapts:
+            return self._score_by_tokens(pairs)
         # vLLM has to write a token all the same. It is not looked at.
         params = _params(max_tokens=1, prompt_logprobs=0)
         found = [0.0] * len(pairs)
@@ -151,6 +165,25 @@ class VllmHost(RenderedEngine):
                 for there, token in zip(places, ids, strict=True)
             )
         return found
+
+    def _score_by_tokens(self, pairs: Sequence[Pair]) -> list[float]:
+        """The same, one request per token, most of each from the prefix cache: with adapters enabled
+        vLLM dies of a request for the log-probabilities of a whole prompt."""
+        wanted = [
+            (number, prompt + ids[:i], ids[i])
+            for number, (prompt, ids) in enumerate(pairs)
+            for i in range(len(ids))
+        ]
+        tasks = (
+            Task(before, _params(max_tokens=1, logprobs=1, logprob_token_ids=[token]))
+            for _, before, token in wanted
+        )
+        found: list[list[float]] = [[] for _ in pairs]
+        for i, output in self._computed(tasks, AHEAD):
+            number, _, token = wanted[i]
+            (there,) = output.outputs[0].logprobs or ({},)
+            found[number].append(float(there[token].logprob))
+        return [fsum(values) for values in found]
 
     def _computed(self, tasks: Iterator[Task], at_once: int) -> Iterator[tuple[int, RequestOutput]]:
         """Yields each task's number and its finished output."""
@@ -210,8 +243,11 @@ class VllmHost(RenderedEngine):
             path = self._model.path
             base = find_adapter_base(path)
             adapter = read_adapter(path) if base else None
-            llm = _load(base or path, adapter, self._options, self._halvings)
-            loop = Loop(llm.llm_engine, _lora(adapter, self._model.fingerprint))
+            if _HELD.llm is None:
+                _HELD.llm = _load(base or path, adapter, self._options, self._halvings)
+                _HELD.adapts = adapter is not None
+            llm = _HELD.llm
+            loop = Loop(llm.llm_engine, _lora(adapter))
             self._started = int(llm.model_config.max_model_len), loop
         return self._started
 
@@ -284,14 +320,15 @@ def _advise(said: str) -> str:
     return "--engine-args gives it other arguments; --engine transformers does without it."
 
 
-def _lora(adapter: Adapter | None, fingerprint: str) -> object | None:
-    """The request for an adapter, under a name that no other content has: vLLM keeps what it computed by
-    that name."""
+def _lora(adapter: Adapter | None) -> object | None:
+    """The request for an adapter, under a name and a number that no other content has."""
     if adapter is None:
         return None
     from vllm.lora.request import LoRARequest
 
-    request: object = LoRARequest(fingerprint or adapter.path, 1, adapter.path)
+    name = name_adapter(adapter.path)
+    number = 1 + int(name[-7:], 16)  # positive, in 32 bits
+    request: object = LoRARequest(name, number, adapter.path)
     return request
 
 

@@ -7,6 +7,7 @@ use of vLLM, which is not installed where this is type-checked.
 
 from __future__ import annotations
 
+import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ Params = object
 """A `vllm.SamplingParams`."""
 Adapter = object
 """A `vllm.lora.request.LoRARequest`."""
+
+_NUMBERS = itertools.count()
+"""Numbers the requests of this process: vLLM wants names that are not given twice."""
 
 
 class Logprob(Protocol):
@@ -89,8 +93,6 @@ class Loop:
 
     def __init__(self, engine: LLMEngine, adapter: Adapter | None) -> None:
         self._engine, self._adapter = engine, adapter
-        self._numbers = 0
-        """Requests so far: vLLM wants names that are not given twice."""
         self._stopped = False
 
     def stop(self) -> None:
@@ -118,8 +120,7 @@ class Loop:
                     if task is None:
                         ended = True
                         break
-                    name = str(self._numbers)
-                    self._numbers += 1
+                    name = str(next(_NUMBERS))
                     self._engine.add_request(
                         name,
                         {"prompt_token_ids": task.ids},
