@@ -223,6 +223,6 @@ def test_where_the_server_takes_words_alone_it_is_said_what_was_not_compared(
     server.cards.append({"id": "mine"})
     told = go(FULL, serve=(f"iter0/train={server.url}#mine",))
     assert "iter0/train: not compared with what trains: " in told
-    assert "no log-probabilities of tokens that are named" in told
+    assert "no log-probabilities of the prompt in the answer" in told
     assert answering(server) == ["base"] * 3 + ["mine"] * 2
     assert not (folder / "hand-off.json").exists()

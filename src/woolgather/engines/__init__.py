@@ -25,10 +25,10 @@ def open_engine(model: Model, options: EngineOptions, log: Path | None = None) -
         from woolgather.engines.fake import FakeEngine
 
         return FakeEngine(model=model)
-    if options.name == "openai" and options.token_ids:
-        from woolgather.engines.openai.tokens import TokenEngine
+    if options.name == "openai" and options.adapter:
+        from woolgather.engines.openai.adapted import AdapterEngine
 
-        return TokenEngine(model, options)
+        return AdapterEngine(model, options)
     if options.name == "openai":
         from woolgather.engines.openai.engine import OpenAIEngine
 

@@ -225,10 +225,8 @@ class EngineOptions:
     serve: tuple[str, ...] = ()
     """Servers of single models, each `ROLE_OR_PATH=URL#NAME`; a run finds in them the `urls` of the model
     it asks, and asks the models that are not among them by `name`."""
-    token_ids: bool = False
-    """openai: prompts and answers are token ids, which vLLM's server takes (see openai/tokens.py)."""
     adapter: str = ""
-    """openai: folder of the adapter that the servers load to answer for the model, by token ids."""
+    """openai: folder of the adapter that the servers load to answer for the model."""
     api_key_env: str = "OPENAI_API_KEY"
     """openai: the environment variable that holds the key. The key itself is never stored."""
     concurrency: int = 64

@@ -148,7 +148,7 @@ class RunModels:
         """The options to ask servers for a made model, None where they do not have it."""
         named = self._serving.find_endpoints(self._describe_made(model.fingerprint))
         if named:
-            return replace(ask_at(named, options), token_ids=True)
+            return ask_at(named, options)
         if options.name != "openai":
             return None
         known = self._adapters.get(model.fingerprint)

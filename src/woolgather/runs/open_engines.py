@@ -7,7 +7,6 @@ engines/vllm/hand_off.py).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
@@ -65,8 +64,6 @@ class OpenEngines:
             if own.adapter:
                 raise
             self._progress.note(f"{name}: not compared with what trains: {error}")
-            engine.close()
-            engine = self._at_servers[key] = self._start(model, replace(own, token_ids=False))
         return engine
 
     def _compare(self, engine: Engine, own: EngineOptions, options: EngineOptions) -> None:
@@ -75,7 +72,7 @@ class OpenEngines:
         base = self._models.base
         asked = self._models.at_servers(base, options) if base else options
         self._hand_off.base = base if asked.urls else None
-        self._hand_off.base_options = replace(asked, token_ids=True)
+        self._hand_off.base_options = asked
         if self._hand_off.is_due(engine, own, made=True):
             self._make_room()
             self._hand_off.check(engine, own, self._models.name_of(engine.model), made=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,6 +36,8 @@ class TokenServer(ThreadingHTTPServer):
         """What an adapter is refused with."""
         self.gap = 0.0
         """Nats per token by which the adapters, and listed directories, are less likely than told."""
+        self.count: Callable[[str], int] = len
+        """Tokens of a text."""
         self.text: list[int] | None = None
         """Ids of every answer."""
         self.asked: list[dict[str, Any]] = []
@@ -99,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(body.get("prompt"), list):  # words
             message = {"role": "assistant", "content": "words"}
             choice = {"text": "words", "message": message, "finish_reason": "stop"}
-            return self.reply(200, {"choices": [choice]})
+            tokens = self.server.count(body["prompt"]) if "prompt" in body else 1
+            return self.reply(200, {"choices": [choice], "usage": {"prompt_tokens": tokens}})
         ids = list(body["prompt"])
         gap = 0.0 if name == "base" else server.gap
         new = server.text or [20 + (ids[-1] + 1 + i) % 60 for i in range(body["max_tokens"])]

@@ -60,11 +60,11 @@ def find_at_servers(
         if path in (name, card.get("root"))
     ]
     if listed:
-        return replace(ask_at(listed, options), token_ids=True)
+        return ask_at(listed, options)
     if not adapter:
         return None
     read_adapter(adapter)
-    return replace(ask_at(endpoints, options), token_ids=True, adapter=adapter, replicas=0, ray="")
+    return replace(ask_at(endpoints, options), adapter=adapter, replicas=0, ray="")
 
 
 def load_adapter(endpoint: Endpoint, options: EngineOptions) -> bool:

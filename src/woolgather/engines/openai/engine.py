@@ -166,7 +166,9 @@ class OpenAIEngine(Engine):
     def _scorer(self) -> Scorer:
         self._start()
         if self._scores is None:
-            self._scores = Scorer(self._servers, self._model, self._renderer, self._sizes)
+            self._scores = Scorer(
+                self._servers, self._model, self._options, self._renderer, self._sizes
+            )
         return self._scores
 
     def _stream(

@@ -4,18 +4,21 @@ The one idea: which of these ways a server knows is found out by asking, once, a
 knows is taken:
 
     echo      it repeats a prompt with the log-probability of each token (vLLM, SGLang)
+    named     it says that of a token that is named, behind a prompt (vLLM where it loads adapters, since
+              0.32 dies of an echo there): one post per token, its prompt computed once
     forced    it says that of the token it writes, by the model's own distribution, whatever `logit_bias`
               made it write (llama.cpp): one post per token of a continuation, its prompt computed once
     likeliest it names the likeliest next tokens (OpenAI): options of one word alone
     none      it says nothing of the kind
 
-The first two are exact. In token ids a continuation is known by its place; as text it is looked for in
+The first three are exact. In token ids a continuation is known by its place; as text it is looked for in
 the tokens that the server shows. Options of one token are asked all at once where a server takes
 their ids (`logprob_token_ids` of vLLM) or shows ids beside the likeliest tokens (llama.cpp).
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import math
@@ -25,12 +28,14 @@ from typing import TypeVar
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, EngineError
 from woolgather.core.rows import JSON
-from woolgather.engines.base import LogProb
+from woolgather.engines.base import EngineOptions, LogProb
+from woolgather.engines.openai.adapters import loads_adapters
 from woolgather.engines.openai.client import Line, Servers
 from woolgather.engines.openai.prompt_sizes import PromptSizes, say_cut
 from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
 from woolgather.engines.openai.replies import Candidate, Echo, read_candidates, read_echo
 from woolgather.engines.openai.server import Scoring
+from woolgather.engines.openai.serving import Endpoint
 from woolgather.engines.openai.token_ids import SHOWN
 from woolgather.engines.openai.wording import check_template, prompt_ids
 from woolgather.prompting.forms import spell_out
@@ -56,10 +61,15 @@ class Scorer:
     where its folder is not here."""
 
     def __init__(
-        self, servers: Servers, model: Model, renderer: Renderer | None, sizes: PromptSizes
+        self,
+        servers: Servers,
+        model: Model,
+        options: EngineOptions,
+        renderer: Renderer | None,
+        sizes: PromptSizes,
     ) -> None:
         self._servers, self._model, self._renderer = servers, model, renderer
-        self._sizes = sizes
+        self._options, self._sizes = options, sizes
         self._told = False
 
     async def score(self, prompt: Prompt, continuation: str) -> LogProb:
@@ -99,10 +109,10 @@ class Scorer:
             body = {**_ONE, "prompt": prompt + ids, "echo": True, "logprobs": 1}
             echo = await line.post("/completions", body, read_echo)
             values = echo.values[len(prompt) : len(prompt) + len(ids)] if echo else []
-        elif way == "forced":
+        elif way in ("forced", "named"):
+            look = self._forced if way == "forced" else self._named
             values = [
-                await self._forced(line, prompt + ids[:place], token)
-                for place, token in enumerate(ids)
+                await look(line, prompt + ids[:place], token) for place, token in enumerate(ids)
             ]
         else:
             values = []
@@ -136,6 +146,10 @@ class Scorer:
         }
         found = await line.post("/completions", body, read_candidates)
         return {one.id: one.logprob for one in found if one.id is not None}
+
+    async def _named(self, line: Line, prompt: list[int], token: int) -> float | None:
+        """Returns the log-probability of a token behind a prompt; None where it is not shown."""
+        return (await self._next(line, prompt, [token])).get(token)
 
     async def _forced(self, line: Line, prompt: list[int], token: int) -> float | None:
         """Returns the log-probability of a token that the server is made to write; None where it wrote
@@ -230,6 +244,8 @@ class Scorer:
         ids = self._renderer.prompt_ids(SHOWN, "raw") if in_ids and self._renderer else []
         body = {**_ONE, "prompt": ids or SHOWN, "echo": True, "logprobs": 1}
         try:
+            if ids and await self._loads_adapters(line):
+                return "none" if await self._named(line, ids, ids[0]) is None else "named"
             if _repeats(await line.post("/completions", body, read_echo), ids):
                 return "echo"
             if not ids:
@@ -239,6 +255,9 @@ class Scorer:
             return "none" if ids else "likeliest"
         # Of a token that is not the likeliest at most half; a server that counts the bias in says 1.
         return "forced" if forced is not None and forced < math.log(0.5) else "none"
+
+    async def _loads_adapters(self, line: Line) -> bool:
+        return await asyncio.to_thread(loads_adapters, Endpoint(line.server.url), self._options)
 
     # -- common to all --------------------------------------------------------------------------
 

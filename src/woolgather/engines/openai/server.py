@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_LIMIT = 8.0
 _WORTH_TELLING = 5.0
 """Seconds of rest."""
-Scoring = Literal["echo", "forced", "likeliest", "none"]
+Scoring = Literal["echo", "named", "forced", "likeliest", "none"]
 """How a server gives log-probabilities (see scoring.py)."""
 
 

@@ -1,4 +1,4 @@
-"""A server that is asked in token ids: what is sent, what is read, and adapters that come and go."""
+"""Servers that load adapters: how they are asked, and adapters that come and go."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
 from woolgather.engines import open_engine
-from woolgather.engines.base import EngineOptions, Request, Sampling, ask
+from woolgather.engines.base import EngineOptions, Request, Sampling
 from woolgather.engines.openai.adapters import find_at_servers, loads_adapters
+from woolgather.engines.openai.engine import OpenAIEngine
 from woolgather.engines.openai.serving import Endpoint, read_endpoint
-from woolgather.engines.openai.tokens import TokenEngine
 from woolgather.engines.vllm.adapters import name_adapter
 from woolgather.prompting.messages import Message
 from woolgather.prompting.renderer import Renderer
@@ -23,7 +23,7 @@ from woolgather.prompting.renderer import Renderer
 from .token_server import TokenServer, logprob, serving
 
 CHAT = (Message("user", "What is in the list?"),)
-Opened = Callable[..., TokenEngine]
+Opened = Callable[..., OpenAIEngine]
 
 
 @pytest.fixture
@@ -36,15 +36,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenServer]:
 
 @pytest.fixture
 def opened(server: TokenServer, tiny_model: Path) -> Iterator[Opened]:
-    made: list[TokenEngine] = []
+    made: list[OpenAIEngine] = []
+    server.count = lambda text: len(Renderer(tiny_model).prompt_ids(text, "raw"))
 
-    def make(url: str = "", **more: Any) -> TokenEngine:
-        template = more.pop("chat_template", "")
-        options = EngineOptions(
-            "openai", urls=(url or f"{server.url}#base",), token_ids=True, **more
-        )
-        found = open_engine(Model(str(tiny_model), "m", chat_template=template), options)
-        assert isinstance(found, TokenEngine)
+    def make(url: str = "", **more: Any) -> OpenAIEngine:
+        options = EngineOptions("openai", urls=(url or f"{server.url}#base",), **more)
+        found = open_engine(Model(str(tiny_model), "m"), options)
+        assert isinstance(found, OpenAIEngine)
         made.append(found)
         return found
 
@@ -62,86 +60,37 @@ def adapter(tmp_path: Path, tiny_model: Path) -> Path:
     return folder
 
 
-def test_prompts_tokens_ends_and_every_field_of_sampling_are_ours(
-    server: TokenServer, opened: Opened, tiny_model: Path
-) -> None:
-    renderer = Renderer(tiny_model)
-    server.text = [*renderer.continuation_ids("one two three"), 2]
-    how = Sampling(temperature=0.5, max_tokens=9, stop=("three",), seed=7)
-    (found,) = ask(opened(), [Request(CHAT, how)])
-    assert (found.text, found.finish_reason) == ("one two ", "stop")
-    assert found.prompt_tokens == len(renderer.prompt_ids(CHAT))
-    assert server.asked == [
-        {
-            "model": "base",
-            "prompt": renderer.prompt_ids(CHAT),
-            "temperature": 0.5,
-            "top_p": 1.0,
-            "top_k": 0,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
-            "seed": 7,
-            "max_tokens": 9,
-            "stop": ["three"],
-            "stop_token_ids": [*renderer.end_ids],
-            "ignore_eos": True,
-            "return_token_ids": True,
-        }
-    ]
-
-
-def test_log_probabilities_behind_conversations(
+def test_log_probabilities_where_adapters_are_loaded_are_asked_token_by_token(
     server: TokenServer, opened: Opened, tiny_model: Path
 ) -> None:
     engine, renderer = opened(), Renderer(tiny_model)
     prompt = renderer.prompt_ids(CHAT)
-    y, n = (renderer.continuation_ids(text)[0] for text in "YN")
-    assert engine.option_logprobs([CHAT, "a"], ["N", "Y", "N"])[0] == pytest.approx(
-        [logprob(prompt, n), logprob(prompt, y), logprob(prompt, n)]
-    )
     ids = renderer.continuation_ids("one two")
     (found,) = engine.sequence_logprobs([CHAT], ["one two"])
     assert found.tokens == len(ids)
     assert found.total == pytest.approx(
         sum(logprob(prompt + ids[:i], token) for i, token in enumerate(ids))
     )
-    many = [chr(code) for code in range(65, 91)]
-    assert engine.option_logprobs([CHAT], many)[0][:1] == pytest.approx(
-        [logprob(prompt, renderer.continuation_ids("A")[0])]
+    assert not any("echo" in body for body in server.asked)
+    assert engine.served[0]["log_probabilities"] == "named"
+    y, n = (renderer.continuation_ids(text)[0] for text in "YN")
+    assert engine.option_logprobs([CHAT], ["N", "Y", "N"])[0] == pytest.approx(
+        [logprob(prompt, n), logprob(prompt, y), logprob(prompt, n)]
     )
-    with pytest.raises(CapabilityError, match="temperature 1 only"):
-        engine.sequence_logprobs([CHAT], ["x"], temperature=2.0)
-
-
-def test_a_template_that_was_chosen_is_used(server: TokenServer, opened: Opened) -> None:
-    other = opened(chat_template="{% for m in messages %}{{ m['content'] }} !{% endfor %}")
-    list(other.complete([Request(CHAT, Sampling(max_tokens=1))]))
-    assert other.renderer.decode(server.asked[0]["prompt"]) == f"{CHAT[0].content} !"
-    assert other.read_tokens([CHAT]).prompts == [server.asked[0]["prompt"]]
-
-
-def test_a_server_of_words_alone_is_told_at_once(server: TokenServer, opened: Opened) -> None:
-    server.gives_ids = False
-    engine = opened()
-    with pytest.raises(CapabilityError, match=r"no token ids of an answer.*Serve .* vLLM"):
-        list(engine.complete([Request(CHAT, Sampling(max_tokens=1))]))
-    with pytest.raises(
-        CapabilityError, match=r"no log-probabilities of tokens that are named\. Serve .* vLLM"
-    ):
-        engine.sequence_logprobs([CHAT], ["x"])
 
 
 # -- adapters --------------------------------------------------------------------------------------
 
 
 def test_an_adapter_is_loaded_under_its_contents_name_and_unloaded(
-    server: TokenServer, opened: Opened, adapter: Path
+    server: TokenServer, opened: Opened, adapter: Path, tiny_model: Path
 ) -> None:
     name = name_adapter(str(adapter))
     engine = opened(adapter=str(adapter))
     assert server.adapters == {name: str(adapter)}
     list(engine.complete([Request(CHAT, Sampling(max_tokens=1))]))
-    assert server.asked[0]["model"] == name
+    assert {body["model"] for body in server.asked} == {name}
+    assert server.asked[-1]["prompt"] == Renderer(tiny_model).prompt_ids(CHAT)
     engine.close()
     engine.close()
     assert server.history == [f"+{name}", f"-{name}"]
@@ -174,12 +123,10 @@ def test_what_a_server_takes_up_while_it_runs(
     path = str(tmp_path / "merged")
     assert find_at_servers(path, "", at, options) is None
     found = find_at_servers(path, str(adapter), at, options)
-    assert found == EngineOptions(
-        "openai", urls=(f"{server.url}/v1#base",), token_ids=True, adapter=str(adapter)
-    )
+    assert found == EngineOptions("openai", urls=(f"{server.url}/v1#base",), adapter=str(adapter))
     server.cards.append({"id": "there", "root": path})
     found = find_at_servers(path, str(adapter), at, options)
-    assert found == EngineOptions("openai", urls=(f"{server.url}/v1#there",), token_ids=True)
+    assert found == EngineOptions("openai", urls=(f"{server.url}/v1#there",))
     (adapter / "adapter_config.json").write_text('{"r": 8, "use_dora": true}')
     with pytest.raises(CapabilityError, match="no adapter with DoRA"):
         find_at_servers(str(tmp_path), str(adapter), at, options)
