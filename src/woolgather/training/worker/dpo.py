@@ -46,7 +46,7 @@ from woolgather.training.worker.setup import (
     weights_dtype,
     write_log,
 )
-from woolgather.training.worker.weights import place_of
+from woolgather.training.worker.weights.places import place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

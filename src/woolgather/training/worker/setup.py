@@ -37,7 +37,7 @@ from woolgather.training.worker.keeping import Keeper, save_model
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.stop_test import Answered, ask_to_stop
 from woolgather.training.worker.told import Told, by_update
-from woolgather.training.worker.weights import Place, four_bits, place_of
+from woolgather.training.worker.weights.places import Place, four_bits, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 
 Place = dict[str, object]
 """Arguments of `from_pretrained` beside the name."""
@@ -26,21 +25,6 @@ def read_stored_dtype(path: str, place: Mapping[str, object]) -> torch.dtype:
     """Returns what a model's weights are stored in, by its config; float32 where it does not say."""
     dtype = transformers.AutoConfig.from_pretrained(path, **place).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
-
-
-def convert_files(folder: Path, dtype: torch.dtype) -> None:
-    """Store the weights in a directory in another precision, one file after the other."""
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors = load_file(path)
-        if all(t.dtype == dtype for t in tensors.values() if t.is_floating_point()):
-            continue
-        changed = {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
-        half = path.with_name(f".{path.name}")
-        save_file(changed, half, metadata={"format": "pt"})
-        half.replace(path)
-    settings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    settings.dtype = dtype
-    settings.save_pretrained(folder)
 
 
 def four_bits() -> Place:
