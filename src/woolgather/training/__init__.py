@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from woolgather.core.rows import JSON
 from woolgather.training.job import Trainer
+from woolgather.training.nodes import Meeting
 
 
 def open_trainer(
@@ -13,9 +14,12 @@ def open_trainer(
     processes: int = 1,
     on_progress: Callable[[dict[str, JSON]], None] | None = None,
     accelerate: str = "ddp",
+    nodes: int = 1,
+    meeting: Meeting | None = None,
 ) -> Trainer:
     """Returns the trainer of this machine, with `processes` that train together as `accelerate` says, or
-    the fake one. Raises ConfigError for a layout that is not known."""
+    the fake one. `meeting` gathers the other ones of `nodes` machines. Raises ConfigError for a layout
+    that is not known."""
     if fake:
         from woolgather.training.fake import FakeTrainer
 
@@ -23,4 +27,4 @@ def open_trainer(
     from woolgather.training.launch import LocalTrainer
     from woolgather.training.layouts import read_layout
 
-    return LocalTrainer(read_layout(accelerate, processes), on_progress=on_progress)
+    return LocalTrainer(read_layout(accelerate, processes, nodes), meeting, on_progress)

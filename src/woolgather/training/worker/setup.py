@@ -116,7 +116,7 @@ def prepare_training(
             "eval_on_start": validated and not job.resume,
         }
     )
-    check_same_rows(job.data)
+    check_same_rows(job.data, job.digest)
     model = _load_start(job.start.path, settings, machine, config)
     renderer = Renderer.of(job.start)
     if renderer.tokenizer.pad_token_id is None:
