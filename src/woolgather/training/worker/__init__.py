@@ -22,6 +22,7 @@ outside of it.
     told.py       progress, checkpoints, stopping
     sft.py        supervised fine-tuning
     dpo.py        preference training against a frozen opponent
+    shared_prompt.py   both answers of a pair in one row, behind one prompt
     opponent.py   what the opponent says of each pair, computed once
     merging.py    an adapter and its base become one
     speed.py      equal computations at less cost on a CPU

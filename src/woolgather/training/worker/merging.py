@@ -23,6 +23,7 @@ from woolgather.training.job import MODEL, MergeOptions
 from woolgather.training.job_file import WorkerJob
 from woolgather.training.worker.adapter import scale_rows
 from woolgather.training.worker.weights.files import write_entries
+from woolgather.training.worker.weights.four_bits import check_merged
 from woolgather.training.worker.weights.places import read_stored_dtype
 from woolgather.training.worker.weights.sums import find_base, read_sum
 
@@ -44,7 +45,11 @@ def merge(job: WorkerJob) -> dict[str, JSON]:
     if options.card:
         told = f"{options.card.rstrip()}\n\nChat template: {renderer.about}.\n"
         (folder / "README.md").write_text(told, encoding="utf-8")
+    # Half an adapter is not what trained.
+    base, place, _ = find_base(job.start.path)
+    checked = check_merged(Path(job.start.path), folder, base, place) if options.scale == 1 else {}
     return {
+        **checked,
         "parameters": parameters,
         "dtype": str(dtype).removeprefix("torch."),
         "seconds": round(time.monotonic() - began, 2),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,16 +24,3 @@ def read_stored_dtype(path: str, place: Mapping[str, object]) -> torch.dtype:
     """Returns what a model's weights are stored in, by its config; float32 where it does not say."""
     dtype = transformers.AutoConfig.from_pretrained(path, **place).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
-
-
-def four_bits() -> Place:
-    """Returns how transformers is told to load a base as QLoRA does (arXiv 2305.14314)."""
-    return {
-        "quantization_config": transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        ),
-        "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))},
-    }
