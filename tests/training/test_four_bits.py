@@ -30,14 +30,14 @@ def merge_in(adapter: Path, out: Path, scale: float = 1.0) -> int:
 
 @pytest.fixture
 def trained(tiny_model, tmp_path, monkeypatch) -> Path:
-    """An adapter that learned on the tiny model's weights rounded to 16 steps each."""
+    """An adapter that learned on the tiny model's weights rounded to 128 steps each."""
     find, load = setup.find_machine, setup._load_start
 
     def rounded(*args):
         model = load(*args)
         with torch.no_grad():
             for weight in (p for p in model.parameters() if p.ndim == 2):
-                step = weight.abs().max() / 8
+                step = weight.abs().max() / 64
                 weight.copy_((weight / step).round() * step)
         return model
 

@@ -19,8 +19,8 @@ from woolgather.training.launch import LocalTrainer
 from woolgather.training.layouts import ProcessLayout, launch_args, read_layout, write_layout
 from woolgather.training.nodes import (
     FOLDER,
+    ClusterNode,
     Meeting,
-    Node,
     Notes,
     Spot,
     Watch,
@@ -41,12 +41,12 @@ SLURM = {
 
 
 def test_machines_are_numbered_by_options_or_by_slurm():
-    assert read_node("1", None, "") == Node()
-    assert read_node("2", 1, "10.0.0.1:29500") == Node(2, 1, "10.0.0.1", 29500)
-    assert read_node("slurm", None, "", SLURM) == Node(4, 3, "gpu003")
-    assert read_node("slurm", None, "head:400", SLURM) == Node(4, 3, "head", 400)
+    assert read_node("1", None, "") == ClusterNode()
+    assert read_node("2", 1, "10.0.0.1:29500") == ClusterNode(2, 1, "10.0.0.1", 29500)
+    assert read_node("slurm", None, "", SLURM) == ClusterNode(4, 3, "gpu003")
+    assert read_node("slurm", None, "head:400", SLURM) == ClusterNode(4, 3, "head", 400)
     whole_job = {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "a1"}
-    assert read_node("slurm", None, "", whole_job) == Node()
+    assert read_node("slurm", None, "", whole_job) == ClusterNode()
 
 
 def test_the_first_host_of_a_list():
@@ -139,17 +139,17 @@ def until(true) -> None:
 def test_a_machine_that_does_not_come_and_a_run_that_does_not_begin(tmp_path, monkeypatch):
     monkeypatch.setattr(nodes, "PATIENCE", 0.05)
     with (
-        Meeting(Node(2, 0, "head", 1), tmp_path) as meeting,
+        Meeting(ClusterNode(2, 0, "head", 1), tmp_path) as meeting,
         pytest.raises(TrainingError, match=r"machine 1 of 2 has not come .* with --node-rank 1"),
     ):
         meeting.call(tmp_path / JOB)
     with pytest.raises(TrainingError, match=r"the run in .* has not begun: .* --node-rank 0"):
-        follow(Node(2, 1, "head", 1), tmp_path / "other", LocalTrainer(), print)
+        follow(ClusterNode(2, 1, "head", 1), tmp_path / "other", LocalTrainer(), print)
 
 
 def test_a_machine_that_goes_is_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(nodes, "GONE", 0.05)
-    meeting = Meeting(Node(2, 0, "head", 1), tmp_path)
+    meeting = Meeting(ClusterNode(2, 0, "head", 1), tmp_path)
     time.sleep(0.1)
     with pytest.raises(TrainingError, match=r"machine 1 of 2 is gone: .* --node-rank 1"):
         meeting.check()
@@ -163,7 +163,7 @@ def test_a_helper_leaves_when_the_first_machine_is_gone(tmp_path, monkeypatch):
     later = threading.Timer(0.3, notes.tell)
     later.start()
     with pytest.raises(TrainingError, match="is gone: nothing came from machine 0"):
-        follow(Node(2, 1, "head", 1), tmp_path, LocalTrainer(), print)
+        follow(ClusterNode(2, 1, "head", 1), tmp_path, LocalTrainer(), print)
     later.join()
 
 
@@ -174,11 +174,11 @@ def test_two_machines_train_as_one_process(start: Model, tmp_path: Path):
     layout, said = ProcessLayout(processes=2, machines=2), []
     helper = LocalTrainer(layout, cpu=True, threads=1)
     other = threading.Thread(
-        target=follow, args=(Node(2, 1, "127.0.0.1"), tmp_path, helper, said.append)
+        target=follow, args=(ClusterNode(2, 1, "127.0.0.1"), tmp_path, helper, said.append)
     )
     with ExitStack() as stack:
         stack.callback(other.join)
-        meeting = stack.enter_context(Meeting(Node(2, 0, "127.0.0.1"), tmp_path))
+        meeting = stack.enter_context(Meeting(ClusterNode(2, 0, "127.0.0.1"), tmp_path))
         other.start()
         train(job, tmp_path / "two", layout=layout, meeting=meeting)
     assert said == [f"helps with {tmp_path / 'two'}", "done, exit code 0"]

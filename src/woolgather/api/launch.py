@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from woolgather.runs.run import Run
     from woolgather.runs.speed import Rates
     from woolgather.training.job import Trainer
-    from woolgather.training.nodes import Meeting, Node
+    from woolgather.training.nodes import ClusterNode, Meeting
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class AskedTraining:
     main_address: str = ""
     """HOST:PORT of number 0, as the others reach it."""
 
-    def read_node(self) -> Node:
+    def read_node(self) -> ClusterNode:
         """Returns which of several machines this is. Raises ConfigError for what does not fit."""
         from woolgather.training.nodes import read_node
 

@@ -38,7 +38,7 @@ _POLL = 0.2
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """One of several machines that train together."""
 
     count: int = 1
@@ -62,7 +62,7 @@ class Spot:
 
 def read_node(
     nodes: str, rank: int | None, address: str, environ: Mapping[str, str] = os.environ
-) -> Node:
+) -> ClusterNode:
     """Returns what `--nodes`, `--node-rank` and `--main-address` say, or what Slurm has told each task
     where `nodes` is "slurm". Raises ConfigError for what does not fit together."""
     if nodes == "slurm":
@@ -77,7 +77,7 @@ def read_node(
             raise ConfigError(
                 "--node-rank and --main-address are for several machines: say how many with --nodes."
             )
-        return Node()
+        return ClusterNode()
     if rank is None or not 0 <= rank < count:
         said = "is missing" if rank is None else f"{rank} is none of them"
         raise ConfigError(
@@ -89,10 +89,10 @@ def read_node(
             f"--main-address is missing: with --nodes {count} give each machine HOST:PORT, where it "
             "reaches machine 0."
         )
-    return Node(count, rank, *_read_address(address))
+    return ClusterNode(count, rank, *_read_address(address))
 
 
-def _from_slurm(address: str, environ: Mapping[str, str]) -> Node:
+def _from_slurm(address: str, environ: Mapping[str, str]) -> ClusterNode:
     def tell(*names: str) -> str:
         found = next((environ[name] for name in names if environ.get(name)), "")
         if not found:
@@ -111,7 +111,7 @@ def _from_slurm(address: str, environ: Mapping[str, str]) -> Node:
     rank = int(tell("SLURM_NODEID"))
     host, port = _read_address(address) if address else ("", 0)
     first = first_host(tell("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"))
-    return Node(count, rank, host or first, port) if count > 1 else Node()
+    return ClusterNode(count, rank, host or first, port) if count > 1 else ClusterNode()
 
 
 def first_host(names: str) -> str:
@@ -198,7 +198,7 @@ class Meeting:
 
     `folder` is the run directory."""
 
-    def __init__(self, node: Node, folder: Path) -> None:
+    def __init__(self, node: ClusterNode, folder: Path) -> None:
         self._node, self._folder = node, folder / FOLDER
         self._notes = Notes(self._folder / "node-0.json")
         self._others = {
@@ -265,7 +265,7 @@ class Helper(Protocol):
     def start(self, job: Path, log: Path, spot: Spot) -> subprocess.Popen[bytes]: ...
 
 
-def follow(node: Node, folder: Path, helper: Helper, tell: Callable[[str], None]) -> None:
+def follow(node: ClusterNode, folder: Path, helper: Helper, tell: Callable[[str], None]) -> None:
     """Help with each training of the run in `folder` until it ends.
 
     Raises TrainingError where it does not begin, or where the first machine is gone."""
