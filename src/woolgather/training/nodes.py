@@ -27,7 +27,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
 
 FOLDER = "nodes"
-"""Of the notes, in the run directory."""
+"""Directory of the notes, within that of the run."""
 BEAT = 1.0
 """Seconds from one note to the next."""
 GONE = 120.0
@@ -42,7 +42,7 @@ class ClusterNode:
     """One of several machines that train together."""
 
     count: int = 1
-    """Of all of them."""
+    """Number of machines."""
     rank: int = 0
     """The number of this one. 0 has the run."""
     host: str = ""
