@@ -7,6 +7,7 @@ to agree. Prints tokens per second, ratios, machine and versions. Beside the rat
 of the processor's time, which other programs on the machine disturb less (of no use with a GPU).
 
     python benchmarks/train_speed.py [--model embedded] [--rows 48] [--epochs 2] [--precision float32]
+                                     [--kinds sft dpo] [--ways ours trl "trl, no recomputing"]
 """
 
 from __future__ import annotations
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--kinds", nargs="*", default=["sft", "dpo"])
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS)
     parser.add_argument("--only", nargs=2, metavar=("KIND", "WAY"), help="one of them, here")
     asked = parser.parse_args()
     asked.path = asked.model
@@ -214,7 +216,7 @@ def main() -> None:
     for kind in asked.kinds:
         total = tokens_of(kind, make_rows(kind, asked)) * asked.epochs
         found = {}
-        for way in WAYS:
+        for way in asked.ways:
             argv = [sys.executable, __file__, "--only", kind, way, "--model", asked.path]
             argv += ["--rows", str(asked.rows), "--epochs", str(asked.epochs)]
             argv += ["--precision", asked.precision]
@@ -224,15 +226,14 @@ def main() -> None:
             )
             found[way] = json.loads(done.stdout.splitlines()[-1])
             speed = total / found[way]["seconds"]
-            by_clock, by_processor = (
-                found[way][clock] / found["ours"][clock] for clock in Spent._fields
-            )
+            ours = found.get("ours", found[way])
+            by_clock, by_processor = (found[way][c] / ours[c] for c in Spent._fields)
             print(
                 f"{kind}, {way}: {speed:.1f} tokens/s, mean loss {found[way]['loss']:.4f}; ours is "
                 f"{by_clock:.2f} times as fast, {by_processor:.2f} times by processor time",
                 flush=True,
             )
-            gap = abs(found[way]["loss"] - found["ours"]["loss"]) / found["ours"]["loss"]
+            gap = abs(found[way]["loss"] - ours["loss"]) / ours["loss"]
             if gap > 0.02:
                 raise SystemExit(f"the losses differ by {gap:.1%}: they do not train the same")
 

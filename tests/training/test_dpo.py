@@ -277,7 +277,9 @@ def asked_at_each_update(self, *args, **kwargs):
 def test_an_opponent_asked_once_is_the_live_one(
     tiny_model, tmp_path, monkeypatch, lora, precision, tolerance
 ):
-    """Three epochs, of which two have other batches than the opponent saw."""
+    """Three epochs, of which two have other batches than the opponent saw; each sequence a row of its
+    own, as the live one reads them."""
+    monkeypatch.setattr(dpo, "takes_masks", lambda config: False)
     changes = {"lora": lora and lora.model_dump(), "precision": precision, "epochs": 3}
     changes |= {"learning_rate": 3e-3, "micro": 2}
     assert run(tmp_path / "once", tiny_model, **changes) == 0

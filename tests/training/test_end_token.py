@@ -105,10 +105,10 @@ def test_far_is_twice_or_half(tmp_path: Path, ratio: float, far: bool) -> None:
 def test_the_dial_turns_the_row_too(tmp_path: Path, scale: float) -> None:
     start, out = base(tmp_path / "base", tied=True, norm=0.08), tmp_path / "out"
     assert run(start, out, epochs=2) == 0
-    whole = merging._load_sum(str(out / "model"), 1.0).get_output_embeddings().weight[END]
+    whole = merging.load_sum(str(out / "model"), 1.0).get_output_embeddings().weight[END]
     before = transformers.AutoModelForCausalLM.from_pretrained(start)
     row = before.get_output_embeddings().weight[END]
-    found = merging._load_sum(str(out / "model"), scale).get_output_embeddings().weight[END]
+    found = merging.load_sum(str(out / "model"), scale).get_output_embeddings().weight[END]
     assert not torch.equal(whole, row)
     assert torch.allclose(found, row + scale * (whole - row), atol=1e-6)
 

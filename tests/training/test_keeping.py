@@ -17,9 +17,9 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.fingerprint import canonical
 from woolgather.core.rows import Example
 from woolgather.ops.train.epoch import take_epoch
+from woolgather.training.attempts import find_checkpoint
 from woolgather.training.checkpoints import CHECKPOINTS, STOPPED, best_of
 from woolgather.training.job import CURVES, MARKER, DpoOptions, SftOptions, epoch_dir
-from woolgather.training.launch import _resume
 from woolgather.training.worker import told as telling
 from woolgather.training.worker.dropout import find_dropout, set_dropout
 
@@ -103,7 +103,7 @@ def test_a_kill_keeps_the_best_so_far(
     with monkeypatch.context() as patched:
         stop_at(patched, update)
         assert run(tiny_model, first, **WORSE) == STOPPED
-    point = _resume(second, "d")
+    point = find_checkpoint(second, "d")
     assert point == str(second / CHECKPOINTS / f"checkpoint-{update}")
     shutil.rmtree(first)
     assert run(tiny_model, second, resume=Path(point), **WORSE) == 0
@@ -164,7 +164,7 @@ def test_epochs_outlive_a_kill(
     with monkeypatch.context() as patched:
         stop_at(patched, 4)
         assert run_pairs(first, tiny_model, every=0, **how) == STOPPED
-    point = _resume(second, "d")
+    point = find_checkpoint(second, "d")
     shutil.rmtree(first)
     assert run_pairs(second, tiny_model, resume=point, **how) == 0
     for n in (1, 2):

@@ -24,9 +24,10 @@ from woolgather.core.storage import digest
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
 from woolgather.ops.train.sft import sft
+from woolgather.training.attempts import job_identity
 from woolgather.training.checkpoints import CHECKPOINTS, JOB, checkpoints
 from woolgather.training.job import CURVES, MARKER, RESULT, DpoOptions, TrainJob
-from woolgather.training.launch import LocalTrainer, _identity
+from woolgather.training.launch import LocalTrainer
 
 from .launching import OPTIONS, ROWS, UPDATES, result
 
@@ -205,8 +206,8 @@ def test_killed_and_stopped_it_ends_as_if_nothing_had_happened(trained, start, t
     with pytest.raises(Enough):
         step(start, second, on_progress=stop_at_some_update)
     assert not workers(second)
-    stopped = dict(checkpoints([second], _identity(job_of(second, start))))
-    killed = dict(checkpoints([first], _identity(job_of(first, start))))
+    stopped = dict(checkpoints([second], job_identity(job_of(second, start))))
+    killed = dict(checkpoints([first], job_identity(job_of(first, start))))
     assert max(stopped) > max(killed)
 
     step(start, third)

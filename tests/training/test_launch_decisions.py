@@ -12,6 +12,7 @@ from woolgather.core.errors import ConfigError, DiskError, TrainingError
 from woolgather.core.fingerprint import canonical
 from woolgather.ops.train.sft import encode, write_tokens
 from woolgather.training import open_trainer
+from woolgather.training.attempts import find_checkpoint, job_identity
 from woolgather.training.checkpoints import (
     CHECKPOINTS,
     ERROR,
@@ -21,7 +22,7 @@ from woolgather.training.checkpoints import (
     opponent_dir,
 )
 from woolgather.training.job import RESULT, DpoOptions, MergeOptions, TrainJob
-from woolgather.training.launch import LAUNCHES, LocalTrainer, _identity, _resume
+from woolgather.training.launch import LAUNCHES, LocalTrainer
 from woolgather.training.layouts import ProcessLayout
 
 from .launching import OPTIONS, ROWS, result
@@ -40,7 +41,7 @@ def checkpoint(out: Path, update: int, job: TrainJob, *, marked: bool = True) ->
     folder.mkdir(parents=True)
     (folder / "weights").write_text(str(update))
     if marked:
-        complete(folder, update, _identity(job))
+        complete(folder, update, job_identity(job))
     return folder
 
 
@@ -49,12 +50,12 @@ def test_a_new_attempt_starts_from_a_copy_of_the_last_complete_checkpoint(tmp_pa
     checkpoint(first, 10, job)
     checkpoint(first, 20, job)
     checkpoint(second, 30, job, marked=False)
-    found = _resume(third, _identity(job))
+    found = find_checkpoint(third, job_identity(job))
     assert found == str(third / CHECKPOINTS / "checkpoint-20")
     assert (Path(found) / "weights").read_text() == "20"
     assert (first / CHECKPOINTS / "checkpoint-20").is_dir()
-    assert _resume(third, _identity(job)) == found
-    assert _resume(third, "another job") is None
+    assert find_checkpoint(third, job_identity(job)) == found
+    assert find_checkpoint(third, "another job") is None
 
 
 def test_what_the_opponent_said_is_brought_along_also_without_a_checkpoint(tmp_path, job):
@@ -62,10 +63,10 @@ def test_what_the_opponent_said_is_brought_along_also_without_a_checkpoint(tmp_p
     for folder in (first, second, third):
         folder.mkdir(parents=True)
         (folder / "train.parquet").write_text(folder.parts[-3])
-    complete(second, 0, _identity(job))
-    assert _resume(tmp_path / "attempt-3", _identity(job)) is None
+    complete(second, 0, job_identity(job))
+    assert find_checkpoint(tmp_path / "attempt-3", job_identity(job)) is None
     assert (third / "train.parquet").read_text() == "attempt-2"
-    assert _resume(tmp_path / "attempt-3", "another job") is None
+    assert find_checkpoint(tmp_path / "attempt-3", "another job") is None
 
 
 def finished_by(place: Path, identity: str) -> None:
@@ -81,7 +82,7 @@ def finished_by(place: Path, identity: str) -> None:
 def test_what_an_earlier_attempt_finished_is_taken_over(tmp_path, job, place):
     """Its step was not recorded: killed, or no room for the record. In the second case what it made
     lies where the step's results belong."""
-    finished_by(tmp_path / place, _identity(job))
+    finished_by(tmp_path / place, job_identity(job))
     trainer = scripted()
     model = trainer(job, tmp_path / "attempt-2")
     assert trainer.seen == []
@@ -94,7 +95,7 @@ def test_what_an_earlier_attempt_finished_is_taken_over(tmp_path, job, place):
 @pytest.mark.parametrize("lacks", [RESULT, "model", JOB, "identity"])
 def test_what_is_not_whole_or_another_job_is_not_taken_over(tmp_path, job, lacks):
     first = tmp_path / "attempt-1"
-    finished_by(first, "another" if lacks == "identity" else _identity(job))
+    finished_by(first, "another" if lacks == "identity" else job_identity(job))
     if lacks == "model":
         shutil.rmtree(first / "model")
     elif lacks != "identity":
@@ -113,7 +114,7 @@ def test_no_room_for_the_copy_of_a_checkpoint_is_not_the_loss_of_it(tmp_path, jo
 
     monkeypatch.setattr(shutil, "copytree", full)
     with pytest.raises(shutil.Error):
-        _resume(tmp_path / "attempt-2", _identity(job))
+        find_checkpoint(tmp_path / "attempt-2", job_identity(job))
     assert not list((tmp_path / "attempt-2" / CHECKPOINTS).iterdir())
 
 
@@ -127,16 +128,16 @@ def test_a_process_that_dies_without_a_word_on_a_full_disk(tmp_path, job, monkey
 def test_a_checkpoint_fits_the_same_job_only(job):
     same = OPTIONS.model_copy(update={"micro_batch_size": 4, "gradient_checkpointing": True})
     other = OPTIONS.model_copy(update={"learning_rate": 1.0})
-    assert _identity(replace(job, options=same)) == _identity(job)
-    assert _identity(replace(job, options=other)) != _identity(job)
-    assert _identity(replace(job, seed=2)) != _identity(job)
-    assert _identity(replace(job, start=Model("another"))) != _identity(job)
+    assert job_identity(replace(job, options=same)) == job_identity(job)
+    assert job_identity(replace(job, options=other)) != job_identity(job)
+    assert job_identity(replace(job, seed=2)) != job_identity(job)
+    assert job_identity(replace(job, start=Model("another"))) != job_identity(job)
 
 
 def test_a_checkpoint_fits_the_same_opponent_only(job):
     one, other = Model("one", "one"), Model("other", "other")
     first, again, second = (
-        _identity(TrainJob(DpoOptions(), job.start, job.data, 1, model))
+        job_identity(TrainJob(DpoOptions(), job.start, job.data, 1, model))
         for model in (one, one, other)
     )
     assert first == again != second

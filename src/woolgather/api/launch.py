@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from woolgather.runs.speed.earlier import SpeedSetup
     from woolgather.runs.speed.rates import Rates
     from woolgather.training.job import Trainer
+    from woolgather.training.nodes import ClusterNode, Meeting
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,21 @@ class AskedTraining:
     accelerate: str = "ddp"
     """A layout (ddp, fsdp2, zero2, zero3), or the path of a configuration of accelerate."""
     processes: int = 1
-    """Processes that train together, one per GPU."""
+    """Processes that train together on all machines, one per GPU."""
+    nodes: str = "1"
+    """How many machines, or "slurm"."""
+    node_rank: int | None = None
+    """Which of them this is; 0 has the run."""
+    main_address: str = ""
+    """HOST:PORT of number 0, as the others reach it."""
     report_to: str = ""
     """Tracker that gets curves and measures as well (see training/trackers.py); empty for none."""
+
+    def read_node(self) -> ClusterNode:
+        """Returns which of several machines this is. Raises ConfigError for what does not fit."""
+        from woolgather.training.nodes import read_node
+
+        return read_node(self.nodes, self.node_rank, self.main_address)
 
 
 ALONE = AskedTraining()
@@ -110,6 +123,7 @@ class Launch:
         self.training = training
         if training.report_to:
             check_tracker(training.report_to)
+        self._meeting: Meeting | None = None
 
     def carry_out(
         self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
@@ -129,7 +143,13 @@ class Launch:
             shown = progress(total)
             try:
                 spare = frozenset(line["step"] for line in lines if line["state"] == "not needed")
-                with self._replicas(total), self.open(progress=shown, spare=spare) as live:
+                # Gathered once the run is ours: two with one directory would call the same helpers.
+                gathered = self._gather()
+                with (
+                    self._replicas(total),
+                    self.open(progress=shown, spare=spare) as live,
+                    gathered,
+                ):
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False
@@ -277,11 +297,41 @@ class Launch:
         from woolgather.training import open_trainer
 
         asked = self.training
-        fake = self.options.name == "fake"
-        return open_trainer(fake, asked.processes, report, asked.accelerate, self._tracking())
+        return open_trainer(
+            self.options.name == "fake",
+            asked.processes,
+            report,
+            asked.accelerate,
+            asked.read_node().count,
+            self._meeting,
+            self._tracking(),
+        )
 
     def _tracking(self) -> Tracking:
         return Tracking(self.training.report_to, self.dir.absolute())
+
+    def _gather(self) -> AbstractContextManager[object]:
+        """Holds the other machines' notice from the first step to the last, where there are others."""
+        from woolgather.training.nodes import Meeting
+
+        node = self.training.read_node()
+        if node.count == 1:
+            return nullcontext()
+        self._meeting = Meeting(node, self.dir)
+        return self._meeting
+
+    def help_out(self, tell: Callable[[str], None]) -> None:
+        """Help with the trainings of this run, which another machine has, until it ends; `tell` gets what
+        is being done. Raises ConfigError for what cannot be had on this machine, TrainingError when the
+        run does not begin or its machine is gone."""
+        from woolgather.training.launch import LocalTrainer
+        from woolgather.training.nodes import follow
+
+        trainer = self._trainer()
+        if not isinstance(trainer, LocalTrainer):
+            raise ConfigError("--nodes: with --engine fake nothing is trained. Leave it out.")
+        trainer.check()
+        follow(self.training.read_node(), self.dir, trainer, tell)
 
     def plan(self, *, ready: bool = False) -> tuple[list[PlanLine], PlanTotal]:
         """Returns a line per step, and the sums over the new ones. `ready`: raises ConfigError unless

@@ -92,7 +92,24 @@ Accelerate = Annotated[
         "configuration of accelerate.",
     ),
 ]
-Processes = Annotated[int, typer.Option(help="Training processes, one per GPU.")]
+Processes = Annotated[
+    int, typer.Option(help="Training processes, one per GPU, on all machines together.")
+]
+Nodes = Annotated[
+    str,
+    typer.Option(
+        metavar="N|slurm",
+        help="Machines that train together. Each gets the same command, and they share the run "
+        "directory; slurm reads what srun has set.",
+    ),
+]
+NodeRank = Annotated[
+    int | None,
+    typer.Option(metavar="R", help="Which of --nodes this is, from 0 on. 0 has the run."),
+]
+MainAddress = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Where the others of --nodes reach number 0.")
+]
 ReportTo = Annotated[
     str,
     typer.Option(
@@ -123,6 +140,9 @@ def run(
     chat_template_kwargs: TemplateKwargs = "",
     accelerate: Accelerate = "ddp",
     processes: Processes = 1,
+    nodes: Nodes = "1",
+    node_rank: NodeRank = None,
+    main_address: MainAddress = "",
     report_to: ReportTo = "",
     max_hours: Annotated[
         float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
@@ -150,7 +170,7 @@ def run(
             replicas=engine_replicas,
             ray=ray,
         ),
-        training=AskedTraining(accelerate, processes, report_to),
+        training=AskedTraining(accelerate, processes, nodes, node_rank, main_address, report_to),
         choices=_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
@@ -161,8 +181,15 @@ def run(
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
         return ask.show(console, total)
 
+    helps = bool(ask.training.read_node().rank)
     with _stopping(max_hours):
         try:
+            if helps:
+                console.print(
+                    f"[bold]{ask.module_name}[/] in {escape(str(ask.dir))}: helps with it"
+                )
+                ask.help_out(lambda text: console.print(escape(text), soft_wrap=True))
+                return
             path = ask.carry_out(shown, report=report)
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")

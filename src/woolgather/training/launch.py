@@ -24,13 +24,13 @@ import psutil
 
 from woolgather.core import children
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import ConfigError, DiskError, TrainingError, no_room
+from woolgather.core.errors import ConfigError, DiskError, TrainingError
 from woolgather.core.expected import DeviceMemory
-from woolgather.core.fingerprint import canonical, fingerprint
 from woolgather.core.machine_speed import Precision, auto_precision, read_speeds
 from woolgather.core.model_limits import longest_row
 from woolgather.core.rows import JSON
-from woolgather.core.storage import digest, write_json
+from woolgather.core.storage import write_json
+from woolgather.training.attempts import find_checkpoint, job_identity, take_over
 from woolgather.training.checkpoints import (
     CHECKPOINTS,
     ERRORS,
@@ -38,14 +38,8 @@ from woolgather.training.checkpoints import (
     LOG,
     PROGRESS,
     STOP,
-    checkpoints,
-    is_complete,
-    kept_models,
-    opponent_dir,
 )
 from woolgather.training.job import (
-    CURVES,
-    EPOCHS,
     MODEL,
     RESULT,
     DpoOptions,
@@ -56,9 +50,16 @@ from woolgather.training.job import (
     is_fake,
 )
 from woolgather.training.job_file import Execution, write_job
-from woolgather.training.layouts import ALONE, ProcessLayout, free_port, not_sharded, write_layout
+from woolgather.training.layouts import (
+    ALONE,
+    ProcessLayout,
+    launch_args,
+    not_sharded,
+    write_layout,
+)
 from woolgather.training.memory import TrainingSize
 from woolgather.training.model_shape import read_shape
+from woolgather.training.nodes import Meeting, Spot, free_port
 from woolgather.training.trackers import NOWHERE, Tracking, step_of
 
 LAUNCHES = 6
@@ -77,6 +78,8 @@ class LocalTrainer:
 
     layout: ProcessLayout = ALONE
     """How many processes train together, and who holds what."""
+    meeting: Meeting | None = None
+    """Gathers the other machines, where there are some."""
     on_progress: Callable[[dict[str, JSON]], None] | None = None
     """Gets each event: `event` is start, training, update, validation, checkpoint or note; an
     update has `update`, `updates`, `loss`, `learning_rate`, `tokens_per_second`."""
@@ -155,7 +158,7 @@ class LocalTrainer:
             )
         out = out.absolute()
         out.mkdir(parents=True, exist_ok=True)
-        identity = _identity(job)
+        identity = job_identity(job)
         execution = Execution(
             cpu=self.cpu,
             processes=self.layout.processes,
@@ -166,7 +169,7 @@ class LocalTrainer:
             project=self.tracking.folder.name,
         )
         notes: list[str] = []
-        if _take_over(out, identity):
+        if take_over(out, identity):
             self._tell({"event": "note", "text": "an earlier attempt finished this training"})
             return _finish(job, out, notes)
         for _ in range(LAUNCHES):
@@ -187,40 +190,48 @@ class LocalTrainer:
         """Runs one process from start to end; returns its events."""
         for path in (*out.glob(ERRORS), *(out / name for name in (STOP, PROGRESS, RESULT))):
             path.unlink(missing_ok=True)
-        resume = _resume(out, identity) if job.trains else None
+        resume = find_checkpoint(out, identity) if job.trains else None
         write_job(out / JOB, job, digest=identity, execution=execution, resume=resume)
-        argv = ["-m", "woolgather.training.worker", str(out / JOB)]
         together = job.trains and (self.layout.processes > 1 or self.layout.file is not None)
-        env = {"OMP_NUM_THREADS": str(self._threads(self.layout.here if together else 1))}
         if together:
-            argv = [*self._launcher(out, job.options), str(out / JOB)]
-            env |= self._environment()
-        argv, env = [sys.executable, *argv], env | self.tracking.environment(step_of(out))
-        process = children.spawn(argv, log=out / LOG, env=env)
+            write_layout(self.layout, out, _precision(job.options))
+            spot = self.meeting.call(out / JOB) if self.meeting else Spot(free_port())
+            process = self.start(out / JOB, out / LOG, spot)
+        else:
+            process = self._spawn(["-m"], out / JOB, out / LOG, self._threads(1))
         events: list[dict[str, JSON]] = []
         try:
             while process.poll() is None:
                 time.sleep(_POLL_SECONDS)
                 self._follow(out, events)
+                if together and self.meeting:
+                    self.meeting.check()
             self._follow(out, events)
         except BaseException:
             self._stop(process, out, any(e["event"] == "training" for e in events))
             raise
+        finally:
+            if together and self.meeting:
+                self.meeting.end_call()
         return events
 
-    def _launcher(self, out: Path, options: JobOptions) -> list[str]:
-        """Returns the arguments that start all processes, up to the worker's own."""
-        layout, port = self.layout, str(free_port())
-        if layout.sharding == "ddp" and layout.file is None:
-            how = ["torch.distributed.run", "--nproc_per_node", str(layout.here)]
-            how += ["--master_addr", "127.0.0.1", "--master_port", port]
-        else:
-            precision = "float32" if isinstance(options, MergeOptions) else options.precision
-            file = write_layout(layout, out, "float32" if precision == "auto" else precision)
-            how = ["accelerate.commands.launch", "--config_file", str(file)]
-            # The user's file may name one; several machines have to agree on it.
-            how += ["--main_process_port", port] if layout.machines == 1 else []
-        return ["-m", *how, "-m", "woolgather.training.worker"]
+    def start(self, job: Path, log: Path, spot: Spot) -> subprocess.Popen[bytes]:
+        """Starts this machine's processes of a job file; those of all machines meet at the spot."""
+        how, threads = launch_args(self.layout, job.parent, spot), self._threads(self.layout.here)
+        return self._spawn(how, job, log, threads, self._environment())
+
+    def _spawn(
+        self,
+        how: Sequence[str],
+        job: Path,
+        log: Path,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, *how, "woolgather.training.worker", str(job)]
+        told = {"OMP_NUM_THREADS": str(threads), **(environment or {})}
+        told |= self.tracking.environment(step_of(job.parent))
+        return children.spawn(argv, log=log, env=told)
 
     def _environment(self) -> dict[str, str]:
         """Returns what several processes are told: on a CPU, to see no GPU and to speak over gloo."""
@@ -254,83 +265,6 @@ class LocalTrainer:
             pass
         finally:
             children.stop(process)
-
-
-def _identity(job: TrainJob) -> str:
-    """What two attempts must share for one to go on from the other's checkpoint."""
-    opponent = job.reference
-    return fingerprint(
-        canonical(
-            {
-                "kind": job.kind,
-                "start": job.start.fingerprint or job.start.path,
-                "data": digest(job.data) if job.data else None,
-                "config": job.options,
-                "seed": job.seed,
-                **({"reference": opponent.fingerprint or opponent.path} if opponent else {}),
-            }
-        )
-    )
-
-
-def _resume(out: Path, identity: str) -> str | None:
-    """A complete checkpoint in `out`: the latest there or in another attempt, then copied, like the
-    models that were kept on the way to it. What the opponent said is copied with or without one."""
-    attempts = sorted(out.parent.glob("attempt-*")) if out.name.startswith("attempt-") else [out]
-    asked = opponent_dir(out)
-    for folder in map(opponent_dir, attempts):
-        if is_complete(folder, identity) and not is_complete(asked, identity):
-            _copy(folder, asked)
-    found = sorted(checkpoints(attempts, identity), key=lambda c: (c[0], c[1].parts))
-    for update, path in reversed(found):
-        target = out / CHECKPOINTS / f"checkpoint-{update}"
-        if path != target and not _copy(path, target):
-            continue  # removed meanwhile by whoever made it: take the one before
-        for kept in (
-            k for attempt in attempts if attempt != out for k in kept_models(attempt, identity)
-        ):
-            place = out / kept.relative_to(kept.parents[1])
-            if not place.exists():
-                _copy(kept, place)
-        return str(target)
-    return None
-
-
-def _copy(folder: Path, target: Path) -> bool:
-    """Makes `target` a copy of the folder, as a whole or not at all; returns whether it is there.
-    Raises OSError where there is no room."""
-    half = target.with_name(f".copy-{target.name}")
-    shutil.rmtree(half, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)
-    try:
-        shutil.copytree(folder, half)
-    except (OSError, shutil.Error) as error:
-        shutil.rmtree(half, ignore_errors=True)
-        if no_room(error):
-            raise
-        return False
-    half.replace(target)
-    return True
-
-
-def _take_over(out: Path, identity: str) -> bool:
-    """Whether an earlier attempt at this job ended well and was killed, or met a full disk, before
-    its step was recorded; what it left is then in `out`. The model is moved first, and the result
-    that marks it finished last."""
-    if not out.name.startswith("attempt-"):
-        return False
-    for place in (out.parent, *sorted(out.parent.glob("attempt-*"))):
-        whole = (place / RESULT).is_file() and (place / MODEL).is_dir()
-        if place == out or not whole or not (place / JOB).is_file():
-            continue
-        told = json.loads((place / JOB).read_text(encoding="utf-8"))
-        if told.get("digest") != identity:
-            continue
-        for name in (MODEL, EPOCHS, CURVES, LOG, JOB, RESULT):
-            if (place / name).exists():
-                (place / name).replace(out / name)
-        return True
-    return False
 
 
 def _finish(job: TrainJob, out: Path, notes: list[str]) -> Model:
@@ -387,6 +321,12 @@ def _remedy(
         f"training failed: {why} with one row at a time. Lower max_length, use lora, or train on a "
         f"device with more memory. {log}"
     )
+
+
+def _precision(options: JobOptions) -> Precision:
+    """Returns what a layout's file is to say of a job's precision."""
+    told = "float32" if isinstance(options, MergeOptions) else options.precision
+    return "bfloat16" if told == "bfloat16" else "float32"
 
 
 def count_cores() -> int:

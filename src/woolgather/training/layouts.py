@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +22,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.machine_speed import Precision
 from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
+from woolgather.training.nodes import Spot
 
 Sharding = Literal["ddp", "fsdp2", "zero2", "zero3"]
 SHARDINGS: tuple[Sharding, ...] = get_args(Sharding)
@@ -56,14 +57,25 @@ class ProcessLayout:
 ALONE = ProcessLayout()
 
 
-def read_layout(accelerate: str, processes: int = 1) -> ProcessLayout:
-    """Returns what `--accelerate` and `--processes` ask for: one of `SHARDINGS`, or the path of a
-    configuration of accelerate. Raises ConfigError for what is neither, for a file that accelerate
-    could not read, and for one that says another number of processes."""
+def read_layout(accelerate: str, processes: int = 1, nodes: int = 1) -> ProcessLayout:
+    """Returns what `--accelerate`, `--processes` and `--nodes` ask for: one of `SHARDINGS`, or the path
+    of a configuration of accelerate. Raises ConfigError for what is neither, for a file that accelerate
+    could not read or that says other numbers, and for processes that machines cannot share evenly."""
     if processes < 1:
         raise ConfigError(f"--processes {processes}: give a number from 1 on.")
+    layout = _read_layout(accelerate, processes, nodes)
+    if layout.processes % layout.machines:
+        raise ConfigError(
+            f"--processes {layout.processes}: it counts those of all machines, and {layout.machines} "
+            "cannot share them evenly. Choose a multiple of --nodes."
+        )
+    return layout
+
+
+def _read_layout(accelerate: str, processes: int, nodes: int) -> ProcessLayout:
     if accelerate in SHARDINGS:
-        return ProcessLayout(next(name for name in SHARDINGS if name == accelerate), processes)
+        name = next(name for name in SHARDINGS if name == accelerate)
+        return ProcessLayout(name, processes, nodes)
     path = Path(accelerate)
     if not path.is_file():
         raise ConfigError(
@@ -76,6 +88,10 @@ def read_layout(accelerate: str, processes: int = 1) -> ProcessLayout:
         raise ConfigError(
             f"--processes {processes}: {path} says num_processes: {count}. Leave the option out, or "
             "make them the same."
+        )
+    if machines != nodes:
+        raise ConfigError(
+            f"--nodes {nodes}: {path} says num_machines: {machines}. Make them the same."
         )
     return ProcessLayout(_sharding(path, told), count, machines, path)
 
@@ -121,6 +137,26 @@ def write_layout(layout: ProcessLayout, folder: Path, precision: Precision) -> P
     path = folder / FILE
     path.write_text(yaml.safe_dump(told), encoding="utf-8")
     return path
+
+
+def launch_args(layout: ProcessLayout, folder: Path, spot: Spot) -> list[str]:
+    """Returns the arguments for Python that start this machine's processes, up to the program's own.
+    `folder` has what `write_layout` left."""
+    meet = [str(spot.port), str(spot.host), str(spot.rank)]
+    if layout.sharding == "ddp" and layout.file is None:
+        named = zip(("--master_port", "--master_addr", "--node_rank"), meet, strict=True)
+        how = ["torch.distributed.run", "--nnodes", str(layout.machines)]
+        how += ["--nproc_per_node", str(layout.here), *chain.from_iterable(named)]
+        return ["-m", *how, "-m"]
+    how = ["accelerate.commands.launch", "--config_file", str(layout.file or folder / FILE)]
+    how += ["--main_process_port", meet[0]]
+    if layout.machines > 1:
+        # On one network the processes meet at an address; otherwise accelerate asks a service for it.
+        how += ["--main_process_ip", meet[1], "--machine_rank", meet[2], "--same_network"]
+        # DeepSpeed's own launcher goes to the other machines over ssh; here each starts its own.
+        if layout.sharding in ("zero2", "zero3"):
+            how += ["--deepspeed_multinode_launcher", "standard"]
+    return ["-m", *how, "-m"]
 
 
 def _fsdp2() -> dict[str, JSON]:
@@ -260,10 +296,3 @@ def _known_fields() -> frozenset[str]:
     ]
     fields = (p.target for p in parts if isinstance(p, ast.AnnAssign))
     return frozenset(f.id for f in fields if isinstance(f, ast.Name)) | {"fp16", "dynamo_backend"}
-
-
-def free_port() -> int:
-    """Returns a port of this machine at which processes may find each other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -14,7 +14,7 @@ outside of it.
     program.py    one job from its file to its result or error
     devices/      the device, its memory, and the processes that train together
     setup.py      what all training shares: the model, how many rows at once, TRL's settings, the end
-    weights.py    where a model is, and how it is loaded
+    weights/      where a model is, and how its weights go between files and memory
     adapter.py    the layers that an adapter stands on, and an end token that nobody has trained
     dropout.py    the model's own dropout, where all weights are trained
     keeping.py    the models after each epoch, and the best so far
@@ -22,6 +22,7 @@ outside of it.
     told.py       progress, checkpoints, stopping
     sft.py        supervised fine-tuning
     dpo.py        preference training against a frozen opponent
+    shared_prompt.py   both answers of a pair in one row, behind one prompt
     opponent.py   what the opponent says of each pair, computed once
     merging.py    an adapter and its base become one
     speed.py      equal computations at less cost on a CPU

@@ -20,7 +20,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
 from woolgather.prompting.renderer import Renderer
 from woolgather.training.job import ALL_LINEAR
-from woolgather.training.worker.weights import place_of
+from woolgather.training.worker.weights.places import place_of
 
 if TYPE_CHECKING:
     from woolgather.training.worker.setup import AnySetup

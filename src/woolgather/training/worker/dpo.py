@@ -13,7 +13,7 @@ number is on a device at once, and the anchor on the real answers, for the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ from woolgather.training.worker.setup import (
     weights_dtype,
     write_log,
 )
-from woolgather.training.worker.weights import place_of
+from woolgather.training.worker.shared_prompt import SharedPrompt, says_the_same, takes_masks
+from woolgather.training.worker.weights.places import place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,6 +61,7 @@ BLANK: dict[str, list[int]] = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected
 BLANK_LOSS = {"logistic": math.log(2), "hinge": 1.0}
 """The loss of a blank pair."""
 Batch = Mapping[str, torch.Tensor]
+Model = Callable[..., "ModelOutput"]
 
 
 def train(job: WorkerJob) -> dict[str, JSON]:
@@ -170,11 +172,18 @@ def lengths_of(rows: Dataset) -> list[int]:
     ]
 
 
+def row_lengths_of(rows: Dataset) -> list[int]:
+    """Returns the tokens of each pair where both answers stand behind one prompt."""
+    return [len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)]
+
+
 class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
     """TRL's, with our rows, order and weights."""
 
     train_dataset: Dataset
     eval_dataset: Dataset | None
+    _shares_prompts = False
+    """Whether both answers of a pair are in one row, see shared_prompt.py."""
     _held_share = 1.0
     """Pairs held back and blank ones, as a multiple of the former."""
     # Our loss divides by the pairs of the whole update, so TRL must not divide again.
@@ -190,12 +199,13 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         self._job, self._loss, self._nll_weight = job, options.loss, options.nll_weight
         super().__init__(*args, **kwargs)
         show_bias(self.model)
-        lengths, at_once = lengths_of(self.train_dataset), rows_at_once(self.args)
-        self._order = ByUpdate(lengths, options.batch_size, self.args.seed, at_once)
+        self._lengths, at_once = row_lengths_of(self.train_dataset), rows_at_once(self.args)
+        self._order = ByUpdate(self._lengths, options.batch_size, self.args.seed, at_once)
         self.add_callback(EpochTeller(self._order))
 
     def train(self, *args: object, **kwargs: object) -> object:
         """Ask the opponent, let it go, and train."""
+        self._shares_prompts = self._can_share_prompts()
         # Shared out, an adapter's base is put together in training alone; it takes no memory of its own.
         if self._job.execution.sharding == "ddp" or not isinstance(self.model, peft.PeftModel):
             self.ask_opponent()
@@ -220,6 +230,24 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         self.train_dataset, self.eval_dataset = known["train"], known.get("validation")
         self.ref_model, self.precompute_ref_logps = None, True
 
+    def _can_share_prompts(self) -> bool:
+        """Returns whether a pair may be one row: the model is whole here, and says the same of one."""
+        settings = self.model.config.get_text_config()
+        if self._job.execution.sharding != "ddp" or not takes_masks(settings):
+            return False
+        shortest = min(range(len(self._lengths)), key=lambda i: self._lengths[i])
+        batch = self._prepare_inputs(self.data_collator([self.train_dataset[shortest]]))
+        was_training = self.model.training
+        self.model.eval()
+        with self.accelerator.autocast():
+            same = says_the_same(self.model, batch)
+        self.model.train(was_training)
+        return same
+
+    def _form(self, model: torch.nn.Module) -> Model:
+        """Returns a model in the form in which it reads pairs."""
+        return SharedPrompt(model) if self._shares_prompts else model
+
     def _ask(self, part: str, rows: Dataset) -> Dataset:
         """Returns the rows with the opponent's log-probabilities."""
         order = [i for i in self._order if i < len(rows)] if part == "train" else range(len(rows))
@@ -228,7 +256,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         model.eval()
         for batch, counts in own_batches(order, self.args.per_device_train_batch_size):
             inputs = self._prepare_inputs(self.data_collator([rows[i] for i in batch]))
-            said = torch.stack(self.compute_ref_log_probs(model, inputs), dim=1)
+            said = torch.stack(self.compute_ref_log_probs(self._form(model), inputs), dim=1)
             if counts:
                 scores[batch] = said.to(scores.dtype)
         model.train(was_training)
@@ -265,7 +293,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
         """Returns the share of these pairs in the mean over the pairs of their update."""
-        heard = _Heard(model)
+        heard = _Heard(self._form(model))
         loss: torch.Tensor = super().compute_loss(heard, inputs)
         rows, pairs = int(inputs["input_ids"].size(0)) // 2, _pairs(inputs)
         if pairs < rows:
@@ -296,7 +324,7 @@ class _Heard:
 
     output: ModelOutput
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
 
     def __call__(self, *args: object, **kwargs: object) -> ModelOutput:

@@ -20,7 +20,14 @@ from woolgather.core.errors import ConfigError
 from woolgather.training.checkpoints import best_dir, best_of, complete, is_complete
 from woolgather.training.job import PreferenceOptions, epoch_dir
 from woolgather.training.worker.devices.processes import rank, wait_for_all
-from woolgather.training.worker.weights import convert_files, place_of, read_stored_dtype
+from woolgather.training.worker.weights.files import convert_files
+from woolgather.training.worker.weights.places import place_of, read_stored_dtype
+from woolgather.training.worker.weights.sharded import (
+    is_stored_as_named,
+    put_back,
+    save_adapter,
+    save_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +40,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, setup: AnySetup, trainer: transformers.Trainer) -> None:
         config, job = setup.config, setup.job
-        if config.keep_best and setup.machine.sharding in ("fsdp2", "zero3"):
+        if config.keep_best and not _can_put_back(setup):
             raise ConfigError(
                 f"keep_best: weights that --accelerate {setup.machine.sharding} shares out cannot be "
                 "put back. Leave it, or use zero2."
@@ -80,20 +87,25 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         best = best_of([self.out], self.digest) if self.setup.config.keep_best else None
         if best is None or best.update == self.trainer.state.global_step:
             return None
-        _put_back(self.trainer.model, str(best.path))
+        _put_back(self.trainer.model, best.path)
         return best.update
 
 
 def save_model(setup: AnySetup, trainer: transformers.Trainer, folder: Path) -> None:
     """Save the model as it is handed on: with its tokenizer, in the precision its start is stored in
     (all weights are trained in float32), and without what trainers leave beside it."""
-    sharded = setup.machine.sharding != "ddp"
+    model, sharding, first = trainer.model, setup.machine.sharding, rank() == 0
     dtype = None if setup.config.lora else _stored_dtype(setup)
-    with _stored_as(trainer.model, None if sharded else dtype):
-        trainer.save_model(str(folder))
-    if rank() == 0:
-        if sharded and dtype:
+    if sharding == "fsdp2" and dtype is None:
+        save_adapter(model, folder, write=first)
+    elif sharding == "fsdp2" and dtype and is_stored_as_named(model):
+        save_weights(model, folder, dtype, write=first)
+    else:
+        with _stored_as(model, dtype if sharding == "ddp" else None):
+            trainer.save_model(str(folder))
+        if first and sharding != "ddp" and dtype:
             convert_files(folder, dtype)
+    if first:
         for name in ("training_args.bin", "README.md"):
             (folder / name).unlink(missing_ok=True)
         setup.finish_folder(folder)
@@ -116,9 +128,16 @@ def _stored_as(model: torch.nn.Module, dtype: torch.dtype | None) -> Iterator[No
             parameter.data = data
 
 
-def _put_back(model: torch.nn.Module, folder: str) -> None:
-    if isinstance(model, peft.PeftModel):
-        peft.set_peft_model_state_dict(model, peft.utils.load_peft_weights(folder, device="cpu"))
+def _can_put_back(setup: AnySetup) -> bool:
+    """Returns whether weights that were saved while training goes on can become the model's again."""
+    sharding = setup.machine.sharding
+    own = setup.config.lora is not None or is_stored_as_named(setup.model)
+    return sharding in ("ddp", "zero2") or (sharding == "fsdp2" and own)
+
+
+def _put_back(model: torch.nn.Module, folder: Path) -> None:
+    if isinstance(model, peft.PeftModel) or is_stored_as_named(model):
+        put_back(model, folder)
         return
     kept = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     model.load_state_dict(kept.state_dict())

@@ -38,7 +38,8 @@ from woolgather.training.worker.keeping import Keeper, save_model
 from woolgather.training.worker.speed import faster_on_cpu
 from woolgather.training.worker.stop_test import Answered, ask_to_stop
 from woolgather.training.worker.told import Told, by_update
-from woolgather.training.worker.weights import Place, four_bits, place_of
+from woolgather.training.worker.weights.four_bits import in_four_bits, note_replies
+from woolgather.training.worker.weights.places import Place, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -117,7 +118,7 @@ def prepare_training(
             "eval_on_start": validated and not job.resume,
         }
     )
-    check_same_rows(job.data)
+    check_same_rows(job.data, job.digest)
     model = _load_start(job.start.path, settings, machine, config)
     renderer = Renderer.of(job.start)
     if renderer.tokenizer.pad_token_id is None:
@@ -194,6 +195,8 @@ def carry_out(
     kept_update = keeper.take_best()
     save_model(setup, trainer, job.out / MODEL)
     whole = rank() == 0 and machine.sharding == "ddp"
+    if whole and machine.quantized:
+        note_replies(trainer.model, rows, job.out / MODEL)
     stops = ask_to_stop(setup, trainer.model, rows) if whole else {}
     history = trainer.state.log_history
     held_losses = {int(e["step"]): float(e["eval_loss"]) for e in history if "eval_loss" in e}
@@ -280,7 +283,7 @@ def _load_start(
     config: SftOptions | DpoOptions,
 ) -> transformers.PreTrainedModel:
     path, place = place_of(name)
-    how: Place = {**place, **(four_bits() if machine.quantized else {})}
+    how: Place = {**place, **(in_four_bits() if machine.quantized else {})}
     load = transformers.AutoModelForCausalLM.from_pretrained
     return load(path, config=settings, dtype=weights_dtype(machine, config), **how)
 

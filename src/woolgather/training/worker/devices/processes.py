@@ -80,18 +80,19 @@ def wait_for_all() -> None:
         wait_for_everyone()
 
 
-def check_same_rows(data: Path) -> None:
-    """Raises ConfigError where the processes have read different rows."""
+def check_same_rows(data: Path, job: str = "") -> None:
+    """Raises ConfigError where the processes have read different rows, or another `job` (the digest of
+    one), whose seed puts the same rows into another order."""
     if world() == 1:
         return
     from accelerate.utils import gather_object
 
-    found = gather_object([digest(data)])
+    found = gather_object([f"{digest(data)[:12]} of job {job[:12]}"])
     other = next((number for number, one in enumerate(found) if one != found[0]), None)
     if other is not None:
         raise ConfigError(
-            f"the processes that train together have different rows: {data} is {found[0][:12]} for "
-            f"process 0 and {found[other][:12]} for process {other}. Put the run directory on a disk "
+            f"the processes that train together have different rows: {data} is {found[0]} for "
+            f"process 0 and {found[other]} for process {other}. Put the run directory on a disk "
             "that all machines share."
         )
 
