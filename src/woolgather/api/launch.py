@@ -271,6 +271,7 @@ def _line(planned: Planned, rates: Rates) -> PlanLine:
         "step": planned.step,
         "state": planned.state,
         "why": planned.why,
+        "fingerprint": planned.fingerprint,
         "seconds": round(seconds, 1),
         "rows": size.rows,
         "calls": size.calls,

@@ -17,7 +17,7 @@ from woolgather.core.errors import WoolgatherError, disk_error
 
 def app() -> typer.Typer:
     """Returns the command line with its commands; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, preparing, reporting, running
+    from woolgather.cli import about, inspecting, models, preparing, reporting, running, sweeping
 
     cli = typer.Typer(
         name="woolgather",
@@ -27,7 +27,7 @@ def app() -> typer.Typer:
         rich_markup_mode="rich",
     )
     commands = (
-        running.run, running.plan, inspecting.status, inspecting.show, inspecting.lineage,
+        running.run, running.plan, sweeping.sweep, inspecting.status, inspecting.show, inspecting.lineage,
         reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
         inspecting.clean, preparing.prepare, about.recipes, about.doctor,
     )  # fmt: skip

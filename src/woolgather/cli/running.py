@@ -93,6 +93,9 @@ Accelerate = Annotated[
     ),
 ]
 Processes = Annotated[int, typer.Option(help="Training processes, one per GPU.")]
+MaxHours = Annotated[
+    float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
+]
 
 
 def run(
@@ -115,9 +118,7 @@ def run(
     chat_template_kwargs: TemplateKwargs = "",
     accelerate: Accelerate = "ddp",
     processes: Processes = 1,
-    max_hours: Annotated[
-        float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
-    ] = None,
+    max_hours: MaxHours = None,
     replicate: Replicate = 0,
     report: Annotated[bool, typer.Option(help="Write report.html when the run ends.")] = True,
 ) -> None:
@@ -142,7 +143,7 @@ def run(
             ray=ray,
         ),
         training=AskedTraining(accelerate, processes),
-        choices=_choices(given, redo, replicate),
+        choices=read_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
 
@@ -152,7 +153,7 @@ def run(
             console.print(f"[dim]{escape(_outlook(total))}[/]", soft_wrap=True)
         return Shown(console, ask.dir / "events.jsonl", ask.bound(total["precision"]))
 
-    with _stopping(max_hours):
+    with stopping(max_hours):
         try:
             path = ask.carry_out(shown, report=report)
         except Stopped as stop:
@@ -191,7 +192,7 @@ def plan(
             name=engine, chat_template_kwargs=read_template_kwargs(chat_template_kwargs)
         ),
         training=AskedTraining(accelerate, processes),
-        choices=_choices(given, redo, replicate),
+        choices=read_choices(given, redo, replicate),
     )
     lines, total = ask.plan()
     if as_json:
@@ -251,8 +252,9 @@ def _outlook(total: PlanTotal) -> str:
     return f"{about}; {trains}." if total["updates"] else f"{about}."
 
 
-def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
-    """Raises ConfigError for a `--given` that is not STEP=PATH, or that gives a step twice."""
+def read_choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
+    """Returns what is asked for of single steps. Raises ConfigError for a `--given` that is not
+    STEP=PATH, or that gives a step twice."""
     from woolgather.runs.call import StepChoices
 
     results: dict[str, str] = {}
@@ -274,7 +276,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _stopping(max_hours: float | None) -> Iterator[None]:
+def stopping(max_hours: float | None) -> Iterator[None]:
     """Ctrl-C, SIGTERM and the deadline raise Stopped in the main thread; a second Ctrl-C is final."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -45,8 +45,8 @@ def standing(run_dir: Path, call: Call) -> Call:
 
 
 def take_shared(run_dir: Path, call: Call, shared: Path, *, plan: bool = False) -> Call:
-    """Returns the call with its result in place, by hard links, where another run in `shared` has made it
-    and this one has not. In a plan nothing is put in place: the call's folder is that of the other run."""
+    """Returns the call with its result in place, by hard links, where another run in `shared` has made
+    it and this one has not. In a plan nothing is put in place: the folder is that of the other run."""
     if (call.folder / RECORD).is_file():
         return call
     for run in runs_in(shared):
