@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -25,8 +26,8 @@ from woolgather.runs.record import current_steps, read_launches
 
 ISHEEP = [
     "isheep", "--preset", "demo", "--engine", "fake", "--no-report", "iterations=2",
-    "judge.pairs=16", "measure.probes=22", "measure.tasks=4", "measure.map_points=3",
-    "controls=false", "judge.assessor=rubric", "keep.by=threshold",
+    "per_iteration=6", "judge.pairs=16", "measure.probes=0", "select_by=last", "measure.tasks=4",
+    "measure.map_points=3", "controls=false", "judge.assessor=rubric", "keep.by=threshold",
 ]  # fmt: skip
 THRESHOLDS = ["-1", "0", "2", "4", "6", "8", "9"]
 RECIPE = '''
@@ -107,10 +108,10 @@ def sweep(own: Path, tmp_path: Path) -> Callable[..., Result]:
 
 @pytest.fixture(scope="module")
 def isheep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven thresholds by two sizes of a round, on the fake engine."""
+    """Seven thresholds by two iterations, on the fake engine."""
     folder = tmp_path_factory.mktemp("sweep") / "s"
-    axes = [f"keep.above={','.join(THRESHOLDS)}", "per_iteration=4,6"]
-    done = CliRunner().invoke(app(), ["sweep", *ISHEEP, *axes, "--dir", str(folder)])
+    thresholds = f"keep.above={','.join(THRESHOLDS)}"
+    done = CliRunner().invoke(app(), ["sweep", *ISHEEP, thresholds, "--dir", str(folder)])
     assert done.exit_code == 0, done.output
     return folder
 
@@ -138,17 +139,15 @@ def test_steps_that_points_share_are_made_once(isheep: Path) -> None:
             made[key] += entry["state"] == "ran"
     assert set(made.values()) == {1}
     assert set(made) == wanted
-    # Seven thresholds share what the base measures, and of a round's size all up to the verdicts.
     per_step = Counter(step for step, _ in made)
-    assert per_step["measure"] == per_step["shots"] == 1
-    assert per_step["iter0/synthesize"] == 4  # with rules and without, for each size
-    assert per_step["iter0/assess"] == 4 + 2  # not assessed (-1, 0), assessed
-    assert per_step["iter0/audition"] == 1
-    assert per_step["iter0/keep"] == 14
+    assert per_step["measure"] == per_step["shots"] == per_step["iter0/audition"] == 1
+    assert per_step["iter0/synthesize"] == 2  # with rules and without
+    assert per_step["iter0/assess"] == 3  # two that assess nothing, and one for all thresholds
+    assert per_step["iter0/keep"] == 7
 
 
 def test_the_two_lowest_thresholds_mean_what_they_mean_in_the_paper(isheep: Path) -> None:
-    configs: Any = {v: read_launches(isheep / f"keep.above={v},per_iteration=4")[-1].config
+    configs: Any = {v: read_launches(isheep / f"keep.above={v}")[-1].config
                     for v in THRESHOLDS}  # fmt: skip
     nothing, rules, lowest = configs["-1"], configs["0"], configs["2"]
     assert nothing["rules"]["use"] == nothing["synthesis"]["rules"]["use"] == []
@@ -157,34 +156,47 @@ def test_the_two_lowest_thresholds_mean_what_they_mean_in_the_paper(isheep: Path
     for config in (nothing, rules):
         assert (config["judge"]["assessor"], config["keep"]["by"]) == ("none", "all")
     assert (lowest["judge"]["assessor"], lowest["keep"]["by"]) == ("rubric", "threshold")
-    kept = {row["keep.above"]: int(row["iter0/keep: rows"]) for row in table(isheep)
-            if row["per_iteration"] == "6"}  # fmt: skip
-    counts = [kept[value] for value in THRESHOLDS]
+    counts = [int(row["iter0/keep: rows"]) for row in table(isheep)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] == 6 > counts[-1]
 
 
-def test_there_are_a_page_a_table_and_figures(isheep: Path) -> None:
+def test_the_page_and_the_table_have_every_point(isheep: Path) -> None:
     rows = table(isheep)
-    assert [row["keep.above"] for row in rows[::2]] == THRESHOLDS
+    assert [row["keep.above"] for row in rows] == THRESHOLDS
     assert {row["status"] for row in rows} == {"finished"}
     for row in rows:
-        low, value, high = (float(row[f"iter1/measure: probes{e}"]) for e in (" low", "", " high"))
+        low, value, high = (float(row[f"iter1/measure: heldout{e}"]) for e in (" low", "", " high"))
         assert low <= value <= high
     page = (isheep / "sweep.html").read_text()
-    assert "14 of 14 points of isheep are finished." in page
+    assert "7 of 7 points of isheep are finished." in page
     assert "keep.above=-1</code> stands for <code>rules.use=[none]" in page
     names = {path.name for path in (isheep / "figures").iterdir()}
-    figures = ("measure-iter0", "measure-iter1", "rows-iter0", "rows-iter1")
-    assert names == {f"{name}.{kind}" for name in figures for kind in ("svg", "csv")}
-    for name in figures:
-        root = ElementTree.parse(isheep / "figures" / f"{name}.svg").getroot()
-        texts = [element.text for element in root.iter() if element.tag.endswith("text")]
-        assert {"per_iteration=4", "per_iteration=6", *THRESHOLDS} <= set(texts)
-        lines = [e for e in root.iter() if "line s" in e.get("class", "")]
-        assert len([e for e in lines if "whisker" not in e.get("class", "")]) == 2
-        whiskers = [e for e in lines if "whisker" in e.get("class", "")]
-        assert len(whiskers) == (14 if name.startswith("measure") else 0)
+    assert names == {"measure.svg", "measure.csv", "rows.svg", "rows.csv"}
+    _, lines, whiskers = drawn(isheep, "measure")
+    assert (len(lines), len(whiskers)) == (2, 14)  # a line per iteration
+
+
+def drawn(folder: Path, name: str) -> tuple[set[str | None], list[Element], list[Element]]:
+    """The texts of a figure, its lines, and its intervals."""
+    root = ElementTree.parse(folder / "figures" / f"{name}.svg").getroot()
+    texts = {element.text for element in root.iter() if element.tag.endswith("text")}
+    lines = [element for element in root.iter() if "line s" in element.get("class", "")]
+    thin = [element for element in lines if "whisker" in element.get("class", "")]
+    return texts, [element for element in lines if element not in thin], thin
+
+
+def test_a_second_setting_is_a_line_in_a_figure_for_each_iteration(
+    sweep: Callable[..., Result], tmp_path: Path
+) -> None:
+    assert sweep("above=0,40,45", "n=6,9").exit_code == 0
+    names = {path.stem for path in (tmp_path / "s" / "figures").glob("*.svg")}
+    assert names == {"measure-iter0", "measure-iter1", "rows-iter0", "rows-iter1"}
+    for name in names:
+        texts, lines, whiskers = drawn(tmp_path / "s", name)
+        assert {"above", "0", "40", "45", "n=6", "n=9"} <= texts
+        assert len(lines) == 2
+        assert len(whiskers) == (6 if name.startswith("measure") else 0)
 
 
 def test_the_same_command_goes_on_and_more_values_join(

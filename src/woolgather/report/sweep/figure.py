@@ -31,7 +31,7 @@ class Figure:
     """Lines over a setting's values."""
 
     name: str
-    """Of its files."""
+    """What its files are called."""
     title: str
     x: str
     """The setting."""
