@@ -99,7 +99,7 @@ def read_grid(words: Iterable[str]) -> Grid:
             )
         values = split_values(text)
         if key == REPLICATE or len(values) > 1:
-            axes[key] = _checked(key, values)
+            axes[key] = _check_values(key, values)
         else:
             fixed[key] = word
     if all(len(values) < 2 for values in axes.values()):
@@ -127,7 +127,7 @@ def split_values(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _checked(key: str, values: list[str]) -> list[str]:
+def _check_values(key: str, values: list[str]) -> list[str]:
     for place, value in enumerate(values):
         if not value:
             raise ConfigError(
