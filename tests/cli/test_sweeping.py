@@ -259,6 +259,15 @@ def test_replicates_draw_anew_and_give_intervals_over_them(
     assert "Means over replicates" in (folder / "sweep.html").read_text()
 
 
+def test_replicates_alone_have_a_mean_and_no_figure(
+    sweep: Callable[..., Result], tmp_path: Path
+) -> None:
+    done = sweep("above=0", "replicate=0,1")
+    assert done.exit_code == 0
+    assert "Means over replicates" in (tmp_path / "s" / "sweep.html").read_text()
+    assert not list((tmp_path / "s" / "figures").iterdir())
+
+
 def figure(folder: Path, name: str) -> list[list[str]]:
     with (folder / "figures" / f"{name}.csv").open(newline="") as file:
         return list(csv.reader(file))[1:]
@@ -322,7 +331,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_data(
         "above=0,40,45", "--dir", str(tmp_path / "k"),
     ]  # fmt: skip
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while child.poll() is None and not list(tmp_path.glob("k/above=40/iter0/keep-*")):
         assert time.monotonic() < deadline
         time.sleep(0.002)
