@@ -121,7 +121,7 @@ def sweep(
         return
     with stopping(max_hours):
         try:
-            failed = asked.carry_out(_Shown(asked, console), measure=measure, report=report)
+            failed = asked.carry_out(_Told(asked, console), measure=measure, report=report)
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Run the same command again to resume.")
@@ -131,7 +131,7 @@ def sweep(
         raise typer.Exit(WoolgatherError.exit_code)
 
 
-class _Shown(Telling):
+class _Told(Telling):
     """Draws each point's steps under its name."""
 
     def __init__(self, asked: Sweep, console: Console) -> None:

@@ -51,20 +51,20 @@ def figures(sweep: SweepReport) -> list[Figure]:
     if not sweep.keys:
         return []
     what = sweep.measure.partition(": ")[2]
-    found = [_Shown("measure", what, sweep.measured, sweep.base)] if what else []
-    found += [_Shown("rows", f"{sweep.filter}: rows kept", sweep.kept)] if sweep.filter else []
+    found = [_Plotted("measure", what, sweep.measured, sweep.base)] if what else []
+    found += [_Plotted("rows", f"{sweep.filter}: rows kept", sweep.kept)] if sweep.filter else []
     return [figure for shown in found for figure in _figures(sweep, shown)]
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Plotted:
     name: str
     label: str
     value: Callable[[Sequence[PointReport], str], object]
     level: object = None
 
 
-def _figures(sweep: SweepReport, shown: _Shown) -> list[Figure]:
+def _figures(sweep: SweepReport, shown: _Plotted) -> list[Figure]:
     key, *others = sweep.keys
     values = list(sweep.record.axes[key])
     lines: dict[str, dict[str, list[object]]] = {}
