@@ -91,7 +91,25 @@ def record_of(folder: Path, step: str) -> StepRecord:
     return next(r for _, r in current_steps(folder) if r.step == step)
 
 
-def test_killed_while_generating(tiny_model: Path, tasks: Path, tmp_path: Path) -> None:
+def load_with_transformers_alone(result: Path) -> None:
+    assert (result / "README.md").is_file()
+    code = (
+        "import sys; from transformers import AutoModelForCausalLM, AutoTokenizer; "
+        "m = AutoModelForCausalLM.from_pretrained(sys.argv[1]); "
+        "t = AutoTokenizer.from_pretrained(sys.argv[1]); "
+        "assert t.chat_template; print(m.num_parameters())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(result)],
+        capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
+def test_killed_while_generating_it_ends_in_a_model_for_transformers_alone(
+    tiny_model: Path, tasks: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     argv = command(folder, tiny_model, tasks)
     kill_when(lambda: finished_calls(folder) >= 15, argv)
@@ -101,6 +119,7 @@ def test_killed_while_generating(tiny_model: Path, tasks: Path, tmp_path: Path) 
     again = sum(r.calls.get("remembered", 0) for _, r in current_steps(folder))
     assert again == known
     assert finished_calls(folder) == total
+    load_with_transformers_alone(folder / "result")
 
 
 def test_killed_while_training_and_between_data_and_marker(
@@ -145,27 +164,6 @@ def test_sigterm_while_working_exits_75_and_leaves_no_process(
     assert process.returncode == 75, out
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-
-
-def test_the_result_loads_with_transformers_alone(
-    tiny_model: Path, tasks: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    finish(command(folder, tiny_model, tasks))
-    result = folder / "result"
-    assert (result / "README.md").is_file()
-    code = (
-        "import sys; from transformers import AutoModelForCausalLM, AutoTokenizer; "
-        "m = AutoModelForCausalLM.from_pretrained(sys.argv[1]); "
-        "t = AutoTokenizer.from_pretrained(sys.argv[1]); "
-        "assert t.chat_template; print(m.num_parameters())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(result)],
-        capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 0
 
 
 # Everything that the other methods are given: short rows for a model of 512 positions.

@@ -109,6 +109,8 @@ def test_held_out_tasks_are_read_with_the_same_care(
         ("keep.by=best", "keep.by: Input should be 'auto', "),
         ("sft.validation=1", "sft.validation: Input should be less than 1 (given: 1)."),
         ("iterations", "'iterations' is not a setting. Write key=value"),
+        ("seeds=caf\udce9.jsonl", "seeds: 'caf\\udce9.jsonl' holds bytes that are not UTF-8"),
+        ('judge.candidates=["a\\ud800"]', "judge.candidates: 'a\\ud800' holds bytes that are not"),
     ],
 )
 def test_a_setting_that_cannot_be(said: Said, folder: Path, setting: str, message: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import EngineOptions
-from woolgather.engines.openai.client import Patience
 from woolgather.engines.openai.engine import OpenAIEngine
+from woolgather.engines.openai.server import Patience
 
 from .serving import MODEL, QUICK, Told
 from .tiny import make

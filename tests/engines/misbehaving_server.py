@@ -3,7 +3,7 @@
 Prints its port, and leaves when its standard input is closed. Told by `POST /control` (see
 `Behaviour`), it tells by `GET /stats` what it was asked. A fault is one of:
 
-    ok  401  429[:retry-after]  500  503[:retry-after]  hang  reset  cut  truncated  html  empty
+    ok  401  429[:retry-after]  500  503[:retry-after]  hang  drip  reset  cut  truncated  html  empty
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,6 +31,10 @@ class Behaviour:
     by_prompt: dict[str, list[str]] = field(default_factory=dict)
     """For the first attempts at a prompt."""
     delay: float = 0.0
+    dies_after: int = 0
+    """Answers, after which every request finds the connection reset; 0: it lives."""
+    closes: bool = False
+    """Whether each connection is closed after its answer, which the answer does not say."""
     capacity: int = 0
     """Requests at once; more get a 429. 0: any number."""
     paths: list[str] = field(
@@ -66,7 +71,19 @@ class Behaviour:
     continues: bool = True
     """Whether a begun answer is continued while reasoning is on."""
     logprobs: str = "plain"
-    """plain | start (a start token is shown) | bare (tokens lose their spaces) | none"""
+    """plain | start (a start token is shown) | bare (tokens lose their spaces) | none | forced (that of
+    the token that is written, whatever the bias, as llama.cpp) | biased (the bias is counted in) |
+    likeliest (no prompt is repeated)"""
+    likeliest: dict[str, float] = field(default_factory=dict)
+    """The likeliest next tokens, and their log-probabilities."""
+    vocabulary: str = ""
+    """The file of a tokenizer: prompts may be token ids, and are counted by it. Empty: text alone."""
+    counts: int = 0
+    """Tokens that are counted beyond those of a prompt that is text."""
+    ids_status: int = 400
+    """What a server without a vocabulary says to a list of ids."""
+    answers_as: str = ""
+    """The model that is named in answers; empty for the one that was asked."""
 
 
 @dataclass
@@ -88,7 +105,22 @@ stats = Stats()
 def prompt_of(body: dict[str, Any]) -> str:
     if "messages" in body:
         return str(body["messages"][-1]["content"])
-    return str(body.get("prompt", body.get("input", "")))
+    prompt = body.get("prompt", body.get("input", ""))
+    if isinstance(prompt, list) and behaviour.vocabulary:
+        return str(tokenizer(behaviour.vocabulary).decode(prompt, skip_special_tokens=False))
+    return str(prompt)
+
+
+@cache
+def tokenizer(file: str) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(file)
+
+
+def logprob_behind(ids: list[int], token: int) -> float:
+    """The log-probability of a token behind those before it."""
+    return logprob(f"{ids}>{token}")
 
 
 def logprob(token: str) -> float:
@@ -144,11 +176,13 @@ class Handler(BaseHTTPRequestHandler):
                     "at": time.monotonic(),
                 }
             )
+            dead = 0 < behaviour.dies_after <= stats.answered.total()
             own = behaviour.by_prompt.get(prompt_of(body))
             queue = own or behaviour.faults
             fault = "429" if busy else queue.pop(0) if queue else behaviour.always
         try:
-            self.misbehave(fault, body)
+            self.misbehave("reset" if dead else fault, body)
+            self.close_connection |= behaviour.closes
         finally:
             with lock:
                 stats.in_flight -= 1
@@ -159,6 +193,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if kind == "hang":
             self.gone_within(60)
+        elif kind == "drip":
+            self.drip()
         elif kind == "reset":
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -184,6 +220,15 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(body)
 
+    def drip(self) -> None:
+        """An answer that never ends, a byte at a time."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "5000")
+        self.end_headers()
+        while not self.gone_within(0.1):
+            self.wfile.write(b" ")
+
     @staticmethod
     def reasoning_is_off(body: dict[str, Any]) -> bool:
         return body.get("chat_template_kwargs", {}).get("enable_thinking") is False
@@ -202,6 +247,8 @@ class Handler(BaseHTTPRequestHandler):
         for name in b.refuse:
             if name in body:
                 return self.reply(400, {"error": {"message": f"unknown argument: {name}"}})
+        if isinstance(body.get("prompt"), list) and not b.vocabulary:
+            return self.reply(b.ids_status, {"error": {"message": "prompt must be a string"}})
         prompt = prompt_of(body)
         begun = "messages" in body and body["messages"][-1]["role"] == "assistant"
         if begun and not b.continues and not self.reasoning_is_off(body):
@@ -230,19 +277,51 @@ class Handler(BaseHTTPRequestHandler):
         shown = tokens_of(prompt)
         if path == "/completions":
             choice["text"] = prompt + " next" if body.get("echo") else text
-            if body.get("logprobs") and b.logprobs != "none":
-                choice["logprobs"] = self.logprobs(shown)
         else:
             choice["message"] = {"role": "assistant", "content": text}
+        if body.get("logprobs") and b.logprobs != "none":
+            choice["logprobs"] = self.shown_logprobs(body, shown)
         choice |= b.choice
         used = len(shown) + (b.logprobs == "start")
+        if b.vocabulary and "prompt" in body:
+            ids = body["prompt"]
+            in_text = isinstance(ids, str)
+            used = len(tokenizer(b.vocabulary).encode(ids).ids) + b.counts if in_text else len(ids)
         self.reply(
             200,
             {
+                "model": b.answers_as or body["model"],
                 "choices": [choice],
                 "usage": b.usage or {"prompt_tokens": used, "completion_tokens": len(text.split())},
             },
         )
+
+    def shown_logprobs(self, body: dict[str, Any], shown: list[str]) -> dict[str, Any]:
+        b = behaviour
+        prompt = body.get("prompt")
+        if b.logprobs in ("plain", "start", "bare") and body.get("echo"):
+            if isinstance(prompt, str):
+                return self.logprobs(shown)
+            values = [logprob_behind(prompt[:i], token) for i, token in enumerate(prompt)]
+            return {
+                "tokens": [*map(str, prompt), " next"],
+                "token_logprobs": [None, *values[1:], -0.5],
+            }
+        if b.logprobs == "plain" and "logprob_token_ids" in body:
+            some = {f"token_id:{t}": logprob_behind(prompt, t) for t in body["logprob_token_ids"]}
+            return {"tokens": ["token_id:0"], "token_logprobs": [-9.0], "top_logprobs": [some]}
+        if b.logprobs in ("forced", "biased") and isinstance(prompt, list):
+            forced = next(map(int, body.get("logit_bias", {})), 0)
+            value = logprob_behind(prompt, forced) - 1.0 if b.logprobs == "forced" else -1e-9
+            return {"content": [{"id": forced, "token": "?", "logprob": value, "top_logprobs": []}]}
+        tops = [{"token": token, "logprob": value} for token, value in b.likeliest.items()]
+        if "messages" in body:
+            return {"content": [{**tops[0], "top_logprobs": tops}] if tops else []}
+        return {
+            "tokens": list(b.likeliest)[:1],
+            "token_logprobs": list(b.likeliest.values())[:1],
+            "top_logprobs": [b.likeliest],
+        }
 
     def logprobs(self, tokens: list[str]) -> dict[str, Any]:
         values: list[float | None] = [logprob(t) for t in tokens]

@@ -11,7 +11,7 @@ from typing import Any
 
 from woolgather.core.artifacts import Model
 from woolgather.engines.base import Completion, Request, Sampling
-from woolgather.engines.openai.client import Patience
+from woolgather.engines.openai.server import Patience
 
 MODEL = Model(path="some/model", fingerprint="f00d", prompt_format="raw")
 PROGRAM = Path(__file__).with_name("misbehaving_server.py")

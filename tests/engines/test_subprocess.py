@@ -131,9 +131,12 @@ def test_a_death_loses_nothing_and_asks_only_what_is_unanswered(
     assert lines == 1
 
 
-def test_a_kill_halves_the_batch(worker: SubprocessEngine, tmp_path: Path) -> None:
+def test_a_kill_halves_the_batch_and_is_told(
+    worker: SubprocessEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     found = texts(worker, f"kill {tmp_path / 'killed'}", "reductions")
     assert found[1] == "1 7 ()"
+    assert "was killed by signal 9 and is started again (2 requests unanswered)" in caplog.text
 
 
 def test_a_death_is_noticed_while_a_grandchild_lives_on(

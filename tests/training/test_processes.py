@@ -14,7 +14,16 @@ import transformers
 from woolgather.core.artifacts import Model
 from woolgather.core.storage import digest
 from woolgather.ops.train.sft import encode, write_tokens
-from woolgather.training.job import CURVES, RESULT, DpoOptions, LoraOptions, SftOptions, TrainJob
+from woolgather.training.checkpoints import CHECKPOINTS
+from woolgather.training.job import (
+    CURVES,
+    MARKER,
+    RESULT,
+    DpoOptions,
+    LoraOptions,
+    SftOptions,
+    TrainJob,
+)
 from woolgather.training.launch import LocalTrainer
 from woolgather.training.layouts import ProcessLayout
 
@@ -95,6 +104,23 @@ def kill_second(job_file: Path) -> bool:
     return False
 
 
+def copy_amid(points: Path, target: Path, updates_per_epoch: int) -> int:
+    """Copy a complete checkpoint from amid an epoch behind the first; returns its update, 0 for none."""
+    for folder in points.glob("checkpoint-*"):
+        update = int(folder.name.split("-")[1])
+        if (
+            update > updates_per_epoch
+            and update % updates_per_epoch
+            and (folder / MARKER).is_file()
+        ):
+            try:
+                shutil.copytree(folder, target / folder.name)
+                return update
+            except (OSError, shutil.Error):  # removed meanwhile, two updates later
+                shutil.rmtree(target)
+    return 0
+
+
 @pytest.mark.parametrize(
     ("kind", "killed"),
     [("sft-lora", False), ("sft-full", True), ("dpo-lora", True), ("dpo-full", False)],
@@ -103,11 +129,17 @@ def test_two_processes_train_as_one_also_when_one_of_them_is_killed(start, tmp_p
     updates = 20 if killed else 6
     job = job_of(kind, start, tmp_path / "data", updates)
     train(job, tmp_path / "one")
-    gone = []
+    gone, amid = [], []
+    updates_per_epoch = 2 if kind.startswith("sft") else 3
 
     def watch(event):
-        if killed and event["event"] == "checkpoint" and not gone:
-            gone.append(kill_second(tmp_path / "two" / "job.json"))
+        if killed and event["event"] == "checkpoint" and not amid:
+            found = copy_amid(
+                tmp_path / "two" / CHECKPOINTS, tmp_path / "rest" / CHECKPOINTS, updates_per_epoch
+            )
+            if found:
+                amid.append(found)
+                gone.append(kill_second(tmp_path / "two" / "job.json"))
 
     train(job, tmp_path / "two", layout=TWO, on_progress=watch, checkpoint_every=0 if killed else 9)
     assert gone == ([True] if killed else [])
@@ -117,6 +149,10 @@ def test_two_processes_train_as_one_also_when_one_of_them_is_killed(start, tmp_p
     assert bool(execution["resumed_from"]) == killed
     assert len(curve(one)) == updates
     assert curve(two) == pytest.approx(curve(one), rel=1e-4)
+    if killed:  # from a point amid an epoch, whichever the kill came upon
+        LocalTrainer(cpu=True, threads=1, layout=TWO)(job, tmp_path / "rest")
+        assert result(tmp_path / "rest")["execution"]["resumed_from"] == amid[0]
+        assert curve(tmp_path / "rest") == pytest.approx(curve(one), rel=1e-4)
     if kind.startswith("sft"):
         assert curve(two, "validation_loss") == pytest.approx(
             curve(one, "validation_loss"), rel=1e-4

@@ -17,7 +17,16 @@ from woolgather.core.errors import WoolgatherError, disk_error
 
 def app() -> typer.Typer:
     """Returns the command line with its commands; importing them loads nothing heavy."""
-    from woolgather.cli import about, inspecting, models, preparing, reporting, running, sweeping
+    from woolgather.cli import (
+        about,
+        inspecting,
+        models,
+        preparing,
+        reporting,
+        running,
+        sweeping,
+        trying,
+    )
 
     cli = typer.Typer(
         name="woolgather",
@@ -27,9 +36,10 @@ def app() -> typer.Typer:
         rich_markup_mode="rich",
     )
     commands = (
-        running.run, running.plan, sweeping.sweep, inspecting.status, inspecting.show, inspecting.lineage,
-        reporting.report, reporting.compare, models.eval_, models.chat, inspecting.export,
-        inspecting.clean, preparing.prepare, about.recipes, about.doctor,
+        running.run, running.plan, sweeping.sweep, trying.headroom, inspecting.status,
+        inspecting.show, inspecting.lineage, reporting.report, reporting.compare, models.eval_,
+        models.chat, inspecting.export, inspecting.clean, preparing.prepare, about.recipes,
+        about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)

@@ -27,6 +27,8 @@ RECIPES = tuple(
     sorted(f.name for f in (resources.files("woolgather") / "presets").iterdir() if f.is_dir())
 )
 """Every recipe we ship has a folder of presets."""
+TRIALS = ("headroom",)
+"""What is run like a recipe, and trains nothing."""
 SOURCES = "sources.yaml"
 """Beside a recipe's presets: where each of their values comes from."""
 
@@ -43,7 +45,7 @@ def find_recipe(name: str) -> types.ModuleType:
         if not path.is_file():
             raise ConfigError(f"recipe {name}: no such file.")
         module = _load(path)
-    elif name in RECIPES:
+    elif name in (*RECIPES, *TRIALS):
         module = importlib.import_module(f"woolgather.recipes.{name}")
     else:
         raise ConfigError(f"there is no recipe {name!r}{_nearest(name, RECIPES)}")
@@ -118,10 +120,26 @@ def build(
         merge_into(settings, _nest(config, key, value))
     for key, value in _assign(config, overrides):
         merge_into(settings, _nest(config, key, value))
+    _check_text(settings)
     try:
         return config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_readable(error, config)) from None
+
+
+def _check_text(value: JSON, key: str = "") -> None:
+    """Raises ConfigError for text that no file can hold as UTF-8."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _check_text(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_text(inner, key)
+    elif isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigError(
+            f"{key}: {value!r} holds bytes that are not UTF-8, or half of a pair of UTF-16. Write it "
+            "without them; rename the file, if it is one."
+        )
 
 
 def _assign(config: type[BaseModel], overrides: Iterable[str]) -> Iterator[tuple[str, JSON]]:

@@ -15,14 +15,16 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.rows import Example
+from woolgather.ops.curate.agree import Agreement, agree, check_samples, draw_alike
 from woolgather.ops.curate.keep import KeepRule
 from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
-from woolgather.ops.generate.respond import Responding, fixed_shots
+from woolgather.ops.generate.practice import Practice, add_practice
+from woolgather.ops.generate.respond import POOL, Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.recipes.config import at
 from woolgather.recipes.scope import Rows, Scope
@@ -70,14 +72,30 @@ class Config(Common):
     history: Literal["all", "none"] = "all"
     """Rows that training sees: those of all iterations so far (Total), or of this one (One)."""
     synthesis: Synthesis = Synthesis()
+    practice: Practice = Practice()
     respond: Responding = Responding()
     rules: ResponseRules = ResponseRules()
     judge: Judging = Judging()
     keep: KeepRule = KeepRule(by="auto")
+    agreement: Agreement | None = None
+    """Keep what the samples of a task agree on, or what passes its check, in place of what `judge` and
+    `keep` choose; {} takes this group as it is. Needs respond.samples, and mix.one_per_prompt=false
+    where several answers to one task are to stay."""
     mix: MixOptions = MixOptions()
     sft: SftOptions = SftOptions()
     lora_scale: float = Field(default=1.0, ge=0)
     """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Config:
+        if self.agreement:
+            check_samples(self.respond.samples)
+        return self
+
+    @property
+    def judging(self) -> Judging:
+        """Returns how answers are rated: not at all where samples have to agree."""
+        return self.judge.model_copy(update={"assessor": "none"}) if self.agreement else self.judge
 
     def seen(self, rows: list[Rows[Example]]) -> list[Rows[Example]]:
         """Returns those rows, one entry per iteration, that training sees after the last of them."""
@@ -94,24 +112,32 @@ def recipe(run: Scope, cfg: Config) -> Model:
         if cfg.judge_model not in ("self", "base")
         else base
     )
-    asked, tuning = cfg.judge.questionnaire(), Tuning(cfg.sft, cfg.lora_scale)
+    judging, tuning = cfg.judging, Tuning(cfg.sft, cfg.lora_scale)
+    asked = judging.questionnaire()
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
+    shown = run.step("shot-pool", fixed_shots, seeds, k=POOL) if cfg.respond.redrawn else shots
 
     found = Candidates(run, cfg, base, held_out)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
-        assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
+        assessor = choose_assessor(it, seeds, rater, judging, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
             how=cfg.synthesis.settled(model.prompt_format), avoid=kept, measured=measured,
             machine=kept[-1] if kept else (),
         )  # fmt: skip
-        pairs = answer_tasks(it, tasks, model, cfg.respond, shots)
+        if cfg.practice.tasks:
+            tasks = it.step("practice", add_practice, tasks, how=cfg.practice)
+        pairs = answer_tasks(it, tasks, model, cfg.respond, shown)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
-        scored = rate(it, clean[-1], rater, assessor, cfg.judge, asked)
-        kept.append(best(it, scored, cfg.keep, assessor, rater))
+        scored = rate(it, clean[-1], rater, assessor, judging, asked)
+        kept.append(
+            it.step("keep", agree, scored, samples=cfg.respond.samples, rule=cfg.agreement)
+            if cfg.agreement
+            else best(it, scored, cfg.keep, assessor, rater)
+        )
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         rows = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
         start = model if cfg.init_from == "last" else base
@@ -144,9 +170,14 @@ def control(
     cfg: Config,
 ) -> dict[str, Metrics]:
     """Returns measures of what stands beside the result: models trained on the seeds alone, and on as
-    many rows at random as each iteration kept."""
+    many rows at random as each iteration kept, of the same tasks where samples had to agree."""
     base, scope = found.base, found.run.scope("control")
-    chance = [draw_rows(scope, f"random{t}", rows, kept[t]) for t, rows in enumerate(clean)]
+    chance = [
+        scope.step(f"random{t}", draw_alike, rows, kept[t])
+        if cfg.agreement
+        else draw_rows(scope, f"random{t}", rows, kept[t])
+        for t, rows in enumerate(clean)
+    ]
     mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")
     alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
     rows = {"seeds alone": alone, "random rows": mix}

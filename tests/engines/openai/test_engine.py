@@ -32,7 +32,11 @@ def test_what_is_sent(server, engine_at):
             "prompt": "plain",
             "temperature": 1.0,
             "top_p": 1.0,
+            "top_k": -1,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
             "max_tokens": 256,
+            "seed": 0,
         },
         "/v1/chat/completions": {
             "model": "tiny",
@@ -46,6 +50,7 @@ def test_what_is_sent(server, engine_at):
             "stop": ["END"],
             "seed": 3,
             "top_k": 7,
+            "min_p": 0.0,
             "repetition_penalty": 1.1,
         },
     }
@@ -200,7 +205,7 @@ def test_log_probabilities_that_cannot_be_had_name_another_way(server, engine_at
         CapabilityError, match=r"not after a conversation.*--engine transformers.*rubr"
     ):
         engine.sequence_logprobs([talk], [" yes"])
-    with pytest.raises(CapabilityError, match="not after a conversation"):
+    with pytest.raises(CapabilityError, match=r"no log-probabilities of the prompt.*rubric"):
         engine.option_logprobs([talk], [" yes"])
     with pytest.raises(CapabilityError, match="temperature 1 only"):
         engine.sequence_logprobs(["a"], [" b"], temperature=0.7)

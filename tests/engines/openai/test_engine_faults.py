@@ -12,7 +12,7 @@ import pytest
 from woolgather.core.errors import ConfigError, EngineError
 from woolgather.core.fingerprint import canonical
 from woolgather.engines.base import EngineOptions, Request
-from woolgather.engines.openai.client import Patience
+from woolgather.engines.openai.server import Patience
 from woolgather.runs.call import EngineHandle
 
 from ..serving import KEY, expected, requests, texts, until

@@ -154,3 +154,17 @@ def test_a_system_turn_is_sent_unless_the_task_has_its_own() -> None:
     assert [r.system for r in rows] == ["Be brief.", "Be kind."]
     with pytest.raises(ValidationError, match=r"samples\n.*greater than or equal to 1"):
         Responding(samples=0)
+
+
+def test_shots_that_are_redrawn_differ_by_task_and_not_by_sample() -> None:
+    prompts: list[str] = []
+    pool = [Example(instruction=f"Name a fish {i}", response=f"A trout {i}.") for i in range(30)]
+    how = Responding(samples=2, redrawn=3)
+    rows = list(respond(TASKS, raw_engine(prompts), how=how, shots=pool, seed=4))
+    assert len(rows) == len(prompts) == 6
+    assert {p.count("### Task") for p in prompts} == {4}
+    assert len(set(prompts)) == 3
+    again: list[str] = []
+    list(respond(TASKS[::-1], raw_engine(again), how=how, shots=pool, seed=4))
+    assert set(again) == set(prompts)
+    assert Responding().unused == {"redrawn"}

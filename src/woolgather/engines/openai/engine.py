@@ -4,14 +4,15 @@ The one idea: the caller's thread pulls requests lazily and yields answers as th
 event loop in the background does the talking (client.py). After a lasting failure nothing more is
 pulled, what is in flight is waited for and yielded, and only then is the failure raised.
 
-A text goes to `/completions`, and so does a conversation that is spelt out as ChatML; any other goes to
-`/chat/completions`, where the *server* renders it with its own template and its own idea of today. A
-server counts `max_tokens` as part of what has to fit into the context, so that "too_long" is said of
-prompts with less room than that; it is also said of a prompt that the server, by its own count, read in
-part only (prompt_sizes.py). Reasoning is told from the answer by the server, or by its tags. Where a
-template opens it and the server parses none, a reply that is cut within its reasoning shows no tag: it
-is an unfinished answer like any other. The key comes from the environment, goes into the request's
-header, and nowhere else. This module starts no server and remembers no answer.
+Where a server takes token ids (token_ids.py) a prompt is rendered and tokenized here. Elsewhere a text
+goes to `/completions`, and so does a conversation that is spelt out as ChatML; any other goes to
+`/chat/completions`, where the *server* renders it with its own template and its own idea of today.
+"too_long" is said of a prompt that the server refuses for its length, and of one that it, by its own
+count, read in part only (prompt_sizes.py); where a prompt fits and its answer may not, servers cut the
+answer. Reasoning is told from the answer by the server, or by its tags. Where a template opens it and
+the server parses none, a reply that is cut within its reasoning shows no tag: it is an unfinished
+answer like any other. The key comes from the environment, goes into the request's header, and nowhere
+else. This module starts no server and remembers no answer.
 """
 
 from __future__ import annotations
@@ -19,27 +20,35 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import queue
 import re
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 
 from woolgather.core.artifacts import Model
-from woolgather.core.errors import CapabilityError, ConfigError, EngineError, WoolgatherError
+from woolgather.core.errors import CapabilityError, EngineError, WoolgatherError
 from woolgather.core.rows import JSON
-from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Sampling
-from woolgather.engines.openai.client import Patience, Servers
-from woolgather.engines.openai.prompt_sizes import PromptSizes
-from woolgather.engines.openai.refusals import NO_LOGPROBS, Refused
-from woolgather.engines.openai.replies import read_answer, read_echo, read_vectors
-from woolgather.prompting.forms import spell_out
+from woolgather.engines.base import Completion, Engine, EngineOptions, LogProb, Request, Tokens
+from woolgather.engines.openai.client import Line, Servers
+from woolgather.engines.openai.prompt_sizes import PromptSizes, say_cut
+from woolgather.engines.openai.refusals import Refused
+from woolgather.engines.openai.replies import read_vectors
+from woolgather.engines.openai.scoring import AT_ONCE, Scorer
+from woolgather.engines.openai.server import Patience
+from woolgather.engines.openai.token_ids import SHOWN, load_renderer, takes_ids
+from woolgather.engines.openai.wording import (
+    Wording,
+    ask_in_ids,
+    ask_in_text,
+    check_template,
+    prompt_ids,
+)
 from woolgather.prompting.messages import Message, Prompt
-from woolgather.prompting.reasoning import ends_opened
-from woolgather.prompting.template_choice import OWN
+from woolgather.prompting.renderer import Renderer
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -50,20 +59,21 @@ _FIRST = 16
 
 class OpenAIEngine(Engine):
     """Asks the servers at `options.urls`, which all hold `model` whatever they call it. Raises
-    ConfigError for a URL or key that cannot be one, and for a chat model whose template was chosen."""
+    ConfigError for a URL or key that cannot be one; and for a model whose chat template was chosen, where
+    its folder is not here or, with the first conversation, where a server takes no token ids."""
 
     def __init__(
         self, model: Model, options: EngineOptions, patience: Patience | None = None
     ) -> None:
         super().__init__(model)
-        if model.prompt_format == "chat" and model.chat_template not in ("", OWN):
-            raise ConfigError(
-                "--engine openai: a server renders conversations with the template that it was started "
-                "with, and chat_template names another one for this model. Leave chat_template out, or "
-                "use --engine transformers."
-            )
+        if not Path(model.path).is_dir():
+            check_template(model)
+        self._options = options
+        self._renderer: Renderer | None = None
+        """Loaded with the first call."""
+        self._scores: Scorer | None = None
         self._ahead = max(1, options.concurrency)
-        self._servers = Servers(options, patience or Patience())
+        self._servers = Servers(options, patience or Patience(), self._introduce)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -92,32 +102,48 @@ class OpenAIEngine(Engine):
                 latest[:] = [request]
                 yield self._complete(request)
 
-        with closing(self._stream(work())) as results:
+        with closing(self._stream(work(), self._ahead)) as results:
             yield from self._give_up_alone(results, lambda: self._answers_like(latest[0]))
+
+    def option_logprobs(
+        self, prompts: Sequence[Prompt], options: Sequence[str]
+    ) -> list[list[float]]:
+        """Returns the natural log-probability of each option after each prompt, [prompts][options], in
+        the best way that the servers know (scoring.py); NaN where a server that shows only the likeliest
+        tokens shows none of the options. Raises CapabilityError where there is no way."""
+        scorer = self._scorer()
+        return self._gather((scorer.score_options(p, options) for p in prompts), AT_ONCE)
 
     def sequence_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
     ) -> list[LogProb]:
-        """Returns one LogProb per pair. A token counts when it holds a character of the continuation;
-        the server tokenizes prompt and continuation as one text.
+        """Returns one LogProb per pair. Where the server tokenizes prompt and continuation as one text, a
+        token counts when it holds a character of the continuation.
 
-        Raises CapabilityError for a temperature other than 1, for a conversation, for a text that is too
-        long, and where the server gives no log-probabilities of a prompt.
+        Raises CapabilityError for a temperature other than 1, for a text that is too long, where the
+        server gives no log-probabilities of a prompt, and for a conversation where it takes no token ids.
         """
         if temperature != 1.0:
             raise CapabilityError(
                 f"{self._servers}: servers give log-probabilities at temperature 1 only. "
                 "Use --engine transformers."
             )
-        spelt = [spell_out(p, self._model.prompt_format) for p in prompts]
-        texts = [p for p in spelt if isinstance(p, str)]
-        if len(texts) < len(prompts):
-            raise CapabilityError(
-                f"{self._servers}: servers give log-probabilities after raw text, not after a "
-                f"conversation. {NO_LOGPROBS}"
-            )
-        pairs = zip(texts, continuations, strict=True)
-        return self._gather(self._logprob(p, c) for p, c in pairs)
+        scorer = self._scorer()
+        pairs = zip(prompts, continuations, strict=True)
+        return self._gather((scorer.score(p, c) for p, c in pairs), AT_ONCE)
+
+    def read_tokens(self, prompts: Sequence[Prompt]) -> Tokens:
+        """Returns how prompts are rendered and tokenized for servers that take token ids. Raises
+        CapabilityError where one does not."""
+
+        async def is_in_ids(line: Line) -> bool:
+            return bool(line.server.takes_ids)
+
+        (in_ids,) = self._gather([self._servers.talk(is_in_ids)])
+        if not in_ids or self._renderer is None:
+            raise CapabilityError(self._cannot("token ids"))
+        ids = [prompt_ids(prompt, self._model, self._renderer) for prompt in prompts]
+        return Tokens(ids, [*self._renderer.end_ids], self._renderer.template)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Returns the vectors that the server's `/embeddings` gives, [texts][hidden size]; how it pools
@@ -137,10 +163,16 @@ class OpenAIEngine(Engine):
         self._loop.close()
         self._loop = self._thread = None
 
+    def _scorer(self) -> Scorer:
+        self._start()
+        if self._scores is None:
+            self._scores = Scorer(self._servers, self._model, self._renderer, self._sizes)
+        return self._scores
+
     def _stream(
-        self, work: Iterable[Coroutine[None, None, T]]
+        self, work: Iterable[Coroutine[None, None, T]], at_once: int
     ) -> Generator[tuple[int, T], None, None]:
-        """Yields (index, result) as they arrive, at most `concurrency` of them pulled ahead."""
+        """Yields (index, result) as they arrive, at most `at_once` of them pulled ahead."""
         loop = self._start()
         source = enumerate(work)
         done: queue.SimpleQueue[tuple[int, Future[T]]] = queue.SimpleQueue()
@@ -149,7 +181,7 @@ class OpenAIEngine(Engine):
         more = True
         try:
             while True:
-                while more and failure is None and len(waiting) < self._ahead:
+                while more and failure is None and len(waiting) < at_once:
                     pulled = next(source, None)
                     if pulled is None:
                         more = False
@@ -175,14 +207,15 @@ class OpenAIEngine(Engine):
         if failure is not None:
             raise failure
 
-    def _gather(self, work: Iterable[Coroutine[None, None, T]]) -> list[T]:
-        results = dict(self._stream(work))
+    def _gather(self, work: Iterable[Coroutine[None, None, T]], at_once: int = 0) -> list[T]:
+        results = dict(self._stream(work, min(self._ahead, at_once or self._ahead)))
         return [results[i] for i in range(len(results))]
 
     def _start(self) -> asyncio.AbstractEventLoop:
         if self._closed:
             raise EngineError(f"{self._servers}: the engine was closed.")
         if self._loop is None:
+            self._renderer = load_renderer(self._model, self._options)
             loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=loop.run_forever, name="openai", daemon=True)
             self._thread.start()
@@ -249,80 +282,35 @@ class OpenAIEngine(Engine):
 
     async def _complete(self, asked: Request) -> Completion | Refused:
         request = asked.spell_out(self._model.prompt_format)
-        body = _sampling(request.sampling)
-        prompt, stop = request.prompt, request.sampling.stop
-        begun = ""
-        if isinstance(prompt, str):
-            path, body["prompt"], begun = "/completions", prompt, prompt
-        else:
-            path = "/chat/completions"
-            body["messages"] = [{"role": m.role, "content": m.content} for m in prompt]
-            if prompt and prompt[-1].role == "assistant":
-                begun = prompt[-1].content
-                body |= {"continue_final_message": True, "add_generation_prompt": False}
-            if self._model.chat_template_kwargs:
-                body["chat_template_kwargs"] = dict(self._model.chat_template_kwargs)
-        opened = ends_opened(begun)
 
-        def read(reply: object) -> Completion:
-            return read_answer(reply, stop, opened=opened)
+        async def ask(line: Line) -> Completion:
+            wording = self._word(request, line)
+            if isinstance(wording, Completion):
+                return wording
+            found = await line.post(
+                wording.path, wording.body, lambda reply: wording.read(reply, request.sampling)
+            )
+            least = wording.tokens or self._sizes.at_least(request.prompt)
+            if 0 < found.prompt_tokens < least:
+                why = say_cut(found.prompt_tokens)
+                self._warn(f"{line.server.shown}: {why}")
+                return Completion("", "too_long", found.prompt_tokens, why=why)
+            return found
 
         try:
-            found = await self._servers.post(path, body, read)
+            return await self._servers.talk(ask)
         except Refused as refused:
             return Completion("", refused.reason, why=refused.why) if refused.known else refused
-        if 0 < found.prompt_tokens < self._sizes.at_least(prompt):
-            why = _cut(found.prompt_tokens)
-            self._warn(f"{self._servers}: {why}")
-            return Completion("", "too_long", found.prompt_tokens, why=why)
-        return found
 
-    async def _logprob(self, prompt: str, continuation: str) -> LogProb:
-        if not continuation:
-            return LogProb(0.0, 0)
-        text = prompt + continuation
-        tokens, values = await self._echo(text)
-        start = _token_at(tokens, text, len(prompt))
-        if start is None:
-            # Pieces of a character, or tokens shown without their spaces, cannot be laid along the
-            # text: count the tokens of the prompt alone.
-            start = len((await self._echo(prompt))[0]) if prompt else 0
-        inside = [value for value in values[start:] if value is not None]
-        if len(inside) < len(values[start:]):
-            raise CapabilityError(
-                f"{self._servers}: the first token of a text has no log-probability here. Give a "
-                "prompt that is not empty, or use --engine transformers."
-            )
-        return LogProb(math.fsum(inside), len(inside))
+    def _word(self, request: Request, line: Line) -> Wording | Completion:
+        if line.server.takes_ids and self._renderer is not None:
+            return ask_in_ids(request, self._model, self._renderer, line.server)
+        return ask_in_text(request, self._model, line.server)
 
-    async def _echo(self, text: str) -> tuple[list[str], list[float | None]]:
-        """Returns the tokens of `text`, as the server shows them, and the log-probability of each; the
-        first has none."""
-        # One new token, since some servers refuse to write none; it lies behind the text's own.
-        body: dict[str, JSON] = {
-            "prompt": text,
-            "echo": True,
-            "logprobs": 1,
-            "max_tokens": 1,
-            "temperature": 0.0,
-        }
-        try:
-            given = await self._servers.post("/completions", body, read_echo)
-        except Refused as refused:
-            failure = CapabilityError if refused.reason == "too_long" else EngineError
-            raise failure(
-                f"{self._servers}: no log-probabilities for a text of {len(text)} characters "
-                f"({refused}: {refused.why}). Set long rows aside before, or serve a longer context."
-            ) from None
-        if given is None or not given.text.startswith(text):
-            raise CapabilityError(
-                f"{self._servers}: no log-probabilities of the prompt in the answer (echo with "
-                f"logprobs). {NO_LOGPROBS}"
-            )
-        if 0 < given.prompt_tokens < self._sizes.at_least(text):
-            raise EngineError(f"{self._servers}: {_cut(given.prompt_tokens)}")
-        own = given.prompt_tokens or len(given.tokens) - 1
-        return [*given.tokens[:own]], [*given.values[:own]]
+    async def _introduce(self, line: Line) -> None:
+        if self._renderer is not None:
+            ids = self._renderer.prompt_ids(SHOWN, "raw")
+            line.server.takes_ids = await takes_ids(line, ids)
 
     async def _embed(self, batch: list[str]) -> list[list[float]]:
         def read(reply: object) -> list[list[float]]:
@@ -336,48 +324,3 @@ class OpenAIEngine(Engine):
                 f"characters ({refused.why or refused}). Set long rows aside before, or use "
                 "--engine transformers."
             ) from None
-
-
-def _cut(told: int) -> str:
-    """Returns what is said of a server that answers only a part of a prompt."""
-    return (
-        f"the server read {told} tokens of a prompt that has more: it cuts what does not fit into its "
-        "context. Serve the model with a longer one (num_ctx, --ctx-size, --max-model-len)."
-    )
-
-
-def _sampling(sampling: Sampling) -> dict[str, JSON]:
-    """Returns a request's fields of sampling; those beyond the protocol's core only where they change
-    something. Raises CapabilityError for what no server has."""
-    for name in ("trigram_penalty", "quadgram_penalty"):
-        if getattr(sampling, name):
-            raise CapabilityError(
-                f"servers have no {name}. Leave it at 0, or use engine=transformers."
-            )
-    body: dict[str, JSON] = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-    }
-    if sampling.stop:
-        body["stop"] = [*sampling.stop]
-    if sampling.seed:
-        body["seed"] = sampling.seed
-    if sampling.top_k:
-        body["top_k"] = sampling.top_k
-    if sampling.repetition_penalty != 1.0:
-        body["repetition_penalty"] = sampling.repetition_penalty
-    return body
-
-
-def _token_at(tokens: Sequence[str], text: str, at: int) -> int | None:
-    """Returns the index of the token that holds character `at` of `text`, or None when the tokens do
-    not spell it.
-
-    A start token before the text is stepped over.
-    """
-    first = 0 if not tokens or text.startswith(tokens[0]) else 1
-    if "".join(tokens[first:]) != text:
-        return None
-    ends = itertools.accumulate(map(len, tokens[first:]))
-    return next((first + i for i, end in enumerate(ends) if end > at), None)

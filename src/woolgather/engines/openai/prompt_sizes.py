@@ -41,3 +41,12 @@ class PromptSizes:
         if self._counter is not None:
             return int(sum(map(self._counter, texts)) * (1 - _STRIPPED))
         return sum(len(_RUN.sub(r"\1", text)) for text in texts) // _CHARACTERS
+
+
+def say_cut(told: int) -> str:
+    """Returns what is said of a server that answers only a part of a prompt, of which it read `told`
+    tokens."""
+    return (
+        f"the server read {told} tokens of a prompt that has more: it cuts what does not fit into its "
+        "context. Serve the model with a longer one (num_ctx, --ctx-size, --max-model-len)."
+    )

@@ -38,14 +38,31 @@ SUBSTITUTES: Mapping[str, str | None] = {
     "add_generation_prompt": None,
     "seed": None,
     "max_tokens": "max_completion_tokens",
+    "stop_token_ids": None,
+    "logprob_token_ids": None,
+    "return_tokens_as_token_ids": None,
     "top_p": None,
+    "top_k": None,
+    "min_p": None,
+    "repetition_penalty": None,
 }
 """Fields a server may turn down, and what is sent instead from then on (None: nothing)."""
-NEUTRAL: Mapping[str, JSON] = {"top_p": 1.0}
-"""Fields of which only this value, which changes nothing, may be left out."""
+NEUTRAL: Mapping[str, JSON] = {
+    "top_p": 1.0,
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""Fields of which only this value, which changes nothing, may be left out. It is sent all the same: where
+a field is missing, servers take the model's generation_config.json or a taste of their own (llama.cpp:
+top_k 40, top_p 0.95, min_p 0.05)."""
 REASONING = "reasoning before a begun answer"
 """Turned down by a server that will not continue an answer unless reasoning is switched off."""
-NO_LOGPROBS = "Use --engine transformers, or judge by a rubric, which reads text only."
+NO_LOGPROBS = (
+    "Use --engine transformers, or judge by a rubric, which reads text only "
+    "(judge.candidates=[rubric])."
+)
+"""What is said where a server gives no log-probabilities: all other assessors of a model need them."""
 _WITHOUT_REASONING = "--chat-template-kwargs '{\"enable_thinking\": false}'"
 
 

@@ -7,8 +7,10 @@ way of its own. What was asked for and is not there is an `Unreadable`, which na
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, FinishReason, settle
@@ -41,9 +43,29 @@ class Echo:
     """How many the prompt has, by the server's own count; 0 where it does not say."""
 
 
-def read_answer(reply: object, stop: Sequence[str] = (), *, opened: bool = False) -> Completion:
-    """Returns the completion in a reply; `stop` and `opened` as `settle` takes them. Raises
-    Unreadable for a reply without a text."""
+class Candidate(NamedTuple):
+    """A token that may stand at a place."""
+
+    id: int | None
+    """None where the server shows only its text."""
+    text: str
+    logprob: float
+
+
+def read_answer(
+    reply: object,
+    stop: Sequence[str] = (),
+    *,
+    opened: bool = False,
+    begun: str = "",
+    limit: int = 0,
+) -> Completion:
+    """Returns the completion in a reply; `stop` and `opened` as `settle` takes them.
+
+    The beginning `begun` of an answer is cut off where the server repeats it. A reply that does not say
+    why it ended was cut where it has `limit` new tokens, and has ended otherwise. Raises Unreadable for
+    a reply without a text.
+    """
     choice = _first_choice(reply)
     message = choice.get("message")
     if isinstance(message, Mapping):
@@ -55,18 +77,46 @@ def read_answer(reply: object, stop: Sequence[str] = (), *, opened: bool = False
     word = choice.get("finish_reason")
     if isinstance(word, Mapping):
         word = word.get("type")
-    reason = _FINISH.get(str(word).lower(), "error") if word else "stop"
+    written = _count(reply, "completion_tokens")
+    unsaid: FinishReason = "length" if 0 < limit <= written else "stop"
+    reason = _FINISH.get(str(word).lower(), "error") if word else unsaid
     raw = Completion(
-        _whole_characters(text),
+        _whole_characters(text.removeprefix(begun)),
         reason,
         _count(reply, "prompt_tokens"),
-        _count(reply, "completion_tokens"),
+        written,
         _whole_characters(reasoning),
     )
     found = settle(raw, stop, opened=opened)
     if reason != "error":
         return found
     return replace(found, why=_quote(choice.get("error")) or f"finish_reason {word}")
+
+
+def read_candidates(reply: object) -> list[Candidate]:
+    """Returns what a reply tells of its first new token, which comes first, and of the likeliest at its
+    place; empty where it tells nothing. Raises Unreadable for a reply without a choice."""
+    choice = _first_choice(reply)
+    told = choice.get("logprobs")
+    if isinstance(reply, Mapping) and not isinstance(told, Mapping):
+        told = {"content": reply.get("completion_probabilities")}  # llama.cpp before 2025
+    if not isinstance(told, Mapping):
+        return []
+    entries = told.get("content")
+    if isinstance(entries, list):
+        first = next((entry for entry in entries if isinstance(entry, Mapping)), {})
+        others = first.get("top_logprobs") or []
+        given = [(e.get("id"), e.get("token"), e.get("logprob")) for e in [first, *others] if e]
+    else:
+        by_token = next(iter(told.get("top_logprobs") or []), None) or {}
+        written = zip(told.get("tokens") or [], told.get("token_logprobs") or [], strict=False)
+        given = [(None, token, value) for token, value in (*[*written][:1], *by_token.items())]
+    found = (
+        Candidate(_id_of(number, token), str(token), logprob)
+        for number, token, value in given
+        if (logprob := _as_float(value)) is not None
+    )
+    return list({one.text if one.id is None else one.id: one for one in found}.values())
 
 
 def read_echo(reply: object) -> Echo | None:
@@ -105,6 +155,12 @@ def read_vectors(reply: object, count: int) -> list[list[float]]:
     if not all(isinstance(v, list) and all(isinstance(x, int | float) for x in v) for v in vectors):
         raise Unreadable("`embedding` is not a list of numbers")
     return [[float(x) for x in vector] for vector in vectors]
+
+
+def read_model(reply: object) -> str:
+    """Returns the name of the model that answered, by the server's own word; empty where it says none."""
+    told = reply.get("model") if isinstance(reply, Mapping) else None
+    return told if isinstance(told, str) else ""
 
 
 def error_in(reply: object) -> Mapping[str, JSON] | None:
@@ -162,6 +218,14 @@ def _count(reply: object, name: str) -> int:
     usage = reply.get("usage") if isinstance(reply, Mapping) else None
     value = _as_float(usage.get(name)) if isinstance(usage, Mapping) else None
     return int(value) if value and 0 < value < 1e12 else 0
+
+
+def _id_of(number: JSON, token: JSON) -> int | None:
+    """Returns a token's id, which vLLM writes into its text; None where it is not told."""
+    if isinstance(number, int):
+        return number
+    spelt = re.fullmatch(r"token_id:(\d+)", str(token))
+    return int(spelt[1]) if spelt else None
 
 
 def _as_float(value: JSON) -> float | None:

@@ -10,6 +10,7 @@ is gone. The parent never imports torch; nothing here knows what a model does.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from woolgather.engines.subprocess.messages import (
 )
 from woolgather.prompting.messages import Prompt
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 HOST = "woolgather.engines.local.engine:TransformersEngine"
 WINDOW = 1024
@@ -275,7 +277,7 @@ class SubprocessEngine(Engine):
         return child.returncode
 
     def _survive(self, death: _Died, lost: str) -> None:
-        """Clears up after a death; raises EngineError when it is one too many."""
+        """Clears up after a death, and says so; raises EngineError when it is one too many."""
         code = self._stop_child(patience=5)
         if self._pipe is not None:
             self._pipe.close()
@@ -283,9 +285,12 @@ class SubprocessEngine(Engine):
             # A kill is nearly always the kernel's, out of memory.
             self._killed += 1
         self._deaths += 1
-        if self._deaths <= _DEATHS:
-            return
         why = f"was killed by signal {-code}" if code and code < 0 else f"ended with code {code}"
+        if self._deaths <= _DEATHS:
+            log.warning(
+                "the engine of %s %s and is started again (%s)", self._model.path, why, lost
+            )
+            return
         advice = (
             "Memory probably ran out: use a smaller engine.batch_tokens or a smaller model."
             if self._killed

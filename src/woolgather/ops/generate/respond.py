@@ -34,6 +34,8 @@ from woolgather.prompting.turns import ANSWER, TASK, answer_prompt, stops
 
 TOKENS_PER_TASK = 60
 """For plans."""
+POOL = 200
+"""Answered seeds that are drawn from anew for each task, at most."""
 
 
 class Responding(Options):
@@ -44,11 +46,20 @@ class Responding(Options):
     """Responses to each instruction; with more than one, keep one (`keep.by=best_of_n`)."""
     shots: int = Field(default=5, ge=0)
     """Fixed demo blocks before the task of a model that completes text."""
+    redrawn: int = Field(default=0, ge=0)
+    """This many demo blocks are drawn anew for each task, from all answered seeds that fit, instead of
+    `shots` fixed ones: samples differ more, and no prefix is shared."""
     unfinished: Literal["set_aside", "keep"] = "set_aside"
     """What becomes of responses that ran into max_tokens."""
 
     # The number is for `fixed_shots`; `respond` is given the rows, and these are its identity.
     execution: ClassVar[frozenset[str]] = frozenset({"shots"})
+    added: ClassVar[frozenset[str]] = frozenset({"redrawn"})
+
+    @property
+    def pool(self) -> int:
+        """Returns how many answered seeds `respond` needs to be given."""
+        return POOL if self.redrawn else self.shots
 
 
 @op("fixed_shots", expects=lambda seeds, k=5, **_: Expected(rows=k))
@@ -81,7 +92,7 @@ def _expect(
     return Expected(
         rows=rows,
         calls=rows,
-        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * len(shots)),
+        prompt_tokens=rows * (TOKENS_PER_TASK + 2 * TOKENS_PER_TASK * (how.redrawn or len(shots))),
         new_tokens=rows * how.sampling.max_tokens,
     )
 
@@ -100,11 +111,11 @@ def respond(
     """Yields `how.samples` responses per task, in order of tasks and samples. Memory does not grow with
     them.
 
-    `shots` (see `fixed_shots`) are shown before every task, as earlier turns or, to a model
-    that completes text, as blocks. `template` is the wording of such a block, with the fields
-    `question` and then `response`; a task's own block ends where the response would begin. None
-    takes the house block, or without shots the task and a line end. `system` is sent unless the
-    task has its own. Each sample has its own seed.
+    `shots` (see `fixed_shots`) are shown before every task, as earlier turns or, to a model that
+    completes text, as blocks; with `how.redrawn` so many of them, drawn for each task. `template` is
+    the wording of such a block, with the fields `question` and then `response`; a task's own block ends
+    where the response would begin. None takes the house block, or without shots the task and a line
+    end. `system` is sent unless the task has its own. Each sample has its own seed.
 
     A row has the task's fields, the response, `finish_reason`, meta prompt_id (the task's id, or
     its number where it has none) and sample (counted from 0). Reasons: unfinished (cut at
@@ -121,11 +132,13 @@ def respond(
     def asked() -> Iterator[tuple[Example, Prompt, str, int]]:
         for number, task in enumerate(tasks):
             row = task if task.system or not system else replace(task, system=system)
-            prompt = answer_prompt(row, form, shots)
+            name = task.id or f"task-{number}"
+            shown = _draw(shots, how.redrawn, seed_of(seed, "shots", name))
+            prompt = answer_prompt(row, form, shown)
             if template:
-                prompt = _block_prompt(template, row, shots)
+                prompt = _block_prompt(template, row, shown)
             for sample in range(how.samples):
-                yield row, prompt, task.id or f"task-{number}", sample
+                yield row, prompt, name, sample
 
     reasons: dict[str, int] = {}
     lengths: list[float] = []
@@ -163,6 +176,11 @@ def respond(
             )
         )
     return views
+
+
+def _draw(shots: list[Example], count: int, seed: int) -> list[Example]:
+    """Returns so many of the shots at random; 0 takes all as they are."""
+    return random.Random(seed).sample(shots, min(count, len(shots))) if count else shots
 
 
 def _house_stops(form: PromptFormat, shots: list[Example]) -> tuple[str, ...]:

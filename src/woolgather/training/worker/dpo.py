@@ -30,7 +30,7 @@ from woolgather.training.checkpoints import is_complete, opponent_dir
 from woolgather.training.job import DpoOptions
 from woolgather.training.job_file import Weights, WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
-from woolgather.training.worker.devices.processes import rank, rows_at_once
+from woolgather.training.worker.devices.processes import EpochTeller, rank, rows_at_once
 from woolgather.training.worker.opponent import (
     add_logps,
     new_scores,
@@ -192,6 +192,7 @@ class PairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         show_bias(self.model)
         lengths, at_once = lengths_of(self.train_dataset), rows_at_once(self.args)
         self._order = ByUpdate(lengths, options.batch_size, self.args.seed, at_once)
+        self.add_callback(EpochTeller(self._order))
 
     def train(self, *args: object, **kwargs: object) -> object:
         """Ask the opponent, let it go, and train."""

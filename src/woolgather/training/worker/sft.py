@@ -14,7 +14,7 @@ from woolgather.training.batches import ByUpdate
 from woolgather.training.job import SftOptions
 from woolgather.training.job_file import WorkerJob
 from woolgather.training.worker.adapter import adapter_for, show_bias
-from woolgather.training.worker.devices.processes import add_blanks, rows_at_once
+from woolgather.training.worker.devices.processes import EpochTeller, add_blanks, rows_at_once
 from woolgather.training.worker.setup import (
     carry_out,
     prepare_training,
@@ -89,6 +89,7 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
         at_once = 1 if self.args.packing else rows_at_once(self.args)
         lengths = lengths_of(self.train_dataset)
         self._order = ByUpdate(lengths, rows_per_update, self.args.seed, at_once)
+        self.add_callback(EpochTeller(self._order))
         # One for training: the order names it as often as it is needed.
         self.train_dataset = add_blanks(self.train_dataset, BLANK, min(1, self._order.blanks))
         if self.eval_dataset is not None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.storage import digest
+from woolgather.training.batches import ByUpdate
 from woolgather.training.job_file import Execution
 from woolgather.training.layouts import distributed_types
 
@@ -46,6 +48,20 @@ def agree(*flags: bool) -> tuple[bool, ...]:
 def rows_at_once(args: transformers.TrainingArguments) -> int:
     """Returns how many rows are on all devices together."""
     return int(args.per_device_train_batch_size) * world()
+
+
+class EpochTeller(TrainerCallback):  # type: ignore[misc]
+    """Callback that tells an order which epoch begins: accelerate tells it to no sampler that lies behind
+    both its shards and the batches that a resumed training leaves out."""
+
+    def __init__(self, order: ByUpdate) -> None:
+        self.order = order
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: object, **_: object
+    ) -> None:
+        """Set the epoch: its number from 0, of which a resumed training may have done a part."""
+        self.order.set_epoch(int(state.epoch or 0))
 
 
 def add_blanks(rows: Dataset, blank: Mapping[str, object], count: int) -> Dataset:
