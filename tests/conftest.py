@@ -131,3 +131,16 @@ def on_small_disk(tmp_path: Path) -> Callable[[str, str], subprocess.CompletedPr
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fake_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of I-SHEEP, two iterations on the fake engine. Copy it before you write to it."""
+    import woolgather
+
+    folder = tmp_path_factory.mktemp("fake-run") / "sheep"
+    small = {"base": "fake", "iterations": 2, "measure.tasks": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)  # nothing here need outlive a power cut
+        woolgather.run("isheep", preset="demo", engine="fake", dir=folder, settings=small)
+    return folder

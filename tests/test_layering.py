@@ -39,13 +39,26 @@ MAY_KNOW = {
     },
     "prepare": {"core", "data", "prepare"},
     "report": {"core", "runs.record", "runs.lock", "report"},
+    "vote": {
+        "core",
+        "prompting",
+        "probes",
+        "models",
+        "engines",
+        "ops",
+        "runs.record",
+        "runs.results",
+        "report",
+        "vote",
+    },
+    "release": {"core", "data.hub_errors", "recipes.config", "runs.record", "report", "release"},
 }
 """By room: what it may import of ours. `api` and `cli` may know everything."""
 OPS = {
     "text": {"text"},
     "train": {"text", "train"},
     "judge": {"text", "judge"},
-    "measure": {"text", "measure"},
+    "measure": {"text", "judge", "measure"},
     "curate": {"text", "judge", "train", "curate"},
     "principles": {"text", "judge", "measure", "principles"},
     "generate": {"text", "curate", "principles", "generate"},
@@ -54,6 +67,8 @@ OPS = {
 KNOWN_BY = {
     "cli": {"cli", "__main__"},
     "api": {"cli", "api", ""},
+    "vote": {"cli", "vote"},
+    "release": {"cli", "release"},
     "training.worker": {"training.worker"},
 }
 """By room: who may import it."""

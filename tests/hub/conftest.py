@@ -3,11 +3,13 @@
 The one idea: the real client libraries speak to a server that answers as the hub does, so that what
 they ask, and what they raise, is theirs and not our guess. A repository is a folder's worth of
 files; publishing makes a commit of it; the server remembers what it was asked and how much it sent.
+Whoever has TOKEN may create repositories of OWNER and commit to them, large files by LFS.
 Transfer through xet is not spoken, and is switched off in the processes.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -29,6 +31,9 @@ import pytest
 LARGE = (".parquet", ".safetensors", ".gz")
 """Files that the hub keeps elsewhere and redirects to."""
 CHUNK = 1 << 14
+WRITING = ("api/whoami-v2", "api/validate-yaml", "api/repos/create", "uploads/")
+TOKEN, OWNER = "hf_loopback", "ann"
+"""The one who may write, and where."""
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -48,6 +53,12 @@ class Repository:
     """Branches and tags."""
     refused: tuple[int, str, str] | None = None
     """Status, code and message for its files, as for a gated one."""
+    private: bool = False
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Returns those of its main branch."""
+        return self.commits.get(self.names.get("main", ""), {})
 
 
 class Hub:
@@ -56,6 +67,8 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.asked: list[Asked] = []
+        self.uploads: dict[str, bytes] = {}
+        """Large files that were sent, by sha256."""
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -103,15 +116,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._read()
         self.noted = Asked(self.command, unquote(url.path))
         self.hub.asked.append(self.noted)
         path = url.path.strip("/")
-        if match := re.fullmatch(r"api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?", path):
+        if path.startswith(WRITING) or re.search(r"/(?:preupload|commit)/|\.git/info/lfs/", path):
+            self._write(path, body)
+        elif match := re.fullmatch(r"api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?", path):
             self._api(f"{match[1]}/{match[2]}", match[3] or "", parse_qs(body.decode()), url.query)
         elif match := re.fullmatch(r"stored/(.*)", path):
             repo, _, rest = unquote(match[1]).partition("@")
@@ -121,6 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(f"{match[1] or 'models/'}{match[2]}", unquote(match[3]), unquote(match[4]))
         else:
             self._error(404, "", f"no such page: {path}")
+
+    def _read(self) -> bytes:
+        """What the client sends, at once or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _commit(self, repo: str, revision: str) -> str:
         """Answers with an error where there is none."""
@@ -153,7 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             siblings = [{"rfilename": path} for path in files]
             gated = "auto" if refused else False
-            facts = {"id": name, "sha": commit, "private": False, "gated": gated, "tags": []}
+            private = self.hub.repositories[repo].private
+            facts = {"id": name, "sha": commit, "private": private, "gated": gated, "tags": []}
             self._json({**facts, "siblings": siblings, "downloads": 0, "likes": 0})
         elif what == "tree":
             recursive = "recursive=true" in query.lower()
@@ -191,6 +218,66 @@ class _Handler(BaseHTTPRequestHandler):
         head["Location"] = f"{store}/stored/{repo}@{commit}/{path}"
         self._head(302, 0, head)
 
+    def _write(self, path: str, body: bytes) -> None:
+        """What only the owner may ask."""
+        known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if not known and not path.startswith("uploads/"):
+            self._error(401, "", "Invalid username or password.")
+        elif path == "api/whoami-v2":
+            self._json({"name": OWNER, "type": "user", "orgs": []})
+        elif path == "api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif path == "api/repos/create":
+            self._create(json.loads(body))
+        elif match := re.fullmatch(r"uploads/(\w+)", path):
+            self.hub.uploads[match[1]] = body
+            self._json({})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            objects = list(map(self._place, json.loads(body)["objects"]))
+            self._json({"transfer": "basic", "objects": objects})
+        elif match := re.fullmatch(r"api/(.*)/preupload/main", path):
+            files = self.hub.repositories[match[1]].files
+            plans = [_plan_upload(each, files) for each in json.loads(body)["files"]]
+            self._json({"files": plans})
+        elif match := re.fullmatch(r"api/(.*)/commit/main", path):
+            self._take(match[1], [json.loads(line) for line in body.splitlines()])
+        else:
+            self._error(404, "", f"no such page: {path}")
+
+    def _create(self, asked: Mapping[str, Any]) -> None:
+        owner = asked.get("organization") or OWNER
+        name, kind = f"{owner}/{asked['name']}", asked.get("type", "model")
+        repo = f"{kind}s/{name}"
+        if owner != OWNER:
+            self._error(403, "", f"You do not have the rights to create a {kind} under {owner}")
+            return
+        if repo in self.hub.repositories:
+            self._error(409, "", "You already created this repo", body={"url": name})
+            return
+        self.hub.publish(repo, {})
+        hidden = asked.get("visibility") == "private" or asked.get("private")
+        self.hub.repositories[repo].private = bool(hidden)
+        self._json({"url": f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"})
+
+    def _place(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a large file is to be put; nowhere where it is there."""
+        known = dict(wanted)
+        if wanted["oid"] not in self.hub.uploads:
+            known["actions"] = {"upload": {"href": f"{self.hub.url}/uploads/{wanted['oid']}"}}
+        return known
+
+    def _take(self, repo: str, lines: list[dict[str, Any]]) -> None:
+        files = dict(self.hub.repositories[repo].files)
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.hub.uploads[value["oid"]]
+        oid = self.hub.publish(repo, files)
+        url = f"{self.hub.url}/{repo}/commit/{oid}"
+        self._json({"success": True, "commitOid": oid, "commitUrl": url})
+
     def _bytes(self, data: bytes, head: Mapping[str, str]) -> None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         more = {"Accept-Ranges": "bytes", **head}
@@ -217,10 +304,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _error(
-        self, status: int, code: str, message: str, head: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        head: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         told = {"X-Error-Code": code} if code else {}
-        data = json.dumps({"error": message}).encode()
+        data = json.dumps({"error": message, **(body or {})}).encode()
         more = {**told, **(head or {}), "X-Error-Message": message}
         self._head(status, len(data), {"Content-Type": "application/json", **more})
         if self.command != "HEAD":
@@ -253,6 +345,16 @@ def _tree(files: Mapping[str, bytes], inside: str, recursive: bool) -> list[dict
                 oid = hashlib.sha256(data).hexdigest()
                 entries[path]["lfs"] = {"oid": oid, "size": len(data), "pointerSize": 134}
     return list(entries.values())
+
+
+def _plan_upload(asked: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+    """How a file is to be sent, and what is there under its name."""
+    path, large = asked["path"], asked["path"].endswith(LARGE)
+    oid = None
+    if path in files:
+        oid = hashlib.sha256(files[path]).hexdigest() if large else _blob(files[path])
+    mode = "lfs" if large else "regular"
+    return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid}
 
 
 def _blob(data: bytes) -> str:

@@ -22,10 +22,12 @@ def app() -> typer.Typer:
         inspecting,
         models,
         preparing,
+        publishing,
         reporting,
         running,
         sweeping,
         trying,
+        voting,
     )
 
     cli = typer.Typer(
@@ -37,9 +39,9 @@ def app() -> typer.Typer:
     )
     commands = (
         running.run, running.plan, sweeping.sweep, trying.headroom, inspecting.status,
-        inspecting.show, inspecting.lineage, reporting.report, reporting.compare, models.eval_,
-        models.chat, inspecting.export, inspecting.clean, preparing.prepare, about.recipes,
-        about.doctor,
+        inspecting.show, inspecting.lineage, reporting.report, reporting.compare, voting.vote,
+        models.eval_, models.chat, inspecting.export, publishing.push, inspecting.clean,
+        preparing.prepare, about.recipes, about.doctor,
     )  # fmt: skip
     for command in commands:
         cli.command(name=command.__name__.rstrip("_"))(command)

@@ -12,6 +12,9 @@ from typing import Literal
 
 LOGIN = "`hf auth login`, or HF_TOKEN in the environment"
 
+UNREACHABLE = {"ConnectError", "TimeoutException", "OfflineModeIsEnabled", "ConnectionError"}
+"""Classes of errors that say so, of all the libraries below."""
+
 
 def why_not(
     error: Exception,
@@ -24,11 +27,9 @@ def why_not(
     `check` is where to look when the error is none of those known here.
     """
     repo, _, revision = name.partition("@")
-    chain = list(_chain(error))
-    kinds = {cls.__name__ for each in chain for cls in type(each).__mro__}
+    kinds, status = kinds_of(error), status_of(error)
     if "DatasetNotFoundError" in kinds:
         kinds.add(_tell_apart(str(error)))
-    status = {getattr(getattr(each, "response", None), "status_code", None) for each in chain}
     if "GatedRepoError" in kinds:
         return (
             f"the hub gives this {kind} only to those who agreed to its terms. Agree on its page "
@@ -47,10 +48,22 @@ def why_not(
             "the hub refuses it (403) with what is known of you. Give a token that may read it: "
             f"{LOGIN}."
         )
-    if kinds & {"ConnectError", "TimeoutException", "OfflineModeIsEnabled", "ConnectionError"}:
-        return f"the hub cannot be reached ({type(chain[-1]).__name__}). Check the network."
+    if kinds & UNREACHABLE:
+        return (
+            f"the hub cannot be reached ({type([*_chain(error)][-1]).__name__}). Check the network."
+        )
     first = (str(error).strip() or "no reason given").splitlines()[0]
     return f"the hub does not give it ({type(error).__name__}: {first}). Check {check}."
+
+
+def kinds_of(error: Exception) -> set[str]:
+    """Returns the names of the classes of an error and of those that it was raised from."""
+    return {cls.__name__ for each in _chain(error) for cls in type(each).__mro__}
+
+
+def status_of(error: Exception) -> set[int | None]:
+    """Returns the HTTP status of every answer among them."""
+    return {getattr(getattr(each, "response", None), "status_code", None) for each in _chain(error)}
 
 
 def _tell_apart(said: str) -> str:

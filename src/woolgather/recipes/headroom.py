@@ -9,6 +9,7 @@ and these seeds.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,12 +23,12 @@ from woolgather.ops.judge.assessors import Assessor, Candidate
 from woolgather.ops.judge.judge import InformationLimits, judge
 from woolgather.ops.measure.headroom import list_tasks, measure_headroom
 from woolgather.ops.measure.probe_sets import choose_tier
-from woolgather.probes import Tier
 from woolgather.prompting.template_choice import AUTO, ChatTemplate
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import form_of
 
+Tier = Literal["easy", "middle", "hard"]
 FEW_SHOT = "shown answered seeds"
 FORMS: tuple[tuple[str, PromptFormat], ...] = (
     ("bare text", "raw"), ("in blocks", "blocks"), ("as a chat", "chat"),

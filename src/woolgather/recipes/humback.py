@@ -34,6 +34,7 @@ from woolgather.ops.judge.assessors import Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.select import best_of
+from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
@@ -159,7 +160,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
     tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
     rows = mix_rows(forward, [], tagged, base, cfg.sft)
     first = train(forward, "train", base, rows, Tuning(cfg.once, system=cfg.tags.line("seed")))
-    found = Candidates(run, cfg, base, held_out)
+    asked = list_measured(run, cfg, held_out)
+    guard = open_guard(run, cfg, asked)
+    found = Candidates(run, cfg, base, held_out, guard)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
 
     texts = run.step(
@@ -173,7 +176,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         how=how,
         seeds=seeds,
         avoid=[seeds],
-        measured=list_measured(run, cfg, held_out),
+        measured=asked,
     )
     rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
@@ -181,7 +184,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         kept.append(good)
-        rows = join_with_seeds(it, "", good, tagged, base, cfg)
+        rows = guard_rows(it, join_with_seeds(it, "", good, tagged, base, cfg), guard)
         model, measured, config = train_round(it, base, rows, found.held_out, cfg)
         configs.append(config)
         found.add(it, model, measured)

@@ -27,6 +27,7 @@ from woolgather.ops.generate.practice import Practice, add_practice
 from woolgather.ops.generate.respond import POOL, Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.recipes.config import at
+from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
@@ -107,6 +108,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     seeds, held_out, base = open_inputs(run, cfg)
     cfg = settle_tier(run, cfg, seeds, base)
     measured = list_measured(run, cfg, held_out)
+    guard = open_guard(run, cfg, measured)
     other = (
         run.model("judge_model", cfg.judge_model)
         if cfg.judge_model not in ("self", "base")
@@ -117,7 +119,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
     shown = run.step("shot-pool", fixed_shots, seeds, k=POOL) if cfg.respond.redrawn else shots
 
-    found = Candidates(run, cfg, base, held_out)
+    found = Candidates(run, cfg, base, held_out, guard)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
@@ -139,7 +141,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
             else best(it, scored, cfg.keep, assessor, rater)
         )
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
-        rows = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
+        mixed = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
+        rows = guard_rows(it, mixed, guard)
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, tuning))
         if found.stop(it):

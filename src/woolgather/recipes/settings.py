@@ -14,6 +14,7 @@ from pydantic import Field
 from woolgather.core.artifacts import Model
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
+from woolgather.ops.curate.contamination import Contamination
 from woolgather.ops.judge.assessors import JUDGING, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
@@ -85,6 +86,7 @@ class Common(Options):
     none; own: the tokenizer's own as it is; one of ours: chatml, plain, qwen (ChatML with Qwen's system
     line) or spin-instruction (as the paper of SPIN asks); or the path of a .jinja file."""
     measure: Measuring = Measuring()
+    contamination: Contamination = Contamination()
     controls: bool = True
     """Also train controls: models that the same effort gives without the method."""
     select_by: Literal["probes", "heldout", "last"] = "probes"

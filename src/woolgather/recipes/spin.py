@@ -28,9 +28,17 @@ from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.epoch import take_epoch
 from woolgather.ops.train.merge import merge
 from woolgather.recipes.config import at
+from woolgather.recipes.guard import count_rows, guard_control, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
-from woolgather.recipes.stages import Candidates, Tuning, measure, open_inputs, settle_tier
+from woolgather.recipes.stages import (
+    Candidates,
+    Tuning,
+    list_measured,
+    measure,
+    open_inputs,
+    settle_tier,
+)
 from woolgather.training.job import DpoOptions, PreferenceOptions, SftOptions
 
 METHOD = "SPIN (arXiv 2401.01335)"
@@ -106,8 +114,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
         answer=cfg.respond.sampling.max_tokens, row=longest, prompt=cfg.dpo.max_prompt_length
     )
     real = run.step("real", real_rows, seeds, start=base, limits=limits, options=cfg.pairs)
+    guard = open_guard(run, cfg, list_measured(run, cfg, held_out))
+    real = guard_control(run, real, guard, "contamination")
 
-    found = Candidates(run, cfg, base, held_out)
+    found = Candidates(run, cfg, base, held_out, guard)
     pairs: dict[int, Rows[PreferencePair]] = {}
     windows: list[list[Rows[PreferencePair]]] = []
     for t in range(cfg.iterations):
@@ -120,6 +130,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )
         if earlier:
             continue
+        count_rows(it, pairs[t], guard)
         first = t - at(cfg.window, t) + 1
         windows.append([rows for i, rows in pairs.items() if i >= first])
         name = f"iter{t}" if cfg.start_iteration else ""

@@ -41,6 +41,7 @@ from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
 from woolgather.prompting.forms import FORMS, is_as_tuned, is_text
+from woolgather.recipes.guard import Guard, guard_control
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
@@ -251,9 +252,11 @@ class Candidates:
     """The models of a run and their measures, in the order they were made, the base first. Raises
     ConfigError, in a plan too, where nothing could be measured."""
 
-    def __init__(self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example]) -> None:
+    def __init__(
+        self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example], guard: Guard
+    ) -> None:
         check_measure(cfg, held_out)
-        self.run, self.cfg = run, cfg
+        self.run, self.cfg, self.guard = run, cfg, guard
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""
         if cfg.measure.tasks is not None and cfg.measure.tasks < len(held_out):
@@ -318,6 +321,7 @@ class Candidates:
         found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
             step = name.lower().replace(" ", "-")
+            given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
             found[name] = self._measure(scope, step, model)
         return found

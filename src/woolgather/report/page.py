@@ -21,6 +21,7 @@ from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
 from woolgather.report.view_data import TableData
+from woolgather.report.votes.tally import read_tallies
 from woolgather.runs.record import INPUTS
 
 HERE = Path(__file__).parent
@@ -84,6 +85,7 @@ def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS
             shown_steps=[step for _, _, steps in sections for step in steps],
             models=[step for step in run.steps if step.record.kind == "model"],
             warnings=_group(run.alarms),
+            votes=read_tallies(run.path),
         )
     )
 

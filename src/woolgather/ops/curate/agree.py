@@ -24,7 +24,7 @@ from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example, question, set_aside
 from woolgather.core.views import View, alarm, funnel, histogram
-from woolgather.ops.text.words import count_words
+from woolgather.ops.text.words import answer_of, count_words
 from woolgather.probes.checks import passes
 
 MANY = 4
@@ -168,12 +168,6 @@ def _pick(
             reasons.append("one_more_like_it" if one in taken else None)
             taken.add(one)
     return reasons
-
-
-def answer_of(response: str) -> str:
-    """Returns a response as it is compared with others: letter case, spaces and the marks around it do
-    not count."""
-    return " ".join(response.lower().split()).strip(" .!\"'")
 
 
 @op("draw_alike", expects=lambda rows, like, **_: Expected(rows=len(like)))

@@ -27,7 +27,7 @@ from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import Assessor, assessor_of, combine_verdicts
 from woolgather.ops.text.embeddings import clusters, embeddings, perplexities
-from woolgather.ops.text.words import count_words
+from woolgather.ops.text.words import answer_of, count_words
 from woolgather.prompting.turns import answer_prompt
 
 By = Literal[
@@ -258,7 +258,7 @@ def _best_of_n(
     for group in prompts.values():
         votes = _votes([rows[i].response for i in group], rule.vote_words)
         best = max(
-            group, key=lambda i: (votes[_answer(rows[i].response)], _overall(rows[i], rule), -i)
+            group, key=lambda i: (votes[answer_of(rows[i].response)], _overall(rows[i], rule), -i)
         )
         for i in group:
             if i != best:
@@ -269,12 +269,10 @@ def _votes(responses: Sequence[str], most_words: int) -> Counter[str]:
     """How many responses say each answer; empty where they are not short."""
     short = sum(count_words(r) <= most_words for r in responses)
     return (
-        Counter(map(_answer, responses)) if most_words and 2 * short > len(responses) else Counter()
+        Counter(map(answer_of, responses))
+        if most_words and 2 * short > len(responses)
+        else Counter()
     )
-
-
-def _answer(response: str) -> str:
-    return " ".join(response.lower().split()).strip(" .!\"'")
 
 
 def _perplexities(

@@ -22,9 +22,9 @@ from woolgather.core.intervals import Estimate, paired_difference
 from woolgather.core.op import op
 from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, table, table_cell
-from woolgather.ops.curate.agree import answer_of
 from woolgather.ops.judge.assessors import combine_verdicts
 from woolgather.ops.measure.outcomes import Outcomes, rate_of
+from woolgather.ops.text.words import answer_of
 from woolgather.probes import Tier, family_of, generate, task_of
 from woolgather.probes.checks import passes
 

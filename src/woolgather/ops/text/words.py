@@ -47,6 +47,12 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
+def answer_of(response: str) -> str:
+    """Returns a response as it is compared with others: letter case, spaces and the marks around it do
+    not count."""
+    return " ".join(response.lower().split()).strip(" .!\"'")
+
+
 def count_words(text: str) -> int:
     """Returns the number of words between spaces; in scripts without spaces every character counts."""
     return sum(1 for _ in _WORD.finditer(text))

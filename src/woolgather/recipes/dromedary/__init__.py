@@ -28,6 +28,7 @@ from woolgather.recipes.dromedary.stages import (
     read_inputs,
     training_rows,
 )
+from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Scope
 from woolgather.recipes.stages import Candidates, Tuning, train
 
@@ -46,11 +47,12 @@ def recipe(run: Scope, cfg: Config) -> Model:
     asked = prompts(run.scope("prompts"), given)
     identity = identities(run, cfg)
 
-    found = Candidates(run, cfg, base, given.held_out)
+    guard = open_guard(run, cfg, given.measured)
+    found = Candidates(run, cfg, base, given.held_out, guard)
     it = run.scope("engrave")
     answered = it.step("align", align, asked, run.engine(base), guide=given.guide, how=cfg.align)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
-    rows = training_rows(it, clean, identity, base, cfg.sft)
+    rows = guard_rows(it, training_rows(it, clean, identity, base, cfg.sft), guard)
     engraved = train(it, "train", base, rows, Tuning(cfg.sft, cfg.lora_scale))
     found.add(it, engraved, name="engraved")
 
@@ -66,7 +68,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
-        long_rows = training_rows(it, clean_long, identity, base, config)
+        mixed = training_rows(it, clean_long, identity, base, config)
+        long_rows = guard_rows(it, mixed, guard)
         cloned = train(it, "train", base, long_rows, Tuning(config, cfg.lora_scale))
         found.add(it, cloned, name="cloned")
         short, verbose = found.measures[1:]
