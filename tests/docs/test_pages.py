@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from woolgather.api.sweep_points import read_grid
 from woolgather.cli import reference
 from woolgather.recipes import config
 
@@ -44,6 +45,10 @@ def find_faults(words: list[str]) -> str:
         return f"{name} has no {unknown}"
     if name in ("run", "plan"):
         check_settings(rest[0], rest[1:])
+    if name == "sweep":
+        settings = [w for w in rest[1:] if re.match(r"[a-z][\w.]*=", w)]
+        for point in read_grid(settings).points({}):
+            check_settings(rest[0], [*(w for w in rest[1:] if w not in settings), *point.settings])
     return ""
 
 
@@ -83,6 +88,8 @@ def test_a_wrong_command_is_found() -> None:
     assert find_faults(["plan", "isheep", "--depth", "3"]) == "plan has no {'--depth'}"
     with pytest.raises(config.ConfigError, match=r"sft\.rate"):
         find_faults(["run", "isheep", "sft.rate=1"])
+    with pytest.raises(config.ConfigError, match=r"keep\.abov"):
+        find_faults(["sweep", "isheep", "--preset", "paper", "keep.abov=1,2"])
 
 
 def test_a_command_in_a_sentence_is_one_of_ours() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from woolgather.api.plan_lines import plan_line, spell_memory
 from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines import check_engine
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from woolgather.api.show_progress import Shown
-    from woolgather.core.expected import DeviceMemory, Expected
+    from woolgather.core.expected import Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
     from woolgather.runs.call import StepChoices
-    from woolgather.runs.lookup import Planned
     from woolgather.runs.run import Run
     from woolgather.runs.speed.earlier import SpeedSetup
     from woolgather.runs.speed.rates import Rates
@@ -344,7 +344,7 @@ class Launch:
         if ready:
             walked.check_servers()
         rates = self.rates(precision)
-        lines = [_line(planned, rates) for planned in walked.planned]
+        lines = [plan_line(planned, rates) for planned in walked.planned]
         new = [line for line in lines if line["state"] == "new"]
         total: PlanTotal = {
             "calls": sum(line["calls"] for line in new),
@@ -364,38 +364,6 @@ class Launch:
             else "",
         }
         return lines, total
-
-
-def _line(planned: Planned, rates: Rates) -> PlanLine:
-    size = planned.expected
-    seconds = rates.seconds(size) if planned.state == "new" else planned.seconds or 0.0
-    return {
-        "step": planned.step,
-        "state": planned.state,
-        "why": planned.why,
-        "seconds": round(seconds, 1),
-        "rows": size.rows,
-        "calls": size.calls,
-        "prompt_tokens": size.prompt_tokens,
-        "new_tokens": size.new_tokens,
-        "updates": size.updates,
-        "train_tokens": size.train_tokens,
-        "disk_bytes": size.disk_bytes,
-        "memory": size.memory,
-    }
-
-
-def spell_memory(memory: DeviceMemory) -> str:
-    """Returns what takes the memory of a device, in words."""
-    from woolgather.report.text import gigabytes
-
-    parts = {
-        "weights": memory.weights,
-        "gradients": memory.gradients,
-        "optimizer states": memory.states,
-        "activations": memory.activations,
-    }
-    return ", ".join(f"{name} {gigabytes(count)}" for name, count in parts.items())
 
 
 def _default_name(recipe: str, config: BaseModel, preset: str) -> str:

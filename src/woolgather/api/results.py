@@ -137,6 +137,8 @@ class PlanLine(TypedDict):
     state: Literal["new", "remembered", "given", "not needed"]
     why: str
     """Why it is new or not needed; where it is given, by what."""
+    fingerprint: str
+    """64 hex digits: the same in each run that would share the step; empty where it is given."""
     seconds: float
     rows: int
     """Rows in use that come out."""

@@ -20,6 +20,11 @@ COMMANDS = {
         "running",
         "Show what a run would do: which steps are new or remembered, why, and how much work it is.",
     ),
+    "sweep": (
+        "sweeping",
+        "Run a recipe at every combination of several settings' values, in one directory; a step that "
+        "several points need is made once. The same command resumes it.",
+    ),
     "headroom": (
         "trying",
         "Say what choosing among a base's own samples could reach, and which run follows from it.",

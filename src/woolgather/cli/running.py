@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from woolgather.api.launch import AskedSettings, AskedTraining, Launch, spell_memory
+from woolgather.api.launch import AskedSettings, AskedTraining, Launch
+from woolgather.api.plan_lines import spell_memory
 from woolgather.api.results import PlanTotal
 from woolgather.api.show_progress import Shown
 from woolgather.cli import output
@@ -118,6 +119,9 @@ ReportTo = Annotated[
         help="Tracker that gets training curves and measures as well: tensorboard, trackio, wandb, ...",
     ),
 ]
+MaxHours = Annotated[
+    float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
+]
 
 
 def run(
@@ -144,9 +148,7 @@ def run(
     node_rank: NodeRank = None,
     main_address: MainAddress = "",
     report_to: ReportTo = "",
-    max_hours: Annotated[
-        float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
-    ] = None,
+    max_hours: MaxHours = None,
     replicate: Replicate = 0,
     report: Annotated[bool, typer.Option(help="Write report.html when the run ends.")] = True,
 ) -> None:
@@ -171,7 +173,7 @@ def run(
             ray=ray,
         ),
         training=AskedTraining(accelerate, processes, nodes, node_rank, main_address, report_to),
-        choices=_choices(given, redo, replicate),
+        choices=read_choices(given, redo, replicate),
     )
     console = output.console(markup=True)
 
@@ -182,7 +184,7 @@ def run(
         return ask.show(console, total)
 
     helps = bool(ask.training.read_node().rank)
-    with _stopping(max_hours):
+    with stopping(max_hours):
         try:
             if helps:
                 console.print(
@@ -227,7 +229,7 @@ def plan(
             name=engine, chat_template_kwargs=read_template_kwargs(chat_template_kwargs)
         ),
         training=AskedTraining(accelerate, processes),
-        choices=_choices(given, redo, replicate),
+        choices=read_choices(given, redo, replicate),
     )
     lines, total = ask.plan()
     if as_json:
@@ -287,8 +289,9 @@ def _outlook(total: PlanTotal) -> str:
     return f"{about}; {trains}." if total["updates"] else f"{about}."
 
 
-def _choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
-    """Raises ConfigError for a `--given` that is not STEP=PATH, or that gives a step twice."""
+def read_choices(given: list[str] | None, redo: list[str] | None, replicate: int) -> StepChoices:
+    """Returns what is asked for of single steps. Raises ConfigError for a `--given` that is not
+    STEP=PATH, or that gives a step twice."""
     from woolgather.runs.call import StepChoices
 
     results: dict[str, str] = {}
@@ -310,7 +313,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _stopping(max_hours: float | None) -> Iterator[None]:
+def stopping(max_hours: float | None) -> Iterator[None]:
     """Ctrl-C, SIGTERM and the deadline raise Stopped in the main thread; a second Ctrl-C is final."""
     if threading.current_thread() is not threading.main_thread():
         yield

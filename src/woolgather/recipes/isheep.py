@@ -48,6 +48,15 @@ from woolgather.recipes.stages import (
 from woolgather.training.job import SftOptions
 
 METHOD = "I-SHEEP (arXiv 2408.08072)"
+_UNRATED = ("judge.assessor=none", "keep.by=all")
+SWEPT = {
+    "keep.above": {
+        -1.0: ("rules.use=[none]", "synthesis.rules.use=[none]", *_UNRATED),
+        0.0: _UNRATED,
+    }
+}
+"""What two thresholds below the scale stand for in a sweep, as in the paper: at -1 nothing is filtered,
+by rules or by verdicts; at 0 the rules alone filter."""
 
 
 class Config(Common):

@@ -115,7 +115,7 @@ def histogram(view: View) -> Markup:
         f"{name} {number(total)}" for name, total in zip(series, totals, strict=True)
     )
     names = [f"{n} ({number(t)})" for n, t in zip(series, totals, strict=True)]
-    return _legend(names if len(series) > 1 else []) + frame.svg(body, label)
+    return legend(names if len(series) > 1 else []) + frame.svg(body, label)
 
 
 def curve(view: View) -> Markup:
@@ -138,7 +138,7 @@ def curve(view: View) -> Markup:
                 frame.dot(p, f"s{i % COLOURS}", 2.6, f"{name}: {number(p[0])}, {number(p[1])}")
                 for p in points
             ]
-    return _legend(list(series) if len(series) > 1 else []) + frame.svg(body, view.title)
+    return legend(list(series) if len(series) > 1 else []) + frame.svg(body, view.title)
 
 
 def scatter(view: View) -> Markup:
@@ -162,7 +162,7 @@ def scatter(view: View) -> Markup:
                 tip = f"{name}: {texts[i]}" if i < len(texts) else name
                 body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
     names = [f"{n} ({number(len(data.groups[n]))})" for n in groups]
-    return _legend(names) + frame.svg(body, view.title)
+    return legend(names) + frame.svg(body, view.title)
 
 
 def table(view: View) -> Markup:
@@ -309,7 +309,8 @@ def _bar_row(name: str, count: float, top: float, classes: str, note: str) -> Ma
     ).format(visible(name, 60), bar(count, top, classes), number(count), note)
 
 
-def _legend(names: Sequence[str]) -> Markup:
+def legend(names: Sequence[str]) -> Markup:
+    """Returns a list of the names, each beside its colour; nothing for no names."""
     if not names:
         return Markup("")
     items = [

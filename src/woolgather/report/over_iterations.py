@@ -150,7 +150,7 @@ def is_flat(line: Line) -> bool:
 
 
 def _measures(steps: Sequence[Step]) -> list[Line]:
-    columns = [dict(_numbers(values_of(step.record))) for step in steps]
+    columns = [dict(numbers_of(values_of(step.record))) for step in steps]
     keys = list(dict.fromkeys(key for column in columns for key in column))
     lines = [
         (key, [(short(s), column.get(key)) for s, column in zip(steps, columns, strict=True)])
@@ -159,7 +159,9 @@ def _measures(steps: Sequence[Step]) -> list[Line]:
     return [(key, line) for key, line in lines if sum(v is not None for _, v in line) > 1]
 
 
-def _numbers(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def numbers_of(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yields the numbers and estimates among what a step measured, by dotted key; those of a value with
+    many parts are left out."""
     for key, value in values.items():
         if is_number(value) or is_estimate(value):
             yield key, value

@@ -47,7 +47,7 @@ def write_report(
 
 def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS) -> str:
     """Returns the page as text."""
-    style, script = (_asset(name) for name in ("style.css", "browser.js"))
+    style, script = (asset(name) for name in ("style.css", "browser.js"))
     tables = rows.sample(_sources(run), max_rows)
     trends = [
         (
@@ -64,14 +64,14 @@ def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS
     sections = _sections(run)
     shown = {v.title for v in run.verdict_step.views} if run.verdict_step else set()
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             run=run,
             title=title or run.head.get("title") or run.path.resolve().name,
             style=Markup(style),
             script=Markup(script),
-            policy=_policy(style, script),
+            policy=policy(style, script),
             data=Markup(rows.script_json(rows.embed(tables))) if tables else None,
             status=_status(run),
             facts=collect.facts(run),
@@ -205,11 +205,14 @@ def _leaves(step: Step) -> list[tuple[str, object]]:
     return list(text.flatten(text.values_of(step.record)))
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Returns the text of a file beside this module."""
     return (HERE / name).read_text(encoding="utf-8").strip()
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str = "") -> str:
+    """Returns a Content-Security-Policy that allows this style and this script, and nothing else."""
+
     def source(content: str) -> str:
         digest = hashlib.sha256(content.encode()).digest()
         return f"'sha256-{base64.b64encode(digest).decode()}'"
@@ -221,15 +224,16 @@ def _policy(style: str, script: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Returns what pages are written with: templates beside this module, every text escaped."""
+    made = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {
+    made.filters |= {
         "visible": text.visible,
         "cell": text.cell,
         "number": text.number,
@@ -239,9 +243,10 @@ def _environment() -> Environment:
         "measure": text.measure_name,
         "label": collect.label_of,
         "draw": charts.draw,
+        "legend": charts.legend,
         "grid": lambda lines, columns: charts.grid(columns, lines),
         "bar": charts.bar,
     }
-    environment.tests["wide"] = _wide
-    environment.globals["leaves"] = _leaves
-    return environment
+    made.tests["wide"] = _wide
+    made.globals["leaves"] = _leaves
+    return made

@@ -55,6 +55,9 @@ class StepChoices:
     """Steps that only given ones need, as the plan found: done when something looks at their results."""
     replicate: int = 0
     """A number that changes every step's seed: the same recipe once more, drawn otherwise."""
+    shared: Path | None = None
+    """A directory of runs, this one among them, that take finished steps and remembered answers from one
+    another. One of them works at a time."""
 
 
 class EngineHandle:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from woolgather.core.rows import JSON
 from woolgather.engines.journal import Journal
 from woolgather.runs import provenance
 from woolgather.runs.earlier.doubts import Past, past_of
+from woolgather.runs.inputs.store import copy_commits
 from woolgather.runs.lock import RunLock
 from woolgather.runs.record import (
     INPUTS,
@@ -30,6 +33,7 @@ from woolgather.runs.record import (
     read_launches,
     read_record,
     read_run,
+    runs_in,
     write_launch,
     write_run,
 )
@@ -52,8 +56,11 @@ class AskedRecipe:
 class RunFolder:
     """Call `look`, then `own` to work in it, then `finish` and `close`, whatever happened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: Path | None = None) -> None:
+        """`shared` is a directory of runs that share their answers, and of which a new one begins as the
+        oldest did: on the same day, at the same commits of the hub."""
         self.path = Path(path).resolve()
+        self._shared = shared
         self.inputs = self.path / INPUTS
         """Where things from outside are put."""
         self.date = ""
@@ -92,11 +99,23 @@ class RunFolder:
                     f"{self.path} is a run of {found.get('recipe')!r}, not of {recipe!r}. "
                     "Give another directory with --dir."
                 )
-            self.date = str(found.get("date"))
-            # A run of the version before had no such entry, and trained in bfloat16 everywhere.
-            precision = found.get("precision", "bfloat16")
-            self.precision = next((known for known in PRECISIONS if known == precision), None)
+            self._read_pins(found)
             self.past = past_of(self.path)
+        elif self._oldest:
+            self._read_pins(read_run(self._oldest))
+
+    @functools.cached_property
+    def _oldest(self) -> Path | None:
+        """The run that this one began beside; None for the first of them, and for a run alone."""
+        runs = runs_in(self._shared) if self._shared else []
+        return min(runs, key=lambda run: str(read_run(run).get("created")), default=None)
+
+    def _read_pins(self, head: Mapping[str, JSON]) -> None:
+        """Take over what a run.json says of the day and of the precision of training."""
+        self.date = str(head.get("date"))
+        # A run of the version before had no such entry, and trained in bfloat16 everywhere.
+        precision = head.get("precision", "bfloat16")
+        self.precision = next((known for known in PRECISIONS if known == precision), None)
 
     def pin(self, precision: Precision) -> None:
         """Keep what `precision: auto` becomes in this run from now on."""
@@ -119,7 +138,9 @@ class RunFolder:
             head |= {"replicate": replicate}
             head |= {"created": _now(), "title": self.path.name, "precision": self.precision}
             write_run(self.path, head)
-        self._journal = Journal(self.path / "journal.sqlite")
+            if self._oldest:
+                copy_commits(self._oldest / INPUTS, self.inputs)
+        self._journal = Journal((self._shared or self.path) / "journal.sqlite")
         self._stack.callback(self._journal.close)
         launches = read_launches(self.path)
         before = launches[-1] if launches else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,8 @@ from woolgather.core.rows import JSON
 from woolgather.runs.call import Call, StepChoices, artifacts_in
 from woolgather.runs.earlier.payloads import modern
 from woolgather.runs.models import RunModels
-from woolgather.runs.record import RECORD, StepRecord, read_record
+from woolgather.runs.record import RECORD, StepRecord, read_record, runs_in
+from woolgather.runs.results import link
 
 Index = Mapping[str, tuple[str, str]]
 """By fingerprint: the step or input that made the artifact, and the digest of its bytes; an empty
@@ -40,6 +41,21 @@ def standing(run_dir: Path, call: Call) -> Call:
             now = modern(record.payload)
             if now != record.payload and fingerprint(now) == call.identity:
                 return call.known_as(record.fingerprint, run_dir)
+    return call
+
+
+def take_shared(run_dir: Path, call: Call, shared: Path, *, plan: bool = False) -> Call:
+    """Returns the call with its result in place, by hard links, where another run in `shared` has made
+    it and this one has not. In a plan nothing is put in place: the folder is that of the other run."""
+    if (call.folder / RECORD).is_file():
+        return call
+    for run in runs_in(shared):
+        made = run / call.folder.relative_to(run_dir)
+        if (made / RECORD).is_file():
+            if plan:
+                return replace(call, folder=made)
+            link(made, call.folder)
+            break
     return call
 
 
@@ -81,6 +97,8 @@ class Planned:
     expected: Expected
     seconds: float | None = None
     """Measured, for a remembered step."""
+    fingerprint: str = ""
+    """The call's, as far as a plan knows it: a step of several runs is one where they share it."""
 
     def spared(self) -> Planned:
         """Returns the line of a step that need not run."""

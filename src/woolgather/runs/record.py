@@ -260,6 +260,11 @@ def read_run(run_dir: Path) -> dict[str, JSON]:
     return value
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """Returns the run directories that lie in `folder`, by name."""
+    return sorted(head.parent for head in folder.glob(f"*/{RUN}"))
+
+
 def write_run(run_dir: Path, value: Mapping[str, JSON]) -> None:
     """Write run.json (the format is added), whole or not at all."""
     run_dir.mkdir(parents=True, exist_ok=True)

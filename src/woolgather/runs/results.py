@@ -83,12 +83,13 @@ def load(record: StepRecord, folder: Path) -> Artifact:
     return Choice(result["value"], result["why"], identity)
 
 
-def link(model: Path, target: Path) -> None:
-    """Make `target` a copy of the model's files, by hard links where the disk has them."""
-    temp = target.with_name(".result.tmp")
+def link(source: Path, target: Path) -> None:
+    """Make `target` a copy of a directory's files, by hard links where the disk has them: whole or not
+    at all, and what was there goes."""
+    temp = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temp, ignore_errors=True)
-    for file in sorted(p for p in model.rglob("*") if p.is_file()):
-        place = temp / file.relative_to(model)
+    for file in sorted(p for p in source.rglob("*") if p.is_file()):
+        place = temp / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             place.hardlink_to(file)

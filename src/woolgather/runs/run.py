@@ -69,10 +69,10 @@ class Run:
         plan: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self._folder = RunFolder(folder)
+        self.choices = choices or StepChoices()
+        self._folder = RunFolder(folder, self.choices.shared)
         self.dir = self._folder.path
         self.recipe = recipe
-        self.choices = choices or StepChoices()
         self.plan = plan
         self.planned: list[Planned] = []
         """In a plan, each step in order; complete when it has been left."""
@@ -226,6 +226,8 @@ class Run:
         call = lookup.standing(self.dir, call)
         if name in self.choices.given:
             return self._take_given(call)
+        if self.choices.shared and name not in self.choices.redo:
+            call = lookup.take_shared(self.dir, call, self.choices.shared, plan=self.plan)
         self._models.make(call)
         if self.plan:
             return self._plan_step(call)
@@ -269,12 +271,13 @@ class Run:
         made: Artifact
         if record is None:
             self._index[call.identity] = (call.name, "")
-            self.planned.append(Planned(call.name, "new", why, expected))
+            line = Planned(call.name, "new", why, expected, fingerprint=call.identity)
             made = placeholder(call.kind, call.identity, expected, call.settled().bound)
         else:
             self._index[call.identity] = (call.name, record.digest)
-            self.planned.append(Planned(call.name, "remembered", why, expected, record.seconds))
+            line = Planned(call.name, "remembered", why, expected, record.seconds, call.identity)
             made = load(record, call.folder)
+        self.planned.append(line)
         return put_off(call, lambda: made, lambda: self._looked_at.add(call.identity))
 
     def _complete_plan(self) -> None:

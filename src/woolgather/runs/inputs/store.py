@@ -27,6 +27,14 @@ from woolgather.data.hub_errors import why_not
 HUB = "hub.json"
 
 
+def copy_commits(source: Path, target: Path) -> None:
+    """Make a run that has read nothing yet, with inputs in `target`, read the hub at the commits that
+    another read, with inputs in `source`."""
+    if commits := InputStore(source)._read("commits"):
+        target.mkdir(parents=True, exist_ok=True)
+        write_json(target / HUB, {"commits": dict(commits), "rows": {}})
+
+
 class InputStore:
     """A folder for rows from outside, with a memory of what was read of the hub; `tell` takes what is
     to be said of them. With `keep` false nothing is remembered: a plan changes no run."""
