@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ORPHANED = 70
-CPU_BATCH = 8
-"""Texts that transformers computes at once on a CPU."""
+SCORED, WRITTEN = 4, 16
+"""Texts that transformers computes at once on a CPU: scored ones, each of whose tokens has a number for
+every word of the vocabulary in memory, and ones that are being written."""
 CODE_SECONDS, CODE_BYTES, CODE_FILE = 20, 1 << 30, 1 << 24
 """What a process that runs a model's code may take: seconds of computing, bytes of memory beyond those
 it began with, bytes of a file."""
@@ -42,6 +43,7 @@ def main(path: str) -> None:
     if any(task["code"] for task in job["tasks"]):
         _restrict_children()
     tell(event="loaded")
+    _remember_environment()
     lm = _open_model(job)
     tell(event="ready")
     for task in job["tasks"]:
@@ -118,7 +120,7 @@ def _open_model(job: dict[str, Any]) -> Any:
 
         on_gpu = torch.cuda.is_available()
         more = {
-            "batch_size": "auto" if on_gpu else CPU_BATCH,
+            "batch_size": "auto" if on_gpu else SCORED,
             "device": "cuda" if on_gpu else "cpu",
         }
     return get_model(job["backend"]).create_from_arg_obj(job["args"], more)
@@ -133,6 +135,9 @@ def _evaluate(
 
     inner = {child for group in loaded.get("group_map", {}).values() for child in group}
     every = {**loaded["tasks"], **loaded.get("groups", {})}
+    if job["backend"] == "hf" and str(lm.device) == "cpu":
+        written = all(each.OUTPUT_TYPE == "generate_until" for each in loaded["tasks"].values())
+        lm.batch_size_per_gpu = WRITTEN if written else SCORED
     tracker = EvaluationTracker(output_path=task["folder"])
     results = simple_evaluate(
         lm,
@@ -180,5 +185,4 @@ def _remember_environment() -> None:
 
 
 if __name__ == "__main__":
-    _remember_environment()
     main(sys.argv[1])
