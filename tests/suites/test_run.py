@@ -28,11 +28,9 @@ def model(name: str, chat: bool = True) -> Contender:
     return Contender(name, f"/models/{name}", backend)
 
 
-def run(
-    fake: FakeHarness, asked: Asked, *models: Contender, suite: Suite | None = None
-) -> list[Measured]:
+def run(fake: FakeHarness, asked: Asked, *models: Contender) -> list[Measured]:
     harness = find_harness(fake.python)
-    return run_suite(suite or read_suite(str(TOY)), models or (model("base"),), harness, asked, str)
+    return run_suite(read_suite(str(TOY)), models or (model("base"),), harness, asked, str)
 
 
 def test_a_suite_is_asked_offline_with_its_data_and_kept(
