@@ -69,10 +69,23 @@ def test_a_suite_of_your_own_has_its_folder_beside_it(tmp_path: Path) -> None:
     own = SUITE.model_copy(update={"folder": tmp_path / "own"})
     (tmp_path / "own" / "owner" / "set").mkdir(parents=True)
     (tmp_path / "own" / "more.jsonl").write_text("{}\n")
+    (tmp_path / "own" / "one.yaml").write_text("task: one\n")
     check_data(own, own.tasks[:1], None)
     link_data(own, own.tasks[:1], None, tmp_path / "data")
     assert (tmp_path / "data" / "more.jsonl").exists()
     assert (tmp_path / "data" / "owner" / "set").exists()
+    assert not (tmp_path / "data" / "one.yaml").exists()
+
+
+def test_results_beside_a_suite_are_no_data_of_it(tmp_path: Path) -> None:
+    own = SUITE.model_copy(update={"folder": tmp_path})
+    (tmp_path / "one.yaml").write_text("task: one\n")
+    before = describe_data(own, own.tasks[2], None)
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "record.json").write_text("{}")
+    assert describe_data(own, own.tasks[2], None) == before
+    (tmp_path / "one.yaml").write_text("task: another\n")
+    assert describe_data(own, own.tasks[2], None) != before
 
 
 def test_changed_data_are_other_data(tmp_path: Path) -> None:

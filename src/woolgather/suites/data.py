@@ -15,6 +15,8 @@ from woolgather.core.errors import InputError
 from woolgather.core.rows import JSON
 from woolgather.suites.suite import Data, Suite, SuiteTask
 
+TASK_FILES = {".yaml", ".yml", ".py"}
+"""Endings of files that say what a task is; others hold data."""
 NLTK = "nltk_data"
 """Folder of --data-dir with the data of nltk."""
 
@@ -61,20 +63,16 @@ def link_data(
                 continue
             alone = found.is_file() and found.name == data.file and found.name != data.path
             _link(folder / data.path / data.file if alone else folder / data.path, found)
-    for own in suite.folder.iterdir() if suite.folder else ():
-        _link(folder / own.name, own)
+    for own in _own_files(suite):
+        if own.suffix not in TASK_FILES:
+            _link(folder / own.name, own)
 
 
 def describe_data(suite: Suite, task: SuiteTask, data_dir: Path | None) -> JSON:
     """Returns what tells data from other data of the same name: each file with its size and time."""
     found = [place for data in task.data if (place := _find(data, suite, data_dir))]
-    if suite.folder is not None:
-        found.append(suite.folder)
-    return [
-        [path.name, (stat := path.stat()).st_size, stat.st_mtime_ns]
-        for place in found
-        for path in _files(place)
-    ]
+    files = [*(path for place in found for path in _files(place)), *_own_files(suite)]
+    return [[path.name, (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files]
 
 
 def _find(data: Data, suite: Suite, data_dir: Path | None) -> Path | None:
@@ -99,9 +97,17 @@ def _link(link: Path, place: Path) -> None:
     link.symlink_to(place)
 
 
+def _own_files(suite: Suite) -> list[Path]:
+    """The files beside a suite of your own, without those in folders: results may be among these."""
+    if suite.folder is None:
+        return []
+    return sorted(path for path in suite.folder.iterdir() if path.is_file())
+
+
 def _files(place: Path) -> Iterator[Path]:
     if place.is_file():
         yield place
     else:
-        hidden = (path for path in sorted(place.rglob("*")) if path.is_file())
-        yield from (p for p in hidden if not any(part.startswith(".") for part in p.parts[-2:]))
+        inside = (path for path in sorted(place.rglob("*")) if path.is_file())
+        # `hf download` keeps notes of its own in .cache.
+        yield from (p for p in inside if ".cache" not in p.relative_to(place).parts)
