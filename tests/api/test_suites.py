@@ -130,5 +130,9 @@ def test_a_server_is_asked_with_the_tokenizer_of_the_folder(
     assert args["base_url"] == "http://localhost:1/v1/completions"
     assert args["model"] == "tiny"
     assert args["tokenizer"] == str(tiny_model.resolve())
+    with pytest.raises(ConfigError, match="has a secret in it"):
+        evaluate(
+            tiny_model, options=EngineOptions("openai", urls=("http://u:p@localhost:1/v1#tiny",))
+        )
     with pytest.raises(ConfigError, match="what the server calls the model"):
         evaluate(tiny_model, options=EngineOptions("openai", urls=("http://localhost:1/v1",)))

@@ -117,6 +117,11 @@ def _server(model: Model, options: EngineOptions) -> Server | None:
             f"--serve {endpoint}: the harness has to be told what the server calls the model. Write "
             "URL#NAME."
         )
+    if str(endpoint) != endpoint.text:
+        raise ConfigError(
+            f"--serve {endpoint}: the harness writes the address into its results, and this one has a "
+            "secret in it. Put the key into an environment variable and name it with --api-key-env."
+        )
     return Server(endpoint.url, endpoint.name, os.environ.get(options.api_key_env, ""))
 
 

@@ -69,7 +69,7 @@ def find_backend(model: Model, options: EngineOptions, server: Server | None = N
         told |= {"served_as": server.name}
         key = {"OPENAI_API_KEY": server.key} if server.key else {}
         return Backend("local-completions", args, 1, fingerprint(told), chat, key)
-    args = {"dtype": precision, **_weights(Path(model.path))}
+    args = {"dtype": precision, **_weights(Path(model.path), options.name)}
     if model.chat_template_kwargs:
         args["chat_template_args"] = dict(model.chat_template_kwargs)
     if options.name == "transformers":
@@ -95,7 +95,7 @@ def _server_args(model: Model, server: Server) -> dict[str, JSON]:
     }
 
 
-def _weights(path: Path) -> dict[str, JSON]:
+def _weights(path: Path, engine: str) -> dict[str, JSON]:
     """An adapter is opened on top of the base that it names."""
     adapter = path / "adapter_config.json"
     if not adapter.is_file():
@@ -104,7 +104,10 @@ def _weights(path: Path) -> dict[str, JSON]:
     if not base:
         raise InputError(f"{path}: an adapter that names no base (base_model_name_or_path).")
     beside = path / base
-    return {"pretrained": str(beside if beside.is_dir() else base), "peft": str(path)}
+    told: dict[str, JSON] = {"pretrained": str(beside if beside.is_dir() else base)}
+    if engine == "vllm":
+        return {**told, "lora_local_path": str(path)}
+    return {**told, "peft": str(path)}
 
 
 def _precision(options: EngineOptions) -> str:
