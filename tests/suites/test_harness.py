@@ -60,7 +60,6 @@ def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) ->
     result = evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=lines.append)
     assert "2 tasks to ask, 0 kept" in lines[0]
     again = next(line for line in lines[2:] if "to ask" in line)
-    # The harness may have written the first task's results, and we our record of them, or not yet.
     assert "1 tasks to ask, 1 kept" in again
     (measured,) = result.measured
     for key, outcomes in measured.outcomes.items():
