@@ -21,7 +21,7 @@ from woolgather.runs.record import (
     write_launch,
     write_run,
 )
-from woolgather.suites.run import Asked
+from woolgather.suites.run import SuiteOptions
 
 from ..suites.conftest import TOY, FakeHarness, fake_harness
 
@@ -66,7 +66,7 @@ def save_run(folder: Path, measured: bool = True) -> Path:
 @pytest.fixture
 def evaluate(fake_harness: FakeHarness, tmp_path: Path) -> Callable[..., Any]:
     def call(*names: object, options: EngineOptions = FAKE, **how: Any) -> Any:
-        asked = Asked(tmp_path / "out", **how)
+        asked = SuiteOptions(tmp_path / "out", **how)
         return evaluate_suite(
             [str(n) for n in names], str(TOY), options, asked, python=fake_harness.python, tell=str
         )

@@ -19,7 +19,7 @@ from woolgather.api.suites import evaluate_suite
 from woolgather.core.errors import InputError
 from woolgather.engines.base import EngineOptions
 from woolgather.suites.process import WORKER
-from woolgather.suites.run import Asked
+from woolgather.suites.run import SuiteOptions
 
 from .conftest import TOY
 
@@ -54,7 +54,7 @@ def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) ->
         if "Opposites done" in line:
             raise BrokenOff
 
-    asked = Asked(tmp_path)
+    asked = SuiteOptions(tmp_path)
     with pytest.raises(BrokenOff):
         evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=break_off)
     result = evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=lines.append)
@@ -90,7 +90,11 @@ def test_an_unknown_task_and_a_task_without_data_are_said_at_once(tmp_path: Path
     )
     with pytest.raises(InputError) as caught:
         evaluate_suite(
-            ["anything"], str(suite), EngineOptions("fake"), Asked(tmp_path / "out"), tell=str
+            ["anything"],
+            str(suite),
+            EngineOptions("fake"),
+            SuiteOptions(tmp_path / "out"),
+            tell=str,
         )
     said = str(caught.value)
     assert "The nearest names are hellaswag" in said
@@ -127,7 +131,7 @@ def test_our_own_tasks_are_what_the_harness_takes(tmp_path: Path) -> None:
         json.dumps({"question": "Why?", "mc1_targets": {"choices": ["a", "b"], "labels": [1, 0]}})
         + "\n"
     )
-    asked = Asked(tmp_path / "out", data_dir=data)
+    asked = SuiteOptions(tmp_path / "out", data_dir=data)
     result = evaluate_suite(["anything"], "dromedary", EngineOptions("fake"), asked, tell=str)
     found = result.measured[0].outcomes
     assert len(found["hhh"].items) == 12

@@ -12,15 +12,15 @@ from filelock import FileLock
 from woolgather.core.errors import ConfigError, InputError, RunDirError, WorkError
 from woolgather.suites.backends import Backend
 from woolgather.suites.interpreter import find_harness
-from woolgather.suites.run import Asked, Contender, Measured, choose_tasks, run_suite
+from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
 from woolgather.suites.suite import read_suite
 
 from .conftest import TOY, FakeHarness
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> Asked:
-    return Asked(tmp_path / "out")
+def asked(tmp_path: Path) -> SuiteOptions:
+    return SuiteOptions(tmp_path / "out")
 
 
 def model(name: str, chat: bool = True) -> Contender:
@@ -28,13 +28,13 @@ def model(name: str, chat: bool = True) -> Contender:
     return Contender(name, f"/models/{name}", backend)
 
 
-def run(fake: FakeHarness, asked: Asked, *models: Contender) -> list[Measured]:
+def run(fake: FakeHarness, asked: SuiteOptions, *models: Contender) -> list[Measured]:
     harness = find_harness(fake.python)
     return run_suite(read_suite(str(TOY)), models or (model("base"),), harness, asked, str)
 
 
 def test_a_suite_is_asked_offline_with_its_data_and_kept(
-    fake_harness: FakeHarness, asked: Asked
+    fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:
     (measured,) = run(fake_harness, asked)
     assert measured.outcomes["toy_opposites"].value == pytest.approx(1 / 3)
@@ -54,7 +54,9 @@ def test_a_suite_is_asked_offline_with_its_data_and_kept(
     assert len(fake_harness.jobs) == 1
 
 
-def test_after_a_death_only_the_rest_is_asked(fake_harness: FakeHarness, asked: Asked) -> None:
+def test_after_a_death_only_the_rest_is_asked(
+    fake_harness: FakeHarness, asked: SuiteOptions
+) -> None:
     fake_harness.will(dies_after=1)
     with pytest.raises(WorkError, match=r"ended early.*out of luck.*the same command goes on"):
         run(fake_harness, asked)
@@ -68,7 +70,7 @@ def test_after_a_death_only_the_rest_is_asked(fake_harness: FakeHarness, asked: 
 
 
 def test_another_limit_form_model_or_harness_is_another_question(
-    fake_harness: FakeHarness, asked: Asked
+    fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:
     run(fake_harness, asked)
     for other in (replace(asked, limit=2), replace(asked, form="raw"), replace(asked, form="chat")):
@@ -87,7 +89,7 @@ def test_another_limit_form_model_or_harness_is_another_question(
 
 
 def test_the_same_model_under_another_name_is_known(
-    fake_harness: FakeHarness, asked: Asked
+    fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:
     run(fake_harness, asked)
     run(fake_harness, asked, replace(model("base"), name="runs/mine/base"))
@@ -95,7 +97,7 @@ def test_the_same_model_under_another_name_is_known(
 
 
 def test_problems_with_tasks_are_all_said_before_anything_is_asked(
-    fake_harness: FakeHarness, asked: Asked
+    fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:
     problems = [
         {"task": "toy_ecko", "kind": "unknown", "near": ["toy_echo"]},
@@ -125,7 +127,7 @@ def test_problems_with_tasks_are_all_said_before_anything_is_asked(
         assert part in said
 
 
-def test_code_of_a_model_is_not_run_unasked(asked: Asked) -> None:
+def test_code_of_a_model_is_not_run_unasked(asked: SuiteOptions) -> None:
     suite = read_suite("isheep")
     assert {t.task for t in suite.tasks} - {t.task for t in choose_tasks(suite, asked)} == {
         "humaneval",
@@ -137,13 +139,13 @@ def test_code_of_a_model_is_not_run_unasked(asked: Asked) -> None:
         choose_tasks(only, asked)
 
 
-def test_turns_need_a_chat_template(fake_harness: FakeHarness, asked: Asked) -> None:
+def test_turns_need_a_chat_template(fake_harness: FakeHarness, asked: SuiteOptions) -> None:
     with pytest.raises(ConfigError, match="plain has no chat template"):
         run(fake_harness, replace(asked, form="chat"), model("base"), model("plain", chat=False))
 
 
 def test_a_directory_in_use_and_a_broken_record_are_told(
-    fake_harness: FakeHarness, asked: Asked
+    fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:
     asked.out.mkdir()
     with FileLock(asked.out / "lock"), pytest.raises(RunDirError, match="in use by another"):

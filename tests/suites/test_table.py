@@ -10,14 +10,14 @@ from woolgather.core.views import View
 from woolgather.suites.backends import Backend
 from woolgather.suites.interpreter import Harness
 from woolgather.suites.outcomes import Outcomes
-from woolgather.suites.run import Asked, Contender, Measured
+from woolgather.suites.run import Contender, Measured, SuiteOptions
 from woolgather.suites.suite import read_suite
 from woolgather.suites.table import compare, estimate, is_at_chance, make_views, to_json
 
 from .conftest import TOY
 
 HARNESS = Harness("python", (("lm_eval", "0.4.13"),))
-ASKED = Asked(Path("out"), limit=6)
+ASKED = SuiteOptions(Path("out"), limit=6)
 
 
 def outcomes(*values: float, chance: float | None = None) -> Outcomes:

@@ -20,7 +20,7 @@ from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.suites.backends import Server, find_backend
 from woolgather.suites.interpreter import Harness, find_harness
-from woolgather.suites.run import Asked, Contender, Measured, choose_tasks, run_suite
+from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
 from woolgather.suites.suite import Suite, read_suite
 from woolgather.suites.table import make_views, to_json
 
@@ -32,7 +32,7 @@ class SuiteResult:
     suite: Suite
     measured: Sequence[Measured]
     harness: Harness
-    asked: Asked
+    asked: SuiteOptions
 
     def views(self) -> list[View]:
         """Returns the tables, and notes on how to read them."""
@@ -47,7 +47,7 @@ def evaluate_suite(
     names: Sequence[str],
     suite: str,
     options: EngineOptions,
-    asked: Asked,
+    asked: SuiteOptions,
     *,
     python: str = "",
     tell: Callable[[str], None],

@@ -75,9 +75,9 @@ def evaluate(
 ) -> None:
     """Carry out a suite and print its tables; progress goes to stderr."""
     from woolgather.api.suites import evaluate_suite
-    from woolgather.suites.run import Asked
+    from woolgather.suites.run import SuiteOptions
 
-    asked = Asked(out, limit, data_dir and data_dir.expanduser(), prompt_format, allow_code)
+    asked = SuiteOptions(out, limit, data_dir and data_dir.expanduser(), prompt_format, allow_code)
 
     def tell(line: str) -> None:
         print(harmless(line), file=sys.stderr, flush=True)

@@ -53,7 +53,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteOptions:
     """How a suite is asked."""
 
     out: Path
@@ -76,7 +76,7 @@ class Measured:
     """Tasks that it was asked in turns."""
 
 
-def choose_tasks(suite: Suite, asked: Asked) -> tuple[SuiteTask, ...]:
+def choose_tasks(suite: Suite, asked: SuiteOptions) -> tuple[SuiteTask, ...]:
     """Returns the tasks that are run: without leave (`allow_code`) those that run no code of a model.
     Raises ConfigError where none is left."""
     tasks = tuple(task for task in suite.tasks if asked.allow_code or not task.code)
@@ -89,7 +89,7 @@ def choose_tasks(suite: Suite, asked: Asked) -> tuple[SuiteTask, ...]:
 
 
 def run_suite(
-    suite: Suite, contenders: Sequence[Contender], harness: Harness, asked: Asked, tell: Tell
+    suite: Suite, contenders: Sequence[Contender], harness: Harness, asked: SuiteOptions, tell: Tell
 ) -> list[Measured]:
     """Returns what the contenders came to; `tell` is told a line now and then.
 
@@ -121,7 +121,7 @@ class _Sitting:
     tasks: Sequence[SuiteTask]
     contender: Contender
     harness: Harness
-    asked: Asked
+    asked: SuiteOptions
 
     def carry_out(self, tell: Tell) -> Measured:
         """Asks what is not on record, and returns all."""

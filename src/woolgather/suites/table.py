@@ -14,7 +14,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.suites.interpreter import Harness
 from woolgather.suites.outcomes import Outcomes, family_of
-from woolgather.suites.run import Asked, Measured, choose_tasks
+from woolgather.suites.run import Measured, SuiteOptions, choose_tasks
 from woolgather.suites.suite import Measure, Published, Suite, SuiteTask
 
 
@@ -44,19 +44,19 @@ def compare(mine: Outcomes, first: Outcomes) -> Estimate | None:
 
 
 def make_views(
-    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: Asked
+    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
 ) -> list[View]:
     """Returns the tables that are printed, and what has to be known to read them."""
     lines = list(_lines(suite, asked))
     views = [_measures(suite, lines, measured, harness, asked)]
     if len(measured) > 1:
         views.append(_differences(lines, measured))
-    views += [_beside(lines, measured, published, asked) for published in suite.published]
+    views += [_beside(lines, measured, published) for published in suite.published]
     return [*views, *_notes(suite, measured, asked)]
 
 
 def to_json(
-    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: Asked
+    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
 ) -> dict[str, JSON]:
     """Returns the same as plain data, with every interval."""
     return {
@@ -97,7 +97,7 @@ def _measure_json(
     }
 
 
-def _lines(suite: Suite, asked: Asked) -> Iterator[tuple[SuiteTask, Measure]]:
+def _lines(suite: Suite, asked: SuiteOptions) -> Iterator[tuple[SuiteTask, Measure]]:
     for task in choose_tasks(suite, asked):
         for measure in task.measures:
             yield task, measure
@@ -107,7 +107,7 @@ Lines = Sequence[tuple[SuiteTask, Measure]]
 
 
 def _measures(
-    suite: Suite, lines: Lines, measured: Sequence[Measured], harness: Harness, asked: Asked
+    suite: Suite, lines: Lines, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
 ) -> View:
     rows: list[list[JSON]] = []
     for task, measure in lines:
@@ -151,7 +151,7 @@ def _differences(lines: Lines, measured: Sequence[Measured]) -> View:
     return table(f"Against {first.contender.name}, item by item", ["task", "measure", *names], rows)
 
 
-def _beside(lines: Lines, measured: Sequence[Measured], published: Published, asked: Asked) -> View:
+def _beside(lines: Lines, measured: Sequence[Measured], published: Published) -> View:
     rows: list[list[JSON]] = []
     for task, measure in lines:
         key = task.key(measure)
@@ -165,7 +165,7 @@ def _beside(lines: Lines, measured: Sequence[Measured], published: Published, as
     return table(f"Beside published figures: {published.source}", head, rows, published.differs)
 
 
-def _notes(suite: Suite, measured: Sequence[Measured], asked: Asked) -> Iterator[View]:
+def _notes(suite: Suite, measured: Sequence[Measured], asked: SuiteOptions) -> Iterator[View]:
     for published in suite.published:
         yield alarm("what differs", f"Published figures differ in: {published.differs}", "note")
     left_out = [task.name for task in suite.tasks if task.code and not asked.allow_code]

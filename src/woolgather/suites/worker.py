@@ -18,7 +18,13 @@ import threading
 import time
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks.manager import TaskDict
 
 ORPHANED = 70
 SCORED, WRITTEN = 4, 16
@@ -29,11 +35,42 @@ CODE_SECONDS, CODE_BYTES, CODE_FILE = 20, 1 << 30, 1 << 24
 it began with, bytes of a file."""
 
 
+class TaskOrder(TypedDict):
+    """A task of the job; process.py says what the fields are."""
+
+    task: str
+    shots: int | None
+    chat: bool
+    nltk: list[str]
+    code: bool
+    folder: str
+
+
+class Order(TypedDict):
+    """A job, as process.py writes it."""
+
+    backend: str
+    args: dict[str, object]
+    batch: int | str
+    include: str
+    data: str
+    cache: str
+    limit: int | None
+    allow_code: bool
+    tasks: list[TaskOrder]
+
+
+class Events(Protocol):
+    """Tells an event to who started us."""
+
+    def __call__(self, **event: object) -> None: ...
+
+
 def main(path: str) -> None:
     """Carry out the job in the file `path`."""
     tell = _open_events()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    job = json.loads(Path(path).read_text(encoding="utf-8"))
+    job: Order = json.loads(Path(path).read_text(encoding="utf-8"))
     os.chdir(job["data"])
     logging.basicConfig(stream=sys.stderr)
     manager, loaded, problems = _load_tasks(job)
@@ -52,12 +89,12 @@ def main(path: str) -> None:
         tell(event="task", task=task["task"], seconds=time.monotonic() - start)
 
 
-def _open_events() -> Any:
+def _open_events() -> Events:
     """Returns the function that tells an event; from here on nothing else is printed to our output."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def tell(**event: Any) -> None:
+    def tell(**event: object) -> None:
         print(json.dumps(event), file=out, flush=True)
 
     return tell
@@ -70,7 +107,9 @@ def _leave_with_parent() -> None:
     os._exit(ORPHANED)
 
 
-def _load_tasks(job: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
+def _load_tasks(
+    job: Order,
+) -> tuple[TaskManager, dict[str, TaskDict], list[dict[str, object]]]:
     """Loads every task with its data: the harness's index, the tasks by name, and what went wrong."""
     from lm_eval.tasks import TaskManager
 
@@ -79,7 +118,8 @@ def _load_tasks(job: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[str
     manager = TaskManager(include_path=job["include"], include_defaults=False)
     if not set(names) <= set(manager.all_tasks):
         manager = TaskManager(include_path=job["include"])
-    loaded, problems = {}, []
+    loaded: dict[str, TaskDict] = {}
+    problems: list[dict[str, object]] = []
     for task in job["tasks"]:
         name = task["task"]
         if name not in manager.all_tasks:
@@ -97,7 +137,7 @@ def _load_tasks(job: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[str
     return manager, loaded, problems
 
 
-def _runs_code(task: Any) -> bool:
+def _runs_code(task: Task) -> bool:
     return bool(getattr(task, "UNSAFE_CODE", False))
 
 
@@ -110,10 +150,10 @@ def _find_nltk(names: list[str]) -> None:
         nltk.data.find(name)
 
 
-def _open_model(job: dict[str, Any]) -> Any:
+def _open_model(job: Order) -> LM:
     from lm_eval.api.registry import get_model
 
-    more: dict[str, Any] = {"batch_size": job["batch"]}
+    more: dict[str, object] = {"batch_size": job["batch"]}
     if job["backend"] == "hf":
         # On a GPU the harness finds the largest batch that fits; on a CPU it would fill the memory.
         import torch
@@ -126,9 +166,7 @@ def _open_model(job: dict[str, Any]) -> Any:
     return get_model(job["backend"]).create_from_arg_obj(job["args"], more)
 
 
-def _evaluate(
-    job: dict[str, Any], task: dict[str, Any], lm: Any, manager: Any, loaded: Any
-) -> None:
+def _evaluate(job: Order, task: TaskOrder, lm: LM, manager: TaskManager, loaded: TaskDict) -> None:
     """Asks one task and has the harness write its results and samples into the task's folder."""
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
