@@ -32,7 +32,7 @@ if told.get("problems"):
 for number, task in enumerate(job["tasks"]):
     if number == told.get("dies_after"):
         print("out of luck", file=sys.stderr)
-        sys.exit(9)
+        os.kill(os.getpid(), told["signal"]) if told.get("signal") else sys.exit(9)
     name, choices = task["task"], task["task"] == "toy_opposites"
     metric = "acc" if choices else "exact_match"
     right = told["right"].get(job["args"].get("pretrained", ""), told["right"]["others"])

@@ -60,11 +60,15 @@ def test_after_a_death_only_the_rest_is_asked(
     fake_harness.will(dies_after=1)
     with pytest.raises(WorkError, match=r"ended early.*out of luck.*the same command goes on"):
         run(fake_harness, asked)
+    fake_harness.will(dies_after=0, signal=9)
+    with pytest.raises(WorkError, match=r"ended early \(killed by signal 9\)"):
+        run(fake_harness, asked)
     fake_harness.will(dies_after=None)
     (measured,) = run(fake_harness, asked)
     assert len(measured.outcomes) == 2
     assert [job["tasks"] for job in fake_harness.jobs] == [
         ["toy_opposites", "toy_echo"],
+        ["toy_echo"],
         ["toy_echo"],
     ]
 

@@ -89,7 +89,7 @@ def work_off(job: Job, home: Path, name: str) -> Iterator[tuple[str, float]]:
     finally:
         stop(child)
     if code:
-        last = tail(log, 1) or f"exit code {code}"
+        last = f"killed by signal {-code}" if code < 0 else tail(log, 1) or f"exit code {code}"
         raise WorkError(
             f"{name}: the harness ended early ({last[:_WHY]}). {log} has the rest; what is finished is "
             "kept, and the same command goes on."
