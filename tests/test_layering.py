@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "woolgather"
-ENGINES = {"torch", "transformers", "safetensors", "tokenizers", "vllm", "ray"}
+ENGINES = {"torch", "transformers", "safetensors", "tokenizers", "vllm", "ray", "lm_eval"}
 TRAINING = {"trl", "peft", "accelerate", "datasets"}
 LATE = {"pyarrow", "openai", "pandas", "datasets", "gguf", "sklearn", "scipy", "numpy", "plotly"}
 """Slow to import: never by what `import woolgather` and `--help` load."""
@@ -38,6 +38,7 @@ MAY_KNOW = {
         "recipes",
     },
     "prepare": {"core", "data", "prepare"},
+    "suites": {"core", "prompting", ENGINE, "suites"},
     "report": {"core", "runs.record", "runs.lock", "report"},
     "vote": {
         "core",
@@ -240,6 +241,7 @@ def test_models_are_known_to_engines_tokens_and_the_worker_only():
         "engines.vllm.hosted",
         "models.convert_gguf",
         "training.worker",
+        "suites.worker",
         *late_only,
     }
     borders = {(m, "datasets") for m in ("data.hub", "api.results")}

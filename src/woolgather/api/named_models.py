@@ -50,7 +50,7 @@ def resolve_models(
     check_engine(options, ready=True)
     if prompt_format not in ("auto", *FORMS):
         raise ConfigError(f"--prompt-format {prompt_format}: choose auto, {', '.join(FORMS)}.")
-    each = zip(names, _options_of(names, options), strict=True)
+    each = zip(names, split_options(names, options), strict=True)
     return [
         NamedModel(name, _resolve(name, own, prompt_format, answered), own) for name, own in each
     ]
@@ -69,7 +69,7 @@ def paired_gains(metrics: Metrics, first: Metrics) -> dict[str, Estimate | None]
     return {key: gain_of(key) for key in metrics.items if key in first.items}
 
 
-def _options_of(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:
+def split_options(names: Sequence[str], options: EngineOptions) -> list[EngineOptions]:
     """How each model is asked: at the servers that are named for it, or by the engine."""
     from woolgather.engines.openai.serving import Asked, ask_at, assign, read_options
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from woolgather.api.show_progress import PLAIN_EVERY
+from woolgather.cli import suites
 from woolgather.cli.asking import (
     EngineArgs,
     EngineName,
@@ -30,6 +31,7 @@ from woolgather.cli.asking import (
     engine_options,
 )
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
+from woolgather.cli.suites import AllowCode, DataDir, EvalPython, Limit, Out, SuiteName
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
 from woolgather.core.views import table_cell
@@ -93,6 +95,12 @@ def eval_(
     dtype: Dtype = "auto",
     prompt_format: Form = "auto",
     chat_template_kwargs: TemplateKwargs = "",
+    suite: SuiteName = None,
+    limit: Limit = None,
+    data_dir: DataDir = None,
+    eval_python: EvalPython = "",
+    allow_code: AllowCode = False,
+    out: Out = Path("evals"),
     as_json: Json = False,
 ) -> None:
     """Measure models on held-out tasks and probes, with 95 % intervals and the best null answer.
@@ -118,6 +126,21 @@ def eval_(
         replicas=engine_replicas,
         ray=ray,
     )
+    if suite is not None:
+        suites.evaluate(
+            models,
+            suite,
+            options,
+            prompt_format,
+            limit=limit,
+            data_dir=data_dir,
+            python=eval_python,
+            allow_code=allow_code,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    suites.refuse_without_suite(limit, data_dir, eval_python, allow_code)
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
     how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)

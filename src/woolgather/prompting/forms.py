@@ -48,7 +48,7 @@ def forms_of(path: str, chosen: str = "") -> tuple[PromptFormat, ...]:
     stands for the one in the folder."""
     if not Path(path).is_dir():
         return FORMS
-    template = chosen if chosen not in ("", OWN) else _read_template(Path(path))
+    template = chosen if chosen not in ("", OWN) else read_template(Path(path))
     chat: tuple[PromptFormat, ...] = ("chat",) if template else ()
     chatml: tuple[PromptFormat, ...] = () if TURN in template else ("chatml",)
     return ("raw", "blocks", *chat, *chatml)
@@ -65,12 +65,12 @@ def is_as_tuned(path: str, prompt_format: PromptFormat, chosen: str = "") -> boo
     vocabulary = Path(path) / "tokenizer.json"
     return (
         vocabulary.is_file()
-        and not _read_template(Path(path))
+        and not read_template(Path(path))
         and f'"{TURN}"' in vocabulary.read_text(encoding="utf-8")
     )
 
 
-def _read_template(folder: Path) -> str:
+def read_template(folder: Path) -> str:
     """Returns the chat template that lies beside a model's tokenizer; empty where there is none."""
     beside, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if beside.is_file():

@@ -1,0 +1,186 @@
+"""Models by tasks: what came out, with intervals, beside what was published.
+
+The one idea: a number has the interval over its items, and a further model is compared with the first on
+the items that both were asked. A multiple-choice task on which a model is not seen to do better than
+guessing says so, since its number then speaks of the task and not of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from woolgather.core.intervals import Estimate, mean_interval, paired_difference, rate_interval
+from woolgather.core.rows import JSON
+from woolgather.core.views import Unit, View, alarm, table, table_cell
+from woolgather.suites.interpreter import Harness
+from woolgather.suites.outcomes import Outcomes, family_of
+from woolgather.suites.run import Measured, SuiteOptions, choose_tasks
+from woolgather.suites.suite import Measure, Published, Suite, SuiteTask
+
+
+def estimate(outcomes: Outcomes) -> Estimate | None:
+    """Returns a measure with its 95 % interval over items, or over documents where each has several;
+    None where the harness has no number for each item."""
+    if not outcomes.items:
+        return None
+    values = list(outcomes.items.values())
+    documents = [family_of(item) for item in outcomes.items]
+    if set(values) <= {0.0, 1.0}:
+        several = len(set(documents)) < len(documents)
+        return rate_interval(values, documents if several else None)
+    return mean_interval(values)
+
+
+def is_at_chance(outcomes: Outcomes) -> bool:
+    """Returns whether a model is not seen to do better than guessing among the choices."""
+    found = estimate(outcomes)
+    return outcomes.chance is not None and found is not None and found.low <= outcomes.chance
+
+
+def compare(mine: Outcomes, first: Outcomes) -> Estimate | None:
+    """Returns the difference to the first model on the items that both were asked, None without any."""
+    several = any("#" in item for item in mine.items)
+    return paired_difference(mine.items, first.items, family_of=family_of if several else None)
+
+
+def make_views(
+    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
+) -> list[View]:
+    """Returns the tables that are printed, and what has to be known to read them."""
+    lines = list(_lines(suite, asked))
+    views = [_measures(suite, lines, measured, harness, asked)]
+    if len(measured) > 1:
+        views.append(_differences(lines, measured))
+    views += [_beside(lines, measured, published) for published in suite.published]
+    return [*views, *_notes(suite, measured, asked)]
+
+
+def to_json(
+    suite: Suite, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
+) -> dict[str, JSON]:
+    """Returns the same as plain data, with every interval."""
+    return {
+        "suite": suite.name,
+        "source": suite.source,
+        "harness": dict(harness.versions),
+        "limit": asked.limit,
+        "models": [
+            {
+                "model": each.contender.name,
+                "path": each.contender.path,
+                "measures": {
+                    task.key(measure): _measure_json(each, measured[0], task, measure)
+                    for task, measure in _lines(suite, asked)
+                },
+            }
+            for each in measured
+        ],
+        "published": [published.model_dump(mode="json") for published in suite.published],
+        "left_out": [task.task for task in suite.tasks if task not in choose_tasks(suite, asked)],
+    }
+
+
+def _measure_json(
+    mine: Measured, first: Measured, task: SuiteTask, measure: Measure
+) -> dict[str, JSON]:
+    found, other = (each.outcomes[task.key(measure)] for each in (mine, first))
+    interval = estimate(found)
+    gain = compare(found, other) if mine is not first else None
+    return {
+        "value": found.value,
+        "unit": measure.unit,
+        "interval": interval and interval.json(),
+        "chance": found.chance,
+        "at_chance": is_at_chance(found),
+        "in_turns": task.task in mine.in_turns,
+        "against_first": gain and gain.json(),
+    }
+
+
+def _lines(suite: Suite, asked: SuiteOptions) -> Iterator[tuple[SuiteTask, Measure]]:
+    for task in choose_tasks(suite, asked):
+        for measure in task.measures:
+            yield task, measure
+
+
+Lines = Sequence[tuple[SuiteTask, Measure]]
+
+
+def _measures(
+    suite: Suite, lines: Lines, measured: Sequence[Measured], harness: Harness, asked: SuiteOptions
+) -> View:
+    rows: list[list[JSON]] = []
+    for task, measure in lines:
+        found = [each.outcomes[task.key(measure)] for each in measured]
+        at_chance = [
+            m.contender.name for m, o in zip(measured, found, strict=True) if is_at_chance(o)
+        ]
+        rows.append(
+            [
+                task.name,
+                measure.name,
+                "as the task has it" if task.shots is None else task.shots,
+                len({family_of(item) for item in found[0].items}) or None,
+                *(_cell(outcomes, measure) for outcomes in found),
+                None if found[0].chance is None else table_cell(found[0].chance, "percent"),
+                ", ".join(at_chance),
+            ]
+        )
+    names = [each.contender.name for each in measured]
+    head = ["task", "measure", "shots", "items", *names, "chance", "at chance"]
+    limit = f", the first {asked.limit} items of each task" if asked.limit else ""
+    title = f"{suite.title or suite.name}: lm-evaluation-harness {harness.version}{limit}"
+    return table(title, head, rows)
+
+
+def _cell(outcomes: Outcomes, measure: Measure) -> JSON:
+    unit: Unit | None = "percent" if measure.unit == "percent" else None
+    found = estimate(outcomes)
+    return table_cell(outcomes.value if found is None else found, unit)
+
+
+def _differences(lines: Lines, measured: Sequence[Measured]) -> View:
+    first, *others = measured
+    rows: list[list[JSON]] = []
+    for task, measure in lines:
+        key = task.key(measure)
+        unit: Unit = "points" if measure.unit == "percent" else "change"
+        gains = (compare(each.outcomes[key], first.outcomes[key]) for each in others)
+        rows.append([task.name, measure.name, *(table_cell(gain, unit) for gain in gains)])
+    names = [each.contender.name for each in others]
+    return table(f"Against {first.contender.name}, item by item", ["task", "measure", *names], rows)
+
+
+def _beside(lines: Lines, measured: Sequence[Measured], published: Published) -> View:
+    rows: list[list[JSON]] = []
+    for task, measure in lines:
+        key = task.key(measure)
+        theirs = [model.values.get(key) for model in published.models]
+        if any(value is not None for value in theirs):
+            ours = [table_cell(each.outcomes[key].value, "percent") for each in measured]
+            figures = [None if v is None else table_cell(v / 100, "percent") for v in theirs]
+            rows.append([task.name, *ours, *figures])
+    names = [each.contender.name for each in measured]
+    head = ["task", *names, *(f"{model.name} (published)" for model in published.models)]
+    return table(f"Beside published figures: {published.source}", head, rows, published.differs)
+
+
+def _notes(suite: Suite, measured: Sequence[Measured], asked: SuiteOptions) -> Iterator[View]:
+    for published in suite.published:
+        yield alarm("what differs", f"Published figures differ in: {published.differs}", "note")
+    left_out = [task.name for task in suite.tasks if task.code and not asked.allow_code]
+    if left_out:
+        yield alarm(
+            "left out",
+            f"{' and '.join(left_out)} run code that the model writes and were left out. --allow-code "
+            "runs them; do so inside a container.",
+            "note",
+        )
+    wanted = {task.task for task in choose_tasks(suite, asked) if task.chat}
+    for each in measured if asked.form == "auto" else ():
+        if wanted - each.in_turns:
+            yield alarm(
+                "no chat template",
+                f"{each.contender.name} has no chat template and was asked in plain text throughout.",
+                "note",
+            )

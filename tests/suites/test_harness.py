@@ -1,0 +1,140 @@
+"""The harness itself, on a tiny random model: a toy suite offline, broken off and resumed.
+
+`WORKER` is also held to its promise that it never outlives who started it, which needs no harness.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from woolgather.api.suites import evaluate_suite
+from woolgather.core.errors import InputError
+from woolgather.engines.base import EngineOptions
+from woolgather.suites.process import WORKER
+from woolgather.suites.run import SuiteOptions
+
+from .conftest import TOY
+
+needs_harness = pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None,
+    reason="lm-evaluation-harness is not installed (the extra `eval`)",
+)
+ON_CPU = EngineOptions("transformers", dtype="float32")
+
+
+class BrokenOff(Exception):
+    """What stands for a power cut."""
+
+
+def test_the_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    os.mkfifo(job)  # which nobody ever writes to
+    worker = subprocess.Popen(
+        [sys.executable, "-P", str(WORKER), str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdin is not None
+    worker.stdin.close()
+    assert worker.wait(120) == 70
+
+
+@needs_harness
+def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def break_off(line: str) -> None:
+        lines.append(line)
+        if "Opposites done" in line:
+            raise BrokenOff
+
+    asked = SuiteOptions(tmp_path)
+    with pytest.raises(BrokenOff):
+        evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=break_off)
+    result = evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=lines.append)
+    assert "2 tasks to ask, 0 kept" in lines[0]
+    again = next(line for line in lines[2:] if "to ask" in line)
+    assert "1 tasks to ask, 1 kept" in again
+    (measured,) = result.measured
+    for key, outcomes in measured.outcomes.items():
+        assert mean(outcomes.items.values()) == pytest.approx(outcomes.value)
+        (record,) = tmp_path.glob(f"toy/*/{key}-*/record.json")
+        told = json.loads(record.read_text())
+        assert told["harness"]["task_hashes"][key]
+        theirs = json.loads((record.parent / told["files"][0]).read_text())
+        metric = {"toy_opposites": "acc,none", "toy_echo": "exact_match,none"}[key]
+        assert theirs["results"][key][metric] == outcomes.value
+        assert theirs["n-samples"][key]["effective"] == len(outcomes.items)
+    assert measured.outcomes["toy_opposites"].chance == pytest.approx(1 / 3)
+
+
+@needs_harness
+@pytest.mark.full
+def test_an_unknown_task_and_a_task_without_data_are_said_at_once(tmp_path: Path) -> None:
+    suite = tmp_path / "own.yaml"
+    suite.write_text(
+        "tasks:\n"
+        "  - {task: hellaswagg, measures: [{metric: acc}]}\n"
+        "  - {task: own_task, measures: [{metric: acc}]}\n"
+    )
+    (tmp_path / "own_task.yaml").write_text(
+        "task: own_task\ndataset_path: json\ndataset_kwargs: {data_files: {test: gone.jsonl}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_text: q\ndoc_to_target: 0\n"
+        "doc_to_choice: [a, b]\nmetric_list: [{metric: acc}]\n"
+    )
+    with pytest.raises(InputError) as caught:
+        evaluate_suite(
+            ["anything"],
+            str(suite),
+            EngineOptions("fake"),
+            SuiteOptions(tmp_path / "out"),
+            tell=str,
+        )
+    said = str(caught.value)
+    assert "The nearest names are hellaswag" in said
+    assert "own_task: its data cannot be read" in said
+    assert "gone.jsonl" in said
+
+
+@needs_harness
+@pytest.mark.full
+def test_our_own_tasks_are_what_the_harness_takes(tmp_path: Path) -> None:
+    """Dromedary's suite on made-up data of its shape: a group, choices, and a length."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    data = tmp_path / "data"
+    for part in ("harmless", "helpful", "honest", "other"):
+        folder = data / "HuggingFaceH4" / "hhh_alignment" / part / "test"
+        folder.mkdir(parents=True)
+        targets = [{"choices": ["yes", "no"], "labels": [0, 1]}] * 3
+        parquet.write_table(
+            pa.table({"input": ["Is it so?"] * 3, "targets": targets}), folder / "0000.parquet"
+        )
+    (data / "vicuna_bench").mkdir()
+    (data / "vicuna_bench" / "question.jsonl").write_text(
+        "".join(json.dumps({"question_id": i, "turns": [f"Say {i}."]}) + "\n" for i in range(2))
+    )
+    truthful = data / "truthfulqa" / "truthful_qa"
+    truthful.mkdir(parents=True)
+    (truthful / "README.md").write_text(
+        "---\nconfigs:\n- config_name: multiple_choice\n  data_files:\n"
+        "  - {split: validation, path: validation.jsonl}\n---\n"
+    )
+    (truthful / "validation.jsonl").write_text(
+        json.dumps({"question": "Why?", "mc1_targets": {"choices": ["a", "b"], "labels": [1, 0]}})
+        + "\n"
+    )
+    asked = SuiteOptions(tmp_path / "out", data_dir=data)
+    result = evaluate_suite(["anything"], "dromedary", EngineOptions("fake"), asked, tell=str)
+    found = result.measured[0].outcomes
+    assert len(found["hhh"].items) == 12
+    assert found["hhh"].chance == 0.5
+    assert found["vicuna"].items == {"vicuna/0": 1.0, "vicuna/1": 1.0}
+    assert found["truthfulqa_mc1"].chance == 0.5
