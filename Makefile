@@ -48,8 +48,8 @@ lint: setup
 	$(BIN)/mypy
 
 docs: setup
-	$(BIN)/python -m woolgather.cli.reference > docs/cli.md
-	$(BIN)/python -m woolgather.cli.preset_tables
+	$(BIN)/python -m woolgather.cli.pages.reference > docs/cli.md
+	$(BIN)/python -m woolgather.cli.pages.preset_tables
 
 clean:
 	rm -rf .venv $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache

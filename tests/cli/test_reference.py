@@ -68,6 +68,6 @@ def test_every_table_has_json(name: str) -> None:
 
 def test_the_module_prints_the_page() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "woolgather.cli.reference"], capture_output=True, check=True
+        [sys.executable, "-m", "woolgather.cli.pages.reference"], capture_output=True, check=True
     )
     assert done.stdout.decode("utf-8") == reference.page()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from woolgather.cli.preset_tables import (
+from woolgather.cli.pages.preset_tables import (
     SourcedValue,
     SourceTable,
     make_table,

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from woolgather.core.errors import RunDirError
-from woolgather.report.svg_file import write_svg
+from woolgather.report.figures.svg_file import write_svg
 from woolgather.report.sweep import SweepRecord, SweptPoint, read_sweep, write_sweep
 from woolgather.report.sweep.figure import Figure, draw, positions, write_csv
 from woolgather.report.sweep.table import mean_of, read_sweep_dir, tables

@@ -19,6 +19,14 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write. Default: RUN/report.html.")
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Also write each drawing as SVG, and its numbers as CSV.",
+        ),
+    ] = None,
 ) -> None:
     """Write the report of a run: one HTML file that opens offline.
 
@@ -27,6 +35,10 @@ def report(
     from woolgather.report.page import write_report
 
     console().print(Text(f"Report: {write_report(run, out)}"))
+    if figures:
+        from woolgather.report.figures.files import write_figures
+
+        console().print(Text(f"Figures: {len(write_figures(run, figures))} files in {figures}"))
 
 
 def compare(

@@ -121,6 +121,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
     found = Candidates(run, cfg, base, held_out, guard)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
+    generated = list[int]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
@@ -133,6 +134,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
         if cfg.practice.tasks:
             tasks = it.step("practice", add_practice, tasks, how=cfg.practice)
         pairs = answer_tasks(it, tasks, model, cfg.respond, shown)
+        known = not any(map(it.given, ("respond", "rules", "assess", "keep")))
+        generated.append(cfg.respond.samples * len(tasks) if known else 0)
         clean.append(it.step("rules", apply_rules, pairs, rules=cfg.rules, seeds=seeds))
         scored = rate(it, clean[-1], rater, assessor, judging, asked)
         kept.append(
@@ -161,6 +164,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         seeds=seeds,
         raters=found.models[:-1] if cfg.judge_model == "self" else [other],
         rounds=list(zip(rated, kept, maps, strict=True)),
+        bar=(cfg.keep.above, generated),
     )
 
 

@@ -36,7 +36,7 @@ from woolgather.ops.measure.probe_sets import (
 from woolgather.ops.measure.prompt_format import choose_format
 from woolgather.ops.measure.select import select_model, should_stop
 from woolgather.ops.measure.summary import summarize
-from woolgather.ops.measure.summary_views import Round
+from woolgather.ops.measure.summary_views import Bar, Round
 from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
@@ -342,10 +342,11 @@ class Candidates:
         seeds: Rows[Example],
         raters: Sequence[Model] = (),
         rounds: Sequence[Round] = (),
+        bar: Bar | None = None,
     ) -> Model:
         """Makes the summary, and returns the chosen model as a directory of its own with a card.
-        `facts` stand on the card; `raters` rated training data; `rounds` are drawn, one per
-        iteration."""
+        `facts` stand on the card; `raters` rated training data; `rounds`, one per iteration, are drawn
+        with the `bar` of good rows."""
         run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
         run.step(
             "summary",
@@ -357,6 +358,7 @@ class Candidates:
             by=cfg.select_by,
             wins=self._win_rate(model, seeds, raters),
             rounds=rounds,
+            bar=bar,
             names=self.names,
         )
         card = {

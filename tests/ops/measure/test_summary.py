@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from woolgather.core.artifacts import Metrics
+from woolgather.core.rows import Example, Verdict
 from woolgather.ops.measure.summary import side_by_side
-from woolgather.ops.measure.summary_views import name_controls
+from woolgather.ops.measure.summary_views import name_controls, show_quality
 
 
 def measure(passed: list[float], length: float | None, family: float) -> Metrics:
@@ -61,3 +62,31 @@ def test_given_rows_are_a_share_of_none() -> None:
     }
     given, rated = ((), range(50), chance), (range(10), range(2), chance)
     assert [*name_controls({"random rows": chance}, [given, rated])] == ["random rows"]
+
+
+def rated(*scores: tuple[float | None, float | None]) -> list[Example]:
+    return [
+        Example(
+            instruction="x",
+            verdicts={"quality": Verdict(quality), "following": Verdict(following)},
+        )
+        for quality, following in scores
+    ]
+
+
+def test_the_share_of_good_rows_is_of_what_was_generated_by_verdict_and_by_both() -> None:
+    looks = Metrics({})
+    first = rated((9, 9), (9, 7), (None, 9), (8, 9))
+    rounds = [(first, [], looks), (rated((9, 9)), [], looks)]
+    (view,) = show_quality(rounds, (8.0, [10, 4]))
+    assert view.data["series"] == {
+        "quality": [[0.0, 20.0], [1.0, 25.0]],
+        "following": [[0.0, 30.0], [1.0, 25.0]],
+        "all of them": [[0.0, 10.0], [1.0, 25.0]],
+    }
+    assert view.title == "Share of generated rows rated above 8, by iteration"
+    (all_rows,) = show_quality([(rated((0, 0)), [], looks)] * 2, (-1.0, [1, 2]))
+    assert all_rows.data["series"]["all of them"] == [[0.0, 100.0], [1.0, 50.0]]
+    likely = [Example(instruction="x", verdicts={"yes_no": Verdict(9.0)})]
+    assert show_quality([(likely, [], looks)] * 2, (8.0, [10, 4])) == []
+    assert show_quality([(first, [], looks)] * 2, (8.0, [0, 0])) == []

@@ -22,10 +22,12 @@ from woolgather.ops.measure.margin import compare_margins, show_margins
 from woolgather.ops.measure.outcomes import By, difference, list_known, side_of
 from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import (
+    Bar,
     Round,
     name_controls,
     show_measures,
     show_models,
+    show_quality,
     show_rounds,
     show_tiers,
 )
@@ -62,6 +64,7 @@ def summarize(
     wins: Metrics | None = None,
     rounds: Sequence[Round] = (),
     names: Sequence[str] = (),
+    bar: Bar | None = None,
 ) -> Metrics:
     """Returns the run's conclusion in a sentence and tables, on items that selected nothing.
 
@@ -73,7 +76,8 @@ def summarize(
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
     iteration, are drawn: the share of rows that were good enough, and what the rows kept look like. One
-    of which no row was kept is told first.
+    of which no row was kept is told first. With a `bar`, the share of what was generated that is rated
+    above it is drawn, too.
     """
     index = int(chosen.value)
     controls = name_controls(controls, rounds[: index or len(rounds)])
@@ -110,6 +114,7 @@ def summarize(
         *show_margins(models, base),
         show_measures(measures, by, names),
         *show_rounds(rounds),
+        *(show_quality(rounds, bar) if bar else ()),
     )
     return Metrics(
         values, views=views, headline=_describe_empty(rounds) + found.sentence(), concludes=True

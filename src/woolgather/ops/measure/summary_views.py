@@ -7,16 +7,21 @@ measured on too little to be named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.intervals import Estimate
-from woolgather.core.rows import JSON
+from woolgather.core.rows import JSON, Example, Verdict
 from woolgather.core.views import View, curve, table, table_cell
 from woolgather.ops.measure.outcomes import By, difference, mean, rate, side_of
 
+UNSCALED = ("yes_no", "mutual_information", "channel", "length", "overlap")
+"""Verdicts that are on no scale of which a bar could speak."""
 Round = tuple[Sized, Sized, Metrics]
 """One iteration: the rows that were rated, those kept, and the map of these (embedding_map.py)."""
+Bar = tuple[float, Sequence[int]]
+"""What a good row's every verdict is above, and how many rows were generated in each iteration, 0 where
+that is not known."""
 SAME = 0.9
 """Share of rated rows that are kept, from which on random ones are nearly the same."""
 
@@ -139,6 +144,32 @@ def show_rounds(rounds: Sequence[Round]) -> list[View]:
         if any(len(line) > 1 for line in lines.values()):
             views.append(curve(title, lines, x="iteration", y=keys[0] if len(keys) == 1 else "%"))
     return views
+
+
+def show_quality(rounds: Sequence[Round], bar: Bar) -> list[View]:
+    """Returns the share of generated rows above the bar, by verdict and by all of them, over iterations
+    (Figure 2 of I-SHEEP, arXiv 2408.08072); nothing where rows have no verdicts on a scale."""
+    above, generated = bar
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for t, ((rated, _, _), count) in enumerate(zip(rounds, generated, strict=True)):
+        rows = rated if count and isinstance(rated, Iterable) else ()
+        scores = [row.verdicts for row in rows if isinstance(row, Example)]
+        names = list(dict.fromkeys(name for own in scores for name in own if name not in UNSCALED))
+        good = [[_exceeds(own[n], above) for n in names if n in own] for own in scores]
+        for i, name in enumerate(names):
+            passed = sum(flags[i] for flags in good if len(flags) == len(names))
+            lines.setdefault(name, []).append((float(t), 100 * passed / max(1, count)))
+        if len(names) > 1:
+            passed = sum(all(flags) and len(flags) == len(names) for flags in good)
+            lines.setdefault("all of them", []).append((float(t), 100 * passed / max(1, count)))
+    if not any(len(line) > 1 for line in lines.values()):
+        return []
+    title = f"Share of generated rows rated above {above:g}, by iteration"
+    return [curve(title, lines, x="iteration", y="% of generated rows")]
+
+
+def _exceeds(verdict: Verdict, above: float) -> bool:
+    return verdict.score is not None and verdict.score > above
 
 
 def _rate(measure: Metrics, on: str, by: By) -> JSON:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from woolgather.report.figures.svg_file import write_svg
 from woolgather.report.page import asset, environment, policy
-from woolgather.report.svg_file import write_svg
 from woolgather.report.sweep import figure as figures
 from woolgather.report.sweep import table
 from woolgather.report.sweep.figure import Figure

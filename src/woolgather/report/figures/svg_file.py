@@ -15,7 +15,7 @@ from woolgather.report.charts import COLOURS
 from woolgather.report.frame import HEIGHT, WIDTH
 from woolgather.report.text import visible
 
-STYLE = Path(__file__).parent / "style.css"
+STYLE = Path(__file__).parents[1] / "style.css"
 LINE = 18
 """Height of a line of the legend."""
 LETTER = 6.2

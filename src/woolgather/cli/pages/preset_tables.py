@@ -1,6 +1,6 @@
 """The tables of the recipes' pages: what each preset holds, and where that comes from.
 
-    python -m woolgather.cli.preset_tables
+    python -m woolgather.cli.pages.preset_tables
 
 The one idea: sources are data. `presets/<recipe>/sources.yaml` names one for each value of the presets
 that follow a paper or its authors' code; the tables in docs/<recipe>.md are made from it, between two
@@ -22,7 +22,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
 from woolgather.recipes import config
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[4] / "docs"
 """The pages, in a checkout of the repository."""
 _BLOCK = "<!-- presets: {} -->"
 _END = "<!-- end of presets -->"

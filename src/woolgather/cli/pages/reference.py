@@ -1,6 +1,6 @@
 """The command line reference as Markdown, from the commands themselves.
 
-    python -m woolgather.cli.reference > docs/cli.md
+    python -m woolgather.cli.pages.reference > docs/cli.md
 
 The one idea: help texts are written once, where the command is; a test holds the page to them.
 """
