@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from woolgather.cli import app, reference
+from woolgather.cli import app
 from woolgather.cli.command_list import COMMANDS as LISTED
+from woolgather.cli.pages import reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = reference.commands_of()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from woolgather.api.sweep_points import read_grid
-from woolgather.cli import reference
+from woolgather.cli.pages import reference
 from woolgather.recipes import config
 
 ROOT = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     run = collect.read_run_dir(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, view in _drawn(run):
+    for name, view in _list_views(run):
         stem = folder / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         if (numbers := _numbers(view)) is None:
             continue
@@ -42,7 +42,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     return written
 
 
-def _drawn(run: RunReport) -> Iterator[tuple[str, View]]:
+def _list_views(run: RunReport) -> Iterator[tuple[str, View]]:
     """Yields each view that has numbers, with a name of its own."""
     names: dict[str, int] = {}
     views = [
