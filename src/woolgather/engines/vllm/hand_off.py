@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
@@ -180,7 +180,9 @@ class HandOff:
             date=options.date,
             trust_remote_code=options.trust_remote_code,
         )
-        with closing(self.open_engine(engine.model, trains)) as ours:
+        # A server adds the adapter as it answers; merged weights are rounded as they are stored.
+        asked = replace(engine.model, path=options.adapter) if options.adapter else engine.model
+        with closing(self.open_engine(asked, trains)) as ours:
             reading = read(ours)
         return find_gap(reading, served or read(engine), name)
 
