@@ -14,7 +14,7 @@ from woolgather.ops.measure.headroom import MAJORITY, find_best
 
 SHARED = ("base", "seeds", "chat_template")
 AGREE = (
-    "iterations=1", "practice.tasks=600", "respond.samples=8", "respond.redrawn=5",
+    "iterations=1", "per_iteration=200", "practice.tasks=600", "respond.samples=8", "respond.redrawn=5",
     "respond.sampling.temperature=0.8", "agreement={}", "mix.one_per_prompt=false",
 )  # fmt: skip
 """Settings of I-SHEEP that choose among samples by checks and agreement."""
@@ -27,7 +27,13 @@ def advise_settings(values: Mapping[str, JSON]) -> tuple[str, ...]:
     best = find_best(values["gains"], values["picks"])
     if best in (None, MAJORITY):
         return AGREE
-    return ("iterations=1", "respond.samples=8", f"judge.assessor={best}", "keep.by=best_of_n")
+    return (
+        "iterations=1",
+        "per_iteration=200",
+        "respond.samples=8",
+        f"judge.assessor={best}",
+        "keep.by=best_of_n",
+    )
 
 
 def advise(
