@@ -127,6 +127,12 @@ def test_without_a_fit_assessor_rows_pass_and_the_report_says_so():
     assert views_of(views, "alarm")
 
 
+def test_where_no_rating_was_asked_for_it_is_a_note_and_no_warning():
+    out, views = drain(judge(rows(3), FakeEngine(), assessor=Assessor(kind="none")))
+    assert len(out) == 3
+    assert views[0].data == {"text": "No rating was asked for (assessor none).", "level": "note"}
+
+
 def test_an_engine_without_likelihoods_says_so():
     class Chat(FakeEngine):
         def option_logprobs(self, prompts, options):

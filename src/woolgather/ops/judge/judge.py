@@ -106,6 +106,8 @@ def judge(
         if seen.rated >= ENOUGH:
             _check_floor(chosen, seen, floor)
     _check_floor(chosen, seen, floor)
+    if chosen.kind == "none" and isinstance(assessor, Assessor):
+        return [alarm("Not rated", "No rating was asked for (assessor none).", "note")]
     return _views(chosen, seen)
 
 

@@ -23,7 +23,7 @@ _WORTH: Mapping[Preferred, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 @dataclass(frozen=True)
-class Agreement:
+class VoteAgreement:
     """How often a judge and people prefer the same answer, where both prefer one."""
 
     judge: str
@@ -105,18 +105,18 @@ class VoteTally:
         return [pair.judged.get(judge, 0.5) for judge in self.judges[:1] for pair in pairs]
 
     @cached_property
-    def agreements(self) -> list[Agreement]:
+    def agreements(self) -> list[VoteAgreement]:
         """Returns how far each judge agrees with the votes."""
         return [self._agreement(judge) for judge in self.judges]
 
-    def _agreement(self, judge: str) -> Agreement:
+    def _agreement(self, judge: str) -> VoteAgreement:
         both = [
             (_WORTH[vote], pair.judged[judge])
             for pair in self.poll.pairs
             if (vote := self.votes.get(pair.id, "tie")) != "tie" and judge in pair.judged
         ]
         clear = [vote == said for vote, said in both if said != 0.5]
-        return Agreement(judge, exact_interval(sum(clear), len(clear)), len(both) - len(clear))
+        return VoteAgreement(judge, exact_interval(sum(clear), len(clear)), len(both) - len(clear))
 
     @property
     def sentence(self) -> str:
