@@ -43,6 +43,7 @@ from woolgather.report.text import duration, gigabytes, number, size
 if TYPE_CHECKING:
     from woolgather.runs.call import StepChoices
 
+_AGAIN_SECONDS = 60.0
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
     list[str] | None,
@@ -314,21 +315,26 @@ def _pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def stopping(max_hours: float | None) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and the deadline raise Stopped in the main thread; a second Ctrl-C is final."""
+    """Ctrl-C, SIGTERM and the deadline raise Stopped in the main thread; a second Ctrl-C is final.
+
+    It is raised again after a minute: what ran just then may have swallowed it, as the code of a
+    library does that ends what it does with a bare `except`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    told = {
+        signal.SIGINT: "Ctrl-C",
+        signal.SIGTERM: "SIGTERM",
+        signal.SIGALRM: f"--max-hours {max_hours:g} is over" if max_hours else "deadline",
+    }
+    asked: list[str] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        raise Stopped(
-            {
-                signal.SIGINT: "Ctrl-C",
-                signal.SIGTERM: "SIGTERM",
-                signal.SIGALRM: f"--max-hours {max_hours:g} is over" if max_hours else "deadline",
-            }[signal.Signals(number)]
-        )
+        asked.append(told[signal.Signals(number)])
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        raise Stopped(asked[0])
 
     kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = {kind: signal.signal(kind, stop) for kind in kinds}

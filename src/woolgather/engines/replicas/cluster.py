@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -50,8 +49,8 @@ class _Use:
     """Who is within `connect_ray`, in this process."""
 
     count = 0
-    ours = False
-    """Whether the connection was made here."""
+    connection: _Connection | None = None
+    """Where it was made here."""
 
 
 @contextmanager
@@ -66,16 +65,15 @@ def connect_ray(options: EngineOptions) -> Iterator[None]:
         return
     ray = import_ray()
     if not _Use.count and not ray.is_initialized():
-        _connect(ray, options.ray)
-        _Use.ours = True
+        _Use.connection = _Connection(ray, options.ray)
     _Use.count += 1
     try:
         yield
     finally:
         _Use.count -= 1
-        if not _Use.count and _Use.ours:
-            _Use.ours = False
-            ray.shutdown()
+        if not _Use.count and _Use.connection:
+            ours, _Use.connection = _Use.connection, None
+            ours.close()
 
 
 def check_replicas(options: EngineOptions) -> None:
@@ -97,6 +95,8 @@ def check_replicas(options: EngineOptions) -> None:
 def import_ray() -> ModuleType:
     """Returns the package. Raises ConfigError where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else its own answer to SIGTERM aborts the program three seconds later, whatever that does then.
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     try:
         import ray
     except ImportError as error:
@@ -162,23 +162,47 @@ def alive_nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
 
 
-def _connect(ray: ModuleType, address: str) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    before = signal.getsignal(signal.SIGTERM)
-    ended = False
-    try:
-        if address:
-            _join(ray, address, quiet)
-        else:
-            _start(ray, quiet)
-    except SystemExit:
-        # How Ray answers SIGTERM. It is ours to answer, once our handler is back.
-        ended = True
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-    if ended:
-        signal.raise_signal(signal.SIGTERM)
+class _Connection:
+    """Ray, started and ended in a thread that lives as long: in the main thread Ray takes over SIGTERM,
+    and an exception amid its start leaves code of it running that crashes this process seconds later.
+    Ray's own processes end with the thread that started them."""
+
+    def __init__(self, ray: ModuleType, address: str) -> None:
+        """Whoever stops the run meanwhile is heard once Ray is there."""
+        self._ray, self._address = ray, address
+        self._failed: list[BaseException] = []
+        self._tried, self._left = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="ray", daemon=True)
+        self._thread.start()
+        stopped: list[BaseException] = []
+        while not self._tried.is_set():
+            try:
+                self._tried.wait()
+            except WoolgatherError as stop:
+                stopped.append(stop)
+        if stopped:
+            self.close()
+        for error in stopped + self._failed:
+            raise error
+
+    def close(self) -> None:
+        self._left.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            if self._address:
+                _join(self._ray, self._address, quiet)
+            else:
+                _start(self._ray, quiet)
+        except BaseException as error:
+            self._failed.append(error)
+            return
+        finally:
+            self._tried.set()
+        self._left.wait()
+        self._ray.shutdown()
 
 
 def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
@@ -195,8 +219,6 @@ def _start(ray: ModuleType, quiet: Mapping[str, object]) -> None:
                 **quiet,
             )
             return
-        except WoolgatherError:  # stopped from the keyboard
-            raise
         except Exception as error:
             ray.shutdown()
             if attempt == 2:
@@ -212,8 +234,6 @@ def _join(ray: ModuleType, address: str, quiet: Mapping[str, object]) -> None:
         raise ConfigError(f"--ray {address}: no Ray cluster answers there. {advice}.")
     try:
         ray.init(address=address, **quiet)
-    except WoolgatherError:
-        raise
     except Exception as error:
         raise ConfigError(
             f"--ray {address}: this machine cannot join the cluster ({_first_line(error)}). {advice}, "
