@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -124,23 +125,36 @@ def test_without_replicas_ray_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) 
         pass
 
 
-def test_a_signal_while_ray_starts_is_answered_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stops_the_run_while_ray_starts_is_heard_once_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray crashes the process when its start is left midway, and ends with the thread that began it."""
+    said: list[tuple[str, threading.Thread]] = []
+    asked = threading.Event()
+
     def init(**_: Any) -> None:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-        signal.raise_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(60)
+        said.append(("started", threading.current_thread()))
 
     def stop(number: int, frame: Any) -> None:
+        asked.set()
         raise Stopped("SIGTERM")
 
-    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    def shutdown() -> None:
+        said.append(("ended", threading.current_thread()))
+
+    stub = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=shutdown)
     monkeypatch.setitem(sys.modules, "ray", stub)
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with pytest.raises(Stopped), connect_ray(EngineOptions(replicas=1)):
-            pass
-        assert signal.getsignal(signal.SIGTERM) is stop
+            pytest.fail("the run went on")
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert [word for word, _ in said] == ["started", "ended"]
+    assert {thread for _, thread in said}.isdisjoint({threading.main_thread()})
+    assert len({thread for _, thread in said}) == 1
 
 
 def test_ray_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
