@@ -173,10 +173,13 @@ class _Connection:
         self._failed: list[BaseException] = []
         self._tried, self._left = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="ray", daemon=True)
-        self._thread.start()
         stopped: list[BaseException] = []
+        begun = False
         while not self._tried.is_set():
             try:
+                if not begun:
+                    begun = True
+                    self._thread.start()
                 self._tried.wait()
             except WoolgatherError as stop:
                 stopped.append(stop)
