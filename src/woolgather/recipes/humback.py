@@ -34,11 +34,11 @@ from woolgather.ops.judge.assessors import Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.select import best_of
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
-    Candidates,
     Tuning,
     best,
     choose_assessor,
