@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from woolgather.api.headroom import find_headroom
 from woolgather.api.plan_lines import plan_line, spell_memory
 from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.replicas.cluster import check_replicas, connect_ray
+from woolgather.report.headroom import keep_headroom
 from woolgather.runs.progress import Progress
 from woolgather.training.trackers import Tracking, check_tracker
 
@@ -93,8 +95,10 @@ class Launch:
         engine: EngineOptions | None = None,
         training: AskedTraining = ALONE,
         choices: StepChoices | None = None,
+        headroom: Path | None = None,
     ) -> None:
-        """`recipe` is a name, the path of a .py file, or a module."""
+        """`recipe` is a name, the path of a .py file, or a module; `headroom` is the directory of one of
+        the same base, whose lines come first in the report (None: that in `folder`, if there is one)."""
         from woolgather.recipes import config
         from woolgather.runs.call import StepChoices
 
@@ -121,6 +125,7 @@ class Launch:
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.choices = choices or StepChoices()
         self.training = training
+        self.headroom = headroom
         if training.report_to:
             check_tracker(training.report_to)
         self._meeting: Meeting | None = None
@@ -139,6 +144,7 @@ class Launch:
             lines, total = self.plan(ready=True)
             self._check_disk(total)
             self.check_training(lines)
+            before = find_headroom(self.headroom, self.dir, self.config, self.options)
             self.dir.mkdir(parents=True, exist_ok=True)
             shown = progress(total)
             try:
@@ -150,6 +156,8 @@ class Launch:
                     self.open(progress=shown, spare=spare) as live,
                     gathered,
                 ):
+                    if before:
+                        keep_headroom(self.dir, before[0].resolve().name, before[1])
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False

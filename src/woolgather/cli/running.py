@@ -120,6 +120,15 @@ ReportTo = Annotated[
         help="Tracker that gets training curves and measures as well: tensorboard, trackio, wandb, ...",
     ),
 ]
+Headroom = Annotated[
+    Path | None,
+    typer.Option(
+        "--headroom",
+        metavar="DIR",
+        help="Directory of a headroom of the same base, whose lines come first in the report. "
+        "Default: headroom in the run directory, where there is one.",
+    ),
+]
 MaxHours = Annotated[
     float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
 ]
@@ -151,6 +160,7 @@ def run(
     report_to: ReportTo = "",
     max_hours: MaxHours = None,
     replicate: Replicate = 0,
+    headroom: Headroom = None,
     report: Annotated[bool, typer.Option(help="Write report.html when the run ends.")] = True,
 ) -> None:
     """Start a run, or resume it: the same command does both.
@@ -175,6 +185,7 @@ def run(
         ),
         training=AskedTraining(accelerate, processes, nodes, node_rank, main_address, report_to),
         choices=read_choices(given, redo, replicate),
+        headroom=headroom,
     )
     console = output.console(markup=True)
 
