@@ -24,6 +24,7 @@ from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import (
     Bar,
     Round,
+    lead_with_seeds,
     name_controls,
     show_measures,
     show_models,
@@ -74,8 +75,9 @@ def summarize(
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t, and `guards`
     are in the same order what `guard` found of each (none: nothing was guarded); `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others; random rows
-    that are the rows the rule kept are called the same rows. Those of `beside` are shown under the base
-    and compared with nothing. Values:
+    that are the rows the rule kept are called the same rows. Fine-tuning on the seeds alone is shown
+    first: it is what the seeds give without a method. Those of `beside` are shown under the base and
+    compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
@@ -114,7 +116,7 @@ def summarize(
         "win_rate": wins.values["win_rate"] if wins else None,
     }
     tuned = {label(i, names): m for i, m in enumerate(measures) if i}
-    models = {label(0): base, **(beside or {}), **tuned, **controls}
+    models = lead_with_seeds({label(0): base, **(beside or {}), **tuned, **controls})
     candidates = {label(0): base, **tuned}
     views = (
         *found.alarms(),
