@@ -84,9 +84,17 @@ class Candidates:
 
     def _ask_guard(self, scope: Scope, model: Model) -> None:
         if self.questions:
-            engine, margin = scope.engine(model), self.cfg.measure.guard_margin
-            found = scope.step("guard", answer_questions, self.questions, engine, margin=margin)
-            self.guards.append(found)
+            engine, how = scope.engine(model), self.cfg.measure
+            self.guards.append(
+                scope.step(
+                    "guard",
+                    answer_questions,
+                    self.questions,
+                    engine,
+                    margin=how.guard_margin,
+                    by=how.guard_by,
+                )
+            )
 
     def stop(self, scope: Scope) -> bool:
         """Returns whether the last ones brought nothing better."""

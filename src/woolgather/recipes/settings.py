@@ -20,6 +20,7 @@ from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
 from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
+from woolgather.ops.measure.tax.choices import ScoredBy
 from woolgather.prompting.template_choice import AUTO, ChatTemplate
 
 
@@ -64,6 +65,9 @@ class Measuring(EvaluationOptions):
     """Local file of multiple-choice questions (JSONL of question, options and answer; exports of MMLU and
     ARC) that the base and every iteration answer. A candidate that lost clearly more than `guard_margin`
     is not selected. Empty guards nothing."""
+    guard_by: ScoredBy = "letters"
+    """What of each option is scored: its letter, or its text, by which small models show what they know.
+    Texts take an engine that scores whole texts."""
     guard_margin: float = Field(default=0.02, ge=0, lt=1)
     """Accuracy on the guard's questions that a candidate may lose against the base, in [0, 1)."""
     win_judge: str = ""

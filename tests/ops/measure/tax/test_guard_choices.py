@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from woolgather.core.artifacts import Choice, Metrics
+from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.select import select_guarded, select_model
 from woolgather.ops.measure.summary import summarize
@@ -62,6 +63,24 @@ def test_the_likeliest_letter_is_the_answer_in_plain_text() -> None:
         "whatever the form in which the model answers tasks"
     )
     assert found.headline.startswith("70.0 % [")
+
+
+def test_texts_are_scored_per_byte_of_them() -> None:
+    """A long option is less likely as a whole, and is the answer all the same."""
+    asked = QuestionSet("q", (Question("Which?", ("no", "the one that is right", "yes"), 1),) * 50)
+
+    class PerByte(FakeEngine):
+        def sequence_logprobs(
+            self, prompts: Sequence[Prompt], continuations: Sequence[str], temperature: float = 1.0
+        ) -> list[LogProb]:
+            assert set(prompts) == {"Which?\nAnswer:"}
+            rates = [0.5 if "right" in text else 1.0 for text in continuations]
+            return [LogProb(-r * len(t), 1) for r, t in zip(rates, continuations, strict=True)]
+
+    found = answer_questions(asked, PerByte(), margin=0.02, by="texts")
+    assert found.values["accuracy"]["value"] == 1.0
+    for by, calls in (("letters", 50), ("texts", 150)):
+        assert answer_questions.expects(asked, None, margin=0.02, by=by).calls == calls
 
 
 def test_a_tie_is_wrong_and_no_number_is_no_answer() -> None:
