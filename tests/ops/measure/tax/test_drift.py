@@ -111,7 +111,7 @@ def test_an_alarm_is_for_what_clearly_grew_and_the_table_for_all() -> None:
     (alarm,) = [view for view in found.views if view.kind == "alarm"]
     assert alarm.title == "Drift from the base"
     assert alarm.data["text"].startswith(
-        "iter0 has more refusals of harmless tasks (+19.0 points ["
+        "iter0 is worse than the base in refusals of harmless tasks (+19.0 points ["
     )
     (tax,) = [view for view in found.views if view.title == "Tax and drift"]
     assert tax.data["columns"] == ["model", *DRIFT, "clear of the base"]

@@ -8,42 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from woolgather.core.artifacts import Metrics
-from woolgather.core.intervals import Estimate
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, alarm, table, table_cell
-from woolgather.ops.measure.outcomes import difference, rate
+from woolgather.ops.measure.harms import describe_harms, find_drift
+from woolgather.ops.measure.outcomes import rate
 from woolgather.ops.measure.tax.answers import DRIFT
 from woolgather.ops.measure.tax.choices import compare_accuracy, find_vetoes
-
-LEAST = 0.01
-"""Smallest rise in the share of answers with a sign of drift that an alarm is for. Where nearly nothing
-varies, an interval may be narrower than what anybody would notice."""
-
-
-def find_drift(measure: Metrics, base: Metrics) -> dict[str, Estimate]:
-    """Returns the signs of drift that are clearly commoner than with the base, with the rise."""
-    changes = {sign: difference(measure, base, sign, "all") for sign in DRIFT}
-    return {
-        s: change
-        for s, change in changes.items()
-        if change and change.low > 0 and change.value >= LEAST
-    }
 
 
 def warn_of_drift(models: Mapping[str, Metrics], base: Metrics) -> list[View]:
     """Returns an alarm per model that drifted from the base."""
     return [
-        alarm("Drift from the base", f"{name} has more {_spell(found)}.")
+        alarm("Drift from the base", describe_harms(name, found))
         for name, measure in models.items()
         if measure is not base and (found := find_drift(measure, base))
     ]
-
-
-def _spell(found: Mapping[str, Estimate]) -> str:
-    told = [
-        f"{DRIFT[sign]} ({rise.format('+.1f', 100, ' points')})" for sign, rise in found.items()
-    ]
-    return " and ".join(told)
 
 
 def show_tax(models: Mapping[str, Metrics], guards: Sequence[Metrics]) -> list[View]:
@@ -58,7 +37,7 @@ def show_tax(models: Mapping[str, Metrics], guards: Sequence[Metrics]) -> list[V
         known = _cells_of(guards, index) if guards else []
         shares = [table_cell(rate(measure, sign), "percent") for sign in DRIFT]
         marks = ["vetoed"] * (index in vetoes)
-        marks += [f"more {sign}" for sign in find_drift(measure, base)] if index else []
+        marks += [f"more {harm.on}" for harm in find_drift(measure, base)] if index else []
         rows.append([name, *known, *shares, ", ".join(marks)])
     columns = [
         "model",
