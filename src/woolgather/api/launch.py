@@ -95,10 +95,8 @@ class Launch:
         engine: EngineOptions | None = None,
         training: AskedTraining = ALONE,
         choices: StepChoices | None = None,
-        headroom: Path | None = None,
     ) -> None:
-        """`recipe` is a name, the path of a .py file, or a module; `headroom` is the directory of one of
-        the same base, whose lines come first in the report (None: that in `folder`, if there is one)."""
+        """`recipe` is a name, the path of a .py file, or a module."""
         from woolgather.recipes import config
         from woolgather.runs.call import StepChoices
 
@@ -125,17 +123,22 @@ class Launch:
         self.dir = folder or Path("runs") / _default_name(self.module_name, self.config, preset)
         self.choices = choices or StepChoices()
         self.training = training
-        self.headroom = headroom
         if training.report_to:
             check_tracker(training.report_to)
         self._meeting: Meeting | None = None
 
     def carry_out(
-        self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
+        self,
+        progress: Callable[[PlanTotal], Progress],
+        *,
+        report: bool = True,
+        headroom: Path | None = None,
     ) -> Path | None:
         """Plan, then run or continue; returns the path of the report, None without one.
 
         `progress` is made from the plan's sums (see `plan`), once it is known that the work can begin.
+        `headroom` is the directory of one of the same base, whose lines come first in the report; None
+        takes that in the run's own directory, if there is one (see find_headroom).
         Raises DiskError when there is no room for what is planned, and whatever a step raises; what is
         finished is kept, and a report is written of it all the same."""
         written: Path | None = None
@@ -144,7 +147,7 @@ class Launch:
             lines, total = self.plan(ready=True)
             self._check_disk(total)
             self.check_training(lines)
-            before = find_headroom(self.headroom, self.dir, self.config, self.options)
+            before = find_headroom(headroom, self.dir, self.config, self.options)
             self.dir.mkdir(parents=True, exist_ok=True)
             shown = progress(total)
             try:

@@ -185,7 +185,6 @@ def run(
         ),
         training=AskedTraining(accelerate, processes, nodes, node_rank, main_address, report_to),
         choices=read_choices(given, redo, replicate),
-        headroom=headroom,
     )
     console = output.console(markup=True)
 
@@ -204,7 +203,7 @@ def run(
                 )
                 ask.help_out(lambda text: console.print(escape(text), soft_wrap=True))
                 return
-            path = ask.carry_out(shown, report=report)
+            path = ask.carry_out(shown, report=report, headroom=headroom)
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Run the same command again to resume.")

@@ -12,13 +12,13 @@ from woolgather.engines.fake import FakeEngine
 from woolgather.ops.measure.select import select_guarded, select_model
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.tax.choices import answer_questions, find_vetoes, warn_of_vetoes
-from woolgather.ops.measure.tax.questions import Question, QuestionSet
+from woolgather.ops.measure.tax.questions import GuardQuestion, QuestionSet
 from woolgather.prompting.messages import Prompt
 
 ASKED = QuestionSet(
     "guard.jsonl",
     tuple(
-        Question(f"Question {i}?", tuple(f"option {k}" for k in range(3 + i % 2)), i % 3)
+        GuardQuestion(f"Question {i}?", tuple(f"option {k}" for k in range(3 + i % 2)), i % 3)
         for i in range(100)
     ),
 )
@@ -67,7 +67,9 @@ def test_the_likeliest_letter_is_the_answer_in_plain_text() -> None:
 
 def test_texts_are_scored_per_byte_of_them() -> None:
     """A long option is less likely as a whole, and is the answer all the same."""
-    asked = QuestionSet("q", (Question("Which?", ("no", "the one that is right", "yes"), 1),) * 50)
+    asked = QuestionSet(
+        "q", (GuardQuestion("Which?", ("no", "the one that is right", "yes"), 1),) * 50
+    )
 
     class PerByte(FakeEngine):
         def sequence_logprobs(

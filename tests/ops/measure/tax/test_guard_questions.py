@@ -10,7 +10,7 @@ import pytest
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.fingerprint import canonical
 from woolgather.core.rows import JSON
-from woolgather.ops.measure.tax.questions import FEWEST, Question, read_questions
+from woolgather.ops.measure.tax.questions import FEWEST, GuardQuestion, read_questions
 
 PLAIN: JSON = {
     "question": "Which is a bird?",
@@ -59,7 +59,9 @@ def test_layouts_that_have_one_reading(record: JSON, tmp_path: Path) -> None:
     found = read_questions(write(tmp_path / "guard.jsonl", record))
     assert len(found) == FEWEST
     assert found.name == "guard.jsonl"
-    assert found.questions[-1] == Question("Which is a bird?", ("a cod", "an owl", "a mole"), 1)
+    assert found.questions[-1] == GuardQuestion(
+        "Which is a bird?", ("a cod", "an owl", "a mole"), 1
+    )
 
 
 @pytest.mark.parametrize(

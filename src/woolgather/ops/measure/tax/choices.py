@@ -20,7 +20,7 @@ from woolgather.core.intervals import Estimate, paired_difference, rate_interval
 from woolgather.core.op import op
 from woolgather.core.views import View, alarm, table_cell
 from woolgather.engines.base import Engine
-from woolgather.ops.measure.tax.questions import LETTERS, Question, QuestionSet
+from woolgather.ops.measure.tax.questions import LETTERS, GuardQuestion, QuestionSet
 
 ScoredBy = Literal["letters", "texts"]
 ITEMS = "guard"
@@ -66,14 +66,14 @@ def answer_questions(
     )
 
 
-def spell_question(question: Question) -> str:
+def spell_question(question: GuardQuestion) -> str:
     """Returns the text after which an option's letter is the answer."""
     options = zip(LETTERS, question.options, strict=False)
     lines = [question.text, *(f"{letter}. {option}" for letter, option in options)]
     return "\n".join([*lines, "Answer:"])
 
 
-def _score_letters(questions: Sequence[Question], engine: Engine) -> list[Sequence[float]]:
+def _score_letters(questions: Sequence[GuardQuestion], engine: Engine) -> list[Sequence[float]]:
     """Returns the log-probability of each option's letter by question; those with as many options are
     asked together."""
     scored: dict[int, Sequence[float]] = {}
@@ -85,7 +85,7 @@ def _score_letters(questions: Sequence[Question], engine: Engine) -> list[Sequen
     return [scored[i] for i in range(len(questions))]
 
 
-def _score_texts(questions: Sequence[Question], engine: Engine) -> list[Sequence[float]]:
+def _score_texts(questions: Sequence[GuardQuestion], engine: Engine) -> list[Sequence[float]]:
     """Returns the log-probability of each option's text by question, per byte of it."""
     pairs = [(f"{q.text}\nAnswer:", f" {option}") for q in questions for option in q.options]
     found = engine.sequence_logprobs([p for p, _ in pairs], [option for _, option in pairs])

@@ -32,7 +32,7 @@ GOOD = '{"question": "...", "options": ["...", "..."], "answer": "B"}'
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GuardQuestion:
     """A question, its options in order, and which of them is right."""
 
     text: str
@@ -48,7 +48,7 @@ class QuestionSet:
 
     name: str
     """The file's name, for people."""
-    questions: tuple[Question, ...]
+    questions: tuple[GuardQuestion, ...]
 
     def __canonical__(self) -> dict[str, str]:
         return {"questions": fingerprint(canonical(self.questions))}
@@ -74,7 +74,7 @@ def read_questions(source: str) -> QuestionSet:
     return QuestionSet(path.name, found)
 
 
-def _read(place: Place, record: object) -> Question:
+def _read(place: Place, record: object) -> GuardQuestion:
     if not isinstance(record, Mapping):
         raise place.wrong(f"expected a JSON object, found {kind_of(record)}.", GOOD)
     text = _first(place, record, "question", "question_stem")
@@ -82,7 +82,7 @@ def _read(place: Place, record: object) -> Question:
         raise place.wrong("'question' has to be a text that is not empty.", GOOD)
     options, labels = _options(place, _first(place, record, "options", "choices"))
     answer = _answer(place, _first(place, record, "answer", "answerKey"), options, labels)
-    return Question(text.strip(), options, answer)
+    return GuardQuestion(text.strip(), options, answer)
 
 
 def _first(place: Place, record: Mapping[str, JSON], *names: str) -> JSON:
