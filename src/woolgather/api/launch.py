@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from woolgather.api.headroom import find_headroom
 from woolgather.api.plan_lines import plan_line, spell_memory
 from woolgather.api.results import PlanLine, PlanTotal
 from woolgather.core.errors import ConfigError, DiskError, EngineError, disk_error
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.replicas.cluster import check_replicas, connect_ray
+from woolgather.report.headroom import keep_headroom
 from woolgather.runs.progress import Progress
 from woolgather.training.trackers import Tracking, check_tracker
 
@@ -126,11 +128,17 @@ class Launch:
         self._meeting: Meeting | None = None
 
     def carry_out(
-        self, progress: Callable[[PlanTotal], Progress], *, report: bool = True
+        self,
+        progress: Callable[[PlanTotal], Progress],
+        *,
+        report: bool = True,
+        headroom: Path | None = None,
     ) -> Path | None:
         """Plan, then run or continue; returns the path of the report, None without one.
 
         `progress` is made from the plan's sums (see `plan`), once it is known that the work can begin.
+        `headroom` is the directory of one of the same base, whose lines come first in the report; None
+        takes that in the run's own directory, if there is one (see find_headroom).
         Raises DiskError when there is no room for what is planned, and whatever a step raises; what is
         finished is kept, and a report is written of it all the same."""
         written: Path | None = None
@@ -139,6 +147,7 @@ class Launch:
             lines, total = self.plan(ready=True)
             self._check_disk(total)
             self.check_training(lines)
+            before = find_headroom(headroom, self.dir, self.config, self.options)
             self.dir.mkdir(parents=True, exist_ok=True)
             shown = progress(total)
             try:
@@ -150,6 +159,8 @@ class Launch:
                     self.open(progress=shown, spare=spare) as live,
                     gathered,
                 ):
+                    if before:
+                        keep_headroom(self.dir, before[0].resolve().name, before[1])
                     self.module.recipe(live, self.config)
             except DiskError:
                 report = False

@@ -120,6 +120,15 @@ ReportTo = Annotated[
         help="Tracker that gets training curves and measures as well: tensorboard, trackio, wandb, ...",
     ),
 ]
+Headroom = Annotated[
+    Path | None,
+    typer.Option(
+        "--headroom",
+        metavar="DIR",
+        help="Directory of a headroom of the same base, whose lines come first in the report. "
+        "Default: headroom in the run directory, where there is one.",
+    ),
+]
 MaxHours = Annotated[
     float | None, typer.Option(help="Stop cleanly after this many hours, with exit code 75.")
 ]
@@ -151,6 +160,7 @@ def run(
     report_to: ReportTo = "",
     max_hours: MaxHours = None,
     replicate: Replicate = 0,
+    headroom: Headroom = None,
     report: Annotated[bool, typer.Option(help="Write report.html when the run ends.")] = True,
 ) -> None:
     """Start a run, or resume it: the same command does both.
@@ -193,7 +203,7 @@ def run(
                 )
                 ask.help_out(lambda text: console.print(escape(text), soft_wrap=True))
                 return
-            path = ask.carry_out(shown, report=report)
+            path = ask.carry_out(shown, report=report, headroom=headroom)
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Run the same command again to resume.")

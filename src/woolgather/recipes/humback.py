@@ -34,11 +34,11 @@ from woolgather.ops.judge.assessors import Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.select import best_of
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
-    Candidates,
     Tuning,
     best,
     choose_assessor,
@@ -193,7 +193,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
     chosen = found.choose()
     maps = map_embeddings(run, kept, seeds, base, cfg.measure)
-    controls: dict[str, Metrics] = {}
+    controls = {"seeds alone (M_0)": seeded}
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
         chance = join_with_seeds(
@@ -201,8 +201,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )
         shots = scope.step("shots", fixed_shots, seeds)
         alike = Tuning(configs[last], system=cfg.tags.line("both"))
-        others = found.controls(scope, {"random rows": chance}, alike, shots)
-        controls = {"seeds alone (M_0)": seeded, **others}
+        controls |= found.controls(scope, {"random rows": chance}, alike, shots)
     facts: dict[str, JSON] = {"method": METHOD, "seeds": len(seeds), "iterations": len(kept)}
     if not run.given("backtranslate"):
         facts["texts"] = len(texts)

@@ -26,12 +26,12 @@ from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
 from woolgather.ops.generate.practice import Practice, add_practice
 from woolgather.ops.generate.respond import POOL, Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.config import at
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
-    Candidates,
     Tuning,
     answer_tasks,
     best,

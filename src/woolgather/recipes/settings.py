@@ -20,6 +20,7 @@ from woolgather.ops.judge.audition import AuditionOptions
 from woolgather.ops.judge.rubrics import RubricOptions, rubrics_of
 from woolgather.ops.measure.evaluate import EvaluationOptions
 from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
+from woolgather.ops.measure.tax.choices import ScoredBy
 from woolgather.prompting.template_choice import AUTO, ChatTemplate
 
 
@@ -60,6 +61,15 @@ class Measuring(EvaluationOptions):
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     map_points: int = Field(default=400, ge=3)
     """Rows of each set that are drawn in the map of what was kept, at most."""
+    guard: str = ""
+    """Local file of multiple-choice questions (JSONL of question, options and answer; exports of MMLU and
+    ARC) that the base and every iteration answer. A candidate that lost clearly more than `guard_margin`
+    is not selected. Empty guards nothing."""
+    guard_by: ScoredBy = "letters"
+    """What of each option is scored: its letter, or its text, by which small models show what they know.
+    Texts take an engine that scores whole texts."""
+    guard_margin: float = Field(default=0.02, ge=0, lt=1)
+    """Accuracy on the guard's questions that a candidate may lose against the base, in [0, 1)."""
     win_judge: str = ""
     """A model that rates the result's answers beside the base's. It must have rated no training data
     in this run, and passes an audition first; empty leaves the win rate unmeasured."""

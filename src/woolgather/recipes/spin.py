@@ -27,12 +27,12 @@ from woolgather.ops.measure.select import best_of
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.epoch import take_epoch
 from woolgather.ops.train.merge import merge
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.config import at
 from woolgather.recipes.guard import count_rows, guard_control, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
 from woolgather.recipes.stages import (
-    Candidates,
     Tuning,
     list_measured,
     measure,

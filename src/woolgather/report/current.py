@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from woolgather.report.headroom import FILE
 from woolgather.runs.record import RunRecord, launch_path, read_launches
 
 
@@ -15,6 +16,8 @@ def is_current(run_dir: Path) -> bool:
     it was written, launches remembered everything, with the same settings and the same code."""
     written, launches = run_dir / "report.html", read_launches(run_dir)
     if not launches or not written.is_file():
+        return False
+    if (kept := run_dir / FILE).is_file() and kept.stat().st_mtime > written.stat().st_mtime:
         return False
     latest = launches[-1]
     for launch in reversed(launches):

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
+from woolgather.report.headroom import read_headroom
 from woolgather.report.view_data import TableData
 from woolgather.report.votes.tally import read_tallies
 from woolgather.runs.record import INPUTS
@@ -74,6 +75,7 @@ def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS
             policy=policy(style, script),
             data=Markup(rows.script_json(rows.embed(tables))) if tables else None,
             status=_status(run),
+            headroom=read_headroom(run.path),
             facts=collect.facts(run),
             command=collect.command(run),
             settings=collect.settings(run),

@@ -24,6 +24,9 @@ TASKS = [
     for i, w in enumerate("oak elm ash fir yew box bay fig".split())  # noqa: SIM905
 ]
 
+OF_ALL = ["heldout", "stops", "loops", "identity", "refusals", "language"]
+"""What is known of every answer, whichever probes are asked."""
+
 
 def knows(share, purposes=("select", "report"), n=60):
     """A model that answers this share of the probes rightly, and every held-out task."""
@@ -56,7 +59,7 @@ def test_some_families_select_and_others_report():
     found = evaluate(TASKS, knows(1.0, purposes=("select",)), how=EvaluationOptions(probes=60))
     assert found.values["probes_select"]["value"] > 0.95
     assert found.values["probes"]["value"] < 0.2
-    assert set(found.items) == {"probes:select", "probes:report", "heldout", "stops", "loops"}
+    assert set(found.items) == {"probes:select", "probes:report", *OF_ALL}
     asked = {key: {family_of(name) for name in found.items[key]} for key in list(found.items)[:2]}
     assert asked["probes:select"] == set(families_of("select"))
     assert asked["probes:report"] == set(families_of("report"))
@@ -65,7 +68,7 @@ def test_some_families_select_and_others_report():
 def test_a_control_is_asked_what_reports_alone():
     how = EvaluationOptions(probes=60, likelihood=False)
     found = evaluate([], knows(1.0), how=how, purposes=("report",))
-    assert set(found.items) == {"probes:report", "heldout", "stops", "loops"}
+    assert set(found.items) == {"probes:report", *OF_ALL}
     assert found.values["probes_select"] is None
     both = evaluate([], knows(1.0), how=how)
     assert found.items["probes:report"] == both.items["probes:report"]
@@ -127,7 +130,7 @@ def test_without_probes_they_are_not_measured():
     found = evaluate(TASKS, knows(0.5), how=EvaluationOptions(probes=0))
     assert found.values["probes"] is None
     assert found.values["above_null"] is None
-    assert list(found.items) == ["heldout", "stops", "loops"]
+    assert list(found.items) == OF_ALL
     assert found.values["tiers"] is None
 
 
@@ -306,7 +309,7 @@ def test_margins_are_of_right_answers_and_those_of_a_bad_model_are_negative() ->
     assert good.values["margin_right"]["value"] > 0.8
     assert bad.values["margin"]["value"] == pytest.approx(-good.values["margin"]["value"])
     assert good.values["margin_heldout"]["count"] == 6
-    assert set(good.items) == {"heldout", "stops", "loops", "margin", "margin_heldout"}
+    assert set(good.items) == {*OF_ALL, "margin", "margin_heldout"}
     shown = dict(good.views[0].data["rows"])
     assert shown["margin over a near miss, nats"]["value"] > 0.8
 

@@ -63,7 +63,7 @@ def test_summary_names_the_best_control_first() -> None:
     assert sentence.index("seeds alone") < sentence.index("against the base")
     assert out.values["verdict"] == "better"
     names = [row[0] for row in out.views[0].data["rows"]]
-    assert names == ["base", "iter0 ← result", "seeds alone", "random rows"]
+    assert names == ["seeds alone", "base", "iter0 ← result", "random rows"]
 
 
 def test_summary_says_what_could_have_been_seen() -> None:

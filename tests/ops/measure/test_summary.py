@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from woolgather.core.artifacts import Metrics
+from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.rows import Example, Verdict
-from woolgather.ops.measure.summary import side_by_side
+from woolgather.ops.measure.summary import side_by_side, summarize
 from woolgather.ops.measure.summary_views import name_controls, show_quality
 
 
@@ -90,3 +90,30 @@ def test_the_share_of_good_rows_is_of_what_was_generated_by_verdict_and_by_both(
     likely = [Example(instruction="x", verdicts={"yes_no": Verdict(9.0)})]
     assert show_quality([(likely, [], looks)] * 2, (8.0, [10, 4])) == []
     assert show_quality([(first, [], looks)] * 2, (8.0, [0, 0])) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "said"),
+    [
+        (
+            ["few-shot base", "seeds alone"],
+            "seeds alone",
+            "on the same seeds, with as many updates",
+        ),
+        (["SFT on the real answers"], "SFT on the real answers", "with as many updates"),
+        (["seeds alone (M_0)", "random rows"], "seeds alone (M_0)", "the updates that M_0 had"),
+        (["few-shot base", "random rows"], "base", "with as many updates was not run"),
+        ([], "base", "with as many updates was not run"),
+    ],
+)
+def test_fine_tuning_on_the_seeds_comes_first_or_was_not_run(
+    names: list[str], first: str, said: str
+) -> None:
+    base, tuned = measure([0.0, 1.0], None, 0.5), measure([1.0, 1.0], None, 1.0)
+    controls = {name: measure([0.0, 0.0], None, 0.0) for name in names}
+    found = summarize([base, tuned], chosen=Choice(1), controls=controls)
+    (shown,) = [view for view in found.views if view.title == "Models"]
+    listed = [row[0] for row in shown.data["rows"]]
+    assert listed[0] == first
+    assert sorted(listed) == sorted(["base", "iter0 ← result", *names])
+    assert said in shown.note

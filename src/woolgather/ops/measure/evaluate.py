@@ -51,6 +51,7 @@ from woolgather.ops.measure.probe_sets import (
     check_answer,
     probe_sets,
 )
+from woolgather.ops.measure.tax.answers import read_drift
 from woolgather.ops.text.ask import ask_rows
 from woolgather.ops.text.item_ids import item_ids
 from woolgather.probes import TIERS, Tier, task_of, tier_of
@@ -135,6 +136,8 @@ def evaluate(
                     up): neither right nor wrong, they count in no rate
       unfinished    share of the questions whose answer was cut at `how.max_tokens`, which never passes
       stops, loops  share of all answers that end by themselves, and that go round in circles
+      identity, refusals, language  share of all answers that name a maker or another assistant, that
+                    refuse, and that are in another language than their task (tax/answers.py)
       length_ratio  median words of held-out answers over that of their references
       distinct_2    distinct pairs of words among all in the held-out answers
       nll, nll_temperature  nats per token of the references, at a temperature fitted on half of them
@@ -142,9 +145,9 @@ def evaluate(
                     `margin_right` the share above 0; `margin_heldout` on held-out tasks; estimates
       win_rate      None
       prompted, tier  how it was asked, and how hard the probes that select are; None: of all tiers
-    Items: `probes:select` and `probes:report` by probe id, `heldout` by task id, `stops` and `loops` by
-    both: 1, 0, or None without an answer; `margin` and `margin_heldout` in nats. Intervals of probes are
-    over their families. Raises ConfigError for a purpose that measures nothing.
+    Items: `probes:select` and `probes:report` by probe id, `heldout` by task id, `stops`, `loops` and the
+    signs of drift by both: 1, 0, or None without an answer; `margin` and `margin_heldout` in nats.
+    Intervals of probes are over their families. Raises ConfigError for a purpose that measures nothing.
     """
     held_out, shown = list(tasks), list(shots)
     sets = probe_sets(how.probes, how.probe_seed, how.tier, purposes)
@@ -173,7 +176,9 @@ def evaluate(
     names = [*(each.probe.id for each in every), *ids]
     items["stops"] = dict(zip(names, map(ends_by_itself, answers), strict=True))
     items["loops"] = dict(zip(names, map(goes_in_circles, answers), strict=True))
-    values |= {
+    drift, signs = read_drift(names, asked, answers)
+    items |= signs
+    values |= drift | {
         "families": _by_family(every),
         "unanswered": share(float(flag is None) for flag in items["stops"].values()),
         "unfinished": share(float(answer.finish_reason == "length") for answer in answers),

@@ -13,6 +13,7 @@ from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.engines.base import Completion
 from woolgather.ops.measure.probe_sets import CheckedProbe
+from woolgather.ops.measure.tax.answers import DRIFT
 
 SHOWN = 12
 """Answers that a report shows."""
@@ -43,6 +44,7 @@ def measures(values: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
         ("without an answer, and so not counted", table_cell(values["unanswered"], "percent")),
         ("stops by itself", table_cell(values["stops"], "percent")),
         ("goes round in circles", table_cell(values["loops"], "percent")),
+        *((DRIFT[sign], table_cell(values.get(sign), "percent")) for sign in DRIFT),
         ("length against the reference", values["length_ratio"]),
         ("distinct-2", values["distinct_2"]),
         ("references, nats per token", values["nll"]),

@@ -3,12 +3,13 @@
 The one idea: a candidate qualifies when the paired interval of its difference to the base is clear
 of zero; the best of these is the result, otherwise the base. What decides is not what reports
 (outcomes.py), so that the winner is not praised for its luck; and a winner that the reporting items
-show to be worse than the base does not win.
+show to be worse than the base does not win. A guard, where there is one, vetoes candidates beforehand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.expected import Expected
@@ -17,6 +18,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.views import View, table, table_cell
 from woolgather.ops.measure.harms import find_harm
 from woolgather.ops.measure.outcomes import By, difference, list_known, mean, rate
+from woolgather.ops.measure.tax.choices import describe_veto, find_vetoes
 
 NAMES = {"probes": "probes", "heldout": "held-out tasks"}
 
@@ -26,11 +28,15 @@ def label(index: int, names: Sequence[str] = ()) -> str:
     return "base" if index == 0 else names[index - 1] if names else f"iter{index - 1}"
 
 
-def find_winner(measures: Sequence[Metrics], by: By) -> int:
+def find_winner(measures: Sequence[Metrics], by: By, vetoed: Container[int] = ()) -> int:
     """Returns the index of the best candidate whose gain over the base is clear of zero on the items
-    that select, the earlier of equal ones; 0, the base, where none is."""
-    gains = [difference(measure, measures[0], by) for measure in measures[1:]]
-    clear = [(g.value, -i) for i, g in enumerate(gains, start=1) if g is not None and g.low > 0]
+    that select, the earlier of equal ones; 0, the base, where none is. By "last" it is the last one.
+    Those that are `vetoed`, by index, are passed over."""
+    able = [index for index in range(1, len(measures)) if index not in vetoed]
+    if by == "last":
+        return max(able, default=0)
+    gains = {index: difference(measures[index], measures[0], by) for index in able}
+    clear = [(gain.value, -index) for index, gain in gains.items() if gain and gain.low > 0]
     return -max(clear)[1] if clear else 0
 
 
@@ -94,8 +100,33 @@ def select_model(
     """
     if by == "last":
         return Choice(len(measures) - 1, "the last model, as asked")
+    return _choose(measures, by, names)
+
+
+@op("select_guarded", expects=_longest)
+def select_guarded(
+    measures: Sequence[Metrics],
+    guards: Sequence[Metrics],
+    *,
+    by: By = "probes",
+    names: Sequence[str] = (),
+) -> Choice:
+    """Returns what `select_model` does, of the models that are left when those are taken out that lost
+    what the base knows; `guards` are what `guard` found of each (tax/choices.py)."""
+    vetoes = find_vetoes(guards)
+    chosen = _choose(measures, by, names, vetoes)
+    told = [describe_veto(label(index, names), loss, guards[0]) for index, loss in vetoes.items()]
+    return replace(chosen, why="; ".join([chosen.why, *told]))
+
+
+def _choose(
+    measures: Sequence[Metrics], by: By, names: Sequence[str], vetoed: Container[int] = ()
+) -> Choice:
+    winner = find_winner(measures, by, vetoed)
+    if by == "last":
+        last = f"{label(winner, names)} is the last model that the guard leaves" if winner else ""
+        return Choice(winner, last or "the base: the guard leaves no other model")
     views = (_selection(measures, by, names),)
-    winner = find_winner(measures, by)
     if refused := why_refused(measures, winner, by, names):
         return Choice(0, f"the base: {refused}", views=views)
     if winner:

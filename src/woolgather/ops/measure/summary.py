@@ -24,6 +24,7 @@ from woolgather.ops.measure.select import NAMES, find_winner, label, why_refused
 from woolgather.ops.measure.summary_views import (
     Bar,
     Round,
+    lead_with_seeds,
     name_controls,
     show_measures,
     show_models,
@@ -31,6 +32,8 @@ from woolgather.ops.measure.summary_views import (
     show_rounds,
     show_tiers,
 )
+from woolgather.ops.measure.tax.choices import describe_veto, find_vetoes, warn_of_vetoes
+from woolgather.ops.measure.tax.table import show_tax, warn_of_drift
 
 BASE = "the base"
 COMMON = 0.5
@@ -53,9 +56,10 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=4)
+@op("summarize", version=5)
 def summarize(
     measures: Sequence[Metrics],
+    guards: Sequence[Metrics] = (),
     *,
     chosen: Choice,
     controls: Mapping[str, Metrics],
@@ -68,10 +72,12 @@ def summarize(
 ) -> Metrics:
     """Returns the run's conclusion in a sentence and tables, on items that selected nothing.
 
-    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t; `controls`
+    `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t, and `guards`
+    are in the same order what `guard` found of each (none: nothing was guarded); `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others; random rows
-    that are the rows the rule kept are called the same rows. Those of `beside` are shown under the base
-    and compared with nothing. Values:
+    that are the rows the rule kept are called the same rows. Fine-tuning on the seeds alone is shown
+    first: it is what the seeds give without a method. Those of `beside` are shown under the base and
+    compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
@@ -83,7 +89,9 @@ def summarize(
     controls = name_controls(controls, rounds[: index or len(rounds)])
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
-    winner = find_winner(measures, by) if by != "last" and not index else 0
+    vetoes = find_vetoes(guards)
+    winner = find_winner(measures, by, vetoes) if by != "last" and not index else 0
+    wanted = find_winner(measures, by)
     found = _Conclusion(
         name=label(index, names) if index else "",
         on=on,
@@ -92,6 +100,9 @@ def summarize(
         over_controls={n: difference(result, m, on, "report") for n, m in controls.items()},
         harms=find_harms(result, base, by) if index else [],
         refusal=why_refused(measures, winner, by, names),
+        veto=describe_veto(label(wanted, names), vetoes[wanted], guards[0])
+        if wanted in vetoes
+        else "",
     )
     rival, gain = found.rivals[0] if found.rivals else (BASE, found.over_base)
     values: dict[str, JSON] = {
@@ -105,12 +116,16 @@ def summarize(
         "win_rate": wins.values["win_rate"] if wins else None,
     }
     tuned = {label(i, names): m for i, m in enumerate(measures) if i}
-    models = {label(0): base, **(beside or {}), **tuned, **controls}
+    models = lead_with_seeds({label(0): base, **(beside or {}), **tuned, **controls})
+    candidates = {label(0): base, **tuned}
     views = (
         *found.alarms(),
+        *warn_of_vetoes(guards, dict(enumerate(candidates))),
+        *warn_of_drift(candidates, base),
         show_models(models, base=base, result=result, by=by, wins=wins),
         *show_tiers(models),
         *found.tables(),
+        *show_tax(candidates, guards),
         *show_margins(models, base),
         show_measures(measures, by, names),
         *show_rounds(rounds),
@@ -146,6 +161,8 @@ class _Conclusion:
     harms: Sequence[Harm] = field(default_factory=tuple)
     refusal: str = ""
     """Why the winner of the selection is not the result; empty where it is, or there was none."""
+    veto: str = ""
+    """Why the guard let a model that would have won not be the result; empty where there was none."""
 
     @property
     def rivals(self) -> list[tuple[str, Estimate]]:
@@ -167,7 +184,9 @@ class _Conclusion:
         result = f"Result: {self.name or 'the base itself'}"
         if not self.items:
             return f"{begin}{result}. It was not measured on {NAMES[self.on]}."
-        if self.refusal:
+        if self.veto:
+            result += f"; {self.veto}"
+        elif self.refusal:
             result += f"; {self.refusal}"
         elif not self.name and not self.rivals:
             result += "; no candidate was better"

@@ -22,6 +22,10 @@ Round = tuple[Sized, Sized, Metrics]
 Bar = tuple[float, Sequence[int]]
 """What a good row's every verdict is above, and how many rows were generated in each iteration, 0 where
 that is not known."""
+MATCHED = ("seeds alone", "SFT on the real answers")
+"""Controls that are plain fine-tuning (SFT) on the seeds, with as many updates as the result had."""
+UNMATCHED = "seeds alone (M_0)"
+"""The same with the updates that it had for another purpose."""
 SAME = 0.9
 """Share of rated rows that are kept, from which on random ones are nearly the same."""
 
@@ -38,11 +42,29 @@ def name_controls(controls: Mapping[str, Metrics], rounds: Sequence[Round]) -> d
     }
 
 
+def lead_with_seeds(models: Mapping[str, Metrics]) -> dict[str, Metrics]:
+    """Returns the models with plain fine-tuning on the seeds before all others, where it was measured."""
+    first = {name: models[name] for name in (*MATCHED, UNMATCHED) if name in models}
+    return {**first, **models}
+
+
+def _describe_seeds(models: Mapping[str, Metrics]) -> str:
+    """Says what the first row is; where fine-tuning on the seeds is not there, that it was not run."""
+    if any(name in models for name in MATCHED):
+        return "The first row is plain fine-tuning (SFT) on the same seeds, with as many updates. "
+    if UNMATCHED in models:
+        return (
+            "The first row is plain fine-tuning (SFT) on the same seeds, with the updates that M_0 had, "
+            "which need not be as many. "
+        )
+    return "Plain fine-tuning (SFT) on the same seeds with as many updates was not run. "
+
+
 def show_models(
     models: Mapping[str, Metrics], *, base: Metrics, result: Metrics, by: By, wins: Metrics | None
 ) -> View:
-    """Returns the table of all models and controls; `by` is what selected the result. The forms in which
-    they were asked are shown where they differ."""
+    """Returns the table of all models and controls in their order; `by` is what selected the result. The
+    forms in which they were asked are shown where they differ."""
     rows: list[list[JSON]] = []
     forms = [str(m.values.get("prompted") or "").partition(",")[0] for m in models.values()]
     varied = len(set(forms)) > 1
@@ -74,10 +96,10 @@ def show_models(
         else ""
     )
     note = (
-        "Probes of the families that report; strict: of answers as they stand, with no lead-in or code "
-        "fence taken off. Intervals are 95 %: over families of probes, and of held-out tasks Wilson's "
-        f"for a rate, paired bootstrap for a difference. {half}Win rate over the base: "
-        f"{_describe_wins(wins)}."
+        f"{_describe_seeds(models)}Probes of the families that report; strict: of answers as they stand, "
+        "with no lead-in or code fence taken off. Intervals are 95 %: over families of probes, and of "
+        f"held-out tasks Wilson's for a rate, paired bootstrap for a difference. {half}Win rate over the "
+        f"base: {_describe_wins(wins)}."
     )
     return table("Models", columns, rows, note)
 

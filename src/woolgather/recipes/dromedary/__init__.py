@@ -19,6 +19,7 @@ from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.measure.summary import side_by_side
 from woolgather.ops.principles.align import align
 from woolgather.prompting.templates import fill
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.dromedary.stages import (
     control,
@@ -30,7 +31,7 @@ from woolgather.recipes.dromedary.stages import (
 )
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Scope
-from woolgather.recipes.stages import Candidates, Tuning, train
+from woolgather.recipes.stages import Tuning, train
 
 __all__ = ["Config", "recipe"]
 

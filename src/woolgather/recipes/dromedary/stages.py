@@ -22,10 +22,10 @@ from woolgather.ops.principles.files import builtin, read_exemplars, read_kinds,
 from woolgather.ops.principles.identity import identity_rows
 from woolgather.ops.principles.prompt import Guide, Replying
 from woolgather.ops.principles.teacher import evaluate_teacher
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.stages import (
-    Candidates,
     Tuning,
     answer_tasks,
     choose_assessor,

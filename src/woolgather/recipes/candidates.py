@@ -1,0 +1,208 @@
+"""The models of a run side by side: measured as they are made, one of them chosen, and handed over.
+
+The one idea: every method compares alike. The base comes first, each iteration is asked what the base
+was, controls get the effort without the method, and what is handed over has its summary beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from woolgather.core.artifacts import Choice, Metrics, Model
+from woolgather.core.rows import JSON, Example
+from woolgather.engines.base import Sampling
+from woolgather.ops.generate.respond import Responding, respond
+from woolgather.ops.judge.win_rate import win_rate
+from woolgather.ops.measure.select import select_guarded, select_model, should_stop
+from woolgather.ops.measure.summary import summarize
+from woolgather.ops.measure.summary_views import Bar, Round
+from woolgather.ops.measure.tax.choices import answer_questions
+from woolgather.ops.measure.tax.questions import read_questions
+from woolgather.ops.train.merge import merge
+from woolgather.prompting.forms import is_as_tuned
+from woolgather.recipes.guard import Guard, guard_control
+from woolgather.recipes.scope import Rows, Scope
+from woolgather.recipes.settings import Common, Judging
+from woolgather.recipes.stages import (
+    Tuning,
+    check_measure,
+    choose_assessor,
+    draw_rows,
+    measure,
+    train,
+)
+
+
+class Candidates:
+    """The models of a run and their measures, in the order they were made, the base first. Raises
+    ConfigError, in a plan too, where nothing could be measured, and for a guard that cannot be read."""
+
+    def __init__(
+        self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example], guard: Guard
+    ) -> None:
+        check_measure(cfg, held_out)
+        self.run, self.cfg, self.guard = run, cfg, guard
+        self.held_out = held_out
+        """The tasks that models are measured on: all there are, or a draw of them."""
+        if cfg.measure.tasks is not None and cfg.measure.tasks < len(held_out):
+            self.held_out = draw_rows(run, "tasks", held_out, range(cfg.measure.tasks))
+        self.models = [base]
+        self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
+        self.questions = read_questions(cfg.measure.guard) if cfg.measure.guard else None
+        self.guards: list[Metrics] = []
+        """What each model knows of the guard's questions; none without a guard."""
+        self._ask_guard(run, base)
+        self.beside: dict[str, Metrics] = {}
+        """Measures that are shown and that nothing is compared with: the base as tuned models are asked,
+        where it is asked otherwise itself."""
+        if not is_as_tuned(base.path, base.prompt_format, base.chat_template):
+            as_tuned = replace(base, prompt_format="chat")
+            found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
+            self.beside["base, asked as a chat"] = found
+        self.names: list[str] = []
+        """Names of all but the base, where they are not iter0, iter1 and so on."""
+
+    @property
+    def base(self) -> Model:
+        """Returns the model that all began with."""
+        return self.models[0]
+
+    @property
+    def last(self) -> Model:
+        """Returns the model that was added last; the base before any was."""
+        return self.models[-1]
+
+    def add(self, scope: Scope, model: Model, found: Metrics | None = None, name: str = "") -> None:
+        """Adds one more, measured in `scope` unless `found` is its measure."""
+        self.models.append(model)
+        if found is None:
+            found = measure(scope, "measure", model, self.held_out, self.cfg.measure)
+        self.measures.append(found)
+        self._ask_guard(scope, model)
+        self.names += [name] if name else []
+
+    def _ask_guard(self, scope: Scope, model: Model) -> None:
+        if self.questions:
+            engine, how = scope.engine(model), self.cfg.measure
+            self.guards.append(
+                scope.step(
+                    "guard",
+                    answer_questions,
+                    self.questions,
+                    engine,
+                    margin=how.guard_margin,
+                    by=how.guard_by,
+                )
+            )
+
+    def stop(self, scope: Scope) -> bool:
+        """Returns whether the last ones brought nothing better."""
+        told = scope.step(
+            "stop",
+            should_stop,
+            self.measures,
+            patience=self.cfg.patience,
+            by=self.cfg.select_by,
+            names=self.names,
+        )
+        return bool(told.value)
+
+    def choose(self) -> Choice:
+        """Returns which of the models is the result: 0 is the base."""
+        run, by = self.run, self.cfg.select_by
+        if not self.guards:
+            return run.step("select", select_model, self.measures, by=by, names=self.names)
+        return run.step(
+            "select", select_guarded, self.measures, self.guards, by=by, names=self.names
+        )
+
+    def controls(
+        self,
+        scope: Scope,
+        rows: Mapping[str, Rows[Example]],
+        how: Tuning,
+        shots: Rows[Example],
+    ) -> dict[str, Metrics]:
+        """Returns what the same effort buys without the method: the base shown `shots`, and models
+        trained on other `rows`, each under the name of what it is."""
+        found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
+        for name, given in rows.items():
+            step = name.lower().replace(" ", "-")
+            given = guard_control(scope, given, self.guard, f"{step}-contamination")
+            model = train(scope, step, self.base, given, how)
+            found[name] = self._measure(scope, step, model)
+        return found
+
+    def _measure(
+        self, scope: Scope, name: str, model: Model, shots: Rows[Example] | Sequence[Example] = ()
+    ) -> Metrics:
+        """What a control can do, on what reports alone: it is no candidate, and no tier is its own."""
+        step, how = f"{name}-measure", self.cfg.measure.model_copy(update={"tier": None})
+        return measure(scope, step, model, self.held_out, how, shots, purposes=("report",))
+
+    def hand_over(
+        self,
+        chosen: Choice,
+        controls: Mapping[str, Metrics],
+        *,
+        facts: Mapping[str, JSON],
+        seeds: Rows[Example],
+        raters: Sequence[Model] = (),
+        rounds: Sequence[Round] = (),
+        bar: Bar | None = None,
+    ) -> Model:
+        """Makes the summary, and returns the chosen model as a directory of its own with a card.
+        `facts` stand on the card; `raters` rated training data; `rounds`, one per iteration, are drawn
+        with the `bar` of good rows."""
+        run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
+        run.step(
+            "summary",
+            summarize,
+            self.measures,
+            self.guards,
+            chosen=chosen,
+            controls=controls,
+            beside=self.beside,
+            by=cfg.select_by,
+            wins=self._win_rate(model, seeds, raters),
+            rounds=rounds,
+            bar=bar,
+            names=self.names,
+        )
+        card = {
+            "title": "Tuned on data it wrote itself",
+            "base_model": cfg.base_name,
+            **facts,
+        }
+        return run.step("result", merge, model, trainer=run.trainer(), card=card)
+
+    def _win_rate(
+        self, model: Model, seeds: Rows[Example], raters: Sequence[Model]
+    ) -> Metrics | None:
+        """How often the held-out answers of `model` are preferred to the base's, by a judge frozen for
+        the run that is none of `raters`, the models that rated training data. None without a judge."""
+        options = self.cfg.measure
+        if not options.win_judge:
+            return None
+        scope = self.run.scope("win-rate")
+        rater = scope.engine(self.run.model("win_judge", options.win_judge))
+        judging = Judging()
+        asked = judging.questionnaire()
+        assessor = choose_assessor(scope, seeds, rater, judging, asked)
+        greedy = Sampling(temperature=0.0, max_tokens=options.max_tokens)
+        how = Responding(sampling=greedy, unfinished="keep")
+        ours, theirs = (
+            scope.step(name, respond, self.held_out, scope.engine(who), how=how)
+            for name, who in (("result", model), ("base", self.base))
+        )
+        return scope.step(
+            "compare",
+            win_rate,
+            ours,
+            theirs,
+            rater,
+            assessor=assessor,
+            selected_with=list(raters),
+            asked=asked,
+        )
