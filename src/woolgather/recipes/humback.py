@@ -56,6 +56,7 @@ from woolgather.training.job import SftOptions
 
 T = TypeVar("T")
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
+SEEDED = "seeds alone (M_0)"
 
 
 class Curation(Hiring):
@@ -164,6 +165,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
     guard = open_guard(run, cfg, asked)
     found = Candidates(run, cfg, base, held_out, guard)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
+    if cfg.controls:
+        found.trained[SEEDED] = first
 
     texts = run.step(
         "texts", prepare_texts, source, options=text, seeds=seeds, avoid=[held_out, seeds]
@@ -202,7 +205,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         shots = scope.step("shots", fixed_shots, seeds)
         alike = Tuning(configs[last], system=cfg.tags.line("both"))
         others = found.controls(scope, {"random rows": chance}, alike, shots)
-        controls = {"seeds alone (M_0)": seeded, **others}
+        controls = {SEEDED: seeded, **others}
     facts: dict[str, JSON] = {"method": METHOD, "seeds": len(seeds), "iterations": len(kept)}
     if not run.given("backtranslate"):
         facts["texts"] = len(texts)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from woolgather.core.artifacts import Choice, Metrics, Model, PromptFormat
-from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine, Sampling
@@ -25,7 +24,6 @@ from woolgather.ops.judge.judge import judge
 from woolgather.ops.judge.win_rate import win_rate
 from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
-from woolgather.ops.measure.outcomes import selects
 from woolgather.ops.measure.probe_sets import (
     BOTH,
     Measured,
@@ -34,14 +32,14 @@ from woolgather.ops.measure.probe_sets import (
     list_probes,
 )
 from woolgather.ops.measure.prompt_format import choose_format
-from woolgather.ops.measure.select import select_model, should_stop
+from woolgather.ops.measure.select import label, select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.summary_views import Bar, Round
-from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
 from woolgather.prompting.forms import FORMS, is_as_tuned, is_text
 from woolgather.recipes.guard import Guard, guard_control
+from woolgather.recipes.measuring import bench_models, check_measure, open_bench
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring, Judging, Measuring
 from woolgather.training.job import SftOptions
@@ -228,26 +226,6 @@ def train(scope: Scope, name: str, start: Model, rows: Rows[Example], how: Tunin
     )
 
 
-def check_measure(cfg: Common, held_out: Rows[Example]) -> None:
-    """Raises ConfigError where the measure that selects the result would have nothing to measure."""
-    by = cfg.select_by
-    if by == "probes" and not cfg.measure.probes:
-        raise ConfigError(
-            "select_by=probes with measure.probes=0: nothing would be measured. Ask for probes, such as "
-            "measure.probes=600, or take select_by=heldout or select_by=last."
-        )
-    if by != "heldout":
-        return
-    tasks = list(held_out)
-    checked = [n for n, t in zip(item_ids(tasks), tasks, strict=True) if t.meta.get("check")]
-    if len({selects(name) for name in checked}) < 2:
-        raise ConfigError(
-            f"select_by=heldout with {len(checked)} of {len(tasks)} held-out tasks that have a check: "
-            "one half of these selects the result and the other reports on it, and one half is empty. "
-            "Give more tasks a check, or take select_by=probes."
-        )
-
-
 class Candidates:
     """The models of a run and their measures, in the order they were made, the base first. Raises
     ConfigError, in a plan too, where nothing could be measured."""
@@ -256,6 +234,7 @@ class Candidates:
         self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example], guard: Guard
     ) -> None:
         check_measure(cfg, held_out)
+        self.exam = open_bench(run, cfg, base)
         self.run, self.cfg, self.guard = run, cfg, guard
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""
@@ -270,6 +249,8 @@ class Candidates:
             as_tuned = replace(base, prompt_format="chat")
             found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
             self.beside["base, asked as a chat"] = found
+        self.trained: dict[str, Model] = {}
+        """Controls that are models of their own, for the suite of `bench`."""
         self.names: list[str] = []
         """Names of all but the base, where they are not iter0, iter1 and so on."""
 
@@ -323,6 +304,7 @@ class Candidates:
             step = name.lower().replace(" ", "-")
             given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
+            self.trained[name] = model
             found[name] = self._measure(scope, step, model)
         return found
 
@@ -348,6 +330,8 @@ class Candidates:
         `facts` stand on the card; `raters` rated training data; `rounds`, one per iteration, are drawn
         with the `bar` of good rows."""
         run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
+        labels = [label(i, self.names) for i in range(len(self.models))]
+        asked = {**dict(zip(labels, self.models, strict=True)), **self.trained}
         run.step(
             "summary",
             summarize,
@@ -357,6 +341,7 @@ class Candidates:
             beside=self.beside,
             by=cfg.select_by,
             wins=self._win_rate(model, seeds, raters),
+            bench=bench_models(run, self.exam, asked),
             rounds=rounds,
             bar=bar,
             names=self.names,

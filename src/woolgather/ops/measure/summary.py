@@ -25,6 +25,7 @@ from woolgather.ops.measure.summary_views import (
     Bar,
     Round,
     name_controls,
+    show_bench,
     show_measures,
     show_models,
     show_quality,
@@ -62,6 +63,7 @@ def summarize(
     beside: Mapping[str, Metrics] | None = None,
     by: By = "probes",
     wins: Metrics | None = None,
+    bench: Metrics | None = None,
     rounds: Sequence[Round] = (),
     names: Sequence[str] = (),
     bar: Bar | None = None,
@@ -74,10 +76,10 @@ def summarize(
     and compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
-    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
-    iteration, are drawn: the share of rows that were good enough, and what the rows kept look like. One
-    of which no row was kept is told first. With a `bar`, the share of what was generated that is rated
-    above it is drawn, too.
+    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured); `bench` by model,
+    where they went through a suite. `rounds`, one per iteration, are drawn: the share of rows that were
+    good enough, and what the rows kept look like. One of which no row was kept is told first. With a
+    `bar`, the share of what was generated that is rated above it is drawn, too.
     """
     index = int(chosen.value)
     controls = name_controls(controls, rounds[: index or len(rounds)])
@@ -103,6 +105,7 @@ def summarize(
         "worse_on": {harm.on: table_cell(harm.change) for harm in found.harms},
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
+        **({"bench": bench.values["models"]} if bench else {}),
     }
     tuned = {label(i, names): m for i, m in enumerate(measures) if i}
     models = {label(0): base, **(beside or {}), **tuned, **controls}
@@ -113,6 +116,7 @@ def summarize(
         *found.tables(),
         *show_margins(models, base),
         show_measures(measures, by, names),
+        *(show_bench(bench, label(index, names)) if bench else ()),
         *show_rounds(rounds),
         *(show_quality(rounds, bar) if bar else ()),
     )

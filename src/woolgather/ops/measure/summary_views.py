@@ -38,6 +38,25 @@ def name_controls(controls: Mapping[str, Metrics], rounds: Sequence[Round]) -> d
     }
 
 
+def show_bench(bench: Metrics, result: str) -> list[View]:
+    """Returns the table of what all models came to in a suite, with the paired difference of the one
+    called `result` to the base, which is the first."""
+    base, *others = models = bench.values["models"]
+    chosen = next((model for model in others if model["model"] == result), None)
+    rows: list[list[JSON]] = []
+    for key, found in base["measures"].items():
+        shares = found["unit"] == "percent"
+        each = [model["measures"][key] for model in models]
+        row = [table_cell(m["interval"] or m["value"], "percent" if shares else None) for m in each]
+        if chosen:
+            gain = chosen["measures"][key]["against_first"]
+            row.append(table_cell(gain, "points" if shares else "change"))
+        rows.append([key, *row])
+    head = ["task", *(model["model"] for model in models)]
+    head += [f"{result} against {base['model']}"] if chosen else []
+    return [table(f"The suite {bench.values['suite']}", head, rows)]
+
+
 def show_models(
     models: Mapping[str, Metrics], *, base: Metrics, result: Metrics, by: By, wins: Metrics | None
 ) -> View:
