@@ -37,7 +37,8 @@ from woolgather.suites.process import Job, JobTask, work_off
 from woolgather.suites.suite import TASKS, Suite, SuiteTask
 
 RECORD = "record.json"
-FORMAT = 1
+FORMAT = 2
+"""1 had no bits per byte; they are read from the harness's files, which lie beside."""
 
 Tell = Callable[[str], None]
 
@@ -141,7 +142,7 @@ class _Sitting:
             tell(f"{name}: all {kept} tasks kept")
         outcomes: dict[str, Outcomes] = {}
         for task in self.tasks:
-            outcomes |= _read_record(self._record_of(task))
+            outcomes |= _read_record(self._record_of(task), task)
         in_turns = frozenset(task.task for task in self.tasks if self._in_turns(task))
         return Measured(name, outcomes, in_turns, self.contender.path)
 
@@ -213,10 +214,14 @@ class _Sitting:
         write_json(self._record_of(task), record)
 
 
-def _read_record(path: Path) -> dict[str, Outcomes]:
+def _read_record(path: Path, task: SuiteTask) -> Mapping[str, Outcomes]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["outcomes"]
-        return {key: Outcomes(**each) for key, each in found.items()}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] < FORMAT and all(
+            (path.parent / name).is_file() for name in found["files"]
+        ):
+            return read_result(path.parent, task).outcomes
+        return {key: Outcomes(**each) for key, each in found["outcomes"].items()}
     except (ValueError, KeyError, TypeError) as error:
         raise RunDirError(
             f"{path} is broken ({error}). Delete its folder to have the task asked again."
