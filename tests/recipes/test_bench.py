@@ -58,7 +58,11 @@ def test_a_run_sends_its_models_through_the_suite(
     _, summary = done["summary"]
     shown = next(view for view in summary.shown() if view.title == "The suite toy")
     assert shown.data["columns"][:4] == ["task", "base", "iter0", "seeds alone"]
-    assert summary.result["values"]["bench"][1]["measures"]["toy_echo"]["against_first"]
+    values = done["bench/table"][1].result["values"]
+    assert values["models"] == ["base", "iter0", "seeds alone", "random rows"]
+    assert values["iter0 against base"]["toy_echo"]["low"] < 0
+    chosen = values["models"][summary.result["values"]["chosen"]]
+    assert summary.result["values"]["bench"] == values[chosen]
 
 
 def test_what_was_asked_is_kept_and_another_limit_is_another_question(

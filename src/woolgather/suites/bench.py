@@ -26,7 +26,7 @@ from woolgather.suites.interpreter import Harness, find_harness
 from woolgather.suites.outcomes import Outcomes, spell
 from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
 from woolgather.suites.suite import Suite, SuiteTask, read_suite
-from woolgather.suites.table import make_views, to_json
+from woolgather.suites.table import make_views, tabulate
 
 HARNESS = "harness"
 """Folder of a step that holds the harness's own files."""
@@ -193,8 +193,8 @@ def _items(found: Measured) -> dict[str, Mapping[str, float | None]]:
 def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> Metrics:
     """Returns the suite's tables of what `bench` found of each model, by its name, the base first.
 
-    Values are those of `eval --suite --json`: by model and measure the value, its interval over items,
-    and the paired difference to the base on the items that both were asked."""
+    Values: `suite`, `limit`, and `models` in their order; for each of these under its name what it came
+    to by measure, and under "NAME against BASE" the paired differences on the items of both."""
     asked = exam.asked(Path())
     measured = [_read(name, found) for name, found in models.items()]
     views = [
@@ -203,7 +203,12 @@ def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> M
         else view
         for view in make_views(suite, measured, exam.harness, asked)
     ]
-    values = to_json(suite, measured, exam.harness, asked)
+    values: dict[str, JSON] = {
+        "suite": suite.name,
+        "limit": exam.how.limit,
+        "models": list(models),
+        **tabulate(suite, measured, asked),
+    }
     said = f"{suite.title or suite.name}: {len(measured)} models, {len(exam.tasks)} tasks"
     return Metrics(values, views=tuple(views), headline=said)
 

@@ -112,6 +112,25 @@ def to_json(
     }
 
 
+def tabulate(
+    suite: Suite, measured: Sequence[Measured], asked: SuiteOptions
+) -> dict[str, dict[str, JSON]]:
+    """Returns the cells of the tables: by model, and by "MODEL against FIRST", each by measure."""
+    first, *others = measured
+    lines = [(task.key(measure), measure) for task, measure in _lines(suite, asked)]
+    found = {
+        each.name: {key: _cell(each.outcomes[key], measure) for key, measure in lines}
+        for each in measured
+    }
+    gains = {
+        f"{each.name} against {first.name}": {
+            key: _gain(each.outcomes[key], first.outcomes[key], measure) for key, measure in lines
+        }
+        for each in others
+    }
+    return {**found, **gains}
+
+
 def _measure_json(
     mine: Measured, first: Measured, task: SuiteTask, measure: Measure
 ) -> dict[str, JSON]:
@@ -170,6 +189,11 @@ def _cell(outcomes: Outcomes, measure: Measure) -> JSON:
     return table_cell(outcomes.value if found is None else found, unit)
 
 
+def _gain(mine: Outcomes, first: Outcomes, measure: Measure) -> JSON:
+    unit: Unit = "points" if measure.unit == "percent" else "change"
+    return table_cell(compare(mine, first), unit)
+
+
 def _bits(lines: Lines, measured: Sequence[Measured]) -> Iterator[View]:
     """Yields the table of what moves while the number of right answers cannot be told from guessing."""
     first, *others = measured
@@ -203,9 +227,8 @@ def _differences(lines: Lines, measured: Sequence[Measured]) -> View:
     rows: list[list[JSON]] = []
     for task, measure in lines:
         key = task.key(measure)
-        unit: Unit = "points" if measure.unit == "percent" else "change"
-        gains = (compare(each.outcomes[key], first.outcomes[key]) for each in others)
-        rows.append([task.name, measure.name, *(table_cell(gain, unit) for gain in gains)])
+        gains = (_gain(each.outcomes[key], first.outcomes[key], measure) for each in others)
+        rows.append([task.name, measure.name, *gains])
     names = [each.name for each in others]
     return table(f"Against {first.name}, item by item", ["task", "measure", *names], rows)
 

@@ -76,13 +76,15 @@ def summarize(
     and compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
-    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured); `bench` by model,
-    where they went through a suite. `rounds`, one per iteration, are drawn: the share of rows that were
-    good enough, and what the rows kept look like. One of which no row was kept is told first. With a
-    `bar`, the share of what was generated that is rated above it is drawn, too.
+    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured); `bench`, what the
+    result came to in a suite, where the models went through one. `rounds`, one per iteration, are drawn:
+    the share of rows that were good enough, and what the rows kept look like. One of which no row was
+    kept is told first. With a `bar`, the share of what was generated that is rated above it is drawn,
+    too.
     """
     index = int(chosen.value)
-    controls = name_controls(controls, rounds[: index or len(rounds)])
+    named = name_controls(controls, rounds[: index or len(rounds)])
+    called, controls = dict(zip(controls, named, strict=True)), named
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
     winner = find_winner(measures, by) if by != "last" and not index else 0
@@ -105,7 +107,7 @@ def summarize(
         "worse_on": {harm.on: table_cell(harm.change) for harm in found.harms},
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
-        **({"bench": bench.values["models"]} if bench else {}),
+        **({"bench": bench.values[label(index, names)]} if bench else {}),
     }
     tuned = {label(i, names): m for i, m in enumerate(measures) if i}
     models = {label(0): base, **(beside or {}), **tuned, **controls}
@@ -116,7 +118,7 @@ def summarize(
         *found.tables(),
         *show_margins(models, base),
         show_measures(measures, by, names),
-        *(show_bench(bench, label(index, names)) if bench else ()),
+        *([show_bench(bench, label(index, names), called)] if bench else ()),
         *show_rounds(rounds),
         *(show_quality(rounds, bar) if bar else ()),
     )

@@ -38,23 +38,15 @@ def name_controls(controls: Mapping[str, Metrics], rounds: Sequence[Round]) -> d
     }
 
 
-def show_bench(bench: Metrics, result: str) -> list[View]:
+def show_bench(bench: Metrics, result: str, called: Mapping[str, str]) -> View:
     """Returns the table of what all models came to in a suite, with the paired difference of the one
-    called `result` to the base, which is the first."""
-    base, *others = models = bench.values["models"]
-    chosen = next((model for model in others if model["model"] == result), None)
-    rows: list[list[JSON]] = []
-    for key, found in base["measures"].items():
-        shares = found["unit"] == "percent"
-        each = [model["measures"][key] for model in models]
-        row = [table_cell(m["interval"] or m["value"], "percent" if shares else None) for m in each]
-        if chosen:
-            gain = chosen["measures"][key]["against_first"]
-            row.append(table_cell(gain, "points" if shares else "change"))
-        rows.append([key, *row])
-    head = ["task", *(model["model"] for model in models)]
-    head += [f"{result} against {base['model']}"] if chosen else []
-    return [table(f"The suite {bench.values['suite']}", head, rows)]
+    called `result` to the base, which is the first. `called` are names that the summary changes."""
+    found, names = bench.values, bench.values["models"]
+    columns = {called.get(name, name): found[name] for name in names}
+    gain = f"{result} against {names[0]}"
+    columns |= {gain: found[gain]} if gain in found else {}
+    rows = [[key, *(column[key] for column in columns.values())] for key in found[names[0]]]
+    return table(f"The suite {found['suite']}", ["task", *columns], rows)
 
 
 def show_models(
