@@ -55,6 +55,8 @@ def test_a_run_sends_its_models_through_the_suite(
     titles = [view.title for view in done["bench/table"][1].shown()]
     assert titles[0].startswith("A toy suite: lm-evaluation-harness 0.4.13")
     assert "Against base, item by item" in titles
+    assert "plain text throughout" in done["bench/table"][1].shown()[0].note
+    assert {view.kind for view in done["bench/table"][1].shown()} == {"table"}
     _, summary = done["summary"]
     shown = next(view for view in summary.shown() if view.title == "The suite toy")
     assert shown.data["columns"][:4] == ["task", "base", "iter0", "seeds alone"]

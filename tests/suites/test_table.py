@@ -169,7 +169,7 @@ def test_what_a_reader_must_know_is_said() -> None:
     views = make_views(coded, [measured("base", 2, chat=False)], HARNESS, ASKED)
     said = " ".join(each.data["text"] for each in views if each.kind == "alarm")
     assert "run code that the model writes and were left out" in said
-    assert "base has no chat template" in said
+    assert "in plain text throughout, not by a chat template: base." in said
     assert "Published figures differ in: Everything." in said
 
 

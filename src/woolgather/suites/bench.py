@@ -32,6 +32,8 @@ HARNESS = "harness"
 """Folder of a step that holds the harness's own files."""
 BITS = ": bits per byte"
 """After the key of a measure: its items are those of the right answers."""
+BELOW = ("left out", "plain text")
+"""Notes on a suite that stand below its first table."""
 TEMPLATED = "model"
 """Within it, the model beside another chat template than its own."""
 SHOT_TOKENS, ANSWER_TOKENS = 150, 256
@@ -197,12 +199,11 @@ def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> M
     to by measure, and under "NAME against BASE" the paired differences on the items of both."""
     asked = exam.asked(Path())
     measured = [_read(name, found) for name, found in models.items()]
-    views = [
-        replace(view, data={**view.data, "text": _in_settings(str(view.data["text"]))})
-        if view.kind == "alarm"
-        else view
-        for view in make_views(suite, measured, exam.harness, asked)
-    ]
+    views = make_views(suite, measured, exam.harness, asked)
+    tables = [view for view in views if view.kind == "table"]
+    # What differs from published figures stands below these; a report begins with its steps' alarms.
+    notes = [str(view.data["text"]) for view in views if view.title in BELOW]
+    tables[0] = replace(tables[0], note=_in_settings(" ".join(notes)))
     values: dict[str, JSON] = {
         "suite": suite.name,
         "limit": exam.how.limit,
@@ -210,7 +211,7 @@ def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> M
         **tabulate(suite, measured, asked),
     }
     said = f"{suite.title or suite.name}: {len(measured)} models, {len(exam.tasks)} tasks"
-    return Metrics(values, views=tuple(views), headline=said)
+    return Metrics(values, views=tuple(tables), headline=said)
 
 
 def _read(name: str, found: Metrics) -> Measured:

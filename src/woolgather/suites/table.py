@@ -58,10 +58,10 @@ def compare(mine: Outcomes, first: Outcomes) -> Estimate | None:
     found = paired_difference(mine.items, first.items, family_of=family_of if several else None)
     if found is None or not {*mine.items.values(), *first.items.values()} <= {0.0, 1.0}:
         return found
-    return _bound(found)
+    return _widen(found)
 
 
-def _bound(found: Estimate) -> Estimate:
+def _widen(found: Estimate) -> Estimate:
     """A difference of shares with an interval that is no point where few items changed, or none: that of
     Agresti and Min (2005), who add half a pair to each of the four cells. Items of families count as
     fewer (see `Estimate.effect`)."""
@@ -259,10 +259,7 @@ def _notes(suite: Suite, measured: Sequence[Measured], asked: SuiteOptions) -> I
             "note",
         )
     wanted = {task.task for task in choose_tasks(suite, asked) if task.chat}
-    for each in measured if asked.form == "auto" else ():
-        if wanted - each.in_turns:
-            yield alarm(
-                "no chat template",
-                f"{each.name} has no chat template and was asked in plain text throughout.",
-                "note",
-            )
+    plain = [each.name for each in measured if wanted - each.in_turns]
+    if plain and asked.form == "auto":
+        told = f"Asked in plain text throughout, not by a chat template: {', '.join(plain)}."
+        yield alarm("plain text", told, "note")
