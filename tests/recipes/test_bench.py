@@ -158,14 +158,13 @@ def test_a_model_is_asked_as_the_run_asks_it(
     out.mkdir(parents=True)
     found = bench(engine, exam=exam, out=out)
     (job,) = fake_harness.jobs
-    place = Path(job["args"]["pretrained"])  # type: ignore[index]
     assert found.values["in_turns"] == (["toy_echo"] if form == "chat" else [])
     assert job["chat"] == [False, form == "chat"]
-    if form == "chat":
-        assert (place / "chat_template.jinja").read_text() == "the run's"
-        assert (place / "config.json").resolve() == folder / "config.json"
-    else:
-        assert place == folder
+    assert job["template"] == ("the run's" if form == "chat" else "its own")
+    assert (folder / "chat_template.jinja").read_text() == "its own"
+    assert {path.name for path in folder.iterdir()} == {"config.json", "chat_template.jinja"}
+    left = {path.name for path in (out.parent / "harness").iterdir() if path.is_dir()}
+    assert len(left) == 1, "links are gone: a copy of the step would follow them"
 
 
 @pytest.mark.parametrize("config", [isheep.Config, humback.Config, spin.Config, Dromedary])

@@ -20,9 +20,11 @@ if "-c" in sys.argv:
     sys.exit()
 told = json.loads(Path({plan!r}).read_text())
 job = json.loads(Path(sys.argv[-1]).read_text())
+template = Path(job["args"].get("pretrained", "")) / "chat_template.jinja"
 with open({log!r}, "a") as log:
     print(json.dumps({{"tasks": [t["task"] for t in job["tasks"]], "limit": job["limit"],
                        "chat": [t["chat"] for t in job["tasks"]], "args": job["args"],
+                       "template": template.read_text() if template.is_file() else "",
                        "data": sorted(os.listdir(job["data"])),
                        "offline": os.environ["HF_HUB_OFFLINE"]}}), file=log)
 tell = lambda **event: print(json.dumps(event), flush=True)

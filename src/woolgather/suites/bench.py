@@ -7,6 +7,7 @@ step's folder, so that a step that was killed goes on from the answers there.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from woolgather.suites.backends import Backend, find_backend
 from woolgather.suites.data import check_data, describe_data
 from woolgather.suites.interpreter import Harness, find_harness
 from woolgather.suites.outcomes import Outcomes, spell
-from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
+from woolgather.suites.run import DATA, Contender, Measured, SuiteOptions, choose_tasks, run_suite
 from woolgather.suites.suite import Suite, SuiteTask, read_suite
 from woolgather.suites.table import make_views, tabulate
 
@@ -151,6 +152,8 @@ def bench(engine: Engine, *, exam: Exam, out: Path = Path()) -> Metrics:
         )
     except InputError as error:
         raise InputError(_in_settings(str(error))) from None
+    for links in (home / DATA, home / TEMPLATED):  # a copy of the step's folder would follow them
+        shutil.rmtree(links, ignore_errors=True)
     values: dict[str, JSON] = {
         "suite": exam.suite.name,
         "harness": dict(exam.harness.versions),

@@ -37,6 +37,8 @@ from woolgather.suites.process import Job, JobTask, work_off
 from woolgather.suites.suite import TASKS, Suite, SuiteTask
 
 RECORD = "record.json"
+DATA = "data"
+"""Folder of links to the data."""
 FORMAT = 2
 """1 had no bits per byte; they are read from the harness's files, which lie beside."""
 
@@ -108,7 +110,7 @@ def run_suite(
     asked.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(asked.out / "lock", timeout=0):
-            link_data(suite, tasks, asked.data_dir, asked.out / "data")
+            link_data(suite, tasks, asked.data_dir, asked.out / DATA)
             return [_Sitting(suite, tasks, c, harness, asked).carry_out(tell) for c in contenders]
     except Timeout:
         raise RunDirError(
@@ -180,7 +182,7 @@ class _Sitting:
             batch=backend.batch,
             environment=backend.environment,
             include=str(self.suite.folder or TASKS),
-            data=str((self.asked.out / "data").resolve()),
+            data=str((self.asked.out / DATA).resolve()),
             data_dir=self.asked.data_dir,
             limit=self.asked.limit,
             allow_code=self.asked.allow_code,
