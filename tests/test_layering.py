@@ -35,6 +35,7 @@ MAY_KNOW = {
         ENGINE,
         JOB,
         "ops",
+        "suites",
         "recipes",
     },
     "prepare": {"core", "data", "prepare"},

@@ -79,14 +79,14 @@ def test_a_run_is_its_base_and_every_iteration(
 ) -> None:
     run = save_run(tmp_path / "run")
     result = evaluate(run)
-    names = [each.contender.name for each in result.measured]
+    names = [each.name for each in result.measured]
     assert names == ["base", "iter0", "iter1"]
-    places = [each.contender.path for each in result.measured]
+    places = [each.path for each in result.measured]
     assert places[0] == "fake:mine"
     assert "/iter0/train-merge-" in places[1]
     assert places[1].endswith("/model")
     both = evaluate(run, "other")
-    assert [m.contender.name for m in both.measured] == [
+    assert [m.name for m in both.measured] == [
         "run/base",
         "run/iter0",
         "run/iter1",

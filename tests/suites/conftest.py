@@ -20,9 +20,11 @@ if "-c" in sys.argv:
     sys.exit()
 told = json.loads(Path({plan!r}).read_text())
 job = json.loads(Path(sys.argv[-1]).read_text())
+template = Path(job["args"].get("pretrained", "")) / "chat_template.jinja"
 with open({log!r}, "a") as log:
     print(json.dumps({{"tasks": [t["task"] for t in job["tasks"]], "limit": job["limit"],
                        "chat": [t["chat"] for t in job["tasks"]], "args": job["args"],
+                       "template": template.read_text() if template.is_file() else "",
                        "data": sorted(os.listdir(job["data"])),
                        "offline": os.environ["HF_HUB_OFFLINE"]}}), file=log)
 tell = lambda **event: print(json.dumps(event), flush=True)
@@ -39,8 +41,10 @@ for number, task in enumerate(job["tasks"]):
     outcomes = right[name][: job["limit"]]
     folder = Path(task["folder"]) / "model"
     folder.mkdir(parents=True)
-    samples = [{{"doc_id": i, "filter": "none", metric: value,
-                 "arguments": {{f"gen_args_{{n}}": {{}} for n in range(3 if choices else 1)}}}}
+    samples = [{{"doc_id": i, "filter": "none", metric: value, "target": "1" if choices else "word",
+                 "filtered_resps": [["-9.0", "False"], ["-2.77258872", "True"], ["-8.0", "False"]],
+                 "arguments": {{f"gen_args_{{n}}": {{"arg_0": "It is", "arg_1": f" {{n}}rd"}}
+                               for n in range(3 if choices else 1)}}}}
                for i, value in enumerate(outcomes)]
     (folder / f"samples_{{name}}_now.jsonl").write_text("".join(json.dumps(s) + "\\n" for s in samples))
     (folder / "results_now.json").write_text(json.dumps({{

@@ -72,6 +72,10 @@ def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) ->
         assert theirs["results"][key][metric] == outcomes.value
         assert theirs["n-samples"][key]["effective"] == len(outcomes.items)
     assert measured.outcomes["toy_opposites"].chance == pytest.approx(1 / 3)
+    bits = measured.outcomes["toy_opposites"].bits
+    assert bits.keys() == measured.outcomes["toy_opposites"].items.keys()
+    assert all(value > 0 for value in bits.values())
+    assert not measured.outcomes["toy_echo"].bits
 
 
 @needs_harness

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,39 @@ def test_only_the_filter_that_is_asked_for_counts(tmp_path: Path) -> None:
     wrong = SuiteTask(task="gsm8k", measures=(Measure(metric="exact_match"),))
     with pytest.raises(WorkError, match="exact_match,strict-match, exact_match,flexible-extract"):
         read_result(tmp_path, wrong)
+
+
+def answered(doc: int, target: str, nats: dict[str, float], **values: object) -> dict[str, Any]:
+    """A sample of choices as the harness logs it: answers, and the log-likelihood of each as text."""
+    return {
+        **sample(doc, acc=0.0, **values),
+        "target": target,
+        "arguments": {
+            f"gen_args_{n}": {"arg_0": "Q:", "arg_1": answer} for n, answer in enumerate(nats)
+        },
+        "filtered_resps": [[str(-loss), "False"] for loss in nats.values()],
+    }
+
+
+def test_bits_per_byte_are_those_of_the_right_answer(tmp_path: Path) -> None:
+    two = 2 * math.log(2)
+    rows = [
+        answered(0, "1", {" no": 9.0, " yes": two}),  # by its index: 2 bits, 4 bytes
+        answered(1, "é", {" é": two, " b": 9.0}),  # by its text; é has two bytes
+        answered(2, "A", {" é": two, " b": 9.0}),  # not among them
+        answered(3, "[0, 1]", {" é": two, " b": 9.0}),  # two right ones
+        answered(4, "7", {" é": two, " b": 9.0}),
+    ]
+    one_ending = answered(5, "he won", {" he won": 1.0})
+    one_ending["arguments"]["gen_args_1"] = one_ending["arguments"]["gen_args_0"]
+    results = {
+        "results": {"t": {"acc,none": 0.0}},
+        "configs": {"t": {"output_type": "multiple_choice"}},
+    }
+    write(tmp_path, results, {"t": [*rows, one_ending]})
+    found = read_result(tmp_path, SuiteTask(task="t", measures=(Measure(metric="acc"),)))
+    assert found.outcomes["t"].bits == pytest.approx({"t/0": 2 / 4, "t/1": 2 / 3})
+    assert len(found.outcomes["t"].items) == 6
 
 
 def test_no_results_are_an_error(tmp_path: Path) -> None:

@@ -92,6 +92,25 @@ def test_another_limit_form_model_or_harness_is_another_question(
     assert fake_harness.jobs[1]["limit"] == 2
 
 
+def test_a_record_of_before_gets_its_bits_from_the_samples(
+    fake_harness: FakeHarness, asked: SuiteOptions
+) -> None:
+    (first,) = run(fake_harness, asked)
+    bits = first.outcomes["toy_opposites"].bits
+    assert bits == pytest.approx(dict.fromkeys(first.outcomes["toy_opposites"].items, 4 / 4))
+    (place,) = asked.out.glob("base-*/toy_opposites-*/record.json")
+    told = json.loads(place.read_text())
+    told["format"] = 1
+    del told["outcomes"]["toy_opposites"]["bits"]
+    place.write_text(json.dumps(told))
+    assert run(fake_harness, asked) == [first]
+    for sample in place.parent.rglob("samples_*.jsonl"):
+        sample.unlink()
+    (left,) = run(fake_harness, asked)
+    assert not left.outcomes["toy_opposites"].bits
+    assert len(fake_harness.jobs) == 1
+
+
 def test_the_same_model_under_another_name_is_known(
     fake_harness: FakeHarness, asked: SuiteOptions
 ) -> None:

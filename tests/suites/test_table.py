@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from woolgather.core.views import View
-from woolgather.suites.backends import Backend
 from woolgather.suites.interpreter import Harness
 from woolgather.suites.outcomes import Outcomes
-from woolgather.suites.run import Contender, Measured, SuiteOptions
+from woolgather.suites.run import Measured, SuiteOptions
 from woolgather.suites.suite import read_suite
 from woolgather.suites.table import compare, estimate, is_at_chance, make_views, to_json
 
@@ -28,7 +29,7 @@ def outcomes(*values: float, chance: float | None = None) -> Outcomes:
 def measured(name: str, right: int, chat: bool = True) -> Measured:
     of_six = [1.0] * right + [0.0] * (6 - right)
     return Measured(
-        Contender(name, f"/models/{name}", Backend("hf", {}, 1, name, chat)),
+        name,
         {"toy_opposites": outcomes(*of_six, chance=1 / 3), "toy_echo": outcomes(0, 0, 1, 0)},
         frozenset({"toy_echo"} if chat else ()),
     )
@@ -71,6 +72,73 @@ def test_the_difference_is_over_the_items_of_both() -> None:
     assert (gain.value, gain.count) == (1.0, 1)
 
 
+def test_an_interval_of_a_difference_is_never_a_point() -> None:
+    same = outcomes(*[1.0] * 5, 0.0)
+    gain = compare(same, same)
+    assert gain is not None
+    assert gain.value == 0
+    assert gain.low == pytest.approx(-gain.high)
+    assert 0.1 < gain.high < 0.4
+    half = outcomes(1, 1, 1, 0, 0, 0)
+    lost = compare(outcomes(0, 0, 0, 0, 0, 0), half)
+    assert lost is not None
+    assert (lost.value, lost.changed) == (-0.5, 3)
+    assert lost.low < -0.5 < lost.high
+    families = {f"t/{i // 10}#{i % 10}": 1.0 for i in range(40)}
+    wide, narrow = (
+        compare(Outcomes(1, items), Outcomes(1, items))
+        for items in (families, dict.fromkeys(map(str, range(40)), 1.0))
+    )
+    assert wide is not None
+    assert narrow is not None
+    assert wide.high > narrow.high
+
+
+@pytest.mark.parametrize(
+    ("n", "gains", "losses"), [(40, 0.05, 0.05), (100, 0.02, 0.01), (30, 0.2, 0)]
+)
+def test_it_covers_the_true_difference(n: int, gains: float, losses: float) -> None:
+    draw, covered = Random(5), 0
+    for _ in range(400):
+        mine, first = {}, {}
+        for i in range(n):
+            u = draw.random()
+            mine[f"t/{i}"] = float(u < gains)
+            first[f"t/{i}"] = float(gains <= u < gains + losses)
+        found = compare(Outcomes(0, mine), Outcomes(0, first))
+        assert found is not None
+        covered += found.low <= gains - losses <= found.high
+    assert covered / 400 > 0.92
+
+
+def test_at_chance_the_bits_of_the_right_answers_are_beside(tmp_path: Path) -> None:
+    suite = read_suite(str(TOY))
+    models = [measured("base", 2), measured("iter0", 2)]
+    bits = [{f"t/{i}": 1.5 - gain + i / 100 for i in range(6)} for gain in (0, 0.5)]
+    models = [
+        replace(
+            each,
+            outcomes={
+                **each.outcomes,
+                "toy_opposites": replace(each.outcomes["toy_opposites"], bits=own),
+            },
+        )
+        for each, own in zip(models, bits, strict=True)
+    ]
+    shown = view(make_views(suite, models, HARNESS, ASKED), "At chance: bits per byte")
+    assert shown.data["columns"] == ["task", "base", "iter0", "iter0 against base"]
+    ((task, base, _, gain),) = shown.data["rows"]
+    assert task == "Opposites"
+    assert base["low"] < 1.525 < base["high"]
+    assert base["value"] == pytest.approx(1.525)
+    assert gain["value"] == pytest.approx(-0.5)
+    found = to_json(suite, models, HARNESS, ASKED)["models"][0]["measures"]
+    assert found["toy_opposites"]["bits_per_byte"]["value"] == pytest.approx(1.525)
+    assert found["toy_echo"]["bits_per_byte"] is None
+    better = make_views(suite, [measured("base", 6)], HARNESS, ASKED)
+    assert not [each for each in better if each.title.startswith("At chance: bits")]
+
+
 def test_tables_name_what_is_beside_what() -> None:
     suite = read_suite(str(TOY))
     views = make_views(suite, [measured("base", 2), measured("iter0", 6)], HARNESS, ASKED)
@@ -101,7 +169,7 @@ def test_what_a_reader_must_know_is_said() -> None:
     views = make_views(coded, [measured("base", 2, chat=False)], HARNESS, ASKED)
     said = " ".join(each.data["text"] for each in views if each.kind == "alarm")
     assert "run code that the model writes and were left out" in said
-    assert "base has no chat template" in said
+    assert "in plain text throughout, not by a chat template: base." in said
     assert "Published figures differ in: Everything." in said
 
 

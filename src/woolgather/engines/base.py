@@ -135,6 +135,9 @@ class Engine(ABC):
     Every method that asks raises CapabilityError when this engine cannot do what is asked, and
     EngineError when it could but failed."""
 
+    options: EngineOptions | None = None
+    """How a run opens it, for an op that has another program ask the model; None outside of runs."""
+
     def __init__(self, model: Model) -> None:
         self._model = model
 

@@ -14,7 +14,7 @@ from woolgather.core.rows import JSON, Example
 from woolgather.engines.base import Sampling
 from woolgather.ops.generate.respond import Responding, respond
 from woolgather.ops.judge.win_rate import win_rate
-from woolgather.ops.measure.select import select_guarded, select_model, should_stop
+from woolgather.ops.measure.select import label, select_guarded, select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.summary_views import Bar, Round
 from woolgather.ops.measure.tax.choices import answer_questions
@@ -22,11 +22,11 @@ from woolgather.ops.measure.tax.questions import read_questions
 from woolgather.ops.train.merge import merge
 from woolgather.prompting.forms import is_as_tuned
 from woolgather.recipes.guard import Guard, guard_control
+from woolgather.recipes.measuring import bench_models, check_measure, open_bench
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
     Tuning,
-    check_measure,
     choose_assessor,
     draw_rows,
     measure,
@@ -42,6 +42,7 @@ class Candidates:
         self, run: Scope, cfg: Common, base: Model, held_out: Rows[Example], guard: Guard
     ) -> None:
         check_measure(cfg, held_out)
+        self.exam = open_bench(run, cfg, base)
         self.run, self.cfg, self.guard = run, cfg, guard
         self.held_out = held_out
         """The tasks that models are measured on: all there are, or a draw of them."""
@@ -60,6 +61,8 @@ class Candidates:
             as_tuned = replace(base, prompt_format="chat")
             found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
             self.beside["base, asked as a chat"] = found
+        self.trained: dict[str, Model] = {}
+        """Controls that are models of their own, for the suite of `bench`."""
         self.names: list[str] = []
         """Names of all but the base, where they are not iter0, iter1 and so on."""
 
@@ -131,6 +134,7 @@ class Candidates:
             step = name.lower().replace(" ", "-")
             given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
+            self.trained[name] = model
             found[name] = self._measure(scope, step, model)
         return found
 
@@ -156,6 +160,8 @@ class Candidates:
         `facts` stand on the card; `raters` rated training data; `rounds`, one per iteration, are drawn
         with the `bar` of good rows."""
         run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
+        labels = [label(i, self.names) for i in range(len(self.models))]
+        asked = {**dict(zip(labels, self.models, strict=True)), **self.trained}
         run.step(
             "summary",
             summarize,
@@ -166,6 +172,7 @@ class Candidates:
             beside=self.beside,
             by=cfg.select_by,
             wins=self._win_rate(model, seeds, raters),
+            bench=bench_models(run, self.exam, asked),
             rounds=rounds,
             bar=bar,
             names=self.names,

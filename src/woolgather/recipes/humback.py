@@ -56,6 +56,7 @@ from woolgather.training.job import SftOptions
 
 T = TypeVar("T")
 METHOD = "instruction backtranslation (arXiv 2308.06259)"
+SEEDED = "seeds alone (M_0)"
 
 
 class Curation(Hiring):
@@ -164,6 +165,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     guard = open_guard(run, cfg, asked)
     found = Candidates(run, cfg, base, held_out, guard)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
+    found.trained[SEEDED] = first
 
     texts = run.step(
         "texts", prepare_texts, source, options=text, seeds=seeds, avoid=[held_out, seeds]
@@ -193,7 +195,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
     chosen = found.choose()
     maps = map_embeddings(run, kept, seeds, base, cfg.measure)
-    controls = {"seeds alone (M_0)": seeded}
+    controls = {SEEDED: seeded}
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
         chance = join_with_seeds(

@@ -22,6 +22,7 @@ from woolgather.ops.measure.evaluate import EvaluationOptions
 from woolgather.ops.measure.probe_sets import APART, CHURN, expect_visible
 from woolgather.ops.measure.tax.choices import ScoredBy
 from woolgather.prompting.template_choice import AUTO, ChatTemplate
+from woolgather.suites.bench import HarnessOptions
 
 
 class Hiring(AuditionOptions):
@@ -96,6 +97,11 @@ class Common(Options):
     none; own: the tokenizer's own as it is; one of ours: chatml, plain, qwen (ChatML with Qwen's system
     line) or spin-instruction (as the paper of SPIN asks); or the path of a .jinja file."""
     measure: Measuring = Measuring()
+    bench: str = ""
+    """A suite of lm-evaluation-harness that the base, every iteration and the controls go through at the
+    end: isheep, humback, dromedary or spin (the tasks of that paper), or a YAML file of your own. Empty
+    leaves it out."""
+    harness: HarnessOptions = HarnessOptions()
     contamination: Contamination = Contamination()
     controls: bool = True
     """Also train controls: models that the same effort gives without the method."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from woolgather.core.artifacts import Choice, Metrics, Model, PromptFormat
-from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine
@@ -24,7 +23,6 @@ from woolgather.ops.judge.audition import AuditionOptions, audition
 from woolgather.ops.judge.judge import judge
 from woolgather.ops.measure.embedding_map import map_rows
 from woolgather.ops.measure.evaluate import evaluate
-from woolgather.ops.measure.outcomes import selects
 from woolgather.ops.measure.probe_sets import (
     BOTH,
     Measured,
@@ -33,7 +31,6 @@ from woolgather.ops.measure.probe_sets import (
     list_probes,
 )
 from woolgather.ops.measure.prompt_format import choose_format
-from woolgather.ops.text.item_ids import item_ids
 from woolgather.ops.train.merge import is_adapter, merge
 from woolgather.ops.train.sft import sft
 from woolgather.prompting.forms import FORMS, is_text
@@ -221,23 +218,3 @@ def train(scope: Scope, name: str, start: Model, rows: Rows[Example], how: Tunin
     return scope.step(
         f"{name}-merge", merge, tuned, trainer=trainer, scale=how.scale, system=how.system
     )
-
-
-def check_measure(cfg: Common, held_out: Rows[Example]) -> None:
-    """Raises ConfigError where the measure that selects the result would have nothing to measure."""
-    by = cfg.select_by
-    if by == "probes" and not cfg.measure.probes:
-        raise ConfigError(
-            "select_by=probes with measure.probes=0: nothing would be measured. Ask for probes, such as "
-            "measure.probes=600, or take select_by=heldout or select_by=last."
-        )
-    if by != "heldout":
-        return
-    tasks = list(held_out)
-    checked = [n for n, t in zip(item_ids(tasks), tasks, strict=True) if t.meta.get("check")]
-    if len({selects(name) for name in checked}) < 2:
-        raise ConfigError(
-            f"select_by=heldout with {len(checked)} of {len(tasks)} held-out tasks that have a check: "
-            "one half of these selects the result and the other reports on it, and one half is empty. "
-            "Give more tasks a check, or take select_by=probes."
-        )

@@ -77,6 +77,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
                 lambda calls: tools.progress.calls(name, calls),
                 tools.models.salt(model),
             )
+            engine.options = value.options
             asked.append(engine)
             return engine
         if value is OUT:

@@ -254,8 +254,9 @@ class Run:
         self._doing = name
         self._folder.note()
         self.progress.step_started(name, why, call.expected)
-        if "trainer" in call.bound:
+        if call.bound.keys() & {"trainer", "exam"}:  # another process needs the memory
             self.close_engines()
+        if "trainer" in call.bound:
             self._tell_precision(call)
         record = execute(call, self._index, self._tools())
         made = self._enter(call, record, "ran", why)

@@ -7,6 +7,7 @@
     interpreter.py   the Python that has the harness
     backends.py      how the harness is told of a model
     run.py           one model through one suite: what is finished is not asked again
+    bench.py         the same as steps of a run
     worker.py        the program that the harness's Python runs
     outcomes.py      the harness's samples as outcomes by item
     table.py         models by tasks, with intervals, beside what was published

@@ -8,8 +8,9 @@ name is the same for every model, so that two models are compared on what both w
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from woolgather.core.errors import WorkError
@@ -29,6 +30,9 @@ class Outcomes:
     """By item; empty where the harness has no number for each."""
     chance: float | None = None
     """What guessing among the choices reaches; None where there are none."""
+    bits: Mapping[str, float] = field(default_factory=dict)
+    """Bits per byte of the right answer, by item, from the log-likelihoods that the harness kept; empty
+    where there are no choices, or it does not say which is right."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ def family_of(item: str) -> str:
     return item.partition("#")[0]
 
 
+def spell(outcomes: Mapping[str, Outcomes]) -> str:
+    """Returns the numbers in a line."""
+    return ", ".join(f"{key} {each.value:.3f}" for key, each in outcomes.items())
+
+
 def _read_measure(
     results: Mapping[str, JSON], samples: Mapping[str, Path], task: SuiteTask, measure: Measure
 ) -> Outcomes:
@@ -81,6 +90,7 @@ def _read_measure(
             "name one of these as metric and filter in the suite."
         )
     items: dict[str, float] = {}
+    bits: dict[str, float] = {}
     chances: list[float] = []
     for name, path in samples.items():
         has_choices = results["configs"][name].get("output_type") == CHOICES and measure.guessed
@@ -91,8 +101,33 @@ def _read_measure(
             items |= _items(document, sample.get(measure.metric))
             if has_choices:
                 chances.append(1 / len(sample["arguments"]))
+                if (found := _bits_per_byte(sample)) is not None:
+                    bits[document] = found
     chance = sum(chances) / len(chances) if chances else None
-    return Outcomes(float(value), items, chance)
+    return Outcomes(float(value), items, chance, bits)
+
+
+def _bits_per_byte(sample: Mapping[str, JSON]) -> float | None:
+    """Bits that the model needs for a byte of the right answer (UTF-8, with the space before it): minus
+    its log-likelihood to the base 2, by its length. None where the sample does not say which answer is
+    right, as where one ending follows several beginnings."""
+    asked = sample["arguments"]
+    answers = [str(asked[f"gen_args_{n}"].get("arg_1", "")) for n in range(len(asked))]
+    place = _right_choice(str(sample.get("target", "")), answers)
+    if place is None:
+        return None
+    nats = -float(sample["filtered_resps"][place][0])
+    return nats / math.log(2) / len(answers[place].encode())
+
+
+def _right_choice(target: str, answers: Sequence[str]) -> int | None:
+    """The index of the right answer: the harness writes it as a number, or as the answer itself."""
+    if len(set(answers)) < len(answers) or not all(answers):
+        return None
+    if target.isdecimal():
+        return int(target) if int(target) < len(answers) else None
+    stripped = [answer.strip() for answer in answers]
+    return stripped.index(target.strip()) if target.strip() in stripped else None
 
 
 def _items(document: str, found: JSON) -> dict[str, float]:

@@ -32,12 +32,15 @@ from woolgather.core.storage import write_json
 from woolgather.suites.backends import Backend
 from woolgather.suites.data import check_data, describe_data, link_data
 from woolgather.suites.interpreter import Harness
-from woolgather.suites.outcomes import HarnessResult, Outcomes, read_result
+from woolgather.suites.outcomes import HarnessResult, Outcomes, read_result, spell
 from woolgather.suites.process import Job, JobTask, work_off
 from woolgather.suites.suite import TASKS, Suite, SuiteTask
 
 RECORD = "record.json"
-FORMAT = 1
+DATA = "data"
+"""Folder of links to the data."""
+FORMAT = 2
+"""1 had no bits per byte; they are read from the harness's files, which lie beside."""
 
 Tell = Callable[[str], None]
 
@@ -67,13 +70,15 @@ class SuiteOptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """A contender with what came out."""
+    """A model with what came out."""
 
-    contender: Contender
+    name: str
+    """As the table calls it."""
     outcomes: Mapping[str, Outcomes]
     """By the key of a measure."""
     in_turns: frozenset[str]
     """Tasks that it was asked in turns."""
+    path: str = ""
 
 
 def choose_tasks(suite: Suite, asked: SuiteOptions) -> tuple[SuiteTask, ...]:
@@ -105,7 +110,7 @@ def run_suite(
     asked.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(asked.out / "lock", timeout=0):
-            link_data(suite, tasks, asked.data_dir, asked.out / "data")
+            link_data(suite, tasks, asked.data_dir, asked.out / DATA)
             return [_Sitting(suite, tasks, c, harness, asked).carry_out(tell) for c in contenders]
     except Timeout:
         raise RunDirError(
@@ -134,14 +139,14 @@ class _Sitting:
             for done, seconds in work_off(self._job(due.values()), self.home, name):
                 found = read_result(self._folder_of(due[done]), due[done])
                 self._write_record(due[done], found, seconds)
-                tell(f"{name}: {due[done].name} done in {seconds:.0f} s: {_spell(found.outcomes)}")
+                tell(f"{name}: {due[done].name} done in {seconds:.0f} s: {spell(found.outcomes)}")
         else:
             tell(f"{name}: all {kept} tasks kept")
         outcomes: dict[str, Outcomes] = {}
         for task in self.tasks:
-            outcomes |= _read_record(self._record_of(task))
+            outcomes |= _read_record(self._record_of(task), task)
         in_turns = frozenset(task.task for task in self.tasks if self._in_turns(task))
-        return Measured(self.contender, outcomes, in_turns)
+        return Measured(name, outcomes, in_turns, self.contender.path)
 
     @cached_property
     def home(self) -> Path:
@@ -154,7 +159,7 @@ class _Sitting:
 
     def _folder_of(self, task: SuiteTask) -> Path:
         identity = {
-            "task": canonical(task.model_dump(exclude={"title", "data", "nltk"})),
+            "task": canonical(task.question),
             "limit": self.asked.limit,
             "in_turns": self._in_turns(task),
             "data": describe_data(self.suite, task, self.asked.data_dir),
@@ -177,7 +182,7 @@ class _Sitting:
             batch=backend.batch,
             environment=backend.environment,
             include=str(self.suite.folder or TASKS),
-            data=str((self.asked.out / "data").resolve()),
+            data=str((self.asked.out / DATA).resolve()),
             data_dir=self.asked.data_dir,
             limit=self.asked.limit,
             allow_code=self.asked.allow_code,
@@ -211,15 +216,15 @@ class _Sitting:
         write_json(self._record_of(task), record)
 
 
-def _read_record(path: Path) -> dict[str, Outcomes]:
+def _read_record(path: Path, task: SuiteTask) -> Mapping[str, Outcomes]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["outcomes"]
-        return {key: Outcomes(**each) for key, each in found.items()}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] < FORMAT and all(
+            (path.parent / name).is_file() for name in found["files"]
+        ):
+            return read_result(path.parent, task).outcomes
+        return {key: Outcomes(**each) for key, each in found["outcomes"].items()}
     except (ValueError, KeyError, TypeError) as error:
         raise RunDirError(
             f"{path} is broken ({error}). Delete its folder to have the task asked again."
         ) from None
-
-
-def _spell(outcomes: Mapping[str, Outcomes]) -> str:
-    return ", ".join(f"{key} {each.value:.3f}" for key, each in outcomes.items())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from woolgather.core.errors import InputError
 from woolgather.core.options import Options
+from woolgather.core.rows import JSON
 
 DEFINITIONS = Path(__file__).parent / "definitions"
 TASKS = Path(__file__).parent / "tasks"
@@ -75,6 +76,24 @@ class SuiteTask(Options):
     """Data of nltk that its checks need, e.g. tokenizers/punkt_tab."""
     code: bool = False
     """Whether it runs code that the model wrote."""
+    items: int = Field(default=0, ge=0)
+    """Documents that it has, for plans; 0 where that is not known."""
+    choices: int = Field(default=1, ge=1)
+    """Choices of a document, each of which is scored, at most on average; 1 where answers are written."""
+    parts: int = Field(default=1, ge=1)
+    """Tasks of a group; a limit is for each of them."""
+
+    @property
+    def question(self) -> dict[str, JSON]:
+        """Returns what its outcomes depend on: neither what it is called nor how large it is."""
+        told = {"title", "data", "nltk", "items", "choices", "parts"}
+        return self.model_dump(mode="json", exclude=told)
+
+    def calls(self, limit: int | None) -> int:
+        """Returns how often a model is asked, where a `limit` is set on items; 0 where that is not
+        known."""
+        most = self.items if limit is None else min(limit * self.parts, self.items or limit)
+        return most * self.choices
 
     @property
     def name(self) -> str:
@@ -109,6 +128,7 @@ class Suite(Options):
     """Tasks that are asked together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    execution: ClassVar[frozenset[str]] = frozenset({"folder"})
 
     title: str = ""
     source: str = ""

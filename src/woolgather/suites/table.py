@@ -7,9 +7,17 @@ guessing says so, since its number then speaks of the task and not of the model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from woolgather.core.intervals import Estimate, mean_interval, paired_difference, rate_interval
+from woolgather.core.intervals import (
+    NORMAL,
+    Estimate,
+    mean_interval,
+    paired_difference,
+    rate_interval,
+)
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
 from woolgather.suites.interpreter import Harness
@@ -37,10 +45,34 @@ def is_at_chance(outcomes: Outcomes) -> bool:
     return outcomes.chance is not None and found is not None and found.low <= outcomes.chance
 
 
+def estimate_bits(outcomes: Outcomes) -> Estimate | None:
+    """Returns the mean bits per byte of the right answers with its 95 % interval over items; None where
+    the harness does not tell them."""
+    return mean_interval(list(outcomes.bits.values()))
+
+
 def compare(mine: Outcomes, first: Outcomes) -> Estimate | None:
-    """Returns the difference to the first model on the items that both were asked, None without any."""
+    """Returns the difference to the first model, with its 95 % interval, on the items that both were
+    asked; None without any."""
     several = any("#" in item for item in mine.items)
-    return paired_difference(mine.items, first.items, family_of=family_of if several else None)
+    found = paired_difference(mine.items, first.items, family_of=family_of if several else None)
+    if found is None or not {*mine.items.values(), *first.items.values()} <= {0.0, 1.0}:
+        return found
+    return _widen(found)
+
+
+def _widen(found: Estimate) -> Estimate:
+    """A difference of shares with an interval that is no point where few items changed, or none: that of
+    Agresti and Min (2005), who add half a pair to each of the four cells. Items of families count as
+    fewer (see `Estimate.effect`)."""
+    gained = (found.changed / found.count + found.value) / 2
+    lost = (found.changed / found.count - found.value) / 2
+    n = found.count / found.effect
+    up, down, pairs = gained * n + 0.5, lost * n + 0.5, n + 2
+    middle = (up - down) / pairs
+    reach = NORMAL * math.sqrt(up + down - (up - down) ** 2 / pairs) / pairs
+    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
+    return replace(found, low=min(low, found.value), high=max(high, found.value))
 
 
 def make_views(
@@ -48,7 +80,7 @@ def make_views(
 ) -> list[View]:
     """Returns the tables that are printed, and what has to be known to read them."""
     lines = list(_lines(suite, asked))
-    views = [_measures(suite, lines, measured, harness, asked)]
+    views = [_measures(suite, lines, measured, harness, asked), *_bits(lines, measured)]
     if len(measured) > 1:
         views.append(_differences(lines, measured))
     views += [_beside(lines, measured, published) for published in suite.published]
@@ -66,8 +98,8 @@ def to_json(
         "limit": asked.limit,
         "models": [
             {
-                "model": each.contender.name,
-                "path": each.contender.path,
+                "model": each.name,
+                "path": each.path,
                 "measures": {
                     task.key(measure): _measure_json(each, measured[0], task, measure)
                     for task, measure in _lines(suite, asked)
@@ -78,6 +110,25 @@ def to_json(
         "published": [published.model_dump(mode="json") for published in suite.published],
         "left_out": [task.task for task in suite.tasks if task not in choose_tasks(suite, asked)],
     }
+
+
+def tabulate(
+    suite: Suite, measured: Sequence[Measured], asked: SuiteOptions
+) -> dict[str, dict[str, JSON]]:
+    """Returns the cells of the tables: by model, and by "MODEL against FIRST", each by measure."""
+    first, *others = measured
+    lines = [(task.key(measure), measure) for task, measure in _lines(suite, asked)]
+    found = {
+        each.name: {key: _cell(each.outcomes[key], measure) for key, measure in lines}
+        for each in measured
+    }
+    gains = {
+        f"{each.name} against {first.name}": {
+            key: _gain(each.outcomes[key], first.outcomes[key], measure) for key, measure in lines
+        }
+        for each in others
+    }
+    return {**found, **gains}
 
 
 def _measure_json(
@@ -92,6 +143,7 @@ def _measure_json(
         "interval": interval and interval.json(),
         "chance": found.chance,
         "at_chance": is_at_chance(found),
+        "bits_per_byte": (bits := estimate_bits(found)) and bits.json(),
         "in_turns": task.task in mine.in_turns,
         "against_first": gain and gain.json(),
     }
@@ -112,9 +164,7 @@ def _measures(
     rows: list[list[JSON]] = []
     for task, measure in lines:
         found = [each.outcomes[task.key(measure)] for each in measured]
-        at_chance = [
-            m.contender.name for m, o in zip(measured, found, strict=True) if is_at_chance(o)
-        ]
+        at_chance = [m.name for m, o in zip(measured, found, strict=True) if is_at_chance(o)]
         rows.append(
             [
                 task.name,
@@ -126,7 +176,7 @@ def _measures(
                 ", ".join(at_chance),
             ]
         )
-    names = [each.contender.name for each in measured]
+    names = [each.name for each in measured]
     head = ["task", "measure", "shots", "items", *names, "chance", "at chance"]
     limit = f", the first {asked.limit} items of each task" if asked.limit else ""
     title = f"{suite.title or suite.name}: lm-evaluation-harness {harness.version}{limit}"
@@ -139,16 +189,48 @@ def _cell(outcomes: Outcomes, measure: Measure) -> JSON:
     return table_cell(outcomes.value if found is None else found, unit)
 
 
+def _gain(mine: Outcomes, first: Outcomes, measure: Measure) -> JSON:
+    unit: Unit = "points" if measure.unit == "percent" else "change"
+    return table_cell(compare(mine, first), unit)
+
+
+def _bits(lines: Lines, measured: Sequence[Measured]) -> Iterator[View]:
+    """Yields the table of what moves while the number of right answers cannot be told from guessing."""
+    first, *others = measured
+    rows: list[list[JSON]] = []
+    for task, measure in lines:
+        found = [each.outcomes[task.key(measure)] for each in measured]
+        if not any(map(is_at_chance, found)) or not found[0].bits:
+            continue
+        gains = [paired_difference(each.bits, found[0].bits) for each in found[1:]]
+        rows.append(
+            [
+                task.name,
+                *(table_cell(estimate_bits(each)) for each in found),
+                *(table_cell(gain, "change") for gain in gains),
+            ]
+        )
+    if rows:
+        head = ["task", *(each.name for each in measured)]
+        head += [f"{each.name} against {first.name}" for each in others]
+        yield table(
+            "At chance: bits per byte of the right answers",
+            head,
+            rows,
+            "Less is better. For tasks on which a model is at chance: what it gives the right answer, "
+            "whether or not another is likelier.",
+        )
+
+
 def _differences(lines: Lines, measured: Sequence[Measured]) -> View:
     first, *others = measured
     rows: list[list[JSON]] = []
     for task, measure in lines:
         key = task.key(measure)
-        unit: Unit = "points" if measure.unit == "percent" else "change"
-        gains = (compare(each.outcomes[key], first.outcomes[key]) for each in others)
-        rows.append([task.name, measure.name, *(table_cell(gain, unit) for gain in gains)])
-    names = [each.contender.name for each in others]
-    return table(f"Against {first.contender.name}, item by item", ["task", "measure", *names], rows)
+        gains = (_gain(each.outcomes[key], first.outcomes[key], measure) for each in others)
+        rows.append([task.name, measure.name, *gains])
+    names = [each.name for each in others]
+    return table(f"Against {first.name}, item by item", ["task", "measure", *names], rows)
 
 
 def _beside(lines: Lines, measured: Sequence[Measured], published: Published) -> View:
@@ -160,7 +242,7 @@ def _beside(lines: Lines, measured: Sequence[Measured], published: Published) ->
             ours = [table_cell(each.outcomes[key].value, "percent") for each in measured]
             figures = [None if v is None else table_cell(v / 100, "percent") for v in theirs]
             rows.append([task.name, *ours, *figures])
-    names = [each.contender.name for each in measured]
+    names = [each.name for each in measured]
     head = ["task", *names, *(f"{model.name} (published)" for model in published.models)]
     return table(f"Beside published figures: {published.source}", head, rows, published.differs)
 
@@ -177,10 +259,7 @@ def _notes(suite: Suite, measured: Sequence[Measured], asked: SuiteOptions) -> I
             "note",
         )
     wanted = {task.task for task in choose_tasks(suite, asked) if task.chat}
-    for each in measured if asked.form == "auto" else ():
-        if wanted - each.in_turns:
-            yield alarm(
-                "no chat template",
-                f"{each.contender.name} has no chat template and was asked in plain text throughout.",
-                "note",
-            )
+    plain = [each.name for each in measured if wanted - each.in_turns]
+    if plain and asked.form == "auto":
+        told = f"Asked in plain text throughout, not by a chat template: {', '.join(plain)}."
+        yield alarm("plain text", told, "note")

@@ -26,6 +26,7 @@ from woolgather.ops.measure.summary_views import (
     Round,
     lead_with_seeds,
     name_controls,
+    show_bench,
     show_measures,
     show_models,
     show_quality,
@@ -66,6 +67,7 @@ def summarize(
     beside: Mapping[str, Metrics] | None = None,
     by: By = "probes",
     wins: Metrics | None = None,
+    bench: Metrics | None = None,
     rounds: Sequence[Round] = (),
     names: Sequence[str] = (),
     bar: Bar | None = None,
@@ -80,13 +82,15 @@ def summarize(
     compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
-    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured). `rounds`, one per
-    iteration, are drawn: the share of rows that were good enough, and what the rows kept look like. One
-    of which no row was kept is told first. With a `bar`, the share of what was generated that is rated
-    above it is drawn, too.
+    `win_rate` over the base as `win_rate` found it in `wins` (None: not measured); `bench`, what the
+    result came to in a suite, where the models went through one. `rounds`, one per iteration, are drawn:
+    the share of rows that were good enough, and what the rows kept look like. One of which no row was
+    kept is told first. With a `bar`, the share of what was generated that is rated above it is drawn,
+    too.
     """
     index = int(chosen.value)
-    controls = name_controls(controls, rounds[: index or len(rounds)])
+    named = name_controls(controls, rounds[: index or len(rounds)])
+    called, controls = dict(zip(controls, named, strict=True)), named
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
     vetoes = find_vetoes(guards)
@@ -114,6 +118,7 @@ def summarize(
         "worse_on": {harm.on: table_cell(harm.change) for harm in found.harms},
         "chosen": index,
         "win_rate": wins.values["win_rate"] if wins else None,
+        **({"bench": bench.values[label(index, names)]} if bench else {}),
     }
     tuned = {label(i, names): m for i, m in enumerate(measures) if i}
     models = lead_with_seeds({label(0): base, **(beside or {}), **tuned, **controls})
@@ -128,6 +133,7 @@ def summarize(
         *show_tax(candidates, guards),
         *show_margins(models, base),
         show_measures(measures, by, names),
+        *([show_bench(bench, label(index, names), called)] if bench else ()),
         *show_rounds(rounds),
         *(show_quality(rounds, bar) if bar else ()),
     )

@@ -60,6 +60,17 @@ def _describe_seeds(models: Mapping[str, Metrics]) -> str:
     return "Plain fine-tuning (SFT) on the same seeds with as many updates was not run. "
 
 
+def show_bench(bench: Metrics, result: str, called: Mapping[str, str]) -> View:
+    """Returns the table of what all models came to in a suite, with the paired difference of the one
+    called `result` to the base, which is the first. `called` are names that the summary changes."""
+    found, names = bench.values, bench.values["models"]
+    columns = {called.get(name, name): found[name] for name in names}
+    gain = f"{result} against {names[0]}"
+    columns |= {gain: found[gain]} if gain in found else {}
+    rows = [[key, *(column[key] for column in columns.values())] for key in found[names[0]]]
+    return table(f"The suite {found['suite']}", ["task", *columns], rows)
+
+
 def show_models(
     models: Mapping[str, Metrics], *, base: Metrics, result: Metrics, by: By, wins: Metrics | None
 ) -> View:
