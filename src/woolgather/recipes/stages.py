@@ -7,6 +7,7 @@ this module knows which recipe calls it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -320,7 +321,7 @@ class Candidates:
         trained on other `rows`, each under the name of what it is."""
         found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
-            step = name.lower().replace(" ", "-")
+            step = "-".join(re.findall(r"\w+", name.lower()))
             given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
             found[name] = self._measure(scope, step, model)
