@@ -142,3 +142,30 @@ def test_too_few_samples_are_refused_and_pairs_without_checks() -> None:
         DRY.built("verify={}")
     with pytest.raises(ConfigError, match=r"pairs without tasks.*verify=\{\}"):
         DRY.built("pairs={}")
+
+
+PAIRS = [*VERIFY, "pairs.samples=8", "pairs.prompts=40", "controls=false"]
+
+
+def test_pairs_that_a_check_decides_give_one_more_candidate(tmp_path: Path) -> None:
+    own = [*PAIRS, "per_iteration=20", "verify.answers=6", "pairs.ratio=[0.1,10]"]
+    folder = DRY.finished(tmp_path / "run", *own, engine=chatty)
+    found = steps(folder)
+    merged = {f"pairs/merge-{scale}" for scale in ("0.5", "0.75", "1")}
+    assert merged | {"pairs/scale", "pairs/measure", "pairs/contamination"} <= set(found)
+    config = found["pairs/train"][1].payload["args"]["config"]
+    assert (config["learning_rate"], config["nll_weight"], config["stop_fall"]) == (1e-5, 1.0, 0.1)
+    trained = found["pairs/train"][1].inputs
+    assert {each["step"] for each in trained.values()} == {"pairs/pairs", "iter0/train-merge"}
+    plan = DRY.planned(tmp_path / "run", *own, engine=chatty)
+    assert {state for state, _ in plan.values()} == {"remembered"}
+    plan = DRY.planned(tmp_path / "run", *own, "pairs.ratio=[0.2,5]", engine=chatty)
+    assert plan["pairs/respond"][0] == "remembered"
+    assert plan["pairs/pairs"][0] == "new"
+
+
+def test_too_few_pairs_train_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
+    folder = DRY.finished(tmp_path / "run", *PAIRS, "pairs.prompts=4", engine=chatty)
+    found = set(steps(folder))
+    assert {"pairs/pairs", "result"} <= found
+    assert "pairs/train" not in found
