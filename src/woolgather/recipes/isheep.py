@@ -179,7 +179,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)
-        controls = control(found, clean[:made], kept, verified, seeds, shots, cfg)
+        controls = control(found, clean[:made], kept, verified[:made], seeds, shots, cfg)
     return found.hand_over(
         chosen,
         controls,
@@ -212,9 +212,12 @@ def control(
     ]
     mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")
     alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
-    rows = {"seeds alone": alone, "random rows": mix}
+    rows = {"seeds alone": alone, "random rows, none verified" if verified else "random rows": mix}
     if verified:
         rows[VERIFIED] = mix_rows(
             scope, verified[:1], seeds, base, cfg.sft, cfg.mix, name="verified-mix"
         )
-    return found.controls(scope, rows, Tuning(cfg.sft.like(len(mix)), cfg.lora_scale), shots)
+    size = len(mix) + sum(
+        map(len, cfg.seen(verified))
+    )  # rows of the result: as many updates for all
+    return found.controls(scope, rows, Tuning(cfg.sft.like(size), cfg.lora_scale), shots)

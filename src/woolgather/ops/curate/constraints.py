@@ -151,7 +151,7 @@ class CheckFile:
         where it cannot be run, holds no check, or names one like one of ours."""
         from woolgather.ops.curate import constraint_checks
 
-        ours = dict(_found(vars(constraint_checks).values()))
+        ours = dict(_list_checks(vars(constraint_checks).values()))
         return {**ours, **_load(self.name, ours)} if self.name else ours
 
     @classmethod
@@ -201,7 +201,7 @@ def _load(name: str, ours: Mapping[str, Check]) -> Mapping[str, Check]:
         raise InputError(
             f"{_place(error, path)}: the file of checks cannot be run: {why}. Mend it."
         ) from error
-    theirs = {key: each for key, each in _found(made.values()) if ours.get(key) is not each}
+    theirs = {key: each for key, each in _list_checks(made.values()) if ours.get(key) is not each}
     if not theirs:
         raise InputError(
             f'{name}: no check in it. Write @check("...") above a function that takes an answer '
@@ -212,7 +212,7 @@ def _load(name: str, ours: Mapping[str, Check]) -> Mapping[str, Check]:
     return theirs
 
 
-def _found(values: Iterable[object]) -> Iterator[tuple[str, Check]]:
+def _list_checks(values: Iterable[object]) -> Iterator[tuple[str, Check]]:
     return ((each.name, each) for each in values if isinstance(each, Check))
 
 
