@@ -115,7 +115,7 @@ def verify(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class _Answer:
     """A usable answer with all that it meets."""
 
     row: Example
@@ -148,7 +148,7 @@ class _Maker:
         rng = random.Random(seed_of(self.seed, prompt))
         faults = [_fault(row, self.how.min_words) for row in group]
         task = [
-            _Sample(row, self._met(row.response))
+            _Answer(row, self._met(row.response))
             for row, fault in zip(group, faults, strict=True)
             if fault is None
         ]
@@ -169,7 +169,7 @@ class _Maker:
         return [found for each in self.checks.values() for found in each.met(answer)]
 
     def _pair(
-        self, sample: _Sample, task: Sequence[_Sample], rng: random.Random
+        self, sample: _Answer, task: Sequence[_Answer], rng: random.Random
     ) -> tuple[Example, Example] | str:
         """Returns the two rows of an answer, or why there are none."""
         chances = self._chances(sample, task)
@@ -190,12 +190,12 @@ class _Maker:
             theirs |= _second(contrary, more, list(more))
         return self._row(sample, ours, rng), self._row(other, theirs, rng, contrary_to=sample)
 
-    def _chances(self, sample: _Sample, task: Sequence[_Sample]) -> dict[Constraint, float]:
+    def _chances(self, sample: _Answer, task: Sequence[_Answer]) -> dict[Constraint, float]:
         """Returns what an answer meets and few others do, with the share of them."""
         found = {each: self._chance(each, sample, task) for each in sample.met}
         return {each: chance for each, chance in found.items() if chance <= self.how.chance}
 
-    def _chance(self, each: Constraint, sample: _Sample, task: Sequence[_Sample]) -> float:
+    def _chance(self, each: Constraint, sample: _Answer, task: Sequence[_Answer]) -> float:
         """Returns the share of answers that meet it by chance: of all tasks, or of this one."""
         key = (each.check.name, each.value)
         if key not in self._shares:
@@ -204,13 +204,13 @@ class _Maker:
         return max(self._shares[key], sum(map(each.holds, others)) / max(1, len(others)))
 
     def _contrary(
-        self, first: Constraint, sample: _Sample, task: Sequence[_Sample], rng: random.Random
-    ) -> tuple[_Sample, Constraint, float] | None:
+        self, first: Constraint, sample: _Answer, task: Sequence[_Answer], rng: random.Random
+    ) -> tuple[_Answer, Constraint, float] | None:
         """Returns another sample that fails `first`, with what it meets and the answer does not: by the
         same check if there is something, else by another and as rare as `how.chance`. The rarest is
         taken; None without any."""
 
-        def find(own: bool) -> list[tuple[_Sample, Constraint, float]]:
+        def find(own: bool) -> list[tuple[_Answer, Constraint, float]]:
             return [
                 (other, each, self._chance(each, other, task))
                 for other in failing
@@ -224,10 +224,10 @@ class _Maker:
 
     def _row(
         self,
-        sample: _Sample,
+        sample: _Answer,
         constraints: Mapping[Constraint, float],
         rng: random.Random,
-        contrary_to: _Sample | None = None,
+        contrary_to: _Answer | None = None,
     ) -> Example:
         row, from_ = sample.row, [sample] + ([contrary_to] if contrary_to else [])
         asked = [
