@@ -168,6 +168,19 @@ def test_pairs_that_a_check_decides_give_one_more_candidate(tmp_path: Path) -> N
     assert plan["pairs/pairs"][0] == "new"
 
 
+def test_setting_one_field_of_a_group_that_is_off_leaves_the_others() -> None:
+    own = ["respond.samples=4", "verify.reword.sampling.max_tokens=9", "pairs.dpo.lora.r=8"]
+    cfg = DRY.built(*own)
+    assert (cfg.verify.reword.sampling.max_tokens, cfg.verify.reword.sampling.temperature) == (
+        9,
+        0.8,
+    )
+    dpo = cfg.pairs.dpo
+    assert (dpo.lora.r, dpo.lora.alpha, dpo.nll_weight, dpo.stop_fall) == (8, 64.0, 1.0, 0.1)
+    with pytest.raises(ConfigError, match="patience: Input should be a valid integer"):
+        DRY.built("patience={a: 1}")
+
+
 def test_too_few_pairs_train_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
     folder = DRY.finished(tmp_path / "run", *PAIRS, "pairs.prompts=4", engine=chatty)
     found = set(steps(folder))
