@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import util
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from typer.testing import CliRunner
 
 from woolgather.cli import app
-from woolgather.core.rows import Example
+from woolgather.core.errors import InputError
+from woolgather.core.rows import Example, set_aside
+from woolgather.core.storage import write_rows
 from woolgather.runs.record import current_steps, read_launches
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,12 +41,7 @@ def test_a_recipe_of_ones_own_runs_and_explains_a_change(tmp_path: Path) -> None
 
 
 def test_an_op_of_ones_own_sets_aside_with_a_reason_and_says_its_size() -> None:
-    spec = util.spec_from_file_location("short_answers_alone", EXAMPLES / "short_answers.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_example("short_answers")
     rows = [Example(instruction="x", response=text) for text in ("two words", "now three words")]
     assert [row.set_aside for row in module.keep_short(rows, words=2)] == [None, "too_wordy"]
     assert module.keep_short.expects(rows, words=2).rows == 2
@@ -55,6 +55,54 @@ def test_an_engine_of_ones_own_answers_an_op() -> None:
         "NAME A BIRD | set aside: None",
         "NAME A TREE THAT | set aside: unfinished",
     ]
+
+
+def load_example(name: str) -> ModuleType:
+    spec = util.spec_from_file_location(f"{name}_alone", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def verified_rows(folder: Path) -> Path:
+    """A step's folder with two tasks that are to be kept and one that is set aside."""
+    told = [[{"check": "commas", "value": 1}], [{"check": "commas", "value": 0}], []]
+    rows = [
+        Example(instruction=f"Say {n}.", response="x", meta={"constraints": each})
+        for n, each in enumerate(told)
+    ]
+    rows[2] = set_aside(rows[2], "no_constraint")
+    assert len(list(write_rows(rows, folder, "example"))) == 3
+    return folder
+
+
+def test_checks_reward_what_meets_them(tmp_path: Path) -> None:
+    grpo = load_example("grpo_reward")
+    told = json.dumps([{"check": "commas", "value": 1}, {"check": "digits", "value": "no"}])
+    answers = ["a, b", [{"role": "assistant", "content": "a, 2"}], "2", " "]
+    assert grpo.make_reward()(answers, [told] * 4) == [1.0, 0.5, 0.0, 0.0]
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from woolgather.ops.curate.constraints import check\n"
+        '@check("Be loud.")\ndef loud(answer): return answer.isupper()\n'
+    )
+    told = json.dumps([{"check": "loud", "value": None}])
+    assert grpo.make_reward(str(mine))(["HO", "ho"], [told] * 2) == [1.0, 0.0]
+    with pytest.raises(InputError, match="the check loud, which is unknown"):
+        grpo.make_reward()(["HO"], [told])
+
+
+def test_grpo_trains_a_tiny_model_on_verified_rows(tmp_path: Path, tiny_model: Path) -> None:
+    rows, out = verified_rows(tmp_path / "rows"), tmp_path / "out"
+    load_example("grpo_reward").main(
+        str(tiny_model), str(rows), str(out), max_steps=1, per_device_train_batch_size=4,
+        num_generations=4, max_completion_length=8, use_cpu=True, bf16=False, report_to="none",
+        save_strategy="no",
+    )  # fmt: skip
+    assert (out / "model.safetensors").is_file()
 
 
 def test_an_example_is_short() -> None:

@@ -375,3 +375,19 @@ def test_pairs_held_back_are_measured(tiny_model, tmp_path):
     assert told["validation_loss_before"] == pytest.approx(math.log(2))
     assert told["validation_loss"] < math.log(2)
     assert curves(tmp_path)[-1]["validation_accuracy"] > 0.5
+
+
+def test_training_ends_where_real_answers_fall(tiny_model, tmp_path):
+    settings = {"learning_rate": 1e-1, "epochs": 4, "beta": 5.0, "loss": "hinge"}
+    assert run(tmp_path / "whole", tiny_model, **settings) == 0
+    gains = [row["real_gain"] for row in curves(tmp_path / "whole")]
+    tokens = sum(len(pair["chosen_ids"]) for pair in PAIRS) / len(PAIRS)
+    fall = [-sum(gains[max(0, n - dpo.FEW) : n]) / min(n, dpo.FEW) / tokens for n in range(1, 13)]
+    due = next(n for n, lost in enumerate(fall, start=1) if lost > 0.1)
+    assert 1 < due < 12
+    assert run(tmp_path / "stopped", tiny_model, stop_fall=0.1, **settings) == 0
+    told = json.loads((tmp_path / "stopped" / RESULT).read_text())
+    assert (told["updates"], told["stopped_at_fall"]) == (due, True)
+    assert [row["real_gain"] for row in curves(tmp_path / "stopped")] == pytest.approx(gains[:due])
+    told = json.loads((tmp_path / "whole" / RESULT).read_text())
+    assert (told["updates"], told["stopped_at_fall"]) == (12, False)

@@ -22,7 +22,7 @@ from woolgather.ops.measure.tax.questions import read_questions
 from woolgather.ops.train.merge import merge
 from woolgather.prompting.forms import is_as_tuned
 from woolgather.recipes.guard import Guard, guard_control
-from woolgather.recipes.measuring import bench_models, check_measure, open_bench
+from woolgather.recipes.measuring import bench_models, check_measure, open_bench, step_name
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
@@ -131,7 +131,7 @@ class Candidates:
         trained on other `rows`, each under the name of what it is."""
         found = {"few-shot base": self._measure(scope, "fewshot", self.base, shots)}
         for name, given in rows.items():
-            step = name.lower().replace(" ", "-")
+            step = step_name(name)
             given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
             self.trained[name] = model

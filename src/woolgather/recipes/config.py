@@ -120,6 +120,7 @@ def build(
         merge_into(settings, _nest(config, key, value))
     for key, value in _assign(config, overrides):
         merge_into(settings, _nest(config, key, value))
+    _fill_groups(config, settings)
     _check_text(settings)
     try:
         return config.model_validate(settings)
@@ -178,6 +179,15 @@ def _groups(config: type[BaseModel]) -> dict[str, JSON]:
     max_tokens) leaves the others as the recipe has them, not as the group's class does."""
     defaults = {name: field.default for name, field in config.model_fields.items()}
     return {n: group.model_dump() for n, group in defaults.items() if isinstance(group, BaseModel)}
+
+
+def _fill_groups(config: type[BaseModel], settings: dict[str, JSON]) -> None:
+    """Does the same for a group that is off unless named: what is not set has the group's own values."""
+    for name, field in config.model_fields.items():
+        given, groups = settings.get(name), options_in(field.annotation)
+        if field.default is None and isinstance(given, Mapping) and groups:
+            settings[name] = groups[0]().model_dump()
+            merge_into(settings[name], given)
 
 
 def merge_into(target: dict[str, JSON], source: Mapping[str, JSON]) -> None:

@@ -18,17 +18,22 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.errors import ConfigError
 from woolgather.core.rows import Example
 from woolgather.ops.curate.agree import Agreement, agree, check_samples, draw_alike
+from woolgather.ops.curate.constraints import NO_FILE
 from woolgather.ops.curate.keep import KeepRule
 from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.response_rules import ResponseRules, apply_rules
+from woolgather.ops.generate.pair_checked import Pairing
 from woolgather.ops.generate.practice import Practice, add_practice
 from woolgather.ops.generate.respond import POOL, Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
+from woolgather.ops.generate.verify import Verifying, check_verifiable
 from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.config import at
 from woolgather.recipes.guard import guard_rows, open_guard
+from woolgather.recipes.levers import VERIFIED, add_preferring, verify_answers
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
@@ -82,6 +87,12 @@ class Config(Common):
     """Keep what the samples of a task agree on, or what passes its check, in place of what `judge` and
     `keep` choose; {} takes this group as it is. Needs respond.samples, and mix.one_per_prompt=false
     where several answers to one task are to stay."""
+    verify: Verifying | None = None
+    """Train also on answers with constraints that they provably meet, beside contrary ones; {} takes this
+    group as it is. Needs respond.samples=4 or more."""
+    pairs: Pairing | None = None
+    """After the loop, train the last model to prefer its own answers that pass their check; {} takes this
+    group as it is. Needs tasks with one: `verify`, or `practice.tasks`."""
     mix: MixOptions = MixOptions()
     sft: SftOptions = SftOptions()
     lora_scale: float = Field(default=1.0, ge=0)
@@ -91,6 +102,12 @@ class Config(Common):
     def _check_samples(self) -> Config:
         if self.agreement:
             check_samples(self.respond.samples)
+        if self.verify:
+            check_verifiable(self.respond.samples)
+        if self.pairs and not self.verify and not self.practice.tasks:
+            raise ConfigError(
+                "pairs without tasks that have a check: set 'verify={}', or practice.tasks=600."
+            )
         return self
 
     @property
@@ -121,7 +138,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
     found = Candidates(run, cfg, base, held_out, guard)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
-    generated = list[int]()
+    verified, checked, generated = list[Rows[Example]](), list[Rows[Example]](), list[int]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(model if cfg.judge_model == "self" else other)
@@ -133,6 +150,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )  # fmt: skip
         if cfg.practice.tasks:
             tasks = it.step("practice", add_practice, tasks, how=cfg.practice)
+            checked.append(tasks)
         pairs = answer_tasks(it, tasks, model, cfg.respond, shown)
         known = not any(map(it.given, ("respond", "rules", "assess", "keep")))
         generated.append(cfg.respond.samples * len(tasks) if known else 0)
@@ -144,25 +162,30 @@ def recipe(run: Scope, cfg: Config) -> Model:
             else best(it, scored, cfg.keep, assessor, rater)
         )
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
-        mixed = mix_rows(it, cfg.seen(kept), seeds, base, cfg.sft, cfg.mix)
+        verified += verify_answers(it, clean[-1], cfg.respond.samples, it.engine(model), cfg.verify)
+        seen = [*cfg.seen(kept), *cfg.seen(verified)]
+        mixed = mix_rows(it, seen, seeds, base, cfg.sft, cfg.mix)
         rows = guard_rows(it, mixed, guard)
         start = model if cfg.init_from == "last" else base
-        found.add(it, train(it, "train", start, rows, tuning))
+        found.add(it, train(it, "train", start, rows, tuning), name=f"iter{t}" if cfg.pairs else "")
         if found.stop(it):
             break
 
+    if cfg.pairs:
+        checks = cfg.verify.checks if cfg.verify else NO_FILE
+        add_preferring(found, [*verified, *checked], cfg.pairs, checks)
     chosen = found.choose()
     maps = map_embeddings(run, kept, seeds, base, cfg.measure)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)
-        controls = control(found, clean[:made], kept, seeds, shots, cfg)
+        controls = control(found, clean[:made], kept, verified[:made], seeds, shots, cfg)
     return found.hand_over(
         chosen,
         controls,
         facts={"method": METHOD, "seeds": len(seeds), "iterations": len(kept)},
         seeds=seeds,
-        raters=found.models[:-1] if cfg.judge_model == "self" else [other],
+        raters=found.models[: len(kept)] if cfg.judge_model == "self" else [other],
         rounds=list(zip(rated, kept, maps, strict=True)),
         bar=(cfg.keep.above, generated),
     )
@@ -172,12 +195,14 @@ def control(
     found: Candidates,
     clean: list[Rows[Example]],
     kept: list[Rows[Example]],
+    verified: list[Rows[Example]],
     seeds: Rows[Example],
     shots: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
     """Returns measures of what stands beside the result: models trained on the seeds alone, and on as
-    many rows at random as each iteration kept, of the same tasks where samples had to agree."""
+    many rows at random as each iteration kept, of the same tasks where samples had to agree; and on the
+    seeds with what the base's own answers were verified to meet, where they were."""
     base, scope = found.base, found.run.scope("control")
     chance = [
         scope.step(f"random{t}", draw_alike, rows, kept[t])
@@ -187,5 +212,11 @@ def control(
     ]
     mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")
     alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
-    rows = {"seeds alone": alone, "random rows": mix}
-    return found.controls(scope, rows, Tuning(cfg.sft.like(len(mix)), cfg.lora_scale), shots)
+    rows = {"seeds alone": alone, "random rows, none verified" if verified else "random rows": mix}
+    if verified:
+        rows[VERIFIED] = mix_rows(
+            scope, verified[:1], seeds, base, cfg.sft, cfg.mix, name="verified-mix"
+        )
+    # Rows of the result: as many updates for all.
+    size = len(mix) + sum(map(len, cfg.seen(verified)))
+    return found.controls(scope, rows, Tuning(cfg.sft.like(size), cfg.lora_scale), shots)

@@ -53,11 +53,12 @@ def bench_models(run: Scope, exam: Exam | None, models: Mapping[str, Model]) -> 
         return None
     scope = run.scope("bench")
     found = {
-        name: scope.step(_step_of(name), bench, scope.engine(model), exam=exam)
+        name: scope.step(step_name(name), bench, scope.engine(model), exam=exam)
         for name, model in models.items()
     }
     return scope.step("table", bench_table, found, suite=exam.suite, exam=exam)
 
 
-def _step_of(name: str) -> str:
+def step_name(name: str) -> str:
+    """Returns a model's name in the form that names of steps have: "random rows" is random-rows."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

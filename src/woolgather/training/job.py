@@ -196,13 +196,16 @@ class SftOptions(TrainingOptions):
 class PreferenceOptions(TrainingOptions):
     """Training on pairs of answers, but for what a method changes from one iteration to the next."""
 
-    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"keep_epochs"}
+    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"keep_epochs", "stop_fall"}
     trl: ClassVar[TrlConfig] = "DPOConfig"
 
     loss: Literal["logistic", "hinge"] = "logistic"
     """Loss of the margin m: log(1 + exp(-m)), or max(0, 1 - m)."""
     nll_weight: float = Field(default=0.0, ge=0)
     """Weight of an anchor: the mean negative log-probability of a real answer's tokens."""
+    stop_fall: float | None = Field(default=None, gt=0)
+    """Stops where real answers have become less likely than the opponent finds them, by more than this
+    many nats per token; None goes on to the end."""
     max_prompt_length: int = Field(default=512, ge=8)
     """Tokens in a prompt; pairs with a longer one are set aside."""
     lora: LoraOptions | None = LoraOptions(r=16, alpha=32.0, dropout=0.0)

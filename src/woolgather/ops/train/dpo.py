@@ -210,6 +210,12 @@ def _views(
     views.append(numbers(result, held, left_out, more))
     views += end_alarms(result)
     views += warm_up_alarm(result.get("updates"), config)
+    if result.get("stopped_at_fall"):
+        text = (
+            f"After {result.get('updates')} updates real answers had lost more than "
+            f"{config.stop_fall} nats per token (stop_fall), and training ended there."
+        )
+        views.append(alarm("Stopped early", text))
     gap = result.get("margin_at_start")
     if same and gap is not None and abs(gap) > APART * config.beta:
         text = (

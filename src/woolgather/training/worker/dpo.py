@@ -60,6 +60,8 @@ BLANK: dict[str, list[int]] = {"prompt_ids": [0, 0], "chosen_ids": [], "rejected
 """A pair of empty answers: their log-probabilities are 0 whatever the weights are."""
 BLANK_LOSS = {"logistic": math.log(2), "hinge": 1.0}
 """The loss of a blank pair."""
+FEW = 4
+"""Updates whose mean says whether real answers fall."""
 Batch = Mapping[str, torch.Tensor]
 Model = Callable[..., "ModelOutput"]
 
@@ -83,6 +85,8 @@ def train(job: WorkerJob) -> dict[str, JSON]:
     tokens = sum(
         2 * len(p) + len(c) + len(r) for p, c, r in zip(*(rows[n] for n in COLUMNS), strict=True)
     )
+    falling = StopAtFall(config, sum(map(len, rows["chosen_ids"])) / len(rows))
+    trainer.add_callback(falling)
     replies = list(zip(rows["prompt_ids"], rows["chosen_ids"], strict=True))
     result = carry_out(setup, trainer, replies, tokens)
     trained = [row for row in write_log(setup, trainer, _log_names(config.beta)) if "margin" in row]
@@ -92,7 +96,34 @@ def train(job: WorkerJob) -> dict[str, JSON]:
         "margin_at_start": first.get("margin"),
         "margin": last.get("margin"),
         "accuracy": last.get("accuracy"),
+        "stopped_at_fall": falling.stopped,
     }
+
+
+class StopAtFall(transformers.TrainerCallback):  # type: ignore[misc]
+    """Callback that ends training where real answers have become less likely than `stop_fall` allows,
+    by the mean of the last few updates: one has few pairs."""
+
+    def __init__(self, config: DpoOptions, tokens: float) -> None:
+        self.most, self.beta, self.tokens = config.stop_fall, config.beta, tokens
+        """`tokens` is the mean length of a real answer, its end token included."""
+        self.stopped = False
+
+    def on_log(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        **_: object,
+    ) -> None:
+        """Look at the gain of real answers, which the log holds times beta. A resumed training finds the
+        log as it was."""
+        gains = [
+            e["rewards/chosen"] / self.beta for e in state.log_history if "rewards/chosen" in e
+        ]
+        last = gains[-FEW:]
+        if self.most is not None and last and -sum(last) / len(last) > self.most * self.tokens:
+            self.stopped = control.should_training_stop = True
 
 
 def check_weights(job: WorkerJob, *, adapter: bool) -> Weights:
