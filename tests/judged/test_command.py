@@ -14,6 +14,7 @@ from woolgather.api.judged import JudgedOptions, evaluate_judged
 from woolgather.core.errors import ConfigError, RunDirError, YieldError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FakeEngine
+from woolgather.judged import judge as hiring
 
 from ..api.test_suites import save_run
 from ..cli.conftest import call, said, told
@@ -37,6 +38,13 @@ def server(running: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     running.tell(models=["judge"], text="Fine.\nScore: 5")
     return running
+
+
+@pytest.fixture(autouse=True)
+def short_audition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many pairs as are needed for an interval."""
+    short = hiring.AUDITION.model_copy(update={"pairs": 32})
+    monkeypatch.setattr(hiring, "AUDITION", short)
 
 
 @pytest.fixture
@@ -191,4 +199,4 @@ def test_tables_go_to_stdout_and_progress_to_stderr(
     found = call("eval", "one", *words, "--limit", "2")
     assert "MT-Bench: answers, not judged" in found.stdout
     assert "Nothing was judged. Name a judge" in found.stdout
-    assert "one: 4 calls, 0 of them remembered" in found.stderr
+    assert "one: 4 asked, 0 of them remembered" in found.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,17 @@ def test_a_verdict_that_was_cut_is_none() -> None:
     assert found.win is None
 
 
+def test_the_standard_error_is_alpaca_evals() -> None:
+    replies = ("Better: 1", "Better: 2", "Better: tie", "Better: tie", "Better: 2", "Better: 1")
+    answers = [Answer(replace(ASKED, id=name), ("a",)) for name in "abc"]
+    judged = Judged("mine", "f", answers, compare_answers(answers, judge_of(*replies)))
+    assert list(judged.wins.values()) == [1, 0.5, 0]
+    # alpaca_eval 0.6.6 says 28.87 of the preferences 2, 1.5 and 1.
+    assert judged.standard_error == pytest.approx(0.28868, abs=1e-5)
+    assert judged.win_rate is not None
+    assert judged.win_rate.value == 0.5
+
+
 # Grades
 
 
@@ -201,6 +213,9 @@ def test_the_length_controlled_rate_is_alpaca_evals_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(length_controlled, "import_module", lambda name: Metrics)
     found = measure_length_controlled(comparisons, "mine")
     assert (found.rate, found.error) == (0.415, 0.015)
+    judged = [Judged("mine", "f", [Answer(ASKED, ("a",))], comparisons, length_controlled=found)]
+    columns = make_views(ALPACA, judged, JudgeReport("judge", "passed"))[0].data["columns"]
+    assert "length-controlled" in columns
 
     def fails(name: str) -> object:
         raise ImportError(name)

@@ -200,7 +200,7 @@ class _Bench:
             rows = (row for each in grades for row in each.rows(named.name, judge.name))
             made = replace(answered, grades=grades)
         write_lines(rows, place)
-        self._tell(f"{_spell(judge.name, engine.calls)} of {named.name}: {place}")
+        self._tell(f"{_spell(f'{judge.name} on {named.name}', engine.calls)}: {place}")
         return made
 
     def _home(self, named: NamedModel) -> Path:
@@ -215,7 +215,7 @@ class _Bench:
 
 
 def _spell(name: str, calls: Calls) -> str:
-    return f"{name}: {calls.requests} calls, {calls.remembered} of them remembered"
+    return f"{name}: {calls.requests} asked, {calls.remembered} of them remembered"
 
 
 def _slug(name: str) -> str:

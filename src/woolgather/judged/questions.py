@@ -79,7 +79,7 @@ class Question:
     id: str
     turns: tuple[str, ...]
     category: str = ""
-    """Of AlpacaEval, the data set that the instruction comes from."""
+    """For AlpacaEval the data set that the instruction comes from."""
     references: tuple[str, ...] = ()
     """Reference answers by turn; none where there are none."""
     generator: str = ""

@@ -6,8 +6,10 @@ and never as a score, and the first note says whose numbers these are: this judg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 from woolgather.core.intervals import (
     Estimate,
@@ -47,6 +49,18 @@ class Judged:
     def win_rate(self) -> Estimate | None:
         """Returns the share of questions on which its answer is better than the reference, ties half."""
         return rate_interval([win for win in self.wins.values() if win is not None])
+
+    @property
+    def standard_error(self) -> float | None:
+        """Returns the standard error of the win rate as AlpacaEval has it, the deviation of the verdicts
+        over the root of their number; None for fewer than two."""
+        known = [win for win in self.wins.values() if win is not None]
+        return stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
+
+    @property
+    def controlled_rate(self) -> float | None:
+        """Returns the length-controlled rate, in [0, 1]; None where it was not measured."""
+        return self.length_controlled.rate if self.length_controlled else None
 
     @property
     def disagreements(self) -> int:
@@ -99,7 +113,7 @@ def make_views(
 ) -> list[View]:
     """Returns the tables that are printed, and the notes on how to read them."""
     if judge is None:
-        views = [_answered(benchmark, judged)]
+        views = [_list_answers(benchmark, judged)]
     elif benchmark.compared:
         views = [_rates(benchmark, judged, judge)]
     else:
@@ -109,41 +123,38 @@ def make_views(
     return [*views, *_notes(benchmark, judged, judge)]
 
 
-def _answered(benchmark: Benchmark, judged: Sequence[Judged]) -> View:
+def _list_answers(benchmark: Benchmark, judged: Sequence[Judged]) -> View:
     rows = [[each.name, len(each.answers), round(each.characters), each.path] for each in judged]
     head = ["model", "questions", "characters", "answers"]
     return table(f"{benchmark.title}: answers, not judged", head, rows)
 
 
 def _rates(benchmark: Benchmark, judged: Sequence[Judged], judge: JudgeReport) -> View:
+    is_controlled = any(each.controlled_rate is not None for each in judged)
     rows: list[list[JSON]] = []
     for each in judged:
-        rate, wins = each.win_rate, list(each.wins.values())
-        controlled = each.length_controlled
+        wins = list(each.wins.values())
         rows.append(
             [
                 each.name,
-                table_cell(rate, "percent"),
-                table_cell(rate and rate.error, "percent"),
-                table_cell(controlled.rate if controlled else None, "percent"),
-                wins.count(1.0),
-                wins.count(0.5),
-                wins.count(0.0),
+                table_cell(each.win_rate, "percent"),
+                table_cell(each.standard_error, "percent"),
+                *([table_cell(each.controlled_rate, "percent")] if is_controlled else []),
+                "/".join(str(wins.count(win)) for win in (1.0, 0.5, 0.0)),
                 each.disagreements,
                 each.unreadable,
                 round(each.characters),
             ]
         )
     references = [answer.question.references[0] for answer in judged[0].answers]
-    rows.append(["(reference)", *[None] * 8, round(sum(map(len, references)) / len(references))])
+    mean = round(sum(map(len, references)) / len(references))
+    rows.append(["(reference)", *[None] * (len(rows[0]) - 2), mean])
     head = [
         "model",
         "win rate",
         "standard error",
-        "length-controlled",
-        "wins",
-        "ties",
-        "losses",
+        *(["length-controlled"] if is_controlled else []),
+        "won/tied/lost",
         "orders disagree",
         "unreadable",
         "characters",
@@ -284,6 +295,7 @@ def _measures(each: Judged, judged: Sequence[Judged]) -> dict[str, JSON]:
         wins, controlled = list(each.wins.values()), each.length_controlled
         return {
             "win_rate": _json(each.win_rate),
+            "standard_error": each.standard_error,
             "length_controlled": controlled and vars(controlled),
             "wins": wins.count(1.0),
             "ties": wins.count(0.5),
