@@ -13,18 +13,18 @@ from woolgather.data import builtin_seeds, read_examples
 from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FakeEngine
 from woolgather.judged import length_controlled
-from woolgather.judged.answers import Answer, answer_questions, write_answers
+from woolgather.judged.answers import BenchmarkAnswer, answer_questions, write_answers
 from woolgather.judged.compare import compare_answers, read_verdict
 from woolgather.judged.grade import grade_answers
 from woolgather.judged.judge import hire
 from woolgather.judged.length_controlled import annotate, measure_length_controlled
-from woolgather.judged.questions import BENCHMARKS, Question, read_questions
+from woolgather.judged.questions import BENCHMARKS, BenchmarkQuestion, read_questions
 from woolgather.judged.table import Judged, JudgeReport, make_views, to_json
 
 from .conftest import knowing
 
 ALPACA, MT = BENCHMARKS["alpaca_eval"], BENCHMARKS["mt_bench"]
-ASKED = Question("1", ("What?",), "kitchen", ("the reference",), "cook")
+ASKED = BenchmarkQuestion("1", ("What?",), "kitchen", ("the reference",), "cook")
 
 
 def judge_of(*replies: str) -> FakeEngine:
@@ -113,7 +113,7 @@ def test_the_last_line_is_the_verdict(reply: str, place: str | None) -> None:
 def test_only_what_both_orders_say_counts(
     replies: tuple[str, str], win: float | None, disagrees: bool
 ) -> None:
-    (found,) = compare_answers([Answer(ASKED, ("the answer",))], judge_of(*replies))
+    (found,) = compare_answers([BenchmarkAnswer(ASKED, ("the answer",))], judge_of(*replies))
     assert (found.win, found.disagrees) == (win, disagrees)
     rows = list(found.rows("mine", "judge"))
     assert [row["first"] for row in rows] == ["answer", "reference"]
@@ -122,13 +122,13 @@ def test_only_what_both_orders_say_counts(
 
 def test_a_verdict_that_was_cut_is_none() -> None:
     cut = f"{'word ' * 512}\nBetter: 1"
-    (found,) = compare_answers([Answer(ASKED, ("a",))], judge_of(cut))
+    (found,) = compare_answers([BenchmarkAnswer(ASKED, ("a",))], judge_of(cut))
     assert found.win is None
 
 
 def test_the_standard_error_is_alpaca_evals() -> None:
     replies = ("Better: 1", "Better: 2", "Better: tie", "Better: tie", "Better: 2", "Better: 1")
-    answers = [Answer(replace(ASKED, id=name), ("a",)) for name in "abc"]
+    answers = [BenchmarkAnswer(replace(ASKED, id=name), ("a",)) for name in "abc"]
     judged = Judged("mine", "f", answers, compare_answers(answers, judge_of(*replies)))
     assert list(judged.wins.values()) == [1, 0.5, 0]
     # alpaca_eval 0.6.6 says 28.87 of the preferences 2, 1.5 and 1.
@@ -180,7 +180,7 @@ def test_a_judge_that_knows_nothing_is_not() -> None:
 
 
 def test_the_table_says_whose_numbers_these_are() -> None:
-    answers = [Answer(ASKED, ("the answer",))]
+    answers = [BenchmarkAnswer(ASKED, ("the answer",))]
     comparisons = compare_answers(answers, judge_of("Better: 1"))
     controlled = measure_length_controlled(comparisons, "mine")
     judged = [Judged("mine", "f", answers, comparisons, length_controlled=controlled)]
@@ -206,14 +206,18 @@ def test_the_length_controlled_rate_is_alpaca_evals_own(monkeypatch: pytest.Monk
             assert rows == annotate(comparisons, "mine")
             return {"length_controlled_winrate": 41.5, "lc_standard_error": 1.5}
 
-    comparisons = compare_answers([Answer(ASKED, ("a",))], judge_of("Better: 1", "Better: 2"))
+    comparisons = compare_answers(
+        [BenchmarkAnswer(ASKED, ("a",))], judge_of("Better: 1", "Better: 2")
+    )
     assert comparisons[0].win == 1
     assert annotate(comparisons, "mine")[0]["preference"] == 2
     monkeypatch.setattr(length_controlled, "INSTRUCTIONS", 1)
     monkeypatch.setattr(length_controlled, "import_module", lambda name: Metrics)
     found = measure_length_controlled(comparisons, "mine")
     assert (found.rate, found.error) == (0.415, 0.015)
-    judged = [Judged("mine", "f", [Answer(ASKED, ("a",))], comparisons, length_controlled=found)]
+    judged = [
+        Judged("mine", "f", [BenchmarkAnswer(ASKED, ("a",))], comparisons, length_controlled=found)
+    ]
     columns = make_views(ALPACA, judged, JudgeReport("judge", "passed"))[0].data["columns"]
     assert "length-controlled" in columns
 

@@ -32,7 +32,13 @@ from woolgather.core.views import View
 from woolgather.engines import open_engine
 from woolgather.engines.base import Engine, EngineOptions
 from woolgather.engines.journal import Calls, Journal, JournaledEngine
-from woolgather.judged.answers import TOKENS, Answer, answer_questions, write_answers, write_lines
+from woolgather.judged.answers import (
+    TOKENS,
+    BenchmarkAnswer,
+    answer_questions,
+    write_answers,
+    write_lines,
+)
 from woolgather.judged.compare import TEMPLATE, compare_answers
 from woolgather.judged.grade import grade_answers
 from woolgather.judged.judge import GRADING, hire
@@ -154,7 +160,7 @@ class _Bench:
 
         return JournaledEngine(named.model, self._journal, open_it, told)
 
-    def write(self, named: NamedModel, answers: Sequence[Answer]) -> Judged:
+    def write(self, named: NamedModel, answers: Sequence[BenchmarkAnswer]) -> Judged:
         """Writes what the model answered."""
         path = write_answers(answers, self._benchmark, self._home(named), named.name)
         in_turns = not is_text(named.model.prompt_format)

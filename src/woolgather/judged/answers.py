@@ -17,7 +17,7 @@ from woolgather.core.storage import publish
 from woolgather.data.record_files import write_json_records
 from woolgather.data.writing import write_rows_as
 from woolgather.engines.base import Engine, Sampling
-from woolgather.judged.questions import Benchmark, Question
+from woolgather.judged.questions import Benchmark, BenchmarkQuestion
 from woolgather.ops.text.ask import ask_rows
 from woolgather.prompting.turns import answer_prompt, stops
 
@@ -26,10 +26,10 @@ TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class BenchmarkAnswer:
     """What a model said to a question."""
 
-    question: Question
+    question: BenchmarkQuestion
     turns: tuple[str, ...] = ()
     """By turn; empty for one that did not fit into the model's context."""
     cut: int = 0
@@ -44,19 +44,19 @@ class Answer:
 
 
 def answer_questions(
-    questions: Sequence[Question], engine: Engine, max_tokens: int = TOKENS
-) -> list[Answer]:
+    questions: Sequence[BenchmarkQuestion], engine: Engine, max_tokens: int = TOKENS
+) -> list[BenchmarkAnswer]:
     """Returns the answer to each question. Raises EngineError where the engine gave up on some; those
     that came are in its journal."""
-    answers = [Answer(question) for question in questions]
+    answers = [BenchmarkAnswer(question) for question in questions]
     for turn in range(max(len(question.turns) for question in questions)):
         answers = _answer_turn(answers, turn, engine, max_tokens)
     return answers
 
 
 def _answer_turn(
-    answers: Sequence[Answer], turn: int, engine: Engine, max_tokens: int
-) -> list[Answer]:
+    answers: Sequence[BenchmarkAnswer], turn: int, engine: Engine, max_tokens: int
+) -> list[BenchmarkAnswer]:
     form = engine.model.prompt_format
     past = {answer.question.id: _past_turns(answer) for answer in answers}
     found = ask_rows(
@@ -90,13 +90,13 @@ def _answer_turn(
     return out
 
 
-def _past_turns(answer: Answer) -> list[Example]:
+def _past_turns(answer: BenchmarkAnswer) -> list[Example]:
     asked = zip(answer.question.turns, answer.turns, strict=False)  # turns to come have no answer
     return [Example(instruction=question, response=said) for question, said in asked]
 
 
 def write_answers(
-    answers: Sequence[Answer], benchmark: Benchmark, folder: Path, model: str
+    answers: Sequence[BenchmarkAnswer], benchmark: Benchmark, folder: Path, model: str
 ) -> Path:
     """Writes the answers as the benchmark's own programs read them, and returns the file:
     model_outputs.json for AlpacaEval, model_answer.jsonl in FastChat's format for the others."""
@@ -110,7 +110,7 @@ def write_answers(
     return path
 
 
-def _to_row(answer: Answer) -> Example:
+def _to_row(answer: BenchmarkAnswer) -> Example:
     question = answer.question
     return Example(
         instruction=question.turns[0],
@@ -119,7 +119,7 @@ def _to_row(answer: Answer) -> Example:
     )
 
 
-def _to_model_answer(answer: Answer, model: str) -> dict[str, JSON]:
+def _to_model_answer(answer: BenchmarkAnswer, model: str) -> dict[str, JSON]:
     name = answer.question.id
     return {
         "question_id": int(name) if name.isdecimal() else name,

@@ -14,7 +14,7 @@ from typing import Literal
 from woolgather.core.errors import EngineError
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Completion, Engine
-from woolgather.judged.answers import Answer
+from woolgather.judged.answers import BenchmarkAnswer
 from woolgather.judged.judge import JUDGING
 from woolgather.ops.judge.rubrics import open_slot
 from woolgather.ops.text.ask import ask_rows
@@ -28,7 +28,7 @@ _VERDICT = re.compile(r"(?:better\W*)?(?:answer\W*)?\b(1|2|tie)\b\W*", re.IGNORE
 
 
 @dataclass(frozen=True)
-class Reply:
+class OrderedReply:
     """What the judge said to one question in one order."""
 
     answer_first: bool
@@ -38,11 +38,11 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BothOrders:
     """Both orders of one question."""
 
-    answer: Answer
-    replies: tuple[Reply, ...]
+    answer: BenchmarkAnswer
+    replies: tuple[OrderedReply, ...]
 
     @property
     def win(self) -> float | None:
@@ -75,12 +75,12 @@ class Comparison:
             }
 
 
-def compare_answers(answers: Sequence[Answer], judge: Engine) -> list[Comparison]:
+def compare_answers(answers: Sequence[BenchmarkAnswer], judge: Engine) -> list[BothOrders]:
     """Returns a comparison of each answer with its reference. Raises EngineError where the judge gave up
     on some; the replies that came are in its journal."""
     form = judge.model.prompt_format
 
-    def word(asked: tuple[Answer, bool]) -> str:
+    def word(asked: tuple[BenchmarkAnswer, bool]) -> str:
         answer, first = asked
         question = answer.question
         pair = (answer.turns[0], question.references[0])
@@ -95,11 +95,11 @@ def compare_answers(answers: Sequence[Answer], judge: Engine) -> list[Comparison
     found = ask_rows(asked, judge, lambda each: open_slot(word(each), form), sampling, seed=0)
     replies = [_read(completion, first, judge) for (_, first), completion, _ in found]
     return [
-        Comparison(answer, tuple(replies[2 * i : 2 * i + 2])) for i, answer in enumerate(answers)
+        BothOrders(answer, tuple(replies[2 * i : 2 * i + 2])) for i, answer in enumerate(answers)
     ]
 
 
-def _read(completion: Completion, answer_first: bool, judge: Engine) -> Reply:
+def _read(completion: Completion, answer_first: bool, judge: Engine) -> OrderedReply:
     if completion.finish_reason == "error":
         raise EngineError(
             f"the judge {judge.model.path} gave no reply ({completion.why or 'no reason was given'}). "
@@ -109,7 +109,7 @@ def _read(completion: Completion, answer_first: bool, judge: Engine) -> Reply:
     sides: dict[str, Side] = {"tie": "tie", "1": "answer", "2": "reference"}
     if not answer_first:
         sides |= {"1": "reference", "2": "answer"}
-    return Reply(answer_first, None if place is None else sides[place], completion.text)
+    return OrderedReply(answer_first, None if place is None else sides[place], completion.text)
 
 
 def read_verdict(reply: str) -> Place | None:

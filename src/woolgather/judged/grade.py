@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from woolgather.core.rows import JSON, Example, Verdict
 from woolgather.engines.base import Engine
-from woolgather.judged.answers import Answer
+from woolgather.judged.answers import BenchmarkAnswer
 from woolgather.judged.judge import GRADING
 from woolgather.ops.judge.assessors import Assessor, rate
 
@@ -20,7 +20,7 @@ from woolgather.ops.judge.assessors import Assessor, rate
 class Grade:
     """What the judge said of one answer, by turn."""
 
-    answer: Answer
+    answer: BenchmarkAnswer
     verdicts: tuple[Verdict, ...]
 
     def rows(self, model: str, judge: str) -> Iterator[dict[str, JSON]]:
@@ -36,14 +36,14 @@ class Grade:
             }
 
 
-def grade_answers(answers: Sequence[Answer], judge: Engine) -> list[Grade]:
+def grade_answers(answers: Sequence[BenchmarkAnswer], judge: Engine) -> list[Grade]:
     """Returns the grade of each answer. Raises EngineError where the judge fails as a whole."""
     rows = [_turn_row(a, turn) for a in answers for turn in range(len(a.turns))]
     verdicts = iter(found["grade"] for found in rate(rows, judge, Assessor(kind="rubric"), GRADING))
     return [Grade(answer, tuple(next(verdicts) for _ in answer.turns)) for answer in answers]
 
 
-def _turn_row(answer: Answer, turn: int) -> Example:
+def _turn_row(answer: BenchmarkAnswer, turn: int) -> Example:
     """What the judge sees of a turn: the conversation up to it as the task, the reference beside it."""
     question = answer.question
     before = "".join(

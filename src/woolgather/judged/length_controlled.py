@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from woolgather.core.rows import JSON
-from woolgather.judged.compare import Comparison
+from woolgather.judged.compare import BothOrders
 
 INSTRUCTIONS = 805
 
@@ -25,7 +25,7 @@ class LengthControlled:
     why: str = ""
 
 
-def measure_length_controlled(comparisons: Sequence[Comparison], model: str) -> LengthControlled:
+def measure_length_controlled(comparisons: Sequence[BothOrders], model: str) -> LengthControlled:
     """Returns the rate where alpaca_eval is installed and can compute it, else the reason."""
     if len(comparisons) != INSTRUCTIONS:
         return LengthControlled(why=f"it is for all {INSTRUCTIONS} instructions")
@@ -46,7 +46,7 @@ def measure_length_controlled(comparisons: Sequence[Comparison], model: str) -> 
     return LengthControlled(rate, spread)
 
 
-def annotate(comparisons: Sequence[Comparison], model: str) -> list[Mapping[str, JSON]]:
+def annotate(comparisons: Sequence[BothOrders], model: str) -> list[Mapping[str, JSON]]:
     """Returns the comparisons as alpaca_eval's annotations: output 1 is the reference, and the preference
     goes from 1 (the reference) to 2 (the answer), None where a reply could not be read."""
     return [

@@ -73,7 +73,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchmarkQuestion:
     """What a model is asked, in one turn or two."""
 
     id: str
@@ -88,7 +88,7 @@ class Question:
 
 def read_questions(
     benchmark: Benchmark, data_dir: Path | None, limit: int | None = None
-) -> list[Question]:
+) -> list[BenchmarkQuestion]:
     """Returns the questions, the first `limit` of them where one is given.
 
     Raises InputError, with the remedy, for a file that is not there and for a record that is none of this
@@ -117,11 +117,11 @@ def _find(benchmark: Benchmark, data_dir: Path | None) -> Path:
     )
 
 
-def _read_alpaca(benchmark: Benchmark, path: Path) -> Iterator[Question]:
+def _read_alpaca(benchmark: Benchmark, path: Path) -> Iterator[BenchmarkQuestion]:
     good = '{"dataset": "...", "instruction": "...", "output": "...", "generator": "..."}'
     for number, (place, value) in enumerate(read_file(path)):
         record = _object(place, value, good)
-        yield Question(
+        yield BenchmarkQuestion(
             str(number),
             (_text(record, "instruction", place, good),),
             str(record.get("dataset", "")),
@@ -130,7 +130,7 @@ def _read_alpaca(benchmark: Benchmark, path: Path) -> Iterator[Question]:
         )
 
 
-def _read_turns(benchmark: Benchmark, path: Path) -> Iterator[Question]:
+def _read_turns(benchmark: Benchmark, path: Path) -> Iterator[BenchmarkQuestion]:
     shown = ", ".join(['"..."'] * benchmark.turns)
     good = f'{{"question_id": 1, "category": "...", "turns": [{shown}]}}'
     seen: set[str] = set()
@@ -148,10 +148,10 @@ def _read_turns(benchmark: Benchmark, path: Path) -> Iterator[Question]:
                 good,
             )
         category = str(record.get("category", ""))
-        yield Question(str(name), turns, category, _texts(record.get("reference")))
+        yield BenchmarkQuestion(str(name), turns, category, _texts(record.get("reference")))
 
 
-def _with_references(questions: Sequence[Question], path: Path) -> list[Question]:
+def _with_references(questions: Sequence[BenchmarkQuestion], path: Path) -> list[BenchmarkQuestion]:
     """Returns the questions with the reference answers of the file, where there is one."""
     if not path.is_file():
         return list(questions)

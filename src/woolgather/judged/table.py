@@ -19,8 +19,8 @@ from woolgather.core.intervals import (
 )
 from woolgather.core.rows import JSON
 from woolgather.core.views import Unit, View, alarm, table, table_cell
-from woolgather.judged.answers import Answer
-from woolgather.judged.compare import Comparison
+from woolgather.judged.answers import BenchmarkAnswer
+from woolgather.judged.compare import BothOrders
 from woolgather.judged.grade import Grade
 from woolgather.judged.length_controlled import LengthControlled
 from woolgather.judged.questions import Benchmark
@@ -33,8 +33,8 @@ class Judged:
     name: str
     path: str
     """The file of its answers."""
-    answers: Sequence[Answer]
-    comparisons: Sequence[Comparison] = ()
+    answers: Sequence[BenchmarkAnswer]
+    comparisons: Sequence[BothOrders] = ()
     grades: Sequence[Grade] = ()
     length_controlled: LengthControlled | None = None
     in_turns: bool = True
