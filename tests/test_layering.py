@@ -40,6 +40,7 @@ MAY_KNOW = {
     },
     "prepare": {"core", "data", "prepare"},
     "suites": {"core", "prompting", ENGINE, "suites"},
+    "judged": {"core", "data", "prompting", ENGINE, "ops", "judged"},
     "report": {"core", "runs.record", "runs.lock", "report"},
     "vote": {
         "core",

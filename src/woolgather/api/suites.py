@@ -18,6 +18,7 @@ from woolgather.core.rows import JSON
 from woolgather.core.views import View
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
+from woolgather.judged.questions import BENCHMARKS
 from woolgather.suites.backends import Server, find_backend
 from woolgather.suites.interpreter import Harness, find_harness
 from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
@@ -58,7 +59,7 @@ def evaluate_suite(
     mistake in the options or a harness that is not there, InputError for a suite, task, model or data
     that are not there, WorkError when the harness fails.
     """
-    found = read_suite(suite)
+    found = read_suite(suite, tuple(BENCHMARKS))
     if asked.form not in ("auto", "raw", "chat"):
         raise ConfigError(f"--prompt-format {asked.form}: with --suite choose auto, raw or chat.")
     if options.replicas:
@@ -86,7 +87,7 @@ def _contenders(names: Sequence[str], options: EngineOptions) -> Iterator[Conten
                 f"{name}: a server holds one model of a run. Name the folder of that model instead."
             )
         prefix = f"{folder.resolve().name}/" if len(names) > 1 else ""
-        for step, place in _models_of_run(folder):
+        for step, place in models_of_run(folder):
             yield _contender(f"{prefix}{step}", place, own)
 
 
@@ -125,7 +126,7 @@ def _server(model: Model, options: EngineOptions) -> Server | None:
     return Server(endpoint.url, endpoint.name, os.environ.get(options.api_key_env, ""))
 
 
-def _models_of_run(run_dir: Path) -> Iterator[tuple[str, str]]:
+def models_of_run(run_dir: Path) -> Iterator[tuple[str, str]]:
     """Yields the base and what the run made of it, as it measured them: a name and a place each.
 
     Raises InputError for a run that has measured none yet."""

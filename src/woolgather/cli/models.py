@@ -31,7 +31,7 @@ from woolgather.cli.asking import (
     engine_options,
 )
 from woolgather.cli.output import Column, Json, console, print_json, print_rows
-from woolgather.cli.suites import AllowCode, DataDir, EvalPython, Limit, Out, SuiteName
+from woolgather.cli.suites import AllowCode, DataDir, EvalPython, Limit, Out, SuiteName, WinJudge
 from woolgather.core.errors import WoolgatherError
 from woolgather.core.rows import Example
 from woolgather.core.views import table_cell
@@ -82,7 +82,14 @@ def eval_(
         typer.Option(min=0, help="Number of probes: generated test prompts with machine checks."),
     ] = 300,
     seed: Seed = 1,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 128,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens of an answer at most. Default: 128; with --suite alpaca_eval, mt_bench or "
+            "vicuna 1024.",
+        ),
+    ] = None,
     margin: Margin = 250,
     engine: EngineName = "transformers",
     engine_python: EnginePython = "",
@@ -98,6 +105,7 @@ def eval_(
     suite: SuiteName = None,
     limit: Limit = None,
     data_dir: DataDir = None,
+    win_judge: WinJudge = "",
     eval_python: EvalPython = "",
     allow_code: AllowCode = False,
     out: Out = Path("evals"),
@@ -126,6 +134,28 @@ def eval_(
         replicas=engine_replicas,
         ray=ray,
     )
+    suites.check_options(
+        suite,
+        limit=limit,
+        data_dir=data_dir,
+        python=eval_python,
+        allow_code=allow_code,
+        win_judge=win_judge,
+    )
+    if suite is not None and suites.is_judged(suite):
+        suites.judge(
+            models,
+            suite,
+            options,
+            prompt_format,
+            limit=limit,
+            data_dir=data_dir,
+            win_judge=win_judge,
+            max_tokens=max_tokens,
+            out=out,
+            as_json=as_json,
+        )
+        return
     if suite is not None:
         suites.evaluate(
             models,
@@ -140,10 +170,11 @@ def eval_(
             as_json=as_json,
         )
         return
-    suites.refuse_without_suite(limit, data_dir, eval_python, allow_code)
     tasked = read_examples(tasks or builtin_heldout(), needs_response=False)
     rows = [row for row in tasked if row.set_aside is None]
-    how = EvaluationOptions(probes=probes, probe_seed=seed, max_tokens=max_tokens, margin=margin)
+    how = EvaluationOptions(
+        probes=probes, probe_seed=seed, max_tokens=max_tokens or 128, margin=margin
+    )
     measured: list[Metrics] = []
     with connect_ray(options):
         for named in resolve_models(models, options, prompt_format, rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,8 @@ from woolgather.core.errors import ConfigError
 from woolgather.report.text import harmless
 
 if TYPE_CHECKING:
+    from woolgather.api.judged import JudgedResult
+    from woolgather.api.suites import SuiteResult
     from woolgather.engines.base import EngineOptions
 
 SuiteName = Annotated[
@@ -22,8 +24,8 @@ SuiteName = Annotated[
         "--suite",
         metavar="NAME|FILE",
         help="Evaluate with lm-evaluation-harness instead: isheep, humback, dromedary or spin (the tasks "
-        "of that paper), or a YAML file of your own. A run's directory stands for its base and every "
-        "iteration.",
+        "of that paper), or a YAML file of your own. Or write answers that a judge reads: alpaca_eval, "
+        "mt_bench or vicuna. A run's directory stands for its base and every iteration.",
     ),
 ]
 Limit = Annotated[
@@ -34,6 +36,16 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         help="With --suite: folder of data sets, each under its name on the hub. Nothing is downloaded."
+    ),
+]
+WinJudge = Annotated[
+    str,
+    typer.Option(
+        "--win-judge",
+        metavar="MODEL",
+        help="With --suite alpaca_eval, mt_bench or vicuna: the model that judges the answers, once it "
+        "has passed an audition; or name its server: --serve win_judge=URL#NAME. Default: nobody, "
+        "answers are written alone.",
     ),
 ]
 EvalPython = Annotated[
@@ -78,11 +90,45 @@ def evaluate(
     from woolgather.suites.run import SuiteOptions
 
     asked = SuiteOptions(out, limit, data_dir and data_dir.expanduser(), prompt_format, allow_code)
+    _show(evaluate_suite(names, suite, options, asked, python=python, tell=_tell), as_json)
 
-    def tell(line: str) -> None:
-        print(harmless(line), file=sys.stderr, flush=True)
 
-    result = evaluate_suite(names, suite, options, asked, python=python, tell=tell)
+def judge(
+    names: Sequence[str],
+    suite: str,
+    options: EngineOptions,
+    prompt_format: str,
+    *,
+    limit: int | None,
+    data_dir: Path | None,
+    win_judge: str,
+    max_tokens: int | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Have a benchmark answered and judged, and print its tables; progress goes to stderr."""
+    from woolgather.api.judged import JudgedOptions, evaluate_judged
+    from woolgather.judged.answers import TOKENS
+
+    asked = JudgedOptions(
+        out,
+        data_dir and data_dir.expanduser(),
+        limit,
+        win_judge,
+        prompt_format,
+        max_tokens or TOKENS,
+    )
+    _show(evaluate_judged(names, suite, options, asked, tell=_tell), as_json)
+
+
+def is_judged(suite: str) -> bool:
+    """Returns whether the suite is one whose answers a judge reads."""
+    from woolgather.judged.questions import BENCHMARKS
+
+    return suite in BENCHMARKS
+
+
+def _show(result: SuiteResult | JudgedResult, as_json: bool) -> None:
     if as_json:
         print_json(result.json())
         return
@@ -90,13 +136,30 @@ def evaluate(
         print_view(view)
 
 
-def refuse_without_suite(limit: int | None, data_dir: Path | None, python: str, code: bool) -> None:
-    """Raises ConfigError for an option that means nothing without --suite."""
-    given = {
-        "--limit": limit is not None,
-        "--data-dir": data_dir is not None,
-        "--eval-python": bool(python),
-        "--allow-code": code,
-    }
+def _tell(line: str) -> None:
+    print(harmless(line), file=sys.stderr, flush=True)
+
+
+def check_options(
+    suite: str | None,
+    *,
+    limit: int | None,
+    data_dir: Path | None,
+    python: str,
+    allow_code: bool,
+    win_judge: str,
+) -> None:
+    """Raises ConfigError for an option that means nothing without a suite, or with this one."""
+    judges = suite is not None and is_judged(suite)
+    if suite is None:
+        _refuse({"--limit": limit is not None, "--data-dir": data_dir is not None}, "--suite")
+    if suite is None or judges:
+        where = "suites of lm-evaluation-harness" if judges else "--suite"
+        _refuse({"--eval-python": bool(python), "--allow-code": allow_code}, where)
+    if not judges:
+        _refuse({"--win-judge": bool(win_judge)}, "--suite alpaca_eval, mt_bench or vicuna")
+
+
+def _refuse(given: Mapping[str, bool], where: str) -> None:
     for option in (name for name, is_given in given.items() if is_given):
-        raise ConfigError(f"{option} is for --suite. Name one, or leave {option} out.")
+        raise ConfigError(f"{option} is for {where}. Name one, or leave {option} out.")

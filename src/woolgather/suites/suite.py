@@ -6,6 +6,7 @@ beside its tasks, which are files in the format of lm-evaluation-harness.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -145,8 +146,9 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in DEFINITIONS.glob("*.yaml"))
 
 
-def read_suite(name: str) -> Suite:
-    """Returns the suite that `name` means: one of `suite_names`, or the path of a YAML file.
+def read_suite(name: str, others: Sequence[str] = ()) -> Suite:
+    """Returns the suite that `name` means: one of `suite_names`, or the path of a YAML file. `others` are
+    names that `--suite` takes as well and that are no suites of the harness.
 
     Raises InputError, naming the field and the remedy, for one that is not found or cannot be read.
     """
@@ -154,10 +156,11 @@ def read_suite(name: str) -> Suite:
     if name in suite_names():
         return _read(DEFINITIONS / f"{name}.yaml", name, None)
     if own.suffix not in (".yaml", ".yml"):
-        near = get_close_matches(name, suite_names(), 1, cutoff=0.4)
+        known = [*suite_names(), *others]
+        near = get_close_matches(name, known, 1, cutoff=0.4)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise InputError(
-            f"--suite {name}: unknown suite.{meant} There are {', '.join(suite_names())}, and the path "
+            f"--suite {name}: unknown suite.{meant} There are {', '.join(known)}, and the path "
             "of a YAML file of your own."
         )
     if not own.is_file():

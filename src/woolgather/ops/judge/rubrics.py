@@ -119,11 +119,7 @@ def curation_rubric(template: str = "rubric-curation") -> Rubric:
 
 
 def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -> Prompt:
-    """Returns the filled template, to be continued after its last line.
-
-    As a text it is whole; in turns all but the last line is the user's, and the last line is how
-    the assistant's begins.
-    """
+    """Returns the filled template, to be continued after its last line."""
     text = fill(
         template,
         question=question(row),
@@ -131,6 +127,15 @@ def slot_prompt(template: Template, row: Example, prompt_format: PromptFormat) -
         input=row.input,
         response=row.response,
     )
+    return open_slot(text, prompt_format)
+
+
+def open_slot(text: str, prompt_format: PromptFormat) -> Prompt:
+    """Returns `text` as a prompt that is continued after its last line.
+
+    As a text it is whole; in turns all but the last line is the user's, and the last line is how
+    the assistant's begins.
+    """
     if is_text(prompt_format):
         return text
     body, _, slot = text.rpartition("\n")
