@@ -165,8 +165,8 @@ def test_the_verbose_tax_stands_side_by_side(v1: Path) -> None:
     assert shown["columns"] == ["measure", "engraved", "cloned", "difference"]
     models = next(v for v in record_of(v1, "summary").shown() if v.title == "Models").data["rows"]
     names = [str(row[0]).removesuffix(" ← result") for row in models]
-    assert names == ["base", "engraved", "cloned", "prompted teacher", "few-shot base",
-                     "seeds alone", "plain answers"]  # fmt: skip
+    assert names == ["seeds alone", "base", "engraved", "cloned", "prompted teacher",
+                     "few-shot base", "plain answers"]  # fmt: skip
 
 
 def test_every_row_is_traced_to_what_was_given(v1: Path) -> None:
