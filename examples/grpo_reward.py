@@ -26,7 +26,9 @@ def make_reward(checks: str = "") -> Callable[..., list[float]]:
     known = read_check_file(checks).checks()
 
     def share_met(
-        completions: Sequence[str | Sequence[dict[str, str]]], constraints: Sequence[str], **_: object
+        completions: Sequence[str | Sequence[dict[str, str]]],
+        constraints: Sequence[str],
+        **_: object,
     ) -> list[float]:
         rewards = []
         for completion, told in zip(completions, constraints, strict=True):

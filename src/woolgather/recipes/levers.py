@@ -19,9 +19,10 @@ from woolgather.ops.generate.verify import Verifying, verify
 from woolgather.ops.measure.select import best_of
 from woolgather.ops.train.dpo import dpo
 from woolgather.ops.train.merge import merge
+from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.guard import count_rows, guard_control
 from woolgather.recipes.scope import Rows, Scope
-from woolgather.recipes.stages import Candidates, measure
+from woolgather.recipes.stages import measure
 
 VERIFIED = "seeds + verified, no loop"
 """What the control is called that trains on the seeds and the base's own verified answers."""
