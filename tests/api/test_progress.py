@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from woolgather.api import event_file, show_progress
-from woolgather.api.bottleneck import TimeSpent
-from woolgather.api.event_file import EventFile
-from woolgather.api.show_progress import Shown
+from woolgather.api.progress import event_file, show
+from woolgather.api.progress.bottleneck import TimeSpent
+from woolgather.api.progress.event_file import EventFile
+from woolgather.api.progress.show import Shown
 from woolgather.core.expected import Expected
 from woolgather.engines.journal import Calls
 from woolgather.runs.record import StepRecord
@@ -65,8 +65,8 @@ def test_a_step_that_only_writes_waits_for_the_disk() -> None:
 
 
 def test_a_silent_wait_is_told_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show_progress, "BEAT", 0.01)
-    monkeypatch.setattr(show_progress, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(show, "BEAT", 0.01)
+    monkeypatch.setattr(show, "PLAIN_EVERY", 0.0)
     path = tmp_path / "events.jsonl"
     progress, said = shown(path, server=True)
     progress.step_started("iter0/respond", "not done yet", Expected(calls=5))
@@ -87,7 +87,7 @@ def test_a_silent_wait_is_told_as_well(tmp_path: Path, monkeypatch: pytest.Monke
 def test_remembered_answers_are_no_wait_for_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show_progress, "PLAIN_EVERY", -1.0)
+    monkeypatch.setattr(show, "PLAIN_EVERY", -1.0)
     path = tmp_path / "events.jsonl"
     progress, _ = shown(path)
     progress.step_started("ask", "not done yet", Expected())

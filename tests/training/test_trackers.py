@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from woolgather.api.launch import AskedSettings, AskedTraining, Launch
-from woolgather.api.show_progress import _measures
+from woolgather.api.progress.show import _measures
 from woolgather.core.errors import ConfigError
 from woolgather.runs.record import StepRecord
 from woolgather.training import trackers

@@ -40,7 +40,7 @@ def run(
     """
     from rich.console import Console
 
-    from woolgather.api.show_progress import Shown
+    from woolgather.api.progress.show import Shown
 
     asked = AskedSettings(preset, values={**(settings or {}), **more})
     launch = _launch(recipe, asked, dir, engine, given or {}, redo)

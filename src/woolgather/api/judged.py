@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from woolgather.api.named_models import NamedModel, resolve_models
-from woolgather.api.show_progress import PLAIN_EVERY
+from woolgather.api.progress.show import PLAIN_EVERY
 from woolgather.api.suites import models_of_run
 from woolgather.core.artifacts import Model, PromptFormat
 from woolgather.core.errors import ConfigError, RunDirError

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
-    from woolgather.api.show_progress import Shown
+    from woolgather.api.progress.show import Shown
     from woolgather.core.expected import Expected
     from woolgather.core.machine_speed import Precision
     from woolgather.core.rows import JSON
@@ -246,7 +246,7 @@ class Launch:
 
     def show(self, console: Console, total: PlanTotal) -> Shown:
         """Returns what shows the progress of this launch on `console`, and tells it to other programs."""
-        from woolgather.api.show_progress import Shown
+        from woolgather.api.progress.show import Shown
 
         return Shown(
             console,

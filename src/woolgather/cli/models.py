@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from woolgather.api.show_progress import PLAIN_EVERY
+from woolgather.api.progress.show import PLAIN_EVERY
 from woolgather.cli import suites
 from woolgather.cli.asking import (
     EngineArgs,

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from woolgather.api.launch import AskedSettings, AskedTraining, Launch
 from woolgather.api.plan_lines import spell_memory
+from woolgather.api.progress.show import Shown
 from woolgather.api.results import PlanTotal
-from woolgather.api.show_progress import Shown
 from woolgather.cli import output
 from woolgather.cli.asking import (
     EngineArgs,

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from woolgather.api.launch import AskedSettings, AskedTraining, Launch
+from woolgather.api.progress.show import Shown
 from woolgather.api.results import PlanTotal
-from woolgather.api.show_progress import Shown
 from woolgather.api.sweep import Sweep, Telling
 from woolgather.cli import output
 from woolgather.cli.asking import (

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from woolgather.api.bottleneck import TimeSpent
-from woolgather.api.event_file import EventFile
+from woolgather.api.progress.bottleneck import TimeSpent
+from woolgather.api.progress.event_file import EventFile
 from woolgather.core.expected import Expected
 from woolgather.core.rows import JSON
 from woolgather.engines.journal import Calls
