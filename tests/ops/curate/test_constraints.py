@@ -127,6 +127,7 @@ def parts_of_probes() -> list[Params]:
     return list(found.values())
 
 
+# A part that fewer than five texts meet, or fail, says nothing here: most parts about one word are such.
 def twins(constraints: Iterable[Constraint], pool: list[str]) -> set[str]:
     """Names of checks that decide, over the texts, as a part of such a probe's check does."""
     theirs = [

@@ -2,8 +2,9 @@
 
 The one idea: breadth. None asks for what a reporting or selecting family of probes asks for (the number
 of words or sentences, a word that is in or out, first or last, the case of all letters, a marked list, a
-question): a test compares, over many texts, what each decides with what every part of such a probe's
-check decides. A text is split at white space into words, and a mark at a word's edge is no part of it.
+question). A test compares, over some texts, what each decides with what parts of such probes' checks
+decide; parts that few texts meet, such as a rare word, it cannot see. A text is split at white space into
+words, and a mark at a word's edge is no part of it.
 """
 
 from __future__ import annotations
