@@ -1,8 +1,7 @@
 """The checks of verified rows as a reward of TRL's GRPO: `python examples/grpo_reward.py MODEL ROWS OUT`.
 
-The one idea: a check that made a training row decides just as well about an answer that is new. MODEL is
-a folder or a name on the hub, ROWS the folder of a step `verify` in a run, and OUT takes the tuned model.
-Where rows ask for checks of your own, name their file as a fourth word.
+A check that made a training row decides just as well about a new answer. MODEL is a folder or a name on the
+hub, ROWS the folder of a step `verify` in a run; a file of your own checks may be named as a fourth word.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def make_reward(checks: str = "") -> Callable[..., list[float]]:
         **_: object,
     ) -> list[float]:
         rewards = []
-        for completion, told in zip(completions, constraints, strict=True):
-            text = completion if isinstance(completion, str) else completion[-1]["content"]
+        for said, told in zip(completions, constraints, strict=True):
+            text = said if isinstance(said, str) else said[-1]["content"]
             met = [each.holds(text) for each in read_constraints(json.loads(told), known)]
             rewards.append(sum(met) / len(met) if text.strip() else 0.0)
         return rewards
@@ -50,8 +49,8 @@ def prompts(rows: Path) -> Dataset:
 
 def main(model: str, rows: str, out: str, checks: str = "", **settings: object) -> None:
     """Trains on the rows and saves the model; `settings` are fields of TRL's GRPOConfig."""
-    args, reward = GRPOConfig(output_dir=out, **settings), make_reward(checks)
-    trainer = GRPOTrainer(model, reward, args=args, train_dataset=prompts(Path(rows)))
+    args = GRPOConfig(output_dir=out, **settings)
+    trainer = GRPOTrainer(model, make_reward(checks), args, prompts(Path(rows)))
     trainer.train()
     trainer.save_model(out)
 

@@ -98,7 +98,8 @@ def test_the_result_is_views_and_json(evaluate: Callable[..., Any], tmp_path: Pa
     result = evaluate("one", "two")
     titles = [view.title for view in result.views()]
     assert titles[0].startswith("A toy suite")
-    assert titles[1].startswith("Against one")
+    assert titles[1].startswith("At chance: bits per byte")
+    assert titles[2].startswith("Against one")
     assert json.loads(json.dumps(result.json()))["suite"] == "toy"
     assert (tmp_path / "out" / "toy" / "data").is_dir()
 

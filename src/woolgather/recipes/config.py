@@ -285,7 +285,7 @@ def _readable(error: ValidationError, config: type[BaseModel]) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
+    names = sorted(known, key=lambda key: key.count("."))  # groups within groups come last
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     leaf = [k for k in names if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
     ends = {k.rsplit(".", 1)[-1]: k for k in reversed(names)}

@@ -173,6 +173,7 @@ def _explain(run_dir: Path, call: Call, index: Index) -> str:
     if not lines and raw:
         changed = {k: v for k, v in names.items() if any(k[:12] in line for line in raw)}
         lines = [f"{step} changed" for step in sorted(set(changed.values()))]
+    lines.sort(key=lambda line: not line.startswith("version:"))  # the reason for what came with it
     return "new because " + "; ".join(lines[:4] + (["..."] if len(lines) > 4 else []))
 
 
