@@ -50,6 +50,8 @@ def test_the_name_that_is_meant() -> None:
     assert choose_name({"a": {}}, "", URL) == "a"
     assert choose_name({"a": {}, "b": {}}, "b", URL) == "b"
     assert choose_name({}, "b", URL) == "b"
+    # An adapter that this run or another had loaded makes no doubt about the base.
+    assert choose_name({"a": {}, "woolgather-0123": {"parent": "a"}}, "", URL) == "a"
     remedy = (
         "Give the name of the one that is meant, as --url http://host:8000/v1#NAME, or as --serve "
         "ROLE_OR_PATH=http://host:8000/v1#NAME where several models are asked."

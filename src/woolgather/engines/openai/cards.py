@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.rows import JSON
+from woolgather.engines.vllm.adapters import OURS
 
 _FIELDS = ("id", "root", "parent", "owned_by", "max_model_len")
 _META = ("n_ctx", "n_ctx_train")
@@ -43,13 +44,14 @@ def read_cards(reply: object) -> Cards:
 
 
 def choose_name(cards: Cards, name: str, url: str) -> str:
-    """Returns the name that is meant: `name`, or the only one there is.
+    """Returns the name that is meant: `name`, or the only one there is beside adapters of our runs.
 
     Raises ConfigError, which shows `url`, when the name is not in the list (an empty list says nothing
     of a name that is given), or when none is given and the list has several or none.
     """
-    if not name and len(cards) == 1:
-        return next(iter(cards))
+    own = [each for each in cards if not each.startswith(OURS)]
+    if not name and len(own) == 1:
+        return own[0]
     if name and (name in cards or not cards):
         return name
     names = list(cards)

@@ -18,10 +18,14 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks that vLLM reserves room for."""
 
 
+OURS = "woolgather-"
+"""How the name of an adapter begins that one of our runs had loaded."""
+
+
 def name_adapter(path: str) -> str:
     """Returns the name by which vLLM knows the adapter in the folder `path`: a hash of its files, since
     what was computed by a name is kept for that name."""
-    return f"woolgather-{digest_of(file_digests(Path(path)))[:24]}"
+    return f"{OURS}{digest_of(file_digests(Path(path)))[:24]}"
 
 
 @dataclass(frozen=True)
