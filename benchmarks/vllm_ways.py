@@ -67,7 +67,7 @@ def main() -> None:
     found = find_interpreter(asked.python)
     path = asked.model or str(embedded_model())
     child = EngineOptions("vllm", python=found.python, dtype="float32", args=SETTINGS)
-    server = EngineOptions("openai", urls=(asked.url,), token_ids=True, concurrency=256)
+    server = EngineOptions("openai", urls=(asked.url,), concurrency=256)
     print(provenance.hardware())
     print(", ".join(f"{name} {version}" for name, version in found.packages), "|", path)
 
@@ -83,7 +83,7 @@ def main() -> None:
     in_child = run("child", path, child)
     if asked.adapter:
         with_adapter = EngineOptions(
-            "openai", urls=(asked.url,), token_ids=True, adapter=asked.adapter, concurrency=256
+            "openai", urls=(asked.url,), adapter=asked.adapter, concurrency=256
         )
         run("server, adapter", asked.adapter, with_adapter)
         run("child, adapter", asked.adapter, child)
