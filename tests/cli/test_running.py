@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather.cli import app
-from woolgather.core.errors import ConfigError
+from woolgather.cli import app, running
+from woolgather.core.errors import ConfigError, Stopped
 from woolgather.runs.record import read_launches
 
 SETTINGS = [
@@ -72,3 +74,15 @@ def test_an_engine_that_is_none_is_named() -> None:
     assert isinstance(refused.exception, ConfigError)
     assert refused.exception.exit_code == 2
     assert "--engine sglang: choose transformers, vllm, openai or fake." in str(refused.exception)
+
+
+def test_a_stop_that_was_swallowed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_AGAIN_SECONDS", 0.2)
+    heard: list[str] = []
+    with running.stopping(None), pytest.raises(Stopped, match="SIGTERM"):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped as stop:  # as a library's bare `except` would
+            heard.append(str(stop))
+        time.sleep(60)
+    assert heard == ["SIGTERM"]
