@@ -79,10 +79,14 @@ def test_an_engine_that_is_none_is_named() -> None:
 def test_a_stop_that_was_swallowed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "_AGAIN_SECONDS", 0.2)
     heard: list[str] = []
-    with running.stopping(None), pytest.raises(Stopped, match="SIGTERM"):
+
+    def swallow() -> None:
         try:
             signal.raise_signal(signal.SIGTERM)
         except Stopped as stop:  # as a library's bare `except` would
             heard.append(str(stop))
         time.sleep(60)
+
+    with running.stopping(None), pytest.raises(Stopped, match="SIGTERM"):
+        swallow()
     assert heard == ["SIGTERM"]
