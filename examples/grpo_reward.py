@@ -1,7 +1,7 @@
 """The checks of verified rows as a reward of TRL's GRPO: `python examples/grpo_reward.py MODEL ROWS OUT`.
 
-A check that made a training row decides just as well about a new answer. MODEL is a folder or a name on the
-hub, ROWS the folder of a step `verify` in a run; a file of your own checks may be named as a fourth word.
+A check that made a training row decides just as well about a new answer. MODEL is a folder or a name on
+the hub, ROWS the folder of a step `verify` in a run; a file of your own checks may be a fourth word.
 """
 
 from __future__ import annotations
