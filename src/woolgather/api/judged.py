@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from woolgather.api.named_models import NamedModel, resolve_models
 from woolgather.api.progress.show import PLAIN_EVERY
-from woolgather.api.suites import models_of_run
+from woolgather.api.suites import name_models
 from woolgather.core.artifacts import Model, PromptFormat
 from woolgather.core.errors import ConfigError, RunDirError
 from woolgather.core.fingerprint import fingerprint
@@ -137,14 +137,7 @@ class _Bench:
     @contextmanager
     def ask(self, named: NamedModel) -> Iterator[Engine]:
         """Yields an engine that remembers, and opens the model at the first question that is new."""
-        with ExitStack() as stack:
-
-            @cache
-            def open_it() -> Engine:
-                engine = open_engine(named.model, named.options)
-                stack.callback(engine.close)
-                return engine
-
+        with _opening(named) as open_it:
             engine = self._remember(named, open_it)
             yield engine
             self._tell(_spell(named.name, engine.calls))
@@ -173,14 +166,7 @@ class _Bench:
         from woolgather.data import builtin_seeds, read_examples
 
         seeds = [row for row in read_examples(builtin_seeds()) if isinstance(row, Example)]
-        with ExitStack() as stack:
-
-            @cache
-            def open_it() -> Engine:
-                engine = open_engine(judge.model, judge.options)
-                stack.callback(engine.close)
-                return engine
-
+        with _opening(judge) as open_it:
             # A counter of its own for the audition and for each model: identical questions of two of
             # them are then one call.
             hearing = self._remember(judge, open_it)
@@ -220,6 +206,20 @@ class _Bench:
         return fingerprint([judge.model.fingerprint, judge.model.prompt_format, asked.text])[:12]
 
 
+@contextmanager
+def _opening(named: NamedModel) -> Iterator[Callable[[], Engine]]:
+    """Yields what opens the model when it is first called; it is closed at the end."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_it() -> Engine:
+            engine = open_engine(named.model, named.options)
+            stack.callback(engine.close)
+            return engine
+
+        yield open_it
+
+
 def _spell(name: str, calls: Calls) -> str:
     return f"{name}: {calls.requests} asked, {calls.remembered} of them remembered"
 
@@ -235,7 +235,8 @@ def _resolve(
     names: Sequence[str], options: EngineOptions, asked: JudgedOptions
 ) -> tuple[list[NamedModel], NamedModel | None]:
     """Returns the models, and the judge where one is named."""
-    called = dict(_name_models(names, options))
+    several = len(names) > 1
+    called = dict(pair for name in names for pair in name_models(name, options, several=several))
     served = _served_judge(options)
     if served and asked.win_judge:
         raise ConfigError("--win-judge and --serve win_judge=... name two judges. Leave one out.")
@@ -259,24 +260,6 @@ def _resolve(
                 "own answers. Name another model as the judge."
             )
     return models, rater
-
-
-def _name_models(names: Sequence[str], options: EngineOptions) -> Iterator[tuple[str, str]]:
-    """Yields what each model is called and where it is; a run stands for its base and its iterations."""
-    from woolgather.runs.record import RUN
-
-    for name in names:
-        folder = Path(name).expanduser()
-        if not (folder / RUN).is_file():
-            yield name, name
-            continue
-        if options.name == "openai":
-            raise ConfigError(
-                f"{name}: a server holds one model of a run. Name the folder of that model instead."
-            )
-        prefix = f"{folder.resolve().name}/" if len(names) > 1 else ""
-        for step, place in models_of_run(folder):
-            yield f"{prefix}{step}", place
 
 
 def _served_judge(options: EngineOptions) -> str:

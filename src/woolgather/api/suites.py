@@ -75,20 +75,27 @@ def evaluate_suite(
 
 
 def _contenders(names: Sequence[str], options: EngineOptions) -> Iterator[Contender]:
+    for name, own in zip(names, split_options(names, options), strict=True):
+        for called, place in name_models(name, options, several=len(names) > 1):
+            yield _contender(called, place, own)
+
+
+def name_models(name: str, options: EngineOptions, *, several: bool) -> Iterator[tuple[str, str]]:
+    """Yields what a model is called and where it is; a run stands for its base and its iterations, which
+    are called after it too where there are `several` names. Raises ConfigError for a run at a server."""
     from woolgather.runs.record import RUN
 
-    for name, own in zip(names, split_options(names, options), strict=True):
-        folder = Path(name).expanduser()
-        if not (folder / RUN).is_file():
-            yield _contender(name, name, own)
-            continue
-        if options.name == "openai":
-            raise ConfigError(
-                f"{name}: a server holds one model of a run. Name the folder of that model instead."
-            )
-        prefix = f"{folder.resolve().name}/" if len(names) > 1 else ""
-        for step, place in models_of_run(folder):
-            yield _contender(f"{prefix}{step}", place, own)
+    folder = Path(name).expanduser()
+    if not (folder / RUN).is_file():
+        yield name, name
+        return
+    if options.name == "openai":
+        raise ConfigError(
+            f"{name}: a server holds one model of a run. Name the folder of that model instead."
+        )
+    prefix = f"{folder.resolve().name}/" if several else ""
+    for step, place in models_of_run(folder):
+        yield f"{prefix}{step}", place
 
 
 def _contender(called: str, place: str, options: EngineOptions) -> Contender:
