@@ -88,6 +88,11 @@ def question(row: Example) -> str:
     return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
 
 
+def task_key(row: Example) -> str:
+    """Returns what all samples of one task have in common: the task's id, else what it asks."""
+    return str(row.meta.get("prompt_id") or question(row))
+
+
 def set_aside(row: R, reason: str) -> R:
     """Returns the row with a reason; a row already set aside keeps its first reason."""
     return row if row.set_aside else replace(row, set_aside=reason)

@@ -22,7 +22,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.rows import Example, set_aside, task_key
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.ops.text.words import answer_of, count_words
 from woolgather.probes.checks import passes
@@ -121,7 +121,7 @@ def check_samples(samples: int) -> None:
 
 
 def _by_task(rows: Iterable[Example]) -> Iterator[tuple[str, list[Example]]]:
-    for prompt, group in groupby(rows, _task):
+    for prompt, group in groupby(rows, task_key):
         yield prompt, list(group)
 
 
@@ -176,14 +176,10 @@ def draw_alike(
 ) -> Iterator[Example]:
     """Yields for each row of `like` a random one of `rows` to the same task, each once: what choosing
     among samples is compared with. A task has as many samples as it has rows in `like`, or all."""
-    wanted = Counter(_task(row) for row in like)
+    wanted = Counter(task_key(row) for row in like)
     for prompt, group in _by_task(rows):
         count = min(wanted[prompt], len(group))
         drawn = set(random.Random(seed_of(seed, prompt)).sample(range(len(group)), count))
         for i, row in enumerate(group):
             if i in drawn:
                 yield row
-
-
-def _task(row: Example) -> str:
-    return str(row.meta.get("prompt_id") or question(row))

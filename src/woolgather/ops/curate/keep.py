@@ -22,7 +22,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import Needs, op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.rows import Example, question, set_aside, task_key
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Engine
 from woolgather.ops.judge.assessors import Assessor, assessor_of, combine_verdicts
@@ -254,7 +254,7 @@ def _best_of_n(
     prompts: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if reasons[i] is None:
-            prompts[str(row.meta.get("prompt_id") or question(row))].append(i)
+            prompts[task_key(row)].append(i)
     for group in prompts.values():
         votes = _votes([rows[i].response for i in group], rule.vote_words)
         best = max(

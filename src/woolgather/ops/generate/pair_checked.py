@@ -20,7 +20,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, PreferencePair, question, set_aside
+from woolgather.core.rows import Example, PreferencePair, question, set_aside, task_key
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.engines.base import Sampling
 from woolgather.ops.curate.constraints import (
@@ -36,7 +36,7 @@ from woolgather.training.job import DpoOptions, LoraOptions
 
 FEWEST = 8
 """Pairs below which nothing is trained, as in preference training at large."""
-KEPT_META = ("category", "kind", "topic", "prompt_id", "constraints", "check")
+KEPT_META = ("category", "kind", "topic", "constraints", "check")
 
 
 class Pairing(Options):
@@ -98,7 +98,6 @@ def checked_tasks(
     rows = list(found.values())
     for row in random.Random(seed).sample(rows, min(limit, len(rows))):
         meta = {key: row.meta[key] for key in KEPT_META if key in row.meta}
-        meta.pop("prompt_id", None)  # of the task without its constraint
         parents = (row.id,) if row.id else ()
         yield replace(row, id="", response="", finish_reason=None, parents=parents, meta=meta)
 
@@ -126,7 +125,7 @@ def pair_checked(
     reasons: Counter[str] = Counter()
     lengths: dict[str, list[float]] = {"passes": [], "fails": []}
     total = 0
-    for prompt, group in groupby(answers, _task):
+    for prompt, group in groupby(answers, task_key):
         total += 1
         made = _pair(list(group), how, known, random.Random(seed_of(seed, prompt)))
         if made.set_aside:
@@ -170,7 +169,7 @@ def _make(task: Example, *sides: Example) -> PreferencePair:
         chosen=chosen,
         rejected=rejected,
         parents=tuple(side.id for side in sides if side.id),
-        meta={key: task.meta[key] for key in KEPT_META if key in task.meta},
+        meta={key: task.meta[key] for key in ("prompt_id", *KEPT_META) if key in task.meta},
     )
 
 
@@ -184,7 +183,3 @@ def _passes(row: Example, checks: Mapping[str, Check]) -> bool:
 def _fits(pair: tuple[Example, Example], ratio: tuple[float, float]) -> bool:
     right, wrong = (max(1, count_words(row.response)) for row in pair)
     return ratio[0] <= right / wrong <= ratio[1]
-
-
-def _task(row: Example) -> str:
-    return str(row.meta.get("prompt_id") or question(row))

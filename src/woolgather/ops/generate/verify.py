@@ -22,7 +22,7 @@ from woolgather.core.expected import Expected
 from woolgather.core.fingerprint import seed_of
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.rows import Example, set_aside, task_key
 from woolgather.core.views import View, alarm, funnel, table
 from woolgather.ops.curate.constraints import NO_FILE, CheckFile, Constraint, Value, word
 from woolgather.ops.generate.reword import Rewording
@@ -97,7 +97,7 @@ def verify(
     maker = _Maker(rows, how, phrases, seed)
     reasons: Counter[str] = Counter()
     made = 0
-    for prompt, group in groupby(rows, _task):
+    for prompt, group in groupby(rows, task_key):
         for row in maker.make(prompt, list(group)):
             if row.set_aside:
                 reasons[row.set_aside] += 1
@@ -274,7 +274,3 @@ def _fault(row: Example, min_words: int) -> str | None:
     if row.finish_reason == "length":
         return "unfinished"
     return "too_short" if count_words(answer_of(row.response)) < min_words else None
-
-
-def _task(row: Example) -> str:
-    return str(row.meta.get("prompt_id") or question(row))
