@@ -12,12 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from woolgather.api.suites import evaluate_suite
 from woolgather.core.errors import InputError
 from woolgather.engines.base import EngineOptions
+from woolgather.suites import worker as worker_module
 from woolgather.suites.process import WORKER
 from woolgather.suites.run import SuiteOptions
 
@@ -28,6 +31,9 @@ needs_harness = pytest.mark.skipif(
     reason="lm-evaluation-harness is not installed (the extra `eval`)",
 )
 ON_CPU = EngineOptions("transformers", dtype="float32")
+
+
+worker: Any = worker_module  # whose functions take the harness's own classes
 
 
 class BrokenOff(Exception):
@@ -45,6 +51,39 @@ def test_the_worker_ends_with_its_parent(tmp_path: Path) -> None:
     assert worker.wait(120) == 70
 
 
+def test_answers_are_cut_but_never_longer_than_a_task_allows() -> None:
+    class Task:
+        OUTPUT_TYPE = "generate_until"
+
+        def __init__(self, **asked: object) -> None:
+            self.config = SimpleNamespace(generation_kwargs=asked)
+
+        def set_config(self, key: str, value: dict[str, object]) -> None:
+            setattr(self.config, key, value)
+
+    long, short, silent = Task(max_gen_toks=1280, until=["."]), Task(max_new_tokens=8), Task()
+    worker._cut_answers([long, short, silent], 300)
+    assert long.config.generation_kwargs == {"max_gen_toks": 300, "until": ["."]}
+    assert short.config.generation_kwargs == {"max_gen_toks": 8}
+    assert silent.config.generation_kwargs == {"max_gen_toks": 256}
+
+
+def test_long_texts_of_a_large_model_are_written_few_at_once() -> None:
+    def model(layers: int) -> SimpleNamespace:
+        told = SimpleNamespace(
+            num_hidden_layers=layers,
+            num_attention_heads=8,
+            num_key_value_heads=8,
+            hidden_size=1024,
+        )
+        config = SimpleNamespace(get_text_config=lambda: told)
+        dtype = SimpleNamespace(itemsize=4)
+        return SimpleNamespace(model=SimpleNamespace(config=config, dtype=dtype), max_length=2048)
+
+    assert worker._count_written(model(1)) == worker.WRITTEN[1]
+    assert worker._count_written(model(100_000)) == worker.WRITTEN[0]
+
+
 @needs_harness
 def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) -> None:
     lines: list[str] = []
@@ -54,7 +93,7 @@ def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) ->
         if "Opposites done" in line:
             raise BrokenOff
 
-    asked = SuiteOptions(tmp_path)
+    asked = SuiteOptions(tmp_path, max_tokens=3)
     with pytest.raises(BrokenOff):
         evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=break_off)
     result = evaluate_suite([str(tiny_model)], str(TOY), ON_CPU, asked, tell=lines.append)
@@ -71,6 +110,8 @@ def test_a_toy_suite_broken_off_and_resumed(tiny_model: Path, tmp_path: Path) ->
         metric = {"toy_opposites": "acc,none", "toy_echo": "exact_match,none"}[key]
         assert theirs["results"][key][metric] == outcomes.value
         assert theirs["n-samples"][key]["effective"] == len(outcomes.items)
+        if key == "toy_echo":
+            assert theirs["configs"][key]["generation_kwargs"]["max_gen_toks"] == 3
     assert measured.outcomes["toy_opposites"].chance == pytest.approx(1 / 3)
     bits = measured.outcomes["toy_opposites"].bits
     assert bits.keys() == measured.outcomes["toy_opposites"].items.keys()

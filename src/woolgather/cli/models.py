@@ -87,7 +87,7 @@ def eval_(
         typer.Option(
             min=1,
             help="Tokens of an answer at most. Default: 128; with --suite alpaca_eval, mt_bench or "
-            "vicuna 1024.",
+            "vicuna 1024, with another suite what each task allows, which this can only lower.",
         ),
     ] = None,
     margin: Margin = 250,
@@ -166,6 +166,7 @@ def eval_(
             data_dir=data_dir,
             python=eval_python,
             allow_code=allow_code,
+            max_tokens=max_tokens,
             out=out,
             as_json=as_json,
         )

@@ -82,6 +82,7 @@ def evaluate(
     data_dir: Path | None,
     python: str,
     allow_code: bool,
+    max_tokens: int | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -89,7 +90,8 @@ def evaluate(
     from woolgather.api.suites import evaluate_suite
     from woolgather.suites.run import SuiteOptions
 
-    asked = SuiteOptions(out, limit, data_dir and data_dir.expanduser(), prompt_format, allow_code)
+    folder = data_dir and data_dir.expanduser()
+    asked = SuiteOptions(out, limit, folder, prompt_format, allow_code, max_tokens)
     _show(evaluate_suite(names, suite, options, asked, python=python, tell=_tell), as_json)
 
 

@@ -33,7 +33,7 @@ HARNESS = "harness"
 """Folder of a step that holds the harness's own files."""
 BITS = ": bits per byte"
 """After the key of a measure: its items are those of the right answers."""
-BELOW = ("left out", "plain text")
+BELOW = ("left out", "plain text", "cut answers")
 """Notes on a suite that stand below its first table."""
 TEMPLATED = "model"
 """Within it, the model beside another chat template than its own."""
@@ -47,6 +47,7 @@ _SETTINGS = {
     "--eval-python ": "harness.python=",
     "--eval-python": "harness.python",
     "--allow-code": "harness.allow_code=true",
+    "--max-tokens": "harness.max_tokens",
 }
 """What the options of `eval --suite` are called among the settings of a run."""
 
@@ -61,6 +62,8 @@ class HarnessOptions(Options):
     is downloaded."""
     python: str = ""
     """The interpreter that lm-evaluation-harness is installed in; empty takes the one that runs this."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of a written answer at most, where a task allows more; None leaves it to the tasks."""
     allow_code: bool = False
     """Run code that the models write, for tasks that check it so. Use a container."""
 
@@ -75,7 +78,9 @@ class Exam:
 
     def __canonical__(self) -> dict[str, JSON]:
         """What outcomes depend on; neither places nor published figures."""
+        cut = {} if self.how.max_tokens is None else {"max_tokens": self.how.max_tokens}
         return {
+            **cut,
             "harness": self.harness.version,
             "limit": self.how.limit,
             "tasks": [
@@ -97,7 +102,9 @@ class Exam:
     def asked(self, out: Path) -> SuiteOptions:
         """Returns how the suite is asked, with results in `out`."""
         how = self.how
-        return SuiteOptions(out, how.limit, self.data_dir, allow_code=how.allow_code)
+        return SuiteOptions(
+            out, how.limit, self.data_dir, allow_code=how.allow_code, max_tokens=how.max_tokens
+        )
 
 
 def open_exam(suite: str, how: HarnessOptions, engine: EngineOptions) -> Exam:
@@ -132,7 +139,9 @@ def _work(engine: Engine, *, exam: Exam, **_: object) -> Expected:
         n = task.calls(exam.how.limit)
         calls += n
         prompt_tokens += n * SHOT_TOKENS * (1 + (task.shots or 0))
-        new_tokens += n * ANSWER_TOKENS if task.choices == 1 else 0
+        new_tokens += (
+            n * min(exam.how.max_tokens or ANSWER_TOKENS, ANSWER_TOKENS) * (task.choices == 1)
+        )
     return Expected(calls=calls, prompt_tokens=prompt_tokens, new_tokens=new_tokens)
 
 

@@ -54,6 +54,8 @@ class Job:
     """Folder in which the harness runs, and finds its data."""
     data_dir: Path | None
     limit: int | None
+    max_tokens: int | None
+    """Tokens of a written answer at most, where a task allows more."""
     allow_code: bool
     tasks: Sequence[JobTask]
 

@@ -66,6 +66,8 @@ class SuiteOptions:
     form: str = "auto"
     """auto: in turns what the suite asks so, of a model with a chat template; chat or raw: everything."""
     allow_code: bool = False
+    max_tokens: int | None = None
+    """Tokens of a written answer at most, where a task allows more; None leaves it to the tasks."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ class _Sitting:
             "in_turns": self._in_turns(task),
             "data": describe_data(self.suite, task, self.asked.data_dir),
         }
+        if self.asked.max_tokens is not None:
+            identity["max_tokens"] = self.asked.max_tokens
         return self.home / f"{task.task}-{fingerprint(identity)[:12]}"
 
     def _record_of(self, task: SuiteTask) -> Path:
@@ -185,6 +189,7 @@ class _Sitting:
             data=str((self.asked.out / DATA).resolve()),
             data_dir=self.asked.data_dir,
             limit=self.asked.limit,
+            max_tokens=self.asked.max_tokens,
             allow_code=self.asked.allow_code,
             tasks=[
                 JobTask(
@@ -208,6 +213,7 @@ class _Sitting:
             "backend": {"name": contender.backend.name, "identity": contender.backend.identity},
             "in_turns": self._in_turns(task),
             "limit": self.asked.limit,
+            "max_tokens": self.asked.max_tokens,
             "harness": {"versions": dict(self.harness.versions), "task_hashes": dict(found.hashes)},
             "files": list(found.files),
             "outcomes": {key: asdict(each) for key, each in found.outcomes.items()},

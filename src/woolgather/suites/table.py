@@ -96,6 +96,7 @@ def to_json(
         "source": suite.source,
         "harness": dict(harness.versions),
         "limit": asked.limit,
+        "max_tokens": asked.max_tokens,
         "models": [
             {
                 "model": each.name,
@@ -263,3 +264,9 @@ def _notes(suite: Suite, measured: Sequence[Measured], asked: SuiteOptions) -> I
     if plain and asked.form == "auto":
         told = f"Asked in plain text throughout, not by a chat template: {', '.join(plain)}."
         yield alarm("plain text", told, "note")
+    if asked.max_tokens is not None:
+        told = (
+            f"Written answers were cut at {asked.max_tokens} tokens where a task allows more "
+            "(--max-tokens): compare them with others that were cut so."
+        )
+        yield alarm("cut answers", told, "note")

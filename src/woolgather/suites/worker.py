@@ -16,6 +16,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from lm_eval.tasks.manager import TaskDict
 
 ORPHANED = 70
-SCORED, WRITTEN = 4, 16
+SCORED, WRITTEN = 4, (8, 64)
 """Texts that transformers computes at once on a CPU: scored ones, each of whose tokens has a number for
-every word of the vocabulary in memory, and ones that are being written."""
+every word of the vocabulary in memory; and ones that are being written, at least and at most."""
+CACHED = 0.25
+"""Share of the free memory that the keys and values of texts that are being written may fill."""
 CODE_SECONDS, CODE_BYTES, CODE_FILE = 20, 1 << 30, 1 << 24
 """What a process that runs a model's code may take: seconds of computing, bytes of memory beyond those
 it began with, bytes of a file."""
@@ -56,6 +59,7 @@ class Order(TypedDict):
     data: str
     cache: str
     limit: int | None
+    max_tokens: int | None
     allow_code: bool
     tasks: list[TaskOrder]
 
@@ -173,9 +177,11 @@ def _evaluate(job: Order, task: TaskOrder, lm: LM, manager: TaskManager, loaded:
 
     inner = {child for group in loaded.get("group_map", {}).values() for child in group}
     every = {**loaded["tasks"], **loaded.get("groups", {})}
+    if job["max_tokens"] is not None:
+        _cut_answers(loaded["tasks"].values(), job["max_tokens"])
     if job["backend"] == "hf" and str(lm.device) == "cpu":
         written = all(each.OUTPUT_TYPE == "generate_until" for each in loaded["tasks"].values())
-        lm.batch_size_per_gpu = WRITTEN if written else SCORED
+        lm.batch_size_per_gpu = _count_written(lm) if written else SCORED
     tracker = EvaluationTracker(output_path=task["folder"])
     results = simple_evaluate(
         lm,
@@ -194,6 +200,31 @@ def _evaluate(job: Order, task: TaskOrder, lm: LM, manager: TaskManager, loaded:
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
+
+
+def _cut_answers(tasks: Iterable[Task], most: int) -> None:
+    """Lowers the tokens that these tasks let a model write to `most`; the harness's default is 256."""
+    names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+    for task in tasks:
+        if task.OUTPUT_TYPE == "generate_until":
+            asked = dict(task.config.generation_kwargs or {})
+            allowed = [int(asked.pop(name)) for name in names if asked.get(name) is not None]
+            kept = {name: value for name, value in asked.items() if name not in names}
+            least = min(most, allowed[0] if allowed else 256)
+            task.set_config("generation_kwargs", {**kept, "max_gen_toks": least})
+
+
+def _count_written(lm: LM) -> int:
+    """Returns how many texts of the model's greatest length are written at once in a share of the memory:
+    a batch lasts as long as its longest text, so that large ones are the quicker."""
+    told = lm.model.config.get_text_config()
+    heads = getattr(told, "num_key_value_heads", None) or told.num_attention_heads
+    width = getattr(told, "head_dim", None) or told.hidden_size // told.num_attention_heads
+    token = 2 * told.num_hidden_layers * heads * width * lm.model.dtype.itemsize
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
+    least, most = WRITTEN
+    return max(least, min(most, int(CACHED * free / (token * min(lm.max_length, 4096)))))
 
 
 def _restrict_children() -> None:
