@@ -61,6 +61,12 @@ class Notes:
         parts = (line.split(" ", 2) for line in lines)
         return [(int(process), node, prompt) for process, node, prompt in parts]
 
+    def warm_up(self, engine: ReplicatedEngine) -> None:
+        """Asks until each of three replicas is open: another would leave its share to the others."""
+        self.begin(0.3)
+        while len({process for process, _, _ in self.asked}) < 3:
+            list(engine.complete([Request("warm up", Sampling())] * 3))
+
     def engine(self, cluster: Any, replicas: int) -> ReplicatedEngine:
         """Returns replicas of a fake engine that a prompt may order to "crash", "refuse" or "die"."""
         asked, seconds = self._asked, self._seconds
@@ -104,8 +110,6 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Notes:
 def three(cluster: Any, notes: Notes) -> Iterator[ReplicatedEngine]:
     """Three replicas, all of them open: to start one takes seconds."""
     engine = notes.engine(cluster, 3)
-    notes.begin(0.3)
-    while len({process for process, _, _ in notes.asked}) < 3:
-        list(engine.complete([Request("warm up", Sampling())] * 3))
+    notes.warm_up(engine)
     yield engine
     engine.close()

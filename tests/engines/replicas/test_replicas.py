@@ -81,6 +81,7 @@ def test_replicas_share_the_work_and_are_spread_over_nodes(three: Engine, notes:
         if len(nodes) > 1:
             break
         three.close()
+        notes.warm_up(three)
     assert len(nodes) > 1
 
 
