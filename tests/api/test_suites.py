@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ __all__ = ["fake_harness"]
 FAKE = EngineOptions("fake")
 
 
-def save_run(folder: Path, measured: bool = True) -> Path:
+def save_run(folder: Path, measured: bool = True, base: str = "mine") -> Path:
     """A run of two iterations and a control, each measured, with models that are empty folders."""
     records = [("measure", "metrics", "base")] if measured else []
     for scope in ("iter0", "iter1", "control"):
@@ -57,7 +58,7 @@ def save_run(folder: Path, measured: bool = True) -> Path:
             }
         )
     write_launch(
-        RunRecord(1, "isheep", config={"base": "mine"}, status="finished", steps=steps),  # type: ignore[arg-type]
+        RunRecord(1, "isheep", config={"base": base}, status="finished", steps=steps),  # type: ignore[arg-type]
         folder,
     )
     return folder
@@ -92,6 +93,33 @@ def test_a_run_is_its_base_and_every_iteration(
         "run/iter1",
         "other",
     ]
+
+
+def test_the_base_of_a_run_is_asked_as_the_tuned_models_are_too(
+    evaluate: Callable[..., Any], fake_harness: FakeHarness, tmp_path: Path, tiny_model: Path
+) -> None:
+    run = save_run(tmp_path / "run", base=str(tiny_model))
+    for folder in run.glob("iter*/train-merge-*/model"):
+        shutil.copytree(tiny_model, folder, dirs_exist_ok=True)
+        (folder / "chat_template.jinja").write_text("what it was tuned with")
+    on_cpu = EngineOptions("transformers", dtype="float32")
+    result = evaluate(run, options=on_cpu)
+    names = [each.name for each in result.measured]
+    assert names == ["base", "base, asked as iter1", "iter0", "iter1"]
+    base, again, *_ = fake_harness.jobs
+    assert base["tasks"] == ["toy_opposites", "toy_echo"]
+    assert again["tasks"] == ["toy_echo"], "the other is asked in plain text, as it was before"
+    assert again["template"] == "what it was tuned with"
+    assert (
+        result.measured[0].outcomes["toy_opposites"] == result.measured[1].outcomes["toy_opposites"]
+    )
+    n = len(fake_harness.jobs)
+    evaluate(run, options=on_cpu)
+    assert len(fake_harness.jobs) == n
+    assert len(evaluate(run, options=on_cpu, form="chat").measured) == 3
+    for folder in run.glob("iter*/train-merge-*/model"):
+        shutil.copy(tiny_model / "chat_template.jinja", folder)
+    assert len(evaluate(run, options=on_cpu).measured) == 3, "one form is all there is"
 
 
 def test_the_result_is_views_and_json(evaluate: Callable[..., Any], tmp_path: Path) -> None:

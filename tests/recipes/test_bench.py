@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, InputError, WorkError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FakeEngine
+from woolgather.prompting.template_choice import load_chat_template
 from woolgather.recipes import humback, isheep, spin
 from woolgather.recipes.dromedary import Config as Dromedary
 from woolgather.suites.bench import HarnessOptions, bench, open_exam
@@ -65,6 +67,24 @@ def test_a_run_sends_its_models_through_the_suite(
     assert values["iter0 against base"]["toy_echo"]["low"] < 0
     chosen = values["models"][summary.result["values"]["chosen"]]
     assert summary.result["values"]["bench"] == values[chosen]
+
+
+def test_a_base_that_completes_text_is_asked_as_a_chat_too(
+    fake_harness: FakeHarness, tmp_path: Path
+) -> None:
+    words = [*asked(fake_harness), "controls=false", "base_format=raw"]
+    plan = DRY.planned(tmp_path, *words)
+    assert "bench/base-asked-as-a-chat" in plan
+    DRY.finished(tmp_path, *words)
+    assert [job["tasks"] for job in fake_harness.jobs] == [
+        ["toy_opposites", "toy_echo"],
+        ["toy_echo"],
+        ["toy_opposites", "toy_echo"],
+    ]
+    _, record = steps(tmp_path)["bench/table"]
+    values = record.result["values"]
+    assert values["models"] == ["base", "base, asked as a chat", "iter0"]
+    assert values["base, asked as a chat"]["toy_opposites"] == values["base"]["toy_opposites"]
 
 
 def test_what_was_asked_is_kept_and_another_limit_is_another_question(
@@ -142,13 +162,13 @@ def test_engines_that_the_harness_cannot_ask_with_are_refused(fake_harness: Fake
 
 @pytest.mark.parametrize("form", ["chat", "raw"])
 def test_a_model_is_asked_as_the_run_asks_it(
-    fake_harness: FakeHarness, tmp_path: Path, form: str
+    fake_harness: FakeHarness, tmp_path: Path, tiny_model: Path, form: str
 ) -> None:
     folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "chat_template.jinja").write_text("its own")
-    model = Model(str(folder), "print", prompt_format="chat").with_template("the run's")
+    shutil.copytree(tiny_model, folder)
+    own = (folder / "chat_template.jinja").read_text()
+    plain = load_chat_template("plain").text
+    model = Model(str(folder), "print", prompt_format="chat").with_template(plain)
     if form == "raw":
         model = replace(model, prompt_format="raw")
     engine = FakeEngine(model=model)
@@ -160,9 +180,9 @@ def test_a_model_is_asked_as_the_run_asks_it(
     (job,) = fake_harness.jobs
     assert found.values["in_turns"] == (["toy_echo"] if form == "chat" else [])
     assert job["chat"] == [False, form == "chat"]
-    assert job["template"] == ("the run's" if form == "chat" else "its own")
-    assert (folder / "chat_template.jinja").read_text() == "its own"
-    assert {path.name for path in folder.iterdir()} == {"config.json", "chat_template.jinja"}
+    assert job["template"] == (plain if form == "chat" else own)
+    assert (folder / "chat_template.jinja").read_text() == own
+    assert not any(path.is_symlink() for path in folder.iterdir())
     left = {path.name for path in (out.parent / "harness").iterdir() if path.is_dir()}
     assert len(left) == 1, "links are gone: a copy of the step would follow them"
 

@@ -14,12 +14,16 @@ from pathlib import Path
 from woolgather.api.named_models import split_options
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.fingerprint import fingerprint
 from woolgather.core.rows import JSON
 from woolgather.core.views import View
 from woolgather.engines import check_engine
 from woolgather.engines.base import EngineOptions
 from woolgather.judged.questions import BENCHMARKS
-from woolgather.suites.backends import Server, find_backend
+from woolgather.models.open import open_model
+from woolgather.prompting.forms import read_template
+from woolgather.suites.backends import Server, find_backend, find_templated
+from woolgather.suites.bench import TEMPLATED
 from woolgather.suites.interpreter import Harness, find_harness
 from woolgather.suites.run import Contender, Measured, SuiteOptions, choose_tasks, run_suite
 from woolgather.suites.suite import Suite, read_suite
@@ -69,15 +73,39 @@ def evaluate_suite(
     check_engine(options)
     choose_tasks(found, asked)
     harness = find_harness(python)
-    contenders = list(_contenders(names, options))
     asked = replace(asked, out=asked.out / found.name)
+    in_turns = asked.form == "auto" and any(task.chat for task in choose_tasks(found, asked))
+    places = asked.out / TEMPLATED if in_turns else None
+    contenders = list(_contenders(names, options, places))
     return SuiteResult(found, run_suite(found, contenders, harness, asked, tell), harness, asked)
 
 
-def _contenders(names: Sequence[str], options: EngineOptions) -> Iterator[Contender]:
+def _contenders(
+    names: Sequence[str], options: EngineOptions, templated: Path | None
+) -> Iterator[Contender]:
+    """The models, and the bases of runs once more as the tuned models are asked, where `templated` is the
+    folder for these."""
     for name, own in zip(names, split_options(names, options), strict=True):
-        for called, place in name_models(name, options, several=len(names) > 1):
-            yield _contender(called, place, own)
+        named = name_models(name, options, several=len(names) > 1)
+        models = [_contender(called, place, own) for called, place in named]
+        base, last = models[0], models[-1]
+        yield base
+        if len(models) > 1 and templated and own.name != "fake":
+            yield from _as_tuned(base, last, own, templated)
+        yield from models[1:]
+
+
+def _as_tuned(
+    base: Contender, tuned: Contender, options: EngineOptions, templated: Path
+) -> Iterator[Contender]:
+    """Yields the base asked by the template of `tuned`, unless that is its own."""
+    template = read_template(Path(tuned.path))
+    if not template or template == read_template(Path(base.path)):
+        return
+    model = open_model(base.path).with_variables(options.chat_template_kwargs)
+    folder = templated / f"{model.fingerprint[:12]}-{fingerprint(template)[:12]}"
+    backend = find_templated(model, template, options, folder)
+    yield replace(base, name=f"{base.name}, asked as {tuned.name}", backend=backend)
 
 
 def name_models(name: str, options: EngineOptions, *, several: bool) -> Iterator[tuple[str, str]]:
@@ -99,8 +127,6 @@ def name_models(name: str, options: EngineOptions, *, several: bool) -> Iterator
 
 
 def _contender(called: str, place: str, options: EngineOptions) -> Contender:
-    from woolgather.models.open import open_model
-
     if options.name == "fake":
         model = open_model(f"fake:{place}")
     else:

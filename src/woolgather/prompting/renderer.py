@@ -247,6 +247,13 @@ class Renderer:
         anchor = self._plain_ids("\n")
         return self.decode([*anchor, *ids])[len(self.decode(anchor)) :]
 
+    def template_to_save(self, system: str = "") -> str:
+        """Returns a template by which other programs render what this renderer does, with its system
+        lines or those given as the default."""
+        lines = system or self.system
+        template = with_default_system(self.template, lines, folds=self.folds_system)
+        return with_origin(template, self.origin)
+
     def save(self, path: Path, system: str = "") -> None:
         """Writes into a model's directory what this renderer asks and trains with: the tokenizer, the
         chat template (see chat_templates.py) and the end tokens (see end_tokens.py).
@@ -255,9 +262,7 @@ class Renderer:
         Sampling defaults of the model at `self.path` are kept.
         """
         set_end_token(self.tokenizer, self.eos_token)
-        lines = system or self.system
-        template = with_default_system(self.template, lines, folds=self.folds_system)
-        save_chat_template(self.tokenizer, with_origin(template, self.origin), path)
+        save_chat_template(self.tokenizer, self.template_to_save(system), path)
         save_end_tokens(Path(path), self.path, self.tokenizer, self.end_ids, self.pad_id)
 
     @cached_property

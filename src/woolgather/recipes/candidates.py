@@ -22,7 +22,7 @@ from woolgather.ops.measure.tax.questions import read_questions
 from woolgather.ops.train.merge import merge
 from woolgather.prompting.forms import is_as_tuned
 from woolgather.recipes.guard import Guard, guard_control
-from woolgather.recipes.measuring import bench_models, check_measure, open_bench, step_name
+from woolgather.recipes.measuring import AS_CHAT, bench_models, check_measure, open_bench, step_name
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
@@ -55,12 +55,11 @@ class Candidates:
         """What each model knows of the guard's questions; none without a guard."""
         self._ask_guard(run, base)
         self.beside: dict[str, Metrics] = {}
-        """Measures that are shown and that nothing is compared with: the base as tuned models are asked,
-        where it is asked otherwise itself."""
+        """Measures that are shown and that nothing is compared with: that of `AS_CHAT`."""
         if not is_as_tuned(base.path, base.prompt_format, base.chat_template):
             as_tuned = replace(base, prompt_format="chat")
             found = measure(run, "chat-measure", as_tuned, self.held_out, cfg.measure)
-            self.beside["base, asked as a chat"] = found
+            self.beside[AS_CHAT] = found
         self.trained: dict[str, Model] = {}
         """Controls that are models of their own, for the suite of `bench`."""
         self.names: list[str] = []
@@ -160,8 +159,11 @@ class Candidates:
         `facts` stand on the card; `raters` rated training data; `rounds`, one per iteration, are drawn
         with the `bar` of good rows."""
         run, cfg, model = self.run, self.cfg, self.models[int(chosen.value)]
-        labels = [label(i, self.names) for i in range(len(self.models))]
-        asked = {**dict(zip(labels, self.models, strict=True)), **self.trained}
+        base, *labels = [label(i, self.names) for i in range(len(self.models))]
+        asked = {base: self.base}
+        if AS_CHAT in self.beside:
+            asked[AS_CHAT] = replace(self.base, prompt_format="chat")
+        asked |= {**dict(zip(labels, self.models[1:], strict=True)), **self.trained}
         run.step(
             "summary",
             summarize,

@@ -18,6 +18,9 @@ from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
 from woolgather.suites.bench import Exam, bench, bench_table, open_exam
 
+AS_CHAT = "base, asked as a chat"
+"""The base as tuned models are asked, where it is asked otherwise itself."""
+
 
 def check_measure(cfg: Common, held_out: Rows[Example]) -> None:
     """Raises ConfigError where the measure that selects the result would have nothing to measure."""
@@ -48,14 +51,16 @@ def open_bench(run: Scope, cfg: Common, base: Model) -> Exam | None:
 
 
 def bench_models(run: Scope, exam: Exam | None, models: Mapping[str, Model]) -> Metrics | None:
-    """Returns what `models`, the base first, each under its name, came to in the suite."""
+    """Returns what `models`, the base first, each under its name, came to in the suite. `AS_CHAT` is
+    asked only what is asked in turns."""
     if exam is None:
         return None
     scope = run.scope("bench")
-    found = {
-        name: scope.step(step_name(name), bench, scope.engine(model), exam=exam)
-        for name, model in models.items()
-    }
+    found: dict[str, Metrics] = {}
+    for name, model in models.items():
+        asked = exam.in_turns if name == AS_CHAT else exam
+        if asked:
+            found[name] = scope.step(step_name(name), bench, scope.engine(model), exam=asked)
     return scope.step("table", bench_table, found, suite=exam.suite, exam=exam)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
@@ -34,6 +34,8 @@ class Backend:
     chat: bool
     """Whether it can be asked in turns, by a chat template of its own."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+    """Hash of a chat template that is not the model's own; empty where it is asked by its own."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,21 @@ def find_backend(model: Model, options: EngineOptions, server: Server | None = N
     raise ConfigError(
         f"--suite with --engine {options.name}: choose transformers, vllm, openai or fake."
     )
+
+
+def find_templated(model: Model, template: str, options: EngineOptions, folder: Path) -> Backend:
+    """Returns how the harness opens `model`, to ask it in turns by `template` instead of its own.
+
+    The harness knows no other place for a template than the model's folder: `folder` becomes one, of
+    links to the model's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in Path(model.path).iterdir():
+        link = folder / file.name
+        if file.name != "chat_template.jinja" and not link.is_symlink():
+            link.symlink_to(file.resolve())
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    beside = replace(model, path=str(folder.resolve()), chat_template="")
+    return replace(find_backend(beside, options), template=fingerprint(template))
 
 
 def _server_args(model: Model, server: Server) -> dict[str, JSON]:

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.artifacts import Metrics
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON
 from woolgather.engines.base import Engine, EngineOptions
-from woolgather.suites.backends import Backend, find_backend
+from woolgather.prompting.renderer import Renderer
+from woolgather.suites.backends import Backend, find_backend, find_templated
 from woolgather.suites.data import check_data, describe_data
 from woolgather.suites.interpreter import Harness, find_harness
 from woolgather.suites.outcomes import Outcomes, spell
@@ -98,6 +99,13 @@ class Exam:
     def tasks(self) -> tuple[SuiteTask, ...]:
         """Returns the tasks that are asked."""
         return choose_tasks(self.suite, self.asked(Path()))
+
+    @property
+    def in_turns(self) -> Exam | None:
+        """Returns the tasks that are asked in turns, None where none is."""
+        chat = tuple(task for task in self.tasks if task.chat)
+        suite = self.suite.model_copy(update={"tasks": chat})
+        return replace(self, suite=suite) if chat else None
 
     def asked(self, out: Path) -> SuiteOptions:
         """Returns how the suite is asked, with results in `out`."""
@@ -179,21 +187,8 @@ def _find_backend(engine: Engine, home: Path) -> Backend:
     model, options = engine.model, engine.options or EngineOptions()
     if model.prompt_format != "chat" or options.name == "fake":
         return replace(find_backend(replace(model, chat_template=""), options), chat=False)
-    if model.chat_template:
-        model = _save_template(model, home / TEMPLATED)
-    return find_backend(model, options)
-
-
-def _save_template(model: Model, folder: Path) -> Model:
-    """The model as a folder of links to its files, beside the template that it is asked with: the harness
-    knows no other place for one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in Path(model.path).iterdir():
-        link = folder / file.name
-        if file.name != "chat_template.jinja" and not link.is_symlink():
-            link.symlink_to(file.resolve())
-    (folder / "chat_template.jinja").write_text(model.chat_template, encoding="utf-8")
-    return replace(model, path=str(folder.resolve()), chat_template="")
+    template = Renderer.of(model).template_to_save()
+    return find_templated(model, template, options, home / TEMPLATED)
 
 
 def _items(found: Measured) -> dict[str, Mapping[str, float | None]]:
@@ -205,12 +200,14 @@ def _items(found: Measured) -> dict[str, Mapping[str, float | None]]:
 
 @op("bench_table")
 def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> Metrics:
-    """Returns the suite's tables of what `bench` found of each model, by its name, the base first.
+    """Returns the suite's tables of what `bench` found of each model, by its name, the base first. What
+    a model was not asked is what the base came to.
 
     Values: `suite`, `limit`, and `models` in their order; for each of these under its name what it came
     to by measure, and under "NAME against BASE" the paired differences on the items of both."""
     asked = exam.asked(Path())
-    measured = [_read(name, found) for name, found in models.items()]
+    first, *_ = models.values()
+    measured = [_read(name, found, first) for name, found in models.items()]
     views = make_views(suite, measured, exam.harness, asked)
     tables = [view for view in views if view.kind == "table"]
     # What differs from published figures stands below these; a report begins with its steps' alarms.
@@ -226,15 +223,17 @@ def bench_table(models: Mapping[str, Metrics], *, suite: Suite, exam: Exam) -> M
     return Metrics(values, views=tuple(tables), headline=said)
 
 
-def _read(name: str, found: Metrics) -> Measured:
-    def known(key: str) -> dict[str, float]:
-        return {item: value for item, value in found.items[key].items() if value is not None}
-
-    outcomes = {
-        key: Outcomes(told["value"], known(key), told["chance"], known(f"{key}{BITS}"))
-        for key, told in found.values["measures"].items()
-    }
+def _read(name: str, found: Metrics, first: Metrics) -> Measured:
+    outcomes: dict[str, Outcomes] = {}
+    for each in (first, found):
+        for key, told in each.values["measures"].items():
+            items, bits = (_drop_unknown(each.items[name]) for name in (key, f"{key}{BITS}"))
+            outcomes[key] = Outcomes(told["value"], items, told["chance"], bits)
     return Measured(name, outcomes, frozenset(found.values["in_turns"]))
+
+
+def _drop_unknown(items: Mapping[str, float | None]) -> dict[str, float]:
+    return {item: value for item, value in items.items() if value is not None}
 
 
 def _in_settings(text: str) -> str:

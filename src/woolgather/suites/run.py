@@ -163,7 +163,7 @@ class _Sitting:
         identity = {
             "task": canonical(task.question),
             "limit": self.asked.limit,
-            "in_turns": self._in_turns(task),
+            "in_turns": self._in_turns(task) and (self.contender.backend.template or True),
             "data": describe_data(self.suite, task, self.asked.data_dir),
         }
         if self.asked.max_tokens is not None:
