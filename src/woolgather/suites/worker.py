@@ -31,8 +31,11 @@ ORPHANED = 70
 SCORED, WRITTEN = 4, (8, 64)
 """Texts that transformers computes at once on a CPU: scored ones, each of whose tokens has a number for
 every word of the vocabulary in memory; and ones that are being written, at least and at most."""
-CACHED = 0.25
-"""Share of the free memory that the keys and values of texts that are being written may fill."""
+CACHED, PROMPT = 0.25, 1024
+"""Share of the free memory that the keys and values of texts that are being written may fill, and tokens
+of a prompt with its examples, a generous guess."""
+TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""What the harness calls the tokens of an answer at most, the first that is given before the others."""
 CODE_SECONDS, CODE_BYTES, CODE_FILE = 20, 1 << 30, 1 << 24
 """What a process that runs a model's code may take: seconds of computing, bytes of memory beyond those
 it began with, bytes of a file."""
@@ -181,7 +184,7 @@ def _evaluate(job: Order, task: TaskOrder, lm: LM, manager: TaskManager, loaded:
         _cut_answers(loaded["tasks"].values(), job["max_tokens"])
     if job["backend"] == "hf" and str(lm.device) == "cpu":
         written = all(each.OUTPUT_TYPE == "generate_until" for each in loaded["tasks"].values())
-        lm.batch_size_per_gpu = _count_written(lm) if written else SCORED
+        lm.batch_size_per_gpu = _count_written(lm, loaded["tasks"].values()) if written else SCORED
     tracker = EvaluationTracker(output_path=task["folder"])
     results = simple_evaluate(
         lm,
@@ -203,28 +206,34 @@ def _evaluate(job: Order, task: TaskOrder, lm: LM, manager: TaskManager, loaded:
 
 
 def _cut_answers(tasks: Iterable[Task], most: int) -> None:
-    """Lowers the tokens that these tasks let a model write to `most`; the harness's default is 256."""
-    names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+    """Lowers the tokens that these tasks let a model write to `most`."""
     for task in tasks:
         if task.OUTPUT_TYPE == "generate_until":
             asked = dict(task.config.generation_kwargs or {})
-            allowed = [int(asked.pop(name)) for name in names if asked.get(name) is not None]
-            kept = {name: value for name, value in asked.items() if name not in names}
-            least = min(most, allowed[0] if allowed else 256)
-            task.set_config("generation_kwargs", {**kept, "max_gen_toks": least})
+            least = min(most, _allowed(task))
+            kept = {name: value for name, value in asked.items() if name not in TOKENS}
+            task.set_config("generation_kwargs", {**kept, TOKENS[0]: least})
 
 
-def _count_written(lm: LM) -> int:
-    """Returns how many texts of the model's greatest length are written at once in a share of the memory:
-    a batch lasts as long as its longest text, so that large ones are the quicker."""
+def _allowed(task: Task) -> int:
+    """Returns the tokens that a task lets a model write; where it says nothing, the harness allows 256."""
+    asked = task.config.generation_kwargs or {}
+    told = (asked[name] for name in TOKENS if asked.get(name) is not None)
+    return int(next(told, 256))
+
+
+def _count_written(lm: LM, tasks: Iterable[Task]) -> int:
+    """Returns how many texts are written at once, whose keys and values fit into a share of the memory. A
+    batch lasts as long as its longest text, so that large ones are the quicker."""
     told = lm.model.config.get_text_config()
     heads = getattr(told, "num_key_value_heads", None) or told.num_attention_heads
     width = getattr(told, "head_dim", None) or told.hidden_size // told.num_attention_heads
     token = 2 * told.num_hidden_layers * heads * width * lm.model.dtype.itemsize
+    length = min(lm.max_length, PROMPT + max(map(_allowed, tasks)))
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
     least, most = WRITTEN
-    return max(least, min(most, int(CACHED * free / (token * min(lm.max_length, 4096)))))
+    return max(least, min(most, int(CACHED * free / (token * length))))
 
 
 def _restrict_children() -> None:
