@@ -210,13 +210,13 @@ def _cut_answers(tasks: Iterable[Task], most: int) -> None:
     for task in tasks:
         if task.OUTPUT_TYPE == "generate_until":
             asked = dict(task.config.generation_kwargs or {})
-            least = min(most, _allowed(task))
+            least = min(most, _count_allowed(task))
             kept = {name: value for name, value in asked.items() if name not in TOKENS}
             task.set_config("generation_kwargs", {**kept, TOKENS[0]: least})
 
 
-def _allowed(task: Task) -> int:
-    """Returns the tokens that a task lets a model write; where it says nothing, the harness allows 256."""
+def _count_allowed(task: Task) -> int:
+    """Returns the tokens that a task lets a model write; the harness allows 256 where it says nothing."""
     asked = task.config.generation_kwargs or {}
     told = (asked[name] for name in TOKENS if asked.get(name) is not None)
     return int(next(told, 256))
@@ -229,7 +229,7 @@ def _count_written(lm: LM, tasks: Iterable[Task]) -> int:
     heads = getattr(told, "num_key_value_heads", None) or told.num_attention_heads
     width = getattr(told, "head_dim", None) or told.hidden_size // told.num_attention_heads
     token = 2 * told.num_hidden_layers * heads * width * lm.model.dtype.itemsize
-    length = min(lm.max_length, PROMPT + max(map(_allowed, tasks)))
+    length = min(lm.max_length, PROMPT + max(map(_count_allowed, tasks)))
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
     least, most = WRITTEN
