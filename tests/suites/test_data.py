@@ -94,3 +94,14 @@ def test_changed_data_are_other_data(tmp_path: Path) -> None:
     assert before == describe_data(SUITE, SUITE.tasks[1], tmp_path)
     (tmp_path / "lines.jsonl").write_text("{}\n{}\n")
     assert before != describe_data(SUITE, SUITE.tasks[1], tmp_path)
+
+
+def test_the_metric_that_runs_code_is_where_the_harness_looks(tmp_path: Path) -> None:
+    (tmp_path / "code_eval").mkdir()
+    (tmp_path / "code_eval" / "code_eval.py").touch()
+    harmless = SuiteTask(task="one", measures=(MEASURE,))
+    for task in (harmless, harmless.model_copy(update={"code": True})):
+        own = Suite(name="own", tasks=(task,))
+        link_data(own, own.tasks, tmp_path, tmp_path / "links")
+        found = (tmp_path / "links" / "code_eval" / "code_eval.py").is_file()
+        assert found == task.code

@@ -19,6 +19,8 @@ TASK_FILES = {".yaml", ".yml", ".py"}
 """Endings of files that say what a task is; others hold data."""
 NLTK = "nltk_data"
 """Folder of --data-dir with the data of nltk."""
+CODE_EVAL = "code_eval"
+"""Folder of --data-dir with the metric that runs code, which `evaluate` otherwise has in its cache."""
 
 
 def check_data(suite: Suite, tasks: Sequence[SuiteTask], data_dir: Path | None) -> None:
@@ -63,6 +65,10 @@ def link_data(
                 continue
             alone = found.is_file() and found.name == data.file and found.name != data.path
             _link(folder / data.path / data.file if alone else folder / data.path, found)
+    if data_dir is not None and any(task.code for task in tasks):
+        metric = (data_dir / CODE_EVAL).resolve()
+        if metric.is_dir():
+            _link(folder / CODE_EVAL, metric)
     for own in _own_files(suite):
         if own.suffix not in TASK_FILES:
             _link(folder / own.name, own)

@@ -16,7 +16,7 @@ from woolgather.core.children import spawn, stop, tail
 from woolgather.core.errors import InputError, WorkError
 from woolgather.core.rows import JSON
 from woolgather.core.storage import write_json
-from woolgather.suites.data import NLTK
+from woolgather.suites.data import CODE_EVAL, NLTK
 from woolgather.suites.sandbox import wrap_command
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -131,7 +131,9 @@ def _remedy(problem: Mapping[str, JSON], data_dir: Path | None) -> str:
     if "code_eval" in why:
         return (
             "the metric code_eval is not in the cache of `evaluate`. Where there is a network, run once: "
-            "python -c 'import evaluate; evaluate.load(\"code_eval\")'."
+            "python -c 'import evaluate; evaluate.load(\"code_eval\")'; or put the folder "
+            "metrics/code_eval of the repository huggingface/evaluate into "
+            f"{data_dir or 'DIR'}/{CODE_EVAL} and name the folder with --data-dir."
         )
     if kind == "KeyError":
         return f"its data have no {why[:_WHY]}. The harness needs that split, or that field."
