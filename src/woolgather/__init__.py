@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from woolgather.api import Plan, Result, plan, run
+    from woolgather.api import Plan, PointResult, Result, SweepResult, plan, run, sweep
     from woolgather.core.artifacts import Choice, Metrics, Model
     from woolgather.core.op import op
     from woolgather.core.rows import Example, PreferencePair
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Choice", "Example", "Metrics", "Model", "Plan", "PreferencePair", "Result", "Rows", "Scope", "op",
-    "plan", "run",
+    "Choice", "Example", "Metrics", "Model", "Plan", "PointResult", "PreferencePair", "Result", "Rows",
+    "Scope", "SweepResult", "op", "plan", "run", "sweep",
 ]  # fmt: skip
 
 _HOMES = {
-    "api": ("Plan", "Result", "plan", "run"),
+    "api": ("Plan", "PointResult", "Result", "SweepResult", "plan", "run", "sweep"),
     "core.artifacts": ("Choice", "Metrics", "Model"),
     "core.op": ("op",),
     "core.rows": ("Example", "PreferencePair"),

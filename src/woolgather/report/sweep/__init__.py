@@ -37,6 +37,8 @@ class SweptPoint(BaseModel):
     """By key, as they were written."""
     error: str = ""
     """Why it failed, the last time it was run; empty where it did not."""
+    log: str = ""
+    """What its own process printed then, relative to the sweep; empty where it had none."""
 
 
 class SweepRecord(BaseModel):
