@@ -4,6 +4,8 @@
 
     result = woolgather.run("isheep", base="embedded", preset="demo")
     result.headline, result.model, result.rows("iter0/keep")
+    points = woolgather.sweep("isheep", {"keep.above": [4, 6, 8]}, base="embedded", preset="demo")
+    points.to_pandas(), points.figures
 
 Importing this package loads nothing heavy; what is named here is fetched when it is used.
 """
@@ -14,7 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from woolgather.api import Plan, PointResult, Result, SweepResult, plan, run, sweep
+    from woolgather.api import Plan, Result, plan, run
+    from woolgather.api.sweeping.result import PointResult, SweepResult
+    from woolgather.api.sweeping.start import sweep
     from woolgather.core.artifacts import Choice, Metrics, Model
     from woolgather.core.op import op
     from woolgather.core.rows import Example, PreferencePair
@@ -27,7 +31,9 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "api": ("Plan", "PointResult", "Result", "SweepResult", "plan", "run", "sweep"),
+    "api": ("Plan", "Result", "plan", "run"),
+    "api.sweeping.result": ("PointResult", "SweepResult"),
+    "api.sweeping.start": ("sweep",),
     "core.artifacts": ("Choice", "Metrics", "Model"),
     "core.op": ("op",),
     "core.rows": ("Example", "PreferencePair"),

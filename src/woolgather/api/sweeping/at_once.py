@@ -88,33 +88,31 @@ Start = Callable[[PointWork, int], WorkingPoint]
 
 
 def carry_out_points(
-    works: Sequence[PointWork], folder: Path, at_once: AtOnce, devices: int, told: Told
+    works: Sequence[PointWork], slots: int, folder: Path, start: Start, told: Told
 ) -> None:
-    """Runs all points of the sweep in `folder`. `devices` is how many of them a training takes.
-
-    Raises ConfigError where there is no room for so many points, or no Ray at the address."""
-    with open_place(works[0], at_once, devices) as start:
-        due, free = deque(enumerate(works)), deque(range(at_once.count))
-        working: dict[int, tuple[int, WorkingPoint]] = {}
-        try:
-            while due or working:
-                while due and free and (not working or has_begun(folder)):
-                    place, work = due.popleft()
-                    slot = free.popleft()
-                    told.start(place)
-                    working[slot] = place, start(work, slot)
-                time.sleep(_POLL_SECONDS)
-                for slot, (place, point) in list(working.items()):
-                    if end := point.poll():
-                        del working[slot]
-                        free.append(slot)
-                        told.finish(place, end)
-        except BaseException:
-            for _, point in working.values():
-                point.stop()
-            for _, point in working.values():
-                point.end()
-            raise
+    """Works on all points of the sweep in `folder`, in so many slots at once; when it is stopped, so are
+    they."""
+    due, free = deque(enumerate(works)), deque(range(slots))
+    working: dict[int, tuple[int, WorkingPoint]] = {}
+    try:
+        while due or working:
+            while due and free and (not working or has_begun(folder)):
+                place, work = due.popleft()
+                slot = free.popleft()
+                told.start(place)
+                working[slot] = place, start(work, slot)
+            time.sleep(_POLL_SECONDS)
+            for slot, (place, point) in list(working.items()):
+                if end := point.poll():
+                    del working[slot]
+                    free.append(slot)
+                    told.finish(place, end)
+    except BaseException:
+        for _, point in working.values():
+            point.stop()
+        for _, point in working.values():
+            point.end()
+        raise
 
 
 def has_begun(folder: Path) -> bool:
@@ -123,17 +121,17 @@ def has_begun(folder: Path) -> bool:
 
 
 @contextmanager
-def open_place(work: PointWork, at_once: AtOnce, devices: int) -> Iterator[Start]:
-    """Yields what starts points: processes here, each with its share of the machine, or tasks of Ray."""
+def open_place(at_once: AtOnce, engine: EngineOptions, devices: int) -> Iterator[Start]:
+    """Yields what starts points: processes here, each with its share of the machine, or tasks of Ray.
+    `devices` is how many of them a training takes. Raises ConfigError where there is no room for so many
+    points, or no Ray at the address."""
     if not at_once.ray:
-        shares = [
-            share_environment(slot, at_once.count, work.engine) for slot in range(at_once.count)
-        ]
+        shares = [share_environment(i, at_once.count, engine) for i in range(at_once.count)]
         yield lambda work, slot: PointProcess(work, shares[slot])
         return
     with hold_ray(at_once.ray, "--ray"):
         share = Share()
-        if work.engine.name != "fake":
+        if engine.name != "fake":
             share = share_among(at_once.count, devices, option="--at-once", what="a point")
         yield lambda work, slot: RayPoint(work, share)
 

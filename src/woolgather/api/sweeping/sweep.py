@@ -18,7 +18,7 @@ from types import ModuleType
 
 from woolgather.api.launch import ALONE, AskedSettings, AskedTraining, Launch
 from woolgather.api.results import PlanTotal
-from woolgather.api.sweeping.at_once import SINGLY, AtOnce, carry_out_points
+from woolgather.api.sweeping.at_once import SINGLY, AtOnce, carry_out_points, open_place
 from woolgather.api.sweeping.grid import Grid, Point, meaning_of, read_grid, write_settings
 from woolgather.api.sweeping.point import LOG, PointEnd, PointWork, name_recipe, spell_error
 from woolgather.api.sweeping.telling import Telling
@@ -132,19 +132,26 @@ class Sweep:
         Raises RunDirError where another process works in the directory, ConfigError where there is no
         room for so many points at once, InputError for a `measure` that no point has, and Stopped; what
         is finished is kept, and the sweep's report is written of it."""
+        first = self.launches[0]
+        at_once.check(first.options)
+        if at_once.count == 1:
+            return self._carry_out(tell, measure, lambda points: points.carry_out(report))
+        works = self._works(report)
+        with open_place(at_once, first.options, first.training.processes) as start:
+            return self._carry_out(
+                tell,
+                measure,
+                lambda points: carry_out_points(works, at_once.count, self.dir, start, points),
+            )
+
+    def _carry_out(self, tell: Telling, measure: str, work: Callable[[_Points], None]) -> int:
         from woolgather.report.sweep.page import write_sweep_report
 
-        at_once.check(self.launches[0].options)
         self.dir.mkdir(parents=True, exist_ok=True)
         with RunLock(self.dir):
             points = _Points(self, tell, measure)
             try:
-                if at_once.count > 1:
-                    works = self._works(report)
-                    devices = self.launches[0].training.processes
-                    carry_out_points(works, self.dir, at_once, devices, points)
-                else:
-                    points.carry_out(report)
+                work(points)
             except BaseException:
                 with suppress(MistakeError):
                     write_sweep_report(self.dir)
