@@ -22,68 +22,8 @@ from woolgather.engines.base import EngineOptions
 from woolgather.runs.claims import CLAIMS, claim
 from woolgather.runs.record import current_steps, read_launches
 
-RECIPE = '''
-"""Writes tasks once the gate is open, keeps the long ones and measures them, unless it is told 99."""
-import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from woolgather import Example, Metrics, Model, Scope, op
-from woolgather.core.errors import YieldError
-from woolgather.core.intervals import mean_interval
-from woolgather.core.options import Options
-from woolgather.core.rows import set_aside
-from woolgather.engines.base import Engine, Request, Sampling, ask
-
-class Config(Options):
-    base: str = "fake"
-    above: float = 0
-    gate: str = ""
-    """A file: before it is there nothing is written."""
-
-@op("write")
-def write(engine: Engine, *, gate: str, seed: int = 0) -> Iterator[Example]:
-    until = time.monotonic() + 120
-    while not Path(gate).exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    for completion in ask(engine, (Request(f"task {i}", Sampling(seed=seed + i)) for i in range(4))):
-        yield Example(instruction=completion.text)
-
-@op("keep_long")
-def keep_long(rows: Iterable[Example], *, above: float) -> Iterator[Example]:
-    for row in rows:
-        yield row if len(row.instruction) > above else set_aside(row, "short")
-
-@op("count")
-def count(rows: Iterable[Example], *, above: float) -> Metrics:
-    if above == 99:
-        raise YieldError("Nothing is left. Lower `above`.")
-    lengths = [len(row.instruction) / 100 for row in rows]
-    return Metrics({"length": mean_interval(lengths).json() if lengths else None, "rows": len(lengths)})
-
-@op("tune")
-def tune(rows: Iterable[Example], *, out: Path) -> Model:
-    (out / "model").mkdir()
-    (out / "model" / "weights").write_text(str(len(list(rows))))
-    return Model(str(out / "model"))
-
-def recipe(run: Scope, cfg: Config) -> Model:
-    base = run.model("base", cfg.base)
-    for t in range(2):
-        it = run.scope(f"iter{t}")
-        rows = it.step("write", write, it.engine(base), gate=cfg.gate)
-        kept = it.step("keep", keep_long, rows, above=cfg.above)
-        it.step("measure", count, kept, above=cfg.above)
-    return run.step("result", tune, kept)
-'''
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> str:
-    path = tmp_path / "gated_recipe.py"
-    path.write_text(RECIPE)
-    return str(path)
-
-
+GATED = str(Path(__file__).parents[2] / "recipes" / "gated.py")
+"""A recipe that waits at its first step until a file is there."""
 WAITING = "iter0/write-[0-9a-f]{12}: another point makes it; waiting"
 
 
@@ -108,7 +48,7 @@ def made(folder: Path) -> Counter[tuple[str, str]]:
     )
 
 
-def test_seven_points_make_every_step_once_and_one_fails_alone(recipe: str, tmp_path: Path) -> None:
+def test_seven_points_make_every_step_once_and_one_fails_alone(tmp_path: Path) -> None:
     gate, folder = tmp_path / "gate", tmp_path / "s"
 
     def open_gate() -> None:
@@ -118,7 +58,7 @@ def test_seven_points_make_every_step_once_and_one_fails_alone(recipe: str, tmp_
     opening = threading.Thread(target=open_gate)
     opening.start()
     above = {"above": [0, 40, 45, 99, 50, 60, 70]}
-    found = woolgather.sweep(recipe, above, engine="fake", dir=folder, at_once=3, gate=str(gate))
+    found = woolgather.sweep(GATED, above, engine="fake", dir=folder, at_once=3, gate=str(gate))
     opening.join()
     counts = made(folder)
     assert set(counts.values()) == {1}
@@ -136,10 +76,10 @@ def test_seven_points_make_every_step_once_and_one_fails_alone(recipe: str, tmp_
     assert 'href="above%3D99/point.log"' in found.page.read_text()
 
 
-def test_stopped_and_killed_it_goes_on_and_makes_nothing_twice(recipe: str, tmp_path: Path) -> None:
+def test_stopped_and_killed_it_goes_on_and_makes_nothing_twice(tmp_path: Path) -> None:
     gate, folder = tmp_path / "gate", tmp_path / "k"
     command = [
-        sys.executable, "-m", "woolgather", "sweep", recipe, "--engine", "fake", "--no-report",
+        sys.executable, "-m", "woolgather", "sweep", GATED, "--engine", "fake", "--no-report",
         "above=0,40", f"gate={gate}", "--at-once", "2", "--dir", str(folder),
     ]  # fmt: skip
     for times, number in enumerate((signal.SIGTERM, signal.SIGKILL), start=1):
@@ -159,7 +99,7 @@ def test_stopped_and_killed_it_goes_on_and_makes_nothing_twice(recipe: str, tmp_
     assert again.returncode == 0, again.stdout + again.stderr
     assert set(made(folder).values()) == {1}
     above = {"above": [0, 40]}
-    for point in woolgather.sweep(recipe, above, engine="fake", dir=tmp_path / "s", gate=str(gate)):
+    for point in woolgather.sweep(GATED, above, engine="fake", dir=tmp_path / "s", gate=str(gate)):
         alone, beside = (current_steps(run) for run in (point.dir, folder / point.dir.name))
         assert [(r.fingerprint, r.digest) for _, r in alone] == [
             (r.fingerprint, r.digest) for _, r in beside
@@ -223,7 +163,7 @@ def test_what_cannot_be_is_told(count: int, ray: str, engine: EngineOptions, sai
         AtOnce(count, ray).check(engine)
 
 
-def test_a_recipe_that_no_other_process_finds_is_told(recipe: str) -> None:
+def test_a_recipe_that_no_other_process_finds_is_told() -> None:
     import types
 
     from woolgather.recipes import isheep
@@ -231,16 +171,16 @@ def test_a_recipe_that_no_other_process_finds_is_told(recipe: str) -> None:
 
     assert name_recipe("isheep") == ("isheep", False)
     assert name_recipe(isheep) == ("woolgather.recipes.isheep", True)
-    assert name_recipe(find_recipe(recipe)) == (recipe, False)
+    assert name_recipe(find_recipe(GATED)) == (GATED, False)
     with pytest.raises(ConfigError, match="another process cannot import the recipe made_here"):
         name_recipe(types.ModuleType("made_here"))
 
 
-def test_where_no_ray_listens_nothing_is_written(recipe: str, tmp_path: Path) -> None:
+def test_where_no_ray_listens_nothing_is_written(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'woolgather[ray]'")
     with pytest.raises(ConfigError, match=r"--ray 127.0.0.1:9: no Ray cluster answers there"):
         woolgather.sweep(
-            recipe,
+            GATED,
             {"above": [0, 1]},
             engine="fake",
             dir=tmp_path / "s",
