@@ -83,6 +83,11 @@ def load(record: StepRecord, folder: Path) -> Artifact:
     return Choice(result["value"], result["why"], identity)
 
 
+def next_attempt(folder: Path) -> int:
+    """Returns the number of the next attempt at a step, from 1."""
+    return 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
+
+
 def link(source: Path, target: Path) -> None:
     """Make `target` a copy of a directory's files, by hard links where the disk has them: whole or not
     at all, and what was there goes. Attempts are left out: who made the step may be deleting them."""

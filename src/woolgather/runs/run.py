@@ -46,7 +46,7 @@ from woolgather.runs.lookup import Planned
 from woolgather.runs.models import RunModels
 from woolgather.runs.open_engines import OpenEngines
 from woolgather.runs.progress import Progress
-from woolgather.runs.record import StepRecord, StepState
+from woolgather.runs.record import RECORD, StepRecord, StepState
 from woolgather.runs.results import load
 from woolgather.runs.run_scope import RunScope
 from woolgather.runs.speed.rates import explain_precision
@@ -247,7 +247,10 @@ class Run:
         # What it needs of steps that were put off is made before: to wait for those it holds nothing.
         call = call.settled()
         with claim(shared, call.folder.relative_to(self.dir), self.progress.note):
-            return self._remember_or_make(lookup.take_shared(self.dir, call, shared))
+            call = lookup.take_shared(self.dir, call, shared)
+            if not (call.folder / RECORD).is_file():
+                lookup.take_attempts(self.dir, call, shared)
+            return self._remember_or_make(call)
 
     def _remember_or_make(self, call: Call) -> Artifact:
         name = self._doing = call.name

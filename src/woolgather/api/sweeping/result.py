@@ -66,7 +66,11 @@ class SweepResult:
     @property
     def figures(self) -> dict[str, Path]:
         """The figures' SVG files by name; a CSV file with the numbers lies beside each."""
-        return {path.stem: path for path in sorted((self.dir / "figures").glob("*.svg"))}
+        from woolgather.report.sweep.figure import figures
+        from woolgather.report.sweep.page import FIGURES
+
+        names = [figure.name for figure in figures(self._read())]
+        return {name: self.dir / FIGURES / f"{name}.svg" for name in names}
 
     def __iter__(self) -> Iterator[PointResult]:
         return iter(self.points)

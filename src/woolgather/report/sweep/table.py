@@ -197,8 +197,9 @@ def mean_of(values: Sequence[object]) -> object:
     return found.json() if found else None
 
 
-def tables(sweep: SweepReport) -> list[View]:
-    """Returns a table with a row per setting where there are replicates, and one with a row per point."""
+def tables(sweep: SweepReport, *, why: bool = True) -> list[View]:
+    """Returns a table with a row per setting where there are replicates, and one with a row per point; a
+    last column says `why` some have failed."""
     heads = [f"{sweep.measure.partition(': ')[2]}, {place}" for place in sweep.places]
     counted = [f"{sweep.filter} rows, {place}" for place in sweep.places] if sweep.filter else []
 
@@ -213,12 +214,12 @@ def tables(sweep: SweepReport) -> list[View]:
         columns = [*sweep.keys, "replicates", *heads, *counted]
         found.append(table("Settings", columns, rows, note))
     note = f"The base, before: {cell(sweep.base)}." if sweep.base is not None else ""
-    failed = any(p.swept.error for p in sweep.points)
+    why = why and any(p.swept.error for p in sweep.points)
     rows = [
-        [*p.swept.values.values(), p.status, *cells([p]), *([sweep.why(p)] if failed else [])]
+        [*p.swept.values.values(), p.status, *cells([p]), *([sweep.why(p)] if why else [])]
         for p in sweep.points
     ]
-    columns = [*sweep.record.axes, "status", *heads, *counted, *(["why"] if failed else [])]
+    columns = [*sweep.record.axes, "status", *heads, *counted, *(["why"] if why else [])]
     return [*found, table("Points", columns, rows, note)]
 
 
