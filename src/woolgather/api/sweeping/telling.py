@@ -66,6 +66,7 @@ class ShownSweep(Telling):
     def fail(self, place: int, said: str, cause: Exception | None) -> None:
         if cause is not None and not isinstance(cause, WoolgatherError):
             traceback.print_exception(cause)
+            said = str(cause) or said
         name = _plain(self._points[place].name)
         self._say(f"[bold red]failed:[/] point {name}: {_plain(said)}")
 
