@@ -19,16 +19,16 @@ _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def claim(shared: Path, step: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def claim(shared: Path, step: Path, wait: Callable[[], None]) -> Iterator[None]:
     """Holds the step in `shared` (its directory, relative to its run) against the other runs there;
-    `tell` gets a sentence when another one has it, and it is waited for."""
+    `wait` is called when another one has it, before it is waited for."""
     path = shared / CLAIMS / f"{step}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(f"{step.as_posix()}: another point makes it; waiting")
+        wait()
         lock.acquire(poll_interval=_POLL_SECONDS)
     try:
         yield

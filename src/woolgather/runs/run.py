@@ -246,7 +246,9 @@ class Run:
             return self._remember_or_make(call)
         # What it needs of steps that were put off is made before: to wait for those it holds nothing.
         call = call.settled()
-        with claim(shared, call.folder.relative_to(self.dir), self.progress.note):
+        waiting = f"{call.name}: waiting for another run, which makes it"
+        step = call.folder.relative_to(self.dir)
+        with claim(shared, step, lambda: self.progress.note(waiting)):
             call = lookup.take_shared(self.dir, call, shared)
             if not (call.folder / RECORD).is_file():
                 lookup.take_attempts(self.dir, call, shared)

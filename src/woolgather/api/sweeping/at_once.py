@@ -147,8 +147,8 @@ def share_environment(slot: int, slots: int, engine: EngineOptions) -> dict[str,
         return told
     if slots > len(gpus):
         raise ConfigError(
-            f"--at-once {slots}: this machine has {len(gpus)} GPUs, and a point takes one at least. Give "
-            f"at most --at-once {len(gpus)}."
+            f"--at-once {slots}: this machine has {len(gpus)} GPU{'s' * (len(gpus) > 1)}, and a point "
+            f"takes one at least. Give at most --at-once {len(gpus)}."
         )
     each = len(gpus) // slots
     return {**told, "CUDA_VISIBLE_DEVICES": ",".join(gpus[slot * each : (slot + 1) * each])}
