@@ -73,7 +73,7 @@ class WorkingPoint(Protocol):
         """Waits until it has stopped, or gives it up."""
 
 
-class Told(Protocol):
+class PointWatcher(Protocol):
     """What gets word of the points, by their places from 0."""
 
     def start(self, place: int) -> None:
@@ -88,7 +88,7 @@ Start = Callable[[PointWork, int], WorkingPoint]
 
 
 def carry_out_points(
-    works: Sequence[PointWork], slots: int, folder: Path, start: Start, told: Told
+    works: Sequence[PointWork], slots: int, folder: Path, start: Start, watcher: PointWatcher
 ) -> None:
     """Works on all points of the sweep in `folder`, in so many slots at once; when it is stopped, so are
     they."""
@@ -99,14 +99,14 @@ def carry_out_points(
             while due and free and (not working or has_begun(folder)):
                 place, work = due.popleft()
                 slot = free.popleft()
-                told.start(place)
+                watcher.start(place)
                 working[slot] = place, start(work, slot)
             time.sleep(_POLL_SECONDS)
             for slot, (place, point) in list(working.items()):
                 if end := point.poll():
                     del working[slot]
                     free.append(slot)
-                    told.finish(place, end)
+                    watcher.finish(place, end)
     except BaseException:
         for _, point in working.values():
             point.stop()
