@@ -4,6 +4,8 @@
 
     result = woolgather.run("isheep", base="embedded", preset="demo")
     result.headline, result.model, result.rows("iter0/keep")
+    points = woolgather.sweep("isheep", {"keep.above": [4, 6, 8]}, base="embedded", preset="demo")
+    points.to_pandas(), points.figures
 
 Importing this package loads nothing heavy; what is named here is fetched when it is used.
 """
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from woolgather.api import Plan, Result, plan, run
+    from woolgather.api.sweeping.result import PointResult, SweepResult
+    from woolgather.api.sweeping.start import sweep
     from woolgather.core.artifacts import Choice, Metrics, Model
     from woolgather.core.op import op
     from woolgather.core.rows import Example, PreferencePair
@@ -22,12 +26,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Choice", "Example", "Metrics", "Model", "Plan", "PreferencePair", "Result", "Rows", "Scope", "op",
-    "plan", "run",
+    "Choice", "Example", "Metrics", "Model", "Plan", "PointResult", "PreferencePair", "Result", "Rows",
+    "Scope", "SweepResult", "op", "plan", "run", "sweep",
 ]  # fmt: skip
 
 _HOMES = {
     "api": ("Plan", "Result", "plan", "run"),
+    "api.sweeping.result": ("PointResult", "SweepResult"),
+    "api.sweeping.start": ("sweep",),
     "core.artifacts": ("Choice", "Metrics", "Model"),
     "core.op": ("op",),
     "core.rows": ("Example", "PreferencePair"),

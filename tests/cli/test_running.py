@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from woolgather.cli import app, running
+from woolgather.api import stopping as stop_signals
+from woolgather.cli import app
 from woolgather.core.errors import ConfigError, Stopped
 from woolgather.runs.record import read_launches
 
@@ -77,7 +78,7 @@ def test_an_engine_that_is_none_is_named() -> None:
 
 
 def test_a_stop_that_was_swallowed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(stop_signals, "_AGAIN_SECONDS", 0.2)
     heard: list[str] = []
 
     def swallow() -> None:
@@ -87,6 +88,6 @@ def test_a_stop_that_was_swallowed_comes_again(monkeypatch: pytest.MonkeyPatch) 
             heard.append(str(stop))
         time.sleep(60)
 
-    with running.stopping(None), pytest.raises(Stopped, match="SIGTERM"):
+    with stop_signals.stopping(None), pytest.raises(Stopped, match="SIGTERM"):
         swallow()
     assert heard == ["SIGTERM"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.api.sweep_points import read_grid
+from woolgather.api.sweeping.grid import read_grid
 from woolgather.cli.pages import reference
 from woolgather.recipes import config
 

@@ -1,4 +1,4 @@
-"""docs/python.md: its example runs as it stands."""
+"""docs/python.md and docs/sweep.md: their examples run as they stand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
-    )
+def run_example(page: str, folder: Path) -> str:
+    """What the page's example prints."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "Result: " in done.stdout
-    assert " -> " in done.stdout
+    return done.stdout
+
+
+def test_a_run_from_python(tmp_path: Path) -> None:
+    said = run_example("python.md", tmp_path)
+    assert "Result: " in said
+    assert " -> " in said
     assert (tmp_path / "runs" / "from-python" / "report.html").is_file()
+
+
+def test_a_sweep_from_python(tmp_path: Path) -> None:
+    said = run_example("sweep.md", tmp_path)
+    assert "{'keep.above': '8'} finished" in said
+    assert said.endswith("runs/thresholds/figures/measure.svg\n")

@@ -132,6 +132,55 @@ def test_answers_are_remembered_for_all(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/journal.sqlite"))
 
 
+def test_answers_are_remembered_apart_where_that_is_asked_for(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with open_run(tmp_path / "a", engine) as run:
+        recipe(run, n=6)
+    with open_run(tmp_path / "b", engine, own_journal=True) as run:
+        recipe(run, n=7)
+    assert engine.calls == 6 + 7
+    (tmp_path / "b" / str(current_steps(tmp_path / "b")[0][0]["path"]) / "record.json").unlink()
+    with open_run(tmp_path / "b", engine) as run:  # it goes on with those that it has
+        recipe(run, n=7)
+    assert engine.calls == 6 + 7
+
+
+def test_who_makes_a_step_has_the_attempts_that_others_were_killed_in(tmp_path: Path) -> None:
+    with open_run(tmp_path / "a") as run:
+        recipe(run)
+    step = next(path.name for path in (tmp_path / "a").glob("result-*"))
+    shutil.rmtree(tmp_path / "a" / step)
+    for name in ("attempt-1", "attempt-2"):
+        (tmp_path / "a" / step / name).mkdir(parents=True)
+        (tmp_path / "a" / step / name / "checkpoint").write_text(name)
+    seen: list[str] = []
+
+    def tune(*, out: Path) -> Model:
+        seen.append(out.name)
+        seen.extend(sorted(path.read_text() for path in out.parent.glob("*/checkpoint")))
+        return Model(str(out))
+
+    tune.__module__, tune.__qualname__ = __name__, "tune"
+    (tmp_path / "b" / step / "attempt-1").mkdir(parents=True)
+    with open_run(tmp_path / "b") as run:
+        run.step("result", tune)
+    assert seen == ["attempt-4", "attempt-1", "attempt-2"]
+    assert not list((tmp_path / "b" / step).glob("attempt-*"))
+
+
+def test_a_step_is_taken_while_its_maker_still_clears_up(tmp_path: Path) -> None:
+    with open_run(tmp_path / "a") as run:
+        recipe(run)
+    (made,) = (tmp_path / "a").glob("result-*")
+    (made / "attempt-1").mkdir()
+    (made / "attempt-1" / "left").touch()
+    with open_run(tmp_path / "b") as run:
+        recipe(run)
+    taken = tmp_path / "b" / made.name
+    assert (taken / "model" / "weights").is_file()
+    assert not (taken / "attempt-1").exists()
+
+
 def test_a_plan_knows_what_another_has_and_writes_nothing(tmp_path: Path) -> None:
     with open_run(tmp_path / "a") as run:
         recipe(run)

@@ -11,7 +11,7 @@ from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError, DiskError, TrainingError
 from woolgather.core.fingerprint import canonical
 from woolgather.ops.train.sft import encode, write_tokens
-from woolgather.training import open_trainer
+from woolgather.training import launch, open_trainer
 from woolgather.training.attempts import find_checkpoint, job_identity
 from woolgather.training.checkpoints import (
     CHECKPOINTS,
@@ -222,3 +222,11 @@ def test_how_a_job_is_carried_out_is_not_identity_and_fakes_are_refused(tmp_path
     assert canonical(open_trainer(fake=True)) == "fake"
     with pytest.raises(ConfigError, match="a name for dry runs"):
         LocalTrainer(threads=1)(TrainJob(MergeOptions(), Model("fake")), tmp_path)
+
+
+@pytest.mark.parametrize(("told", "each"), [("", 3), ("4", 2), ("1", 1), ("4,2", 3)])
+def test_processes_share_the_threads_that_we_may_use(monkeypatch, told, each):
+    monkeypatch.setattr(launch, "count_cores", lambda: 7)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert LocalTrainer()._threads(2) == each
+    assert LocalTrainer(threads=5)._threads(2) == 5

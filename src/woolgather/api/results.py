@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from woolgather.core.expected import DeviceMemory
     from woolgather.core.machine_speed import Precision
+    from woolgather.core.views import View
 
 
 @dataclass(frozen=True)
@@ -114,19 +115,10 @@ class Result:
 
     def _repr_html_(self) -> str:
         """For a notebook: the sentence, and the summary's table of models."""
-        from woolgather.report.text import column
-
         parts = [f"<p>{escape(self.headline or 'not finished')}</p>"]
         for _, record in self._steps():
             tables = [v for v in record.shown() if record.concludes and v.kind == "table"]
-            for view in tables:
-                rows = view.data["rows"]
-                written = [
-                    column(str(title), [row[i] for row in rows])
-                    for i, title in enumerate(view.data["columns"])
-                ]
-                body = [list(cells) for cells in zip(*(c.cells for c in written), strict=True)]
-                parts.append(_table([c.head for c in written], body))
+            parts += (html_table(*table_cells(view)) for view in tables)
         return "".join(parts)
 
 
@@ -208,10 +200,22 @@ class Plan:
 
     def _repr_html_(self) -> str:
         names = ("step", "state", "rows", "calls", "new_tokens", "updates", "seconds", "why")
-        return _table(names, [[str(dict(s)[n] or "") for n in names] for s in self.steps])
+        return html_table(names, [[str(dict(s)[n] or "") for n in names] for s in self.steps])
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def table_cells(view: View) -> tuple[list[str], list[list[str]]]:
+    """Returns the head and the rows of a table, as texts."""
+    from woolgather.report.text import column
+
+    rows = view.data["rows"]
+    heads = enumerate(view.data["columns"])
+    written = [column(str(title), [row[i] for row in rows]) for i, title in heads]
+    body = [list(cells) for cells in zip(*(c.cells for c in written), strict=True)]
+    return [c.head for c in written], body
+
+
+def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Returns a table as a notebook shows it."""
     top = "".join(f"<th>{escape(str(name))}</th>" for name in head)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in body

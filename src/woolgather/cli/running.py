@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +16,7 @@ from woolgather.api.launch import AskedSettings, AskedTraining, Launch
 from woolgather.api.plan_lines import spell_memory
 from woolgather.api.progress.show import Shown
 from woolgather.api.results import PlanTotal
+from woolgather.api.stopping import stopping
 from woolgather.cli import output
 from woolgather.cli.asking import (
     EngineArgs,
@@ -43,7 +39,6 @@ from woolgather.report.text import duration, gigabytes, number, size
 if TYPE_CHECKING:
     from woolgather.runs.call import StepChoices
 
-_AGAIN_SECONDS = 60.0
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a .py file.")]
 Settings = Annotated[
     list[str] | None,
@@ -321,43 +316,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not sign or not path:
         raise ConfigError(f"--given {text}: write STEP=PATH, e.g. iter0/respond=answers.jsonl.")
     return step, path
-
-
-@contextmanager
-def stopping(max_hours: float | None) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and the deadline raise Stopped in the main thread; a second Ctrl-C is final.
-
-    It is raised again after a minute: what ran just then may have swallowed it, as the code of a
-    library does that ends what it does with a bare `except`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    told = {
-        signal.SIGINT: "Ctrl-C",
-        signal.SIGTERM: "SIGTERM",
-        signal.SIGALRM: f"--max-hours {max_hours:g} is over" if max_hours else "deadline",
-    }
-    asked: list[str] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        asked.append(told[signal.Signals(number)])
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-        raise Stopped(asked[0])
-
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    before = {kind: signal.signal(kind, stop) for kind in kinds}
-    if max_hours is not None:
-        if max_hours <= 0:
-            raise ConfigError(f"--max-hours {max_hours:g}: give a number above 0.")
-        signal.setitimer(signal.ITIMER_REAL, max_hours * 3600)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def _print_end(console: Console, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +9,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from woolgather.api.launch import AskedSettings, AskedTraining, Launch
-from woolgather.api.progress.show import Shown
-from woolgather.api.results import PlanTotal
-from woolgather.api.sweep import Sweep, Telling
+from woolgather.api.launch import AskedSettings, AskedTraining
+from woolgather.api.stopping import stopping
+from woolgather.api.sweeping.at_once import AtOnce
+from woolgather.api.sweeping.sweep import Sweep
+from woolgather.api.sweeping.telling import ShownSweep
 from woolgather.cli import output
 from woolgather.cli.asking import (
     EngineArgs,
     EngineName,
     EnginePython,
     KeyEnv,
-    Ray,
     Replicas,
     Serve,
     TemplateKwargs,
@@ -38,7 +37,6 @@ from woolgather.cli.running import (
     Processes,
     Recipe,
     read_choices,
-    stopping,
 )
 from woolgather.core.errors import Stopped, WoolgatherError
 from woolgather.report.text import duration, number, size
@@ -78,7 +76,24 @@ def sweep(
     engine_python: EnginePython = "",
     engine_args: EngineArgs = "",
     engine_replicas: Replicas = 0,
-    ray: Ray = "",
+    at_once: Annotated[
+        int,
+        typer.Option(
+            "--at-once",
+            metavar="N",
+            help="Work on N points at once, each in a process with its share of the threads or GPUs, on "
+            "this machine or where --ray says. Default: one after another.",
+        ),
+    ] = 1,
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray",
+            metavar="HOST:PORT",
+            help="The Ray cluster, as `ray start` prints it, that works on the points of --at-once or "
+            "holds the replicas of --engine-replicas. Its nodes share the disk of --dir.",
+        ),
+    ] = "",
     url: Urls = None,
     serve: Serve = None,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
@@ -96,6 +111,7 @@ def sweep(
 
     Example: woolgather sweep isheep --preset paper base=Qwen/Qwen3-0.6B-Base keep.above=-1,0,2,4,6,8,9
     """
+    several = AtOnce(at_once, "" if engine_replicas else ray)
     asked = Sweep(
         recipe,
         AskedSettings(preset, files=config or (), texts=settings or ()),
@@ -110,7 +126,7 @@ def sweep(
             python=engine_python,
             args=engine_args,
             replicas=engine_replicas,
-            ray=ray,
+            ray=ray if engine_replicas else "",
         ),
         training=AskedTraining(accelerate, processes),
         choices=read_choices(given, None, 0),
@@ -121,7 +137,9 @@ def sweep(
         return
     with stopping(max_hours):
         try:
-            failed = asked.carry_out(_Told(asked, console), measure=measure, report=report)
+            failed = asked.carry_out(
+                ShownSweep(console, asked.points), measure=measure, report=report, at_once=several
+            )
         except Stopped as stop:
             console.print(f"[yellow]stopped:[/] {escape(str(stop))}; what is finished is kept.")
             console.print("Run the same command again to resume.")
@@ -129,30 +147,6 @@ def sweep(
     _print_end(asked, console)
     if failed:
         raise typer.Exit(WoolgatherError.exit_code)
-
-
-class _Told(Telling):
-    """Draws each point's steps under its name."""
-
-    def __init__(self, asked: Sweep, console: Console) -> None:
-        self._asked, self._console = asked, console
-
-    def begin(self, place: int, launch: Launch, total: PlanTotal) -> Shown:
-        self._say(
-            f"\n[bold]point {place + 1} of {len(self._asked.points)}[/]  "
-            f"{escape(self._asked.points[place].name)}  [dim]{total['new']} steps to run, "
-            f"{total['remembered']} there[/]"
-        )
-        return launch.show(self._console, total)
-
-    def fail(self, place: int, error: Exception) -> None:
-        if not isinstance(error, WoolgatherError):
-            traceback.print_exception(error)
-        name = escape(self._asked.points[place].name)
-        self._say(f"[bold red]failed:[/] point {name}: {escape(str(error) or repr(error))}")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def _print_plan(asked: Sweep, console: Console) -> None:

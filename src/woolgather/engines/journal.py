@@ -5,7 +5,8 @@ model's fingerprint and prompt format, the prompt, the sampling, and a counter: 
 call within this step. A killed run therefore asks again only what was in flight, and a changed setting
 that leaves some requests as they were leaves their answers in use. SQLite in WAL mode, one commit per
 answer: it survives a kill of the process; after a loss of power the last moments may be missing,
-never half there. Only the run's own process writes it.
+never half there. Only the run's own process writes it, and those of runs beside it, on this machine,
+that share their answers.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _COMPLETION = TypeAdapter(
 """Text, finish reason, tokens of prompt and completion, and the reasoning where there was any."""
 _LOGPROB = TypeAdapter(LogProb)
 _LOGPROBS = TypeAdapter(list[float])
+_BUSY_SECONDS = 60.0
+"""How long a commit waits for those of other processes, which take milliseconds each."""
 CHUNK = 32
 """Log-probability and embedding calls are asked, and remembered, this many at a time per engine."""
 
@@ -52,7 +55,9 @@ class Journal:
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(
+            str(path), timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, answer TEXT)")

@@ -57,7 +57,10 @@ class StepChoices:
     """A number that changes every step's seed: the same recipe once more, drawn otherwise."""
     shared: Path | None = None
     """A directory of runs, this one among them, that take finished steps and remembered answers from one
-    another. One of them works at a time."""
+    another. Several may work at a time: one makes a step, and the others that need it wait."""
+    own_journal: bool = False
+    """Answers are remembered for this run alone, although others share its steps: where another machine
+    has their journal open, which SQLite does not allow."""
 
 
 class EngineHandle:

@@ -25,7 +25,7 @@ from woolgather.runs.lookup import Index
 from woolgather.runs.models import RunModels
 from woolgather.runs.progress import Progress
 from woolgather.runs.record import RECORD, StepRecord, StepResult, ViewRecord, write
-from woolgather.runs.results import publish
+from woolgather.runs.results import next_attempt, publish
 from woolgather.training.job import Trainer
 
 
@@ -62,8 +62,7 @@ def execute(call: Call, index: Index, tools: Tools) -> StepRecord:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECORD).is_file():
         _discard(folder)
-    number = 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
-    attempt = folder / f"attempt-{number}"
+    attempt = folder / f"attempt-{next_attempt(folder)}"
     attempt.mkdir()
     asked: list[JournaledEngine] = []
 

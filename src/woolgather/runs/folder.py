@@ -39,6 +39,8 @@ from woolgather.runs.record import (
 )
 from woolgather.runs.results import link
 
+JOURNAL = "journal.sqlite"
+
 
 @dataclasses.dataclass(frozen=True)
 class AskedRecipe:
@@ -56,11 +58,13 @@ class AskedRecipe:
 class RunFolder:
     """Call `look`, then `own` to work in it, then `finish` and `close`, whatever happened."""
 
-    def __init__(self, path: Path, shared: Path | None = None) -> None:
-        """`shared` is a directory of runs that share their answers, and of which a new one begins as the
-        oldest did: on the same day, at the same commits of the hub."""
+    def __init__(self, path: Path, shared: Path | None = None, own_journal: bool = False) -> None:
+        """`shared` is a directory of runs that share their answers (unless this one has its
+        `own_journal`), and of which a new one begins as the oldest did: on the same day, at the same
+        commits of the hub."""
         self.path = Path(path).resolve()
         self._shared = shared
+        self._own_journal = own_journal
         self.inputs = self.path / INPUTS
         """Where things from outside are put."""
         self.date = ""
@@ -104,6 +108,14 @@ class RunFolder:
         elif self._oldest:
             self._read_pins(read_run(self._oldest))
 
+    @property
+    def _journal_path(self) -> Path:
+        """The journal that all share; its own, once it has begun one."""
+        own = self.path / JOURNAL
+        if self._shared is None or self._own_journal or own.is_file():
+            return own
+        return self._shared / JOURNAL
+
     @functools.cached_property
     def _oldest(self) -> Path | None:
         """The run that this one began beside; None for the first of them, and for a run alone."""
@@ -140,7 +152,7 @@ class RunFolder:
             write_run(self.path, head)
             if self._oldest:
                 copy_commits(self._oldest / INPUTS, self.inputs)
-        self._journal = Journal((self._shared or self.path) / "journal.sqlite")
+        self._journal = Journal(self._journal_path)
         self._stack.callback(self._journal.close)
         launches = read_launches(self.path)
         before = launches[-1] if launches else None

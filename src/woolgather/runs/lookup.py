@@ -23,7 +23,7 @@ from woolgather.runs.call import Call, StepChoices, artifacts_in
 from woolgather.runs.earlier.payloads import modern
 from woolgather.runs.models import RunModels
 from woolgather.runs.record import RECORD, StepRecord, read_record, runs_in
-from woolgather.runs.results import link
+from woolgather.runs.results import link, next_attempt
 
 Index = Mapping[str, tuple[str, str]]
 """By fingerprint: the step or input that made the artifact, and the digest of its bytes; an empty
@@ -57,6 +57,18 @@ def take_shared(run_dir: Path, call: Call, shared: Path, *, plan: bool = False) 
             link(made, call.folder)
             break
     return call
+
+
+def take_attempts(run_dir: Path, call: Call, shared: Path) -> None:
+    """Puts beside the call's attempts, by hard links, those that other runs in `shared` were killed in: a
+    training goes on from the checkpoints of any of them. Only for whoever makes the step."""
+    for run in runs_in(shared):
+        left = run / call.folder.relative_to(run_dir)
+        if left == call.folder:
+            continue
+        for attempt in sorted(left.glob("attempt-*")):
+            call.folder.mkdir(parents=True, exist_ok=True)
+            link(attempt, call.folder / f"attempt-{next_attempt(call.folder)}")
 
 
 def look_up(

@@ -83,12 +83,19 @@ def load(record: StepRecord, folder: Path) -> Artifact:
     return Choice(result["value"], result["why"], identity)
 
 
+def next_attempt(folder: Path) -> int:
+    """Returns the number of the next attempt at a step, from 1."""
+    return 1 + max((int(p.name.split("-")[1]) for p in folder.glob("attempt-*")), default=0)
+
+
 def link(source: Path, target: Path) -> None:
     """Make `target` a copy of a directory's files, by hard links where the disk has them: whole or not
-    at all, and what was there goes."""
+    at all, and what was there goes. Attempts are left out: who made the step may be deleting them."""
     temp = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temp, ignore_errors=True)
-    for file in sorted(p for p in source.rglob("*") if p.is_file()):
+    parts = [part for part in source.iterdir() if not part.name.startswith("attempt-")]
+    files = [file for part in parts for file in (part.rglob("*") if part.is_dir() else [part])]
+    for file in sorted(file for file in files if file.is_file()):
         place = temp / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -38,6 +38,7 @@ from woolgather.runs.call import (
     placeholder,
     put_off,
 )
+from woolgather.runs.claims import claim
 from woolgather.runs.execute import Backends as Backends  # part of what makes a Run
 from woolgather.runs.execute import Tools, errors_of, execute, put_given
 from woolgather.runs.folder import AskedRecipe, RunFolder
@@ -45,7 +46,7 @@ from woolgather.runs.lookup import Planned
 from woolgather.runs.models import RunModels
 from woolgather.runs.open_engines import OpenEngines
 from woolgather.runs.progress import Progress
-from woolgather.runs.record import StepRecord, StepState
+from woolgather.runs.record import RECORD, StepRecord, StepState
 from woolgather.runs.results import load
 from woolgather.runs.run_scope import RunScope
 from woolgather.runs.speed.rates import explain_precision
@@ -70,7 +71,7 @@ class Run:
         progress: Progress | None = None,
     ) -> None:
         self.choices = choices or StepChoices()
-        self._folder = RunFolder(folder, self.choices.shared)
+        self._folder = RunFolder(folder, self.choices.shared, self.choices.own_journal)
         self.dir = self._folder.path
         self.recipe = recipe
         self.plan = plan
@@ -237,9 +238,24 @@ class Run:
         return self._do(call)
 
     def _do(self, call: Call) -> Artifact:
-        """The step's result, made if it is not there."""
-        name = self._doing = call.name
+        """The step's result, made if it is not there, and no other run beside this one makes it."""
+        self._doing = call.name
         self._note_texts(call)
+        shared = self.choices.shared
+        if shared is None or call.name in self.choices.redo or self._look_up(call)[0]:
+            return self._remember_or_make(call)
+        # What it needs of steps that were put off is made before: to wait for those it holds nothing.
+        call = call.settled()
+        waiting = f"{call.name}: waiting for another run, which makes it"
+        step = call.folder.relative_to(self.dir)
+        with claim(shared, step, lambda: self.progress.note(waiting)):
+            call = lookup.take_shared(self.dir, call, shared)
+            if not (call.folder / RECORD).is_file():
+                lookup.take_attempts(self.dir, call, shared)
+            return self._remember_or_make(call)
+
+    def _remember_or_make(self, call: Call) -> Artifact:
+        name = self._doing = call.name
         record, why = self._look_up(call)
         self._models.ask(call, anew=record is None)
         if record is not None:

@@ -239,7 +239,10 @@ class LocalTrainer:
         return {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
 
     def _threads(self, processes: int) -> int:
-        return self.threads or max(1, count_cores() // processes)
+        """Returns the threads of one of so many processes: its part of those that we may use."""
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        ours = int(told) if told.isdecimal() else count_cores()
+        return self.threads or max(1, ours // processes)
 
     def _follow(self, out: Path, events: list[dict[str, JSON]]) -> None:
         """Pass on the events that are new; a half-written last line waits."""

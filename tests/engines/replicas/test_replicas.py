@@ -19,6 +19,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from woolgather.api.launch import AskedSettings
+from woolgather.api.sweeping.at_once import AtOnce
+from woolgather.api.sweeping.sweep import Sweep
+from woolgather.api.sweeping.telling import Telling
 from woolgather.cli import app
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import CapabilityError, ConfigError, EngineError, Stopped
@@ -34,12 +38,15 @@ from woolgather.engines.replicas import pool
 from woolgather.engines.replicas.cluster import Share, share_of
 from woolgather.engines.replicas.engine import BATCH, ReplicatedEngine
 from woolgather.engines.replicas.replica import EngineFailure, Replica
+from woolgather.report.sweep import read_sweep
 from woolgather.runs.folder import AskedRecipe
 from woolgather.runs.record import current_steps, read_launches
 from woolgather.runs.run import Backends, Run
 from woolgather.training.fake import FakeTrainer
 
 pytestmark = pytest.mark.xdist_group("ray")
+GATED = Path(__file__).parents[2] / "recipes" / "gated.py"
+"""A recipe that waits at its first step until a file is there."""
 PROMPTS = [f"task {i}" for i in range(70)]
 
 
@@ -200,6 +207,48 @@ def test_a_run_is_stopped_and_continued_with_and_without_replicas(
     assert rows_of(folder) == rows_of(tmp_path / "direct")
     served = [r.execution["engine"] for _, r in current_steps(folder) if "engine" in r.execution]
     assert cluster.address not in str(served)
+
+
+def test_points_of_a_sweep_run_where_ray_places_them(cluster: Any, tmp_path: Path) -> None:
+    gate, folder = tmp_path / "gate", tmp_path / "s"
+
+    def sweep(telling: Telling) -> Sweep:
+        words = ["above=0,40,99", f"gate={gate}"]
+        engine = EngineOptions("fake")
+        asked = Sweep(str(GATED), AskedSettings(texts=words), folder=folder, engine=engine)
+        asked.carry_out(telling, report=False, at_once=AtOnce(2, cluster.address))
+        return asked
+
+    class Leaving(Telling):
+        """Stops when the first point is at its first step."""
+
+        def start(self, place: int, log: Path) -> None:
+            if place:
+                raise Stopped("enough")
+
+    with pytest.raises(Stopped, match="enough"):
+        sweep(Leaving())
+    first = folder / "above=0"
+    assert read_launches(first)[-1].status == "stopped"
+    assert not cluster_children("woolgather.api.sweeping.program")
+    gate.touch()
+    asked = sweep(Telling())
+    made = Counter(
+        (entry["step"], entry["fingerprint"])
+        for launch in asked.launches
+        for entry in read_launches(launch.dir)[-1].steps
+        if entry["state"] == "ran"
+    )
+    assert set(made.values()) == {1}
+    assert Counter(step for step, _ in made)["iter0/write"] == 1
+    errors = [point.error for point in read_sweep(folder).points]
+    assert errors == ["", "", "Nothing is left. Lower `above`."]
+
+
+def cluster_children(module: str) -> list[int]:
+    """Processes of ours that run a module."""
+    family = psutil.Process().children(recursive=True)
+    return [p.pid for p in family if module in " ".join(p.cmdline())]
 
 
 @op("write_all", expects=lambda engine, **_: Expected(rows=len(PROMPTS), calls=len(PROMPTS)))

@@ -19,6 +19,7 @@ from types import ModuleType
 from woolgather.core.errors import ConfigError, EngineError, WoolgatherError
 from woolgather.engines.base import EngineOptions
 
+_REPLICAS = "--engine-replicas"
 INSTALL = "pip install 'woolgather[ray]'"
 _STORE_BYTES = 100 << 20
 """Ray's object store on this machine, near the least that Ray takes: only texts and numbers pass."""
@@ -63,9 +64,17 @@ def connect_ray(options: EngineOptions) -> Iterator[None]:
     if not options.replicas:
         yield
         return
-    ray = import_ray()
+    with hold_ray(options.ray, _REPLICAS):
+        yield
+
+
+@contextmanager
+def hold_ray(address: str, option: str) -> Iterator[None]:
+    """Ray is there within: the cluster at the address, or a small one on this machine where that is
+    empty. `option` is what asked for it. Raises what `connect_ray` raises."""
+    ray = import_ray(option)
     if not _Use.count and not ray.is_initialized():
-        _Use.connection = _Connection(ray, options.ray)
+        _Use.connection = _Connection(ray, address)
     _Use.count += 1
     try:
         yield
@@ -85,15 +94,21 @@ def check_replicas(options: EngineOptions) -> None:
             f"--ray {options.ray}: say how many replicas of the model the cluster is to hold, too: "
             "--engine-replicas N."
         )
-    host, _, port = options.ray.rpartition(":")
-    if options.ray and (not host or "/" in host or not port.isdecimal()):
+    check_address(options.ray)
+
+
+def check_address(address: str) -> None:
+    """Raises ConfigError for an address of Ray that cannot be one; an empty one names none."""
+    host, _, port = address.rpartition(":")
+    if address and (not host or "/" in host or not port.isdecimal()):
         raise ConfigError(
-            f"--ray {options.ray}: give HOST:PORT as `ray start --head` prints it, e.g. 10.0.0.5:6379."
+            f"--ray {address}: give HOST:PORT as `ray start --head` prints it, e.g. 10.0.0.5:6379."
         )
 
 
-def import_ray() -> ModuleType:
-    """Returns the package. Raises ConfigError where it is not installed."""
+def import_ray(option: str = _REPLICAS) -> ModuleType:
+    """Returns the package. Raises ConfigError, naming the `option` that needs it, where it is not
+    installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Else its own answer to SIGTERM aborts the program three seconds later, whatever that does then.
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
@@ -101,7 +116,7 @@ def import_ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise ConfigError(
-            f"--engine-replicas needs Ray, which is not installed here ({error}): {INSTALL}"
+            f"{option} needs Ray, which is not installed here ({error}): {INSTALL}"
         ) from error
     found: ModuleType = ray
     return found
@@ -116,23 +131,44 @@ def share_of(options: EngineOptions) -> Share:
     """
     if options.name in _WAITING:
         return Share()
+    return share_among(
+        options.replicas,
+        _count_parts(options),
+        option=_REPLICAS,
+        what="a replica of a model",
+        remedy="Give a smaller tensor_parallel_size in --engine-args",
+        on_cpu=options.device.startswith("cpu"),
+    )
+
+
+def share_among(
+    count: int,
+    parts: int,
+    *,
+    option: str,
+    what: str,
+    remedy: str = "Give fewer --processes",
+    on_cpu: bool = False,
+) -> Share:
+    """Returns what each of `count` things gets of the nodes: a GPU for each of its parts where there are
+    any, all on one node, else so many cores that all find room.
+
+    Raises ConfigError, naming the `option` that asks for so many of `what`, where they do not, and with
+    `remedy` where there is no room for one."""
     nodes = alive_nodes()
-    parts = _count_parts(options)
     cores, gpus = ([int(node.get(kind, 0)) for node in nodes] for kind in ("CPU", "GPU"))
-    if any(gpus) and not options.device.startswith("cpu"):
-        share, had, what = Share(cpus=parts, gpus=parts), gpus, "GPUs"
+    if any(gpus) and not on_cpu:
+        share, had, kind = Share(cpus=parts, gpus=parts), gpus, "GPUs"
     else:
-        threads = max(parts, threads_each(cores, options.replicas))
-        share, had, what = Share(cpus=threads, threads=threads), cores, "cores"
-    most = sum(count // parts for count in had)
-    if options.replicas > most:
+        threads = max(parts, threads_each(cores, count))
+        share, had, kind = Share(cpus=threads, threads=threads), cores, "cores"
+    most = sum(each // parts for each in had)
+    if count > most:
         takes = f"{parts} on one node" if parts > 1 else "one at least"
-        remedy = f"Give at most --engine-replicas {most}"
-        if not most:
-            remedy = "Give a smaller tensor_parallel_size in --engine-args"
         raise ConfigError(
-            f"--engine-replicas {options.replicas}: Ray has {sum(had)} {what} on {len(nodes)} "
-            f"node{'s' * (len(nodes) != 1)}, and a replica of a model takes {takes}. {remedy}."
+            f"{option} {count}: Ray has {sum(had)} {kind} on {len(nodes)} "
+            f"node{'s' * (len(nodes) != 1)}, and {what} takes {takes}. "
+            f"{f'Give at most {option} {most}' if most else remedy}."
         )
     return share
 

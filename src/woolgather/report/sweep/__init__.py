@@ -1,8 +1,8 @@
 """What a sweep's directory says of it: the points that were asked for, and where they are.
 
     SWEEP/sweep.json        a SweepRecord: the latest `woolgather sweep` in this directory
-    SWEEP/<point>/          a run directory per point
-    SWEEP/journal.sqlite    the remembered answers of all points
+    SWEEP/<point>/          a run directory per point, with point.log where it had a process of its own
+    SWEEP/journal.sqlite    the remembered answers of all points, but for those of other machines
     SWEEP/sweep.csv         a row per point, with every number
     SWEEP/sweep.html        tables and figures (also as SVG and CSV in SWEEP/figures/)
 
@@ -37,6 +37,8 @@ class SweptPoint(BaseModel):
     """By key, as they were written."""
     error: str = ""
     """Why it failed, the last time it was run; empty where it did not."""
+    log: str = ""
+    """What its own process printed then, relative to the sweep; empty where it had none."""
 
 
 class SweepRecord(BaseModel):

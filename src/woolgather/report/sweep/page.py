@@ -59,7 +59,7 @@ def render(sweep: SweepReport, drawn: list[Figure]) -> str:
             else "running",
             done=done,
             asked=_command(sweep),
-            tables=table.tables(sweep),
+            tables=table.tables(sweep, why=False),
             figures=[(f, figures.draw(f), list(f.lines)) for f in drawn],
             alike=table.alike(sweep),
         )

@@ -8,6 +8,7 @@ differs most from point to point.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +65,17 @@ class PointReport:
                 for key, value in numbers_of(values_of(step.record)):
                     found.setdefault(f"{step.name}: {key}", {})[short(step)] = value
         return found
+
+    def numbers(self) -> Iterator[tuple[str, object]]:
+        """Yields all that it measured as `step: measure`, an estimate whole, and the rows in use after
+        each step as `step: rows`."""
+        for step in self.steps:
+            name = step.record.step
+            if step.record.kind == "dataset":
+                yield f"{name}: rows", step.used
+            elif step.record.kind == "metrics":
+                found = numbers_of(values_of(step.record))
+                yield from ((f"{name}: {key}", value) for key, value in found)
 
     def rows(self, name: str) -> dict[str, object]:
         """Returns the rows in use that a step left, by place; none of the root's."""
@@ -149,6 +161,13 @@ class SweepReport:
         """Returns the measure of points that differ in their replicate alone, at a place."""
         return mean_of([p.measures.get(self.measure, {}).get(place) for p in points])
 
+    def why(self, point: PointReport) -> str:
+        """Returns why a point failed, in a sentence, and where its log is; empty where it did not."""
+        flat = " ".join(point.swept.error.split())
+        sentence = re.match(r".+?[.?!](?=\s|$)", flat)
+        log = f" Log: {self.path / point.swept.log}" if point.swept.log else ""
+        return f"{sentence[0] if sentence else flat}{log}"
+
     def kept(self, points: Sequence[PointReport], place: str) -> object:
         """Returns the rows that `filter` kept at a place, as `measured` returns a measure."""
         return mean_of([p.rows(self.filter).get(place) for p in points])
@@ -178,8 +197,9 @@ def mean_of(values: Sequence[object]) -> object:
     return found.json() if found else None
 
 
-def tables(sweep: SweepReport) -> list[View]:
-    """Returns a table with a row per setting where there are replicates, and one with a row per point."""
+def tables(sweep: SweepReport, *, why: bool = True) -> list[View]:
+    """Returns a table with a row per setting where there are replicates, and one with a row per point; a
+    last column says `why` some have failed."""
     heads = [f"{sweep.measure.partition(': ')[2]}, {place}" for place in sweep.places]
     counted = [f"{sweep.filter} rows, {place}" for place in sweep.places] if sweep.filter else []
 
@@ -194,8 +214,12 @@ def tables(sweep: SweepReport) -> list[View]:
         columns = [*sweep.keys, "replicates", *heads, *counted]
         found.append(table("Settings", columns, rows, note))
     note = f"The base, before: {cell(sweep.base)}." if sweep.base is not None else ""
-    rows = [[*p.swept.values.values(), p.status, *cells([p])] for p in sweep.points]
-    columns = [*sweep.record.axes, "status", *heads, *counted]
+    why = why and any(p.swept.error for p in sweep.points)
+    rows = [
+        [*p.swept.values.values(), p.status, *cells([p]), *([sweep.why(p)] if why else [])]
+        for p in sweep.points
+    ]
+    columns = [*sweep.record.axes, "status", *heads, *counted, *(["why"] if why else [])]
     return [*found, table("Points", columns, rows, note)]
 
 
@@ -214,7 +238,13 @@ def write_csv(sweep: SweepReport) -> str:
     """Returns every number of every point, a row per point: the values that are swept, the status, then
     each measure and the rows in use after each step; an estimate has its ends beside it."""
     rows = [
-        {**p.swept.values, "status": p.status, "folder": p.swept.folder, **dict(_numbers(p))}
+        {
+            **p.swept.values,
+            "status": p.status,
+            "folder": p.swept.folder,
+            **({"why": sweep.why(p)} if p.swept.error else {}),
+            **dict(_with_ends(p)),
+        }
         for p in sweep.points
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -225,18 +255,12 @@ def write_csv(sweep: SweepReport) -> str:
     return out.getvalue()
 
 
-def _numbers(point: PointReport) -> Iterator[tuple[str, object]]:
-    for step in point.steps:
-        name = step.record.step
-        if step.record.kind == "dataset":
-            yield f"{name}: rows", step.used
-        elif step.record.kind == "metrics":
-            for key, value in numbers_of(values_of(step.record)):
-                parts = value if is_estimate(value) else {"value": value}
-                yield f"{name}: {key}", parts["value"]
-                for end in ("low", "high"):
-                    if end in parts:
-                        yield f"{name}: {key} {end}", parts[end]
+def _with_ends(point: PointReport) -> Iterator[tuple[str, object]]:
+    """A point's numbers, the ends of an estimate's interval beside it."""
+    for key, value in point.numbers():
+        parts = value if is_estimate(value) else {"value": value}
+        yield key, parts["value"]
+        yield from ((f"{key} {end}", parts[end]) for end in ("low", "high") if end in parts)
 
 
 def _spread(points: Sequence[Mapping[str, object]]) -> float:

@@ -7,12 +7,15 @@ unless it stands in brackets or quotes, so that `keep.on=[quality],[quality,foll
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.fingerprint import canonical, fingerprint
+from woolgather.core.rows import JSON
 from woolgather.report.sweep import REPLICATE
 
 NAME = 100
@@ -110,6 +113,60 @@ def read_grid(words: Iterable[str]) -> Grid:
     return Grid(axes, tuple(fixed.values()))
 
 
+def write_words(points: Mapping[str, Iterable[JSON]]) -> list[str]:
+    """Returns `key=v1,v2` for each setting with its values. Raises ConfigError where those are no list,
+    or a value cannot be written."""
+    words = []
+    for key, values in points.items():
+        if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+            raise ConfigError(f"{key}: give a list of values, e.g. {{{key!r}: [4, 6, 8]}}.")
+        written = [write_value(key, value) for value in values]
+        if not written:
+            raise ConfigError(f"{key}: the list of values is empty. Give one value or more.")
+        words.append(f"{key}={','.join(written)}")
+    return words
+
+
+def write_value(key: str, value: JSON) -> str:
+    """Returns a value as it is written in a word; quotes only where a text would be parted or trimmed.
+    Raises ConfigError for a `value` of `key` that has no text."""
+    value = value.item() if hasattr(value, "item") else value  # a number of numpy's
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, str) and value and split_values(value) == [value]:
+        return value
+    if isinstance(value, list | tuple):
+        return f"[{','.join(write_value(key, inner) for inner in value)}]"
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        raise ConfigError(
+            f"{key}: {value!r} is no value of a setting. Give texts, numbers, true, false, None, or "
+            "lists of them."
+        ) from None
+
+
+def check_fixed(fixed: Mapping[str, JSON], points: Mapping[str, Iterable[JSON]]) -> None:
+    """Raises ConfigError for a setting that all points have, and that has several values as well."""
+    for word in write_settings(fixed):
+        key = word.partition("=")[0]
+        if key in points:
+            raise ConfigError(
+                f"{key}: given twice, for all points and as a value of each. Leave one of them out."
+            )
+
+
+def write_settings(values: Mapping[str, JSON], prefix: str = "") -> list[str]:
+    """Returns settings as words `key=value`, groups within groups by dotted keys."""
+    words = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            words += write_settings(value, f"{prefix}{key}.")
+        else:
+            words.append(f"{prefix}{key}={write_value(prefix + key, value)}")
+    return words
+
+
 def split_values(text: str) -> list[str]:
     """Returns the parts of `text` between its commas; those in brackets or quotes part nothing."""
     parts, depth, quote = [""], 0, ""
@@ -134,8 +191,18 @@ def _check_values(key: str, values: list[str]) -> list[str]:
                 f"{key}: value {place + 1} of {len(values)} is empty. Write "
                 f"{key}={','.join(v for v in values if v)}, or '' in quotes for an empty text."
             )
-        if value in values[:place]:
-            raise ConfigError(f"{key}: {value} is given twice. Give each value once.")
+        same = next((v for v in values[:place] if v == value or _same_number(v, value)), "")
+        if same:
+            spelled = f" (as {same}, too)" if same != value else ""
+            raise ConfigError(f"{key}: {value} is given twice{spelled}. Give each value once.")
         if key == REPLICATE and not re.fullmatch(r"\d{1,9}", value):
             raise ConfigError(f"{key}={value}: give whole numbers from 0, e.g. {key}=0,1,2.")
     return values
+
+
+def _same_number(one: str, other: str) -> bool:
+    """Returns whether two texts spell one number."""
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from woolgather.api.sweep_points import read_grid, split_values
+from woolgather.api.sweeping.grid import read_grid, split_values
 from woolgather.core.errors import ConfigError
 
 
