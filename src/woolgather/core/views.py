@@ -6,7 +6,8 @@ that returns an artifact puts them into its `views`. Kinds and the shape of `dat
     funnel     {"stages": [[name, count], ...], "reasons": {reason: count}}
     histogram  {"edges": [e0..en], "series": {name: [c1..cn]}, "x": label}
     curve      {"series": {name: [[x, y], ...]}, "x": label, "y": label}
-    scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]}}
+    scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]},
+                "behind": name}
     table      {"columns": [name, ...], "rows": [[cell, ...], ...]}
     alarm      {"text": what to know, "level": "note" | "warning" | "error"}
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from woolgather.core.intervals import Estimate
@@ -109,6 +110,12 @@ def scatter(
     thinned = {name: [list(p) for p in _thin(points)] for name, points in groups.items()}
     texts = {name: list(_thin(t)) for name, t in (labels or {}).items()}
     return View("scatter", title, {"groups": thinned, "x": x, "y": y, "labels": texts}, note)
+
+
+def put_behind(view: View, group: str) -> View:
+    """Returns a scatter whose other groups are seen against this one. Scatters that share it, point for
+    point, have the same axes, and may be laid over one another."""
+    return replace(view, data={**view.data, "behind": group})
 
 
 def table_cell(

@@ -115,7 +115,7 @@ def histogram(view: View) -> Markup:
         f"{name} {number(total)}" for name, total in zip(series, totals, strict=True)
     )
     names = [f"{n} ({number(t)})" for n, t in zip(series, totals, strict=True)]
-    return legend(names if len(series) > 1 else []) + frame.svg(body, label)
+    return legend(colours(names if len(series) > 1 else [])) + frame.svg(body, label)
 
 
 def curve(view: View) -> Markup:
@@ -126,9 +126,11 @@ def curve(view: View) -> Markup:
     if not every:
         return _nothing()
     whole = all(x.is_integer() for x, _ in every)
+    low, high = value_range((p[1] for p in every), pad=0.06)
+    if data.y.startswith("%"):  # a share has no room above the whole
+        high = max(min(high, 100.0), *(p[1] for p in every))
     frame = Frame(
-        Axis(*value_range(p[0] for p in every), data.x, whole=whole),
-        Axis(*value_range((p[1] for p in every), pad=0.06), data.y),
+        Axis(*value_range(p[0] for p in every), data.x, whole=whole), Axis(low, high, data.y)
     )
     body = []
     for i, (name, points) in enumerate(series.items()):
@@ -138,11 +140,12 @@ def curve(view: View) -> Markup:
                 frame.dot(p, f"s{i % COLOURS}", 2.6, f"{name}: {number(p[0])}, {number(p[1])}")
                 for p in points
             ]
-    return legend(list(series) if len(series) > 1 else []) + frame.svg(body, view.title)
+    return legend(colours(series if len(series) > 1 else [])) + frame.svg(body, view.title)
 
 
 def scatter(view: View) -> Markup:
-    """Returns a point for each item, its text at the pointer; the largest groups lie lowest."""
+    """Returns a point for each item, its text at the pointer. What the others are seen against lies
+    lowest and is grey; of the others the largest groups lie below."""
     data = ScatterData.model_validate(view.data)
     groups = {name: _thin(points) for name, points in data.groups.items()}
     every = [p for points in groups.values() for p in _points(points)]
@@ -153,15 +156,14 @@ def scatter(view: View) -> Markup:
         Axis(*value_range((p[1] for p in every), pad=0.05), data.y),
         height=400,
     )
-    colour = {name: f"s{i % COLOURS}" for i, name in enumerate(groups)}
-    body = []
-    for name, points in sorted(groups.items(), key=lambda g: -len(g[1])):
+    colour, body = colours(groups, data.behind), []
+    for name, points in sorted(groups.items(), key=lambda g: (g[0] != data.behind, -len(g[1]))):
         texts = _thin(data.labels.get(name, ()))
         for i, raw in enumerate(points):
             if kept := _points([raw]):
                 tip = f"{name}: {texts[i]}" if i < len(texts) else name
                 body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
-    names = [f"{n} ({number(len(data.groups[n]))})" for n in groups]
+    names = {f"{n} ({number(len(data.groups[n]))})": classes for n, classes in colour.items()}
     return legend(names) + frame.svg(body, view.title)
 
 
@@ -309,16 +311,23 @@ def _bar_row(name: str, count: float, top: float, classes: str, note: str) -> Ma
     ).format(visible(name, 60), bar(count, top, classes), number(count), note)
 
 
-def legend(names: Sequence[str]) -> Markup:
+def colours(names: Iterable[str], behind: str = "") -> dict[str, str]:
+    """Returns the class of each name, in order; grey for the one that the others are seen against."""
+    rest = [name for name in names if name != behind]
+    found = {name: f"s{i % COLOURS}" for i, name in enumerate(rest)}
+    return {**found, behind: "behind"} if behind else found
+
+
+def legend(classes: Mapping[str, str]) -> Markup:
     """Returns a list of the names, each beside its colour; nothing for no names."""
-    if not names:
+    if not classes:
         return Markup("")
     items = [
         Markup(
             '<li><svg class=key viewBox="0 0 10 10" aria-hidden=true>'
-            '<rect class="s{}" width=10 height=10 rx=2 /></svg>{}</li>'
-        ).format(i % COLOURS, visible(name, 60))
-        for i, name in enumerate(names)
+            '<rect class="{}" width=10 height=10 rx=2 /></svg>{}</li>'
+        ).format(colour, visible(name, 60))
+        for name, colour in classes.items()
     ]
     return Markup("<ul class=legend>{}</ul>").format(Markup("").join(items))
 

@@ -45,6 +45,8 @@ class ScatterData(BaseModel):
     labels: Mapping[str, Sequence[str]] = {}
     x: str = ""
     y: str = ""
+    behind: str = ""
+    """The group that the others are seen against; empty for none."""
 
 
 class TableData(BaseModel):
