@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from woolgather.core.views import View, curve, histogram, put_behind, scatter
 from woolgather.report.collect import read_run_dir
 from woolgather.report.figures.overlays import LINES, Part, lay_over
@@ -54,18 +56,45 @@ def test_what_lines_came_to_is_drawn_by_iteration() -> None:
     assert [view.title for view in lay_over("train", outside)] == ["Margin"]
 
 
-def test_of_several_series_those_that_are_everywhere_the_same_are_left_out() -> None:
+def test_series_that_are_everywhere_the_same_are_drawn_once_behind() -> None:
     lengths = [
         histogram("Length", {"real": [1, 2], "generated": [3, 2 * t + 1]}, edges=[0, 2, 4])
         for t in range(2)
     ]
     (drawn,) = lay_over("pairs", list(map(part, lengths, range(2))))
     assert drawn.title == "Length: generated"
-    assert drawn.data["series"] == {"iter0": [1, 1], "iter1": [0, 2]}
+    assert drawn.data["series"] == {"iter0": [1, 1], "iter1": [0, 2], "real": [1, 1]}
+    assert drawn.data["behind"] == "real"
     alone = histogram("Scores", {"quality": [1, 2]}, edges=[0, 2, 4])
     assert [view.title for view in lay_over("assess", [part(alone, 0), part(alone, 1)])] == [
         "Scores"
     ]
+
+
+def test_bins_of_their_own_become_common_ones() -> None:
+    """Each old bin's count is spread evenly over the new ones that it overlaps."""
+    parts = [part(histogram("Words", {"": [1.0, 8.0 * (t + 1)]}, bins=2), t) for t in range(2)]
+    (drawn,) = lay_over("respond", parts)
+    edges, series = drawn.data["edges"], drawn.data["series"]
+    assert (edges[0], edges[-1], len(edges)) == (1.0, 16.0, 17)
+    assert [sum(counts) for counts in series.values()] == pytest.approx([2, 2])
+    assert not any(series["iter0"][8:]), "nothing lies beyond its own 8"
+
+
+def test_notes_are_said_once_or_by_iteration() -> None:
+    def noted(beta: float, t: int) -> Part:
+        return part(curve("Margin", {"margin": [(1, 0), (2, 1)]}, note=f"beta is {beta}."), t)
+
+    alike, other = ([noted(0.1, 0), noted(beta, 1)] for beta in (0.1, 5))
+    assert lay_over("train", alike)[0].note == "Step train, each iteration. beta is 0.1."
+    said = "Step train, each iteration. iter0: beta is 0.1. iter1: beta is 5."
+    assert lay_over("train", other)[0].note == said
+
+
+def test_single_points_have_their_place_by_iteration_alone() -> None:
+    lines = {"training": [(1, 3), (2, 2)], "validation": [(2, 2.5)]}
+    parts = [part(curve("Loss", lines, x="update"), t) for t in range(LINES)]
+    assert [v.title for v in lay_over("train", parts)] == ["Loss: training", "Loss, by iteration"]
 
 
 def test_maps_are_laid_together_where_they_share_what_they_are_seen_against() -> None:

@@ -4,7 +4,7 @@ An op that yields rows returns its views (`return [histogram(...)]` at the end o
 that returns an artifact puts them into its `views`. Kinds and the shape of `data`:
 
     funnel     {"stages": [[name, count], ...], "reasons": {reason: count}}
-    histogram  {"edges": [e0..en], "series": {name: [c1..cn]}, "x": label}
+    histogram  {"edges": [e0..en], "series": {name: [c1..cn]}, "x": label, "behind": name}
     curve      {"series": {name: [[x, y], ...]}, "x": label, "y": label}
     scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]},
                 "behind": name}
@@ -113,8 +113,8 @@ def scatter(
 
 
 def put_behind(view: View, group: str) -> View:
-    """Returns a scatter whose other groups are seen against this one. Scatters that share it, point for
-    point, have the same axes, and may be laid over one another."""
+    """Returns a scatter or histogram in which the others are seen against this group or series. Scatters
+    that share it, point for point, have the same axes, and may be laid over one another."""
     return replace(view, data={**view.data, "behind": group})
 
 

@@ -96,13 +96,13 @@ def histogram(view: View) -> Markup:
         Axis(edges[0], edges[-1], data.x),
         Axis(0.0, highest, "share of rows" if shares else "rows", whole=not shares),
     )
-    body = []
-    for i, (name, counts) in enumerate(series.items()):
+    colour, body = colours(series, data.behind), []
+    for name, counts in sorted(series.items(), key=lambda each: each[0] != data.behind):
         if not any(counts):
             continue
         if len(some) == 1:
             body += [
-                frame.box(a, b, c, f"s{i % COLOURS}", f"{number(a)} – {number(b)}: {number(c)}")
+                frame.box(a, b, c, colour[name], f"{number(a)} – {number(b)}: {number(c)}")
                 for a, b, c in zip(edges, edges[1:], counts, strict=False)
                 if c
             ]
@@ -110,12 +110,13 @@ def histogram(view: View) -> Markup:
             corners = [(edges[0], 0.0)]
             for a, b, c in zip(edges, edges[1:], counts, strict=False):
                 corners += [(a, c), (b, c)]
-            body.append(frame.area([*corners, (edges[-1], 0.0)], f"s{i % COLOURS}", name))
+            body.append(frame.area([*corners, (edges[-1], 0.0)], colour[name], name))
     label = f"{view.title}: " + ", ".join(
         f"{name} {number(total)}" for name, total in zip(series, totals, strict=True)
     )
-    names = [f"{n} ({number(t)})" for n, t in zip(series, totals, strict=True)]
-    return legend(colours(names if len(series) > 1 else [])) + frame.svg(body, label)
+    sizes = dict(zip(series, totals, strict=True))
+    names = {f"{n} ({number(sizes[n])})": classes for n, classes in colour.items()}
+    return legend(names if len(series) > 1 else {}) + frame.svg(body, label)
 
 
 def curve(view: View) -> Markup:

@@ -1,9 +1,9 @@
 """Drawings that several iterations have, by one title, as drawings over all of them.
 
 The one idea: what is laid over one another must be readable and have the same axes. Lines that would be
-too many get a drawing for each of their names; what each line came to in the end is drawn by iteration;
-what is the same in every iteration is left out; and maps are laid together only where they share what
-they are seen against.
+too many get a drawing for each of their names, and so do the series of a histogram; what each line came
+to in the end is drawn by iteration; what is the same in every iteration is drawn once, behind; and maps
+are laid together only where they share what they are seen against.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def lay_over(step: str, parts: Sequence[Part]) -> list[View]:
     """Returns the drawings over all `parts`, which are views of one title that steps of the name `step`
     have; none where their data are broken."""
     try:
-        return list(_LAY[parts[0].view.kind](f"Step {words(step)}", parts))
+        return list(_LAY[parts[0].view.kind](f"Step {words(step)}, each iteration", parts))
     except (ValueError, ZeroDivisionError):
         return []
 
@@ -79,8 +79,10 @@ def _lay_curves(step: str, parts: Sequence[Part]) -> Iterator[View]:
             for name in kept
             if drawn.series.get(name)
         }
+        if kept != names and all(len(line) < 2 for line in lines.values()):
+            continue  # a single point has its place in the drawing by iteration
         shown = title if kept == names else f"{title}: {kept[0]}"
-        yield View("curve", shown, {**axes, "series": lines}, f"{step}, each iteration.")
+        yield View("curve", shown, {**axes, "series": lines}, _note(step, parts))
     ends = {
         name: [
             [float(part.iteration), end]
@@ -92,8 +94,8 @@ def _lay_curves(step: str, parts: Sequence[Part]) -> Iterator[View]:
     }
     if any(len(line) > 1 for line in ends.values()):
         data: dict[str, JSON] = {"series": ends, "x": "iteration", "y": first.y}
-        note = f"{step}: the mean over the last quarter of each line over {first.x or 'x'}s."
-        yield View("curve", f"{title}, by iteration", data, note)
+        lead = f"{step}: the mean over the last quarter of its {first.x or 'point'}s"
+        yield View("curve", f"{title}, by iteration", data, _note(lead, parts))
 
 
 def _end(points: Sequence[Coordinates]) -> float | None:
@@ -103,25 +105,29 @@ def _end(points: Sequence[Coordinates]) -> float | None:
 
 
 def _lay_histograms(step: str, parts: Sequence[Part]) -> Iterator[View]:
-    """A drawing for each series that is not the same in every iteration, in common bins."""
+    """A drawing for each series, in common bins; what is the same in every iteration stands in each of
+    them, once."""
     title = parts[0].view.title
     bars = {part.name: HistogramData.model_validate(part.view.data) for part in parts}
     names = _names(drawn.series for drawn in bars.values())
+    fixed = [name for name in names if len(names) > 1 and _is_fixed(name, list(bars.values()))]
+    edges, first = _common_edges(bars), next(iter(bars.values()))
     for name in names:
         having = {part: drawn for part, drawn in bars.items() if name in drawn.series}
-        alike = {(*drawn.edges, *drawn.series[name]) for drawn in having.values()}
-        if len(names) > 1 and len(alike) == 1:
+        if name in fixed or len(having) < 2:
             continue
-        edges = _common_edges(having)
-        counts = {
-            part: list(drawn.series[name])
-            if drawn.edges == edges
-            else _rebin(drawn.edges, drawn.series[name], edges)
-            for part, drawn in having.items()
-        }
+        series = {part: _rebin(drawn, name, edges) for part, drawn in having.items()}
+        series |= {each: _rebin(first, each, edges) for each in fixed}
         shown = title if len(names) == 1 else f"{title}: {name}"
-        data: dict[str, JSON] = {"edges": edges, "series": counts, "x": bars[parts[0].name].x}
-        yield View("histogram", shown, data, f"{step}, each iteration.")
+        data: dict[str, JSON] = {"edges": edges, "series": series, "x": first.x}
+        view = View("histogram", shown, data, _note(step, parts))
+        yield put_behind(view, fixed[0]) if fixed else view
+
+
+def _is_fixed(name: str, bars: Sequence[HistogramData]) -> bool:
+    """Whether a series is the same in all histograms."""
+    every = {(*drawn.edges, *drawn.series.get(name, ())) for drawn in bars}
+    return len(every) == 1
 
 
 def _common_edges(bars: Mapping[str, HistogramData]) -> Sequence[float]:
@@ -134,8 +140,11 @@ def _common_edges(bars: Mapping[str, HistogramData]) -> Sequence[float]:
     return [low + (high - low) * i / BINS for i in range(BINS + 1)]
 
 
-def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float]) -> list[float]:
-    """Counts over other bins, each old bin's spread evenly over those it overlaps."""
+def _rebin(drawn: HistogramData, name: str, onto: Sequence[float]) -> list[float]:
+    """Counts of a series over other bins, each old bin's spread evenly over those it overlaps."""
+    edges, counts = drawn.edges, drawn.series[name]
+    if edges == onto:
+        return list(counts)
     out = [0.0] * (len(onto) - 1)
     for a, b, count in zip(edges, edges[1:], counts, strict=False):
         for i, (low, high) in enumerate(pairwise(onto)):
@@ -148,7 +157,7 @@ def _rebin(edges: Sequence[float], counts: Sequence[float], onto: Sequence[float
 def _lay_scatters(step: str, parts: Sequence[Part]) -> Iterator[View]:
     """All groups over the one that they are seen against, where that lies at the same places in all."""
     maps = {part.name: ScatterData.model_validate(part.view.data) for part in parts}
-    first, view = next(iter(maps.values())), parts[0].view
+    first = next(iter(maps.values()))
     behind = first.groups.get(first.behind)
     if not behind or any(drawn.groups.get(first.behind) != behind for drawn in maps.values()):
         return
@@ -161,8 +170,15 @@ def _lay_scatters(step: str, parts: Sequence[Part]) -> Iterator[View]:
             groups[shown], labels[shown] = drawn.groups[name], drawn.labels.get(name, [])
     groups[first.behind], labels[first.behind] = behind, first.labels.get(first.behind, [])
     data: dict[str, JSON] = {"groups": groups, "labels": labels, "x": first.x, "y": first.y}
-    note = f"{step}, each iteration. {view.note}"
-    yield put_behind(View("scatter", view.title, data, note), first.behind)
+    yield put_behind(View("scatter", parts[0].view.title, data, _note(step, parts)), first.behind)
+
+
+def _note(lead: str, parts: Sequence[Part]) -> str:
+    """What is drawn, and the notes of the drawings it is made of: once where they say the same."""
+    notes = list(dict.fromkeys(part.view.note for part in parts if part.view.note))
+    if len(notes) > 1:
+        notes = [f"{part.name}: {part.view.note}" for part in parts if part.view.note]
+    return " ".join([f"{lead}.", *notes])
 
 
 def _names(series: Iterable[Mapping[str, object]]) -> list[str]:
