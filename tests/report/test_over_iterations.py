@@ -62,7 +62,7 @@ def test_series_that_are_everywhere_the_same_are_drawn_once_behind() -> None:
         for t in range(2)
     ]
     (drawn,) = lay_over("pairs", list(map(part, lengths, range(2))))
-    assert drawn.title == "Length: generated"
+    assert drawn.title == "Length"
     assert drawn.data["series"] == {"iter0": [1, 1], "iter1": [0, 2], "real": [1, 1]}
     assert drawn.data["behind"] == "real"
     alone = histogram("Scores", {"quality": [1, 2]}, edges=[0, 2, 4])
@@ -81,13 +81,20 @@ def test_bins_of_their_own_become_common_ones() -> None:
     assert not any(series["iter0"][8:]), "nothing lies beyond its own 8"
 
 
+def test_scores_keep_a_bin_each() -> None:
+    parts = [part(histogram("Scores", {"": [1 + t, 4 + t, 4 + t]}), t) for t in range(2)]
+    (drawn,) = lay_over("assess", parts)
+    assert drawn.data["edges"] == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    assert drawn.data["series"] == {"iter0": [1, 0, 0, 2, 0], "iter1": [0, 1, 0, 0, 2]}
+
+
 def test_notes_are_said_once_or_by_iteration() -> None:
     def noted(beta: float, t: int) -> Part:
         return part(curve("Margin", {"margin": [(1, 0), (2, 1)]}, note=f"beta is {beta}."), t)
 
-    alike, other = ([noted(0.1, 0), noted(beta, 1)] for beta in (0.1, 5))
+    alike, other = ([noted(0.1, 0), noted(0.1, 1), noted(beta, 2)] for beta in (0.1, 5))
     assert lay_over("train", alike)[0].note == "Step train, each iteration. beta is 0.1."
-    said = "Step train, each iteration. iter0: beta is 0.1. iter1: beta is 5."
+    said = "Step train, each iteration. iter0, iter1: beta is 0.1. iter2: beta is 5."
     assert lay_over("train", other)[0].note == said
 
 

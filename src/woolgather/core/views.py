@@ -68,7 +68,8 @@ def histogram(
     x: str = "",
     note: str = "",
 ) -> View:
-    """Returns counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed.
+    """Returns counts per bin: those between `edges`, or a bin for each number where all are whole and
+    few, or `bins` equal ones over the range. The last bin is closed.
 
     What is not finite, or outside of given edges, is in no bin.
     """
@@ -76,7 +77,9 @@ def histogram(
     if edges is None:
         every = [v for vs in values.values() for v in vs] or [0.0]
         low, high = min(every), max(every)
-        if high <= low:
+        if low < high < low + bins and all(v.is_integer() for v in every):
+            bins, low, high = int(high - low) + 1, low - 0.5, high + 0.5
+        elif high <= low:
             high = low + 1.0
         edges = [low + (high - low) * i / bins for i in range(bins + 1)]
     counts = {name: _counts(vs, edges) for name, vs in values.items()}

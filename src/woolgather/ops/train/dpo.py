@@ -197,7 +197,7 @@ def _views(
                 points,
                 {"margin": "margin"},
                 "nats per answer, times beta",
-                f"The gain of real answers less that of generated ones, times beta, {config.beta:g}.",
+                f"Gain of real answers less that of generated ones, at beta {config.beta:g}.",
             ),
             line(
                 "Pairs told apart",

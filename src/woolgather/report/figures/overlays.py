@@ -118,7 +118,7 @@ def _lay_histograms(step: str, parts: Sequence[Part]) -> Iterator[View]:
             continue
         series = {part: _rebin(drawn, name, edges) for part, drawn in having.items()}
         series |= {each: _rebin(first, each, edges) for each in fixed}
-        shown = title if len(names) == 1 else f"{title}: {name}"
+        shown = title if len(names) - len(fixed) == 1 else f"{title}: {name}"
         data: dict[str, JSON] = {"edges": edges, "series": series, "x": first.x}
         view = View("histogram", shown, data, _note(step, parts))
         yield put_behind(view, fixed[0]) if fixed else view
@@ -131,13 +131,20 @@ def _is_fixed(name: str, bars: Sequence[HistogramData]) -> bool:
 
 
 def _common_edges(bars: Mapping[str, HistogramData]) -> Sequence[float]:
-    """The edges that all have, or equal bins over the whole range."""
+    """The edges that all have; bins around whole numbers, where all have such; or equal bins over the
+    whole range."""
     first = next(iter(bars.values())).edges
     if all(drawn.edges == first for drawn in bars.values()):
         return first
     ends = [edge for drawn in bars.values() for edge in drawn.edges]
     low, high = min(ends), max(ends)
-    return [low + (high - low) * i / BINS for i in range(BINS + 1)]
+    around = all(
+        (a + 0.5).is_integer() and b - a == 1
+        for drawn in bars.values()
+        for a, b in pairwise(map(float, drawn.edges))
+    )
+    bins = round(high - low) if around else BINS
+    return [low + (high - low) * i / bins for i in range(bins + 1)]
 
 
 def _rebin(drawn: HistogramData, name: str, onto: Sequence[float]) -> list[float]:
@@ -175,9 +182,13 @@ def _lay_scatters(step: str, parts: Sequence[Part]) -> Iterator[View]:
 
 def _note(lead: str, parts: Sequence[Part]) -> str:
     """What is drawn, and the notes of the drawings it is made of: once where they say the same."""
-    notes = list(dict.fromkeys(part.view.note for part in parts if part.view.note))
-    if len(notes) > 1:
-        notes = [f"{part.name}: {part.view.note}" for part in parts if part.view.note]
+    saying: dict[str, list[str]] = {}
+    for part in parts:
+        if part.view.note:
+            saying.setdefault(part.view.note, []).append(part.name)
+    notes = [f"{', '.join(names)}: {note}" for note, names in saying.items()]
+    if len(saying) == 1:
+        notes = list(saying)
     return " ".join([f"{lead}.", *notes])
 
 
