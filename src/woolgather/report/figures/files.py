@@ -36,7 +36,7 @@ _SVG = re.compile(r"<svg class=\"?chart.*?</svg>", re.S)
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureFile:
     """A drawing with its numbers; a table has no drawing."""
 
     name: str
@@ -65,7 +65,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     return written
 
 
-def _list_figures(run: RunReport) -> Iterator[Figure]:
+def _list_figures(run: RunReport) -> Iterator[FigureFile]:
     """Yields all that the page draws, and has as tables."""
     headroom = read_headroom(run.path)
     views = [("headroom", view) for view in (headroom.views if headroom else ())]
@@ -74,13 +74,13 @@ def _list_figures(run: RunReport) -> Iterator[Figure]:
     views += [("all", view) for view in overlays(run)]
     for where, view in views:
         if numbers := _numbers(view):
-            yield Figure(f"{where} {view.title}", numbers, _draw(view))
+            yield FigureFile(f"{where} {view.title}", numbers, _draw(view))
     for group, within, lines in over_iterations.series(run):
         for line in lines:
             if not over_iterations.is_flat(line):
                 title = f"{group}: {measure_name(line[0])}"
                 drawing = write_svg(charts.trend(*line, within), title=title)
-                yield Figure(f"over iterations {title}", _as_csv(_trend_rows(line)), drawing)
+                yield FigureFile(f"over iterations {title}", _as_csv(_trend_rows(line)), drawing)
 
 
 def _draw(view: View) -> str:
