@@ -27,7 +27,7 @@ from woolgather.runs.record import current_steps, read_launches
 ISHEEP = [
     "isheep", "--preset", "demo", "--engine", "fake", "--no-report", "iterations=2",
     "per_iteration=6", "judge.pairs=16", "measure.probes=0", "select_by=last", "measure.tasks=4",
-    "measure.map_points=3", "controls=false", "judge.assessor=rubric", "keep.by=threshold",
+    "embedding_map.points=3", "controls=false", "judge.assessor=rubric", "keep.by=threshold",
 ]  # fmt: skip
 THRESHOLDS = ["-1", "0", "2", "4", "6", "8", "9"]
 RECIPE = '''

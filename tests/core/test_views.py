@@ -113,3 +113,10 @@ def test_every_kind_is_json():
     ]
     for view in views:
         assert json.loads(json.dumps(view.data, allow_nan=False)) == view.data
+
+
+def test_few_whole_numbers_have_a_bin_each() -> None:
+    data = histogram("Scores", {"a": [1, 1, 3], "b": [4]}).data
+    assert data["edges"] == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert data["series"] == {"a": [2, 0, 1, 0], "b": [0, 0, 0, 1]}
+    assert len(histogram("Scores", {"a": [1, 3.5]}).data["edges"]) == 21

@@ -9,6 +9,7 @@ import pytest
 from dry import Dry, steps
 
 from woolgather.core.artifacts import Model
+from woolgather.core.errors import InputError
 from woolgather.engines.base import Sampling
 from woolgather.engines.fake import FakeEngine, make_text
 from woolgather.ops.measure.prompt_format import PROBE_SEED, PROBES
@@ -120,6 +121,8 @@ CASES: list[tuple[str, set[str]]] = [
     ("measure.calibration=24", {"tier"}),
     ("measure.likelihood=true", MEASURED),
     ("measure.margin=25", MEASURED),
+    ("embedding_map.points=9", each("portrait")),
+    ("embedding_map.sample=9", set()),
     ("patience=null", each("stop")),
     ("select_by=heldout", {*each("stop"), "select", "summary"}),
     ("controls=false", {"summary"}),
@@ -136,6 +139,34 @@ def test_option_changes_its_steps_and_their_dependants_only(
         assert "shots" not in new
         return
     DRY.holds(finished, override, own, BY_VALUE)
+
+
+def test_all_maps_have_the_axes_of_the_reference_that_is_given(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Its content is their identity, wherever the file lies."""
+
+    def maps(folder: str, word: str) -> dict[str, str]:
+        path = tmp_path / folder / "rows.jsonl"
+        path.parent.mkdir()
+        rows = [{"instruction": f"{word} {i}.", "response": "Done."} for i in range(5)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with opened(finished, plan=True) as run:
+            isheep.recipe(run, built(f"embedding_map.reference={path}"))
+        return {p.step: p.fingerprint for p in run.planned if p.state == "new"}
+
+    first = maps("one", "Say")
+    assert list(first) == ["map-axes", *sorted(each("portrait")), "summary"]
+    assert maps("two", "Say") == first
+    other = maps("three", "Draw")
+    assert not set(other.values()) & set(first.values())
+
+
+def test_a_reference_of_two_rows_is_refused(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "Say it.", "response": "It."}\n' * 2)
+    with pytest.raises(InputError, match=r"embedding_map\.reference holds 2 rows"):
+        planned(finished, f"embedding_map.reference={path}")
 
 
 def test_a_base_in_blocks_is_measured_as_tuned_models_are_too(tmp_path: Path) -> None:

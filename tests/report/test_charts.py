@@ -1,12 +1,13 @@
 """Drawings: what the numbers say is where the marks are."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
 from woolgather.core import views
 from woolgather.core.intervals import Estimate
-from woolgather.report.charts import TABLE_ROWS, draw, grid, trend
+from woolgather.report.charts import TABLE_ROWS, colours, draw, grid, trend
 from woolgather.report.frame import Axis, Frame, ticks, value_range
 
 
@@ -127,3 +128,24 @@ def test_names_are_escaped(view: views.View) -> None:
     own = 1 if view.kind == "alarm" else 0
     assert drawn.count("<b>") == own
     assert "&lt;b&gt;" in drawn
+
+
+def test_ticks_say_what_they_are_and_a_share_ends_at_the_whole() -> None:
+    close = str(draw(views.curve("c", {"": [(0, 0.9322), (1, 0.9418)]})))
+    marked = [float(t) for t in re.findall(r'class="tick end"[^>]*>([^<]*)<', close)]
+    gaps = [round(b - a, 9) for a, b in pairwise(marked)]
+    assert len(set(gaps)) == 1, f"evenly apart, as written: {marked}"
+    whole = str(draw(views.curve("c", {"": [(0, 100), (1, 100)]}, y="% of rows")))
+    assert ">100<" in whole
+    assert ">105<" not in whole
+
+
+def test_what_others_are_seen_against_is_grey_and_lies_lowest() -> None:
+    groups = {"iter0": [(0.0, 0.0)] * 3, "iter1": [(1.0, 1.0)], "reference": [(0.5, 0.5)]}
+    drawn = str(draw(views.put_behind(views.scatter("s", groups), "reference")))
+    assert re.findall(r'<circle class="([^"]*)"', drawn) == [
+        "behind cloud", *["s0 cloud"] * 3, "s1 cloud",
+    ]  # fmt: skip
+    assert colours(groups, "reference") == {
+        "iter0": "s0", "iter1": "s1", "reference": "behind",
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from woolgather.core.errors import RunDirError
+from woolgather.report.charts import colours
 from woolgather.report.figures.svg_file import write_svg
 from woolgather.report.sweep import SweepRecord, SweptPoint, read_sweep, write_sweep
 from woolgather.report.sweep.figure import Figure, draw, positions, write_csv
@@ -51,7 +52,7 @@ def test_values_stand_where_they_lie_or_side_by_side(
 
 
 def test_a_file_has_its_lines_points_intervals_legend_and_colours() -> None:
-    text = write_svg(draw(FIGURE), list(FIGURE.lines), FIGURE.title)
+    text = write_svg(draw(FIGURE), colours(FIGURE.lines), FIGURE.title)
     root = ElementTree.fromstring(text)
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert {"probes", "a <b>", "c & d", "keep.above", "-1", "0", "8"} <= set(texts)

@@ -4,9 +4,10 @@ An op that yields rows returns its views (`return [histogram(...)]` at the end o
 that returns an artifact puts them into its `views`. Kinds and the shape of `data`:
 
     funnel     {"stages": [[name, count], ...], "reasons": {reason: count}}
-    histogram  {"edges": [e0..en], "series": {name: [c1..cn]}, "x": label}
+    histogram  {"edges": [e0..en], "series": {name: [c1..cn]}, "x": label, "behind": name}
     curve      {"series": {name: [[x, y], ...]}, "x": label, "y": label}
-    scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]}}
+    scatter    {"groups": {name: [[x, y], ...]}, "x": label, "y": label, "labels": {name: [text, ...]},
+                "behind": name}
     table      {"columns": [name, ...], "rows": [[cell, ...], ...]}
     alarm      {"text": what to know, "level": "note" | "warning" | "error"}
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from woolgather.core.intervals import Estimate
@@ -67,7 +68,8 @@ def histogram(
     x: str = "",
     note: str = "",
 ) -> View:
-    """Returns counts per bin; `edges` or `bins` equal ones over the range. The last bin is closed.
+    """Returns counts per bin: those between `edges`, or a bin for each number where all are whole and
+    few, or `bins` equal ones over the range. The last bin is closed.
 
     What is not finite, or outside of given edges, is in no bin.
     """
@@ -75,7 +77,9 @@ def histogram(
     if edges is None:
         every = [v for vs in values.values() for v in vs] or [0.0]
         low, high = min(every), max(every)
-        if high <= low:
+        if low < high < low + bins and all(v.is_integer() for v in every):
+            bins, low, high = int(high - low) + 1, low - 0.5, high + 0.5
+        elif high <= low:
             high = low + 1.0
         edges = [low + (high - low) * i / bins for i in range(bins + 1)]
     counts = {name: _counts(vs, edges) for name, vs in values.items()}
@@ -109,6 +113,12 @@ def scatter(
     thinned = {name: [list(p) for p in _thin(points)] for name, points in groups.items()}
     texts = {name: list(_thin(t)) for name, t in (labels or {}).items()}
     return View("scatter", title, {"groups": thinned, "x": x, "y": y, "labels": texts}, note)
+
+
+def put_behind(view: View, group: str) -> View:
+    """Returns a scatter or histogram in which the others are seen against this group or series. Scatters
+    that share it, point for point, have the same axes, and may be laid over one another."""
+    return replace(view, data={**view.data, "behind": group})
 
 
 def table_cell(

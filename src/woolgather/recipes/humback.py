@@ -33,6 +33,7 @@ from woolgather.ops.generate.rewrite import Rewriting, rewrite
 from woolgather.ops.judge.assessors import Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
+from woolgather.ops.measure.embedding_map import MapOptions
 from woolgather.ops.measure.select import best_of
 from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.guard import guard_rows, open_guard
@@ -48,6 +49,7 @@ from woolgather.recipes.stages import (
     measure,
     mix_rows,
     open_inputs,
+    open_reference,
     rate,
     settle_tier,
     train,
@@ -124,6 +126,7 @@ class Config(Common):
     updates: int | tuple[int, ...] | None = None
     """Updates of each round's model; None: `sft.epochs`. Of a list each is trained and measured,
     and the best on `select_by` goes on."""
+    embedding_map: MapOptions = MapOptions()
 
     @property
     def once(self) -> SftOptions:
@@ -145,6 +148,7 @@ def with_updates(config: SftOptions, updates: int | None) -> SftOptions:
 def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the method; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
+    reference = open_reference(run, cfg.embedding_map)
     cfg = settle_tier(run, cfg, seeds, base)
     text = cfg.text
     source = run.texts(
@@ -194,7 +198,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
             break
 
     chosen = found.choose()
-    maps = map_embeddings(run, kept, seeds, base, cfg.measure)
+    maps = map_embeddings(run, kept, seeds, base, reference, cfg.embedding_map)
     controls = {SEEDED: seeded}
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")

@@ -30,6 +30,7 @@ from woolgather.ops.generate.practice import Practice, add_practice
 from woolgather.ops.generate.respond import POOL, Responding, fixed_shots
 from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.ops.generate.verify import Verifying, check_verifiable
+from woolgather.ops.measure.embedding_map import MapOptions
 from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.config import at
 from woolgather.recipes.guard import guard_rows, open_guard
@@ -46,6 +47,7 @@ from woolgather.recipes.stages import (
     map_embeddings,
     mix_rows,
     open_inputs,
+    open_reference,
     rate,
     settle_tier,
     train,
@@ -97,6 +99,7 @@ class Config(Common):
     sft: SftOptions = SftOptions()
     lora_scale: float = Field(default=1.0, ge=0)
     """How much of each trained adapter is merged: 0 is the model it started from, 1 all of it."""
+    embedding_map: MapOptions = MapOptions()
 
     @model_validator(mode="after")
     def _check_samples(self) -> Config:
@@ -123,6 +126,7 @@ class Config(Common):
 def recipe(run: Scope, cfg: Config) -> Model:
     """Returns the result of the loop; see the module's docstring. `run` is a Run or a Scope."""
     seeds, held_out, base = open_inputs(run, cfg)
+    reference = open_reference(run, cfg.embedding_map)
     cfg = settle_tier(run, cfg, seeds, base)
     measured = list_measured(run, cfg, held_out)
     guard = open_guard(run, cfg, measured)
@@ -175,7 +179,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         checks = cfg.verify.checks if cfg.verify else NO_FILE
         add_preferring(found, [*verified, *checked], cfg.pairs, checks)
     chosen = found.choose()
-    maps = map_embeddings(run, kept, seeds, base, cfg.measure)
+    maps = map_embeddings(run, kept, seeds, base, reference, cfg.embedding_map)
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)

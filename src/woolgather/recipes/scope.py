@@ -87,6 +87,11 @@ class Scope(Protocol):
         where there are none, or where a row lacks what it needs: an instruction, and a response unless
         `needs_response` is False. `part` is what they are for, where a file has more than one kind."""
 
+    def sample(self, setting: str, source: Source, n: int) -> Rows[Example]:
+        """Returns at most `n` rows from outside, read in any shape that is known and drawn alike in
+        every run; `setting` is where the source was given. A data set of the hub is read where it was
+        downloaded, and never fetched. Raises InputError where there are none."""
+
     def texts(
         self,
         source: Source,

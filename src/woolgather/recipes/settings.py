@@ -60,8 +60,6 @@ class Measuring(EvaluationOptions):
     chooses among ways to train and claims nothing. 0 leaves it out."""
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
-    map_points: int = Field(default=400, ge=3)
-    """Rows of each set that are drawn in the map of what was kept, at most."""
     guard: str = ""
     """Local file of multiple-choice questions (JSONL of question, options and answer; exports of MMLU and
     ARC) that the base and every iteration answer. A candidate that lost clearly more than `guard_margin`

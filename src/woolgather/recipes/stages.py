@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from woolgather.core.artifacts import Choice, Metrics, Model, PromptFormat
+from woolgather.core.errors import InputError
 from woolgather.core.rows import Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine
@@ -21,7 +22,7 @@ from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.judge.assessors import Assessor, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions, audition
 from woolgather.ops.judge.judge import judge
-from woolgather.ops.measure.embedding_map import map_rows
+from woolgather.ops.measure.embedding_map import FEWEST, MapOptions, fit_axes, map_rows, place_rows
 from woolgather.ops.measure.evaluate import evaluate
 from woolgather.ops.measure.probe_sets import (
     BOTH,
@@ -160,19 +161,41 @@ def mix_rows(
     return scope.step(name, mix, rows, seeds, base=base, limits=limits, options=options)
 
 
+def open_reference(run: Scope, how: MapOptions) -> Rows[Example] | None:
+    """Returns the rows that the axes of all maps are fitted on; None where none are given. Raises
+    InputError for what cannot be read, and for too few rows."""
+    if not how.reference:
+        return None
+    rows = run.sample("embedding_map.reference", how.reference, how.sample)
+    if len(rows) < FEWEST:
+        raise InputError(
+            f"embedding_map.reference holds {len(rows)} rows, and axes are fitted on at least {FEWEST}: "
+            "some hundreds or more show where rows lie."
+        )
+    return rows
+
+
 def map_embeddings(
     run: Scope,
     kept: Sequence[Rows[Example]],
     seeds: Rows[Example],
     base: Model,
-    options: Measuring,
+    reference: Rows[Example] | None,
+    how: MapOptions,
 ) -> list[Metrics]:
-    """Returns what the rows that each iteration kept look like beside the seeds. After the loop, so
-    that the base, which maps them all, is opened once."""
-    points, mapper = options.map_points, run.engine(base)
+    """Returns what the rows that each iteration kept look like beside the reference, on axes fitted on
+    it; without one, beside the seeds. After the loop, so that the base, which maps them all, is opened
+    once."""
+    mapper, points = run.engine(base), how.points
+    scopes = [(run.scope(f"iter{t}"), rows) for t, rows in enumerate(kept)]
+    if reference is None:
+        return [
+            it.step("portrait", map_rows, rows, seeds, mapper, points=points) for it, rows in scopes
+        ]
+    axes = run.step("map-axes", fit_axes, reference, mapper, points=points)
     return [
-        run.scope(f"iter{t}").step("portrait", map_rows, rows, seeds, mapper, points=points)
-        for t, rows in enumerate(kept)
+        it.step("portrait", place_rows, rows, reference, mapper, axes=axes, points=points)
+        for it, rows in scopes
     ]
 
 

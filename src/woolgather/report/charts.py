@@ -96,13 +96,13 @@ def histogram(view: View) -> Markup:
         Axis(edges[0], edges[-1], data.x),
         Axis(0.0, highest, "share of rows" if shares else "rows", whole=not shares),
     )
-    body = []
-    for i, (name, counts) in enumerate(series.items()):
+    colour, body = colours(series, data.behind), []
+    for name, counts in sorted(series.items(), key=lambda each: each[0] != data.behind):
         if not any(counts):
             continue
         if len(some) == 1:
             body += [
-                frame.box(a, b, c, f"s{i % COLOURS}", f"{number(a)} – {number(b)}: {number(c)}")
+                frame.box(a, b, c, colour[name], f"{number(a)} – {number(b)}: {number(c)}")
                 for a, b, c in zip(edges, edges[1:], counts, strict=False)
                 if c
             ]
@@ -110,12 +110,13 @@ def histogram(view: View) -> Markup:
             corners = [(edges[0], 0.0)]
             for a, b, c in zip(edges, edges[1:], counts, strict=False):
                 corners += [(a, c), (b, c)]
-            body.append(frame.area([*corners, (edges[-1], 0.0)], f"s{i % COLOURS}", name))
+            body.append(frame.area([*corners, (edges[-1], 0.0)], colour[name], name))
     label = f"{view.title}: " + ", ".join(
         f"{name} {number(total)}" for name, total in zip(series, totals, strict=True)
     )
-    names = [f"{n} ({number(t)})" for n, t in zip(series, totals, strict=True)]
-    return legend(names if len(series) > 1 else []) + frame.svg(body, label)
+    sizes = dict(zip(series, totals, strict=True))
+    names = {f"{n} ({number(sizes[n])})": classes for n, classes in colour.items()}
+    return legend(names if len(series) > 1 else {}) + frame.svg(body, label)
 
 
 def curve(view: View) -> Markup:
@@ -126,9 +127,11 @@ def curve(view: View) -> Markup:
     if not every:
         return _nothing()
     whole = all(x.is_integer() for x, _ in every)
+    low, high = value_range((p[1] for p in every), pad=0.06)
+    if data.y.startswith("%"):  # a share has no room above the whole
+        high = max(min(high, 100.0), *(p[1] for p in every))
     frame = Frame(
-        Axis(*value_range(p[0] for p in every), data.x, whole=whole),
-        Axis(*value_range((p[1] for p in every), pad=0.06), data.y),
+        Axis(*value_range(p[0] for p in every), data.x, whole=whole), Axis(low, high, data.y)
     )
     body = []
     for i, (name, points) in enumerate(series.items()):
@@ -138,11 +141,12 @@ def curve(view: View) -> Markup:
                 frame.dot(p, f"s{i % COLOURS}", 2.6, f"{name}: {number(p[0])}, {number(p[1])}")
                 for p in points
             ]
-    return legend(list(series) if len(series) > 1 else []) + frame.svg(body, view.title)
+    return legend(colours(series if len(series) > 1 else [])) + frame.svg(body, view.title)
 
 
 def scatter(view: View) -> Markup:
-    """Returns a point for each item, its text at the pointer; the largest groups lie lowest."""
+    """Returns a point for each item, its text at the pointer. What the others are seen against lies
+    lowest and is grey; of the others the largest groups lie below."""
     data = ScatterData.model_validate(view.data)
     groups = {name: _thin(points) for name, points in data.groups.items()}
     every = [p for points in groups.values() for p in _points(points)]
@@ -153,15 +157,14 @@ def scatter(view: View) -> Markup:
         Axis(*value_range((p[1] for p in every), pad=0.05), data.y),
         height=400,
     )
-    colour = {name: f"s{i % COLOURS}" for i, name in enumerate(groups)}
-    body = []
-    for name, points in sorted(groups.items(), key=lambda g: -len(g[1])):
+    colour, body = colours(groups, data.behind), []
+    for name, points in sorted(groups.items(), key=lambda g: (g[0] != data.behind, -len(g[1]))):
         texts = _thin(data.labels.get(name, ()))
         for i, raw in enumerate(points):
             if kept := _points([raw]):
                 tip = f"{name}: {texts[i]}" if i < len(texts) else name
                 body.append(frame.dot(kept[0], colour[name] + " cloud", 3.4, visible(tip, 160)))
-    names = [f"{n} ({number(len(data.groups[n]))})" for n in groups]
+    names = {f"{n} ({number(len(data.groups[n]))})": classes for n, classes in colour.items()}
     return legend(names) + frame.svg(body, view.title)
 
 
@@ -309,16 +312,23 @@ def _bar_row(name: str, count: float, top: float, classes: str, note: str) -> Ma
     ).format(visible(name, 60), bar(count, top, classes), number(count), note)
 
 
-def legend(names: Sequence[str]) -> Markup:
+def colours(names: Iterable[str], behind: str = "") -> dict[str, str]:
+    """Returns the class of each name, in order; grey for the one that the others are seen against."""
+    rest = [name for name in names if name != behind]
+    found = {name: f"s{i % COLOURS}" for i, name in enumerate(rest)}
+    return {**found, behind: "behind"} if behind else found
+
+
+def legend(classes: Mapping[str, str]) -> Markup:
     """Returns a list of the names, each beside its colour; nothing for no names."""
-    if not names:
+    if not classes:
         return Markup("")
     items = [
         Markup(
             '<li><svg class=key viewBox="0 0 10 10" aria-hidden=true>'
-            '<rect class="s{}" width=10 height=10 rx=2 /></svg>{}</li>'
-        ).format(i % COLOURS, visible(name, 60))
-        for i, name in enumerate(names)
+            '<rect class="{}" width=10 height=10 rx=2 /></svg>{}</li>'
+        ).format(colour, visible(name, 60))
+        for name, colour in classes.items()
     ]
     return Markup("<ul class=legend>{}</ul>").format(Markup("").join(items))
 

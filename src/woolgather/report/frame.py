@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from woolgather.report.text import number, places_of, visible
+from woolgather.report.text import number, visible
 
 WIDTH, HEIGHT = 560, 260
 Point = tuple[float, float]
@@ -51,7 +51,7 @@ class Frame:
         self.yticks = up.ticks(5 if height > 200 else 3)
         if len(self.yticks) < 2:
             self.yticks = up.ticks(6)
-        self.places = places_of(self.yticks), places_of(self.xticks)
+        self.places = tick_places(self.yticks), tick_places(self.xticks)
         widest = max((len(number(t, self.places[0])) for t in self.yticks), default=1)
         self.left = 14 + 6.4 * widest
         self.top = 26 if self.ylabel else 10
@@ -136,6 +136,16 @@ def value_range(values: Iterable[float], pad: float = 0.0) -> Point:
     low, high = min(found), max(found)
     room = (high - low) * pad if high > low else abs(high) * 0.1
     return (low - room if low < 0 else max(low - room, 0.0)), high + room
+
+
+def tick_places(found: Sequence[float]) -> int:
+    """Returns the places after the point that tell every tick exactly, at most 6."""
+    exact = (
+        places
+        for places in range(6)
+        if all(math.isclose(round(t, places), t, abs_tol=1e-12) for t in found)
+    )
+    return next(exact, 6)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

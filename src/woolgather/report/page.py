@@ -20,6 +20,7 @@ from markupsafe import Markup
 from woolgather.core.views import View
 from woolgather.report import charts, collect, over_iterations, rows, text
 from woolgather.report.collect import RunReport, Step
+from woolgather.report.figures.overlays import overlays
 from woolgather.report.headroom import read_headroom
 from woolgather.report.view_data import TableData
 from woolgather.report.votes.tally import read_tallies
@@ -82,7 +83,7 @@ def render(run: RunReport, *, title: str | None = None, max_rows: int = MAX_ROWS
             provenance=collect.provenance(run),
             grid=_glance(run),
             trends=trends,
-            overlays=[v for v in over_iterations.overlays(run) if v.title not in shown],
+            overlays=[v for v in overlays(run) if v.title not in shown],
             sections=sections,
             shown_steps=[step for _, _, steps in sections for step in steps],
             models=[step for step in run.steps if step.record.kind == "model"],
@@ -199,7 +200,12 @@ def _wide(view: View) -> bool:
     except ValueError:
         return False
     longest = max((len(text.cell(c)) for row in data.rows[:20] for c in row), default=0)
-    return len(data.columns) > 4 or longest > 60
+    estimates = sum(
+        any(text.is_estimate(v) for v in data.column(i)) for i in range(len(data.columns))
+    )
+    # One or two intervals are drawn in columns of their own.
+    beside = estimates if estimates <= 2 else 0
+    return len(data.columns) + beside > 4 or longest > 60
 
 
 def _leaves(step: Step) -> list[tuple[str, object]]:
@@ -245,7 +251,7 @@ def environment() -> Environment:
         "measure": text.measure_name,
         "label": collect.label_of,
         "draw": charts.draw,
-        "legend": charts.legend,
+        "legend": lambda names: charts.legend(charts.colours(names)),
         "grid": lambda lines, columns: charts.grid(columns, lines),
         "bar": charts.bar,
     }

@@ -28,6 +28,8 @@ class HistogramData(BaseModel):
     series: Mapping[str, Sequence[float]]
     """Counts by name, one fewer than there are edges."""
     x: str = ""
+    behind: str = ""
+    """The series that the others are seen against; empty for none."""
 
 
 class CurveData(BaseModel):
@@ -45,6 +47,8 @@ class ScatterData(BaseModel):
     labels: Mapping[str, Sequence[str]] = {}
     x: str = ""
     y: str = ""
+    behind: str = ""
+    """The group that the others are seen against; empty for none."""
 
 
 class TableData(BaseModel):

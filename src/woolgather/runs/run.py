@@ -164,6 +164,14 @@ class Run:
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found
 
+    def sample(self, setting: str, source: Source, n: int) -> Dataset:
+        """Returns at most `n` rows from outside, the same ones in every run, and tells of how many they
+        were drawn; `setting` is where the source was given. Raises InputError for what cannot be read,
+        has no rows, or is not on this machine."""
+        found = inputs.open_sample(source, self._inputs, setting, n)
+        self._index.setdefault(found.fingerprint, (setting, found.fingerprint))
+        return found
+
     def texts(
         self,
         source: Source,

@@ -48,6 +48,10 @@ class RunScope:
         name = self.prefix + name
         return self.run.rows(name, source, needs_response=needs_response, part=part)
 
+    def sample(self, setting: str, source: Source, n: int) -> Dataset:
+        """As `Run.sample`."""
+        return self.run.sample(setting, source, n)
+
     def texts(
         self,
         source: Source,

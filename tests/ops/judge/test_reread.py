@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from woolgather.core.rows import Example, Verdict
+from woolgather.ops.judge.published_scores import NAME, PAIRS, lay_beside
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.judge.score_reading import CUT
+from woolgather.report.charts import draw
 
 RUBRIC = curation_rubric()
 BOTH = {
@@ -85,17 +87,32 @@ def test_the_chosen_reading_is_the_verdict_and_both_are_shown(
     rows, views = read([row(reply) for reply in REPLIES], strict=strict)
     assert [r.verdicts["curation"].score for r in rows] == scores
     assert [r.verdicts["curation"].text for r in rows] == REPLIES
-    histogram, literal = views
+    histogram, *beside, literal = views
     assert histogram.data["series"] == {
         "lenient": [0, 0, 1, 0, 2],
         "strict": [0, 0, 1, 0, 1],
         "published, lenient": [0, 0, 1, 0, 2],
         "published, strict": [0, 0, 1, 0, 1],
     }
+    ours = [view.data["series"]["this run"] for view in beside]
+    assert ours == [[2, 0, 0, 1, 0, 2], [3, 0, 0, 1, 0, 1]], "none, then 1 to 5"
     counts = [["3", 1, 1, 1, 1], ["5", 2, 1, 2, 1], ["10502", 1, 1, 1, 1], ["none", 1, 2, 1, 2]]
     assert literal.data["rows"][:-1] == counts
     assert [cell["value"] for cell in literal.data["rows"][-1][1:]] == [0.2, 0.4, 0.2, 0.4]
     assert {cell["unit"] for cell in literal.data["rows"][-1][1:]} == {"percent"}
+
+
+def test_the_published_scores_stand_beside_those_of_a_run() -> None:
+    """Shares that its README states in words: 45 % and 67 % of its replies have no score."""
+    for reading, none in (("published, lenient", 0.45), ("published, strict", 0.67)):
+        view = lay_beside(reading, {None: 3, 5: 1, 10502: 1})
+        published = view.data["series"][NAME]
+        assert sum(published) == PAIRS
+        assert published[0] / PAIRS == pytest.approx(none, abs=0.005)
+        assert view.data["series"]["this run"] == [4, 0, 0, 0, 0, 1]
+        assert view.data["behind"] == NAME
+        assert "lenient" in view.title or "strict" in view.title
+        assert "share of rows" in draw(view), "the sizes differ"
 
 
 READ_SO = {
@@ -116,7 +133,7 @@ READ_SO = {
 
 @pytest.mark.parametrize("reply", READ_SO)
 def test_the_published_readings_stand_beside_ours(reply: str) -> None:
-    _, (_, literal) = read([row(reply)])
+    _, (*_, literal) = read([row(reply)])
     columns = literal.data["columns"]
     assert columns == ["score", "lenient", "strict", "published, lenient", "published, strict"]
     told = [

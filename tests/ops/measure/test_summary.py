@@ -78,13 +78,20 @@ def test_the_share_of_good_rows_is_of_what_was_generated_by_verdict_and_by_both(
     looks = Metrics({})
     first = rated((9, 9), (9, 7), (None, 9), (8, 9))
     rounds = [(first, [], looks), (rated((9, 9)), [], looks)]
-    (view,) = show_quality(rounds, (8.0, [10, 4]))
+    view, thresholds = show_quality(rounds, (8.0, [10, 4]))
     assert view.data["series"] == {
         "quality": [[0.0, 20.0], [1.0, 25.0]],
         "following": [[0.0, 30.0], [1.0, 25.0]],
         "all of them": [[0.0, 10.0], [1.0, 25.0]],
     }
     assert view.title == "Share of generated rows rated above 8, by iteration"
+    assert thresholds.title == "Share of generated rows above each threshold"
+    assert thresholds.data["x"] == "threshold"
+    passed = [40.0 - 10] * 7 + [20.0, 10.0]
+    assert thresholds.data["series"] == {
+        "iter0": [[float(at), share] for at, share in enumerate(passed)],
+        "iter1": [[float(at), 25.0] for at in range(9)],
+    }, "the row with an unreadable verdict never passes"
     (all_rows,) = show_quality([(rated((0, 0)), [], looks)] * 2, (-1.0, [1, 2]))
     assert all_rows.data["series"]["all of them"] == [[0.0, 100.0], [1.0, 50.0]]
     likely = [Example(instruction="x", verdicts={"yes_no": Verdict(9.0)})]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from woolgather.core.op import op
 from woolgather.core.rows import Example, Verdict, set_aside
 from woolgather.core.views import View, alarm, histogram, table, table_cell
+from woolgather.ops.judge.published_scores import lay_beside
 from woolgather.ops.judge.rubrics import Rubric
 from woolgather.ops.judge.score_reading import CUT, Stated
 
@@ -99,6 +100,7 @@ class _ByReading:
 
     def views(self) -> list[View]:
         low, high = self.rubric.low, self.rubric.high
+        on_scale = (low, high) == (1, 5)  # the scale that the published scores are on
         edges = [low - 0.5 + i for i in range(round(high - low) + 2)]
         literal = sorted(
             {score for counts in self.counts.values() for score in counts if score is not None}
@@ -116,6 +118,7 @@ class _ByReading:
         shares = [table_cell(count / self.rated, "percent") for count in none]
         return [
             histogram("Scores under four readings", scores, edges=edges, x="score"),
+            *(lay_beside(name, self.counts[name]) for name in PUBLISHED if on_scale),
             table(
                 "Every score as it stands in the replies",
                 ["score", *READINGS],

@@ -57,7 +57,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=5)
+@op("summarize", version=6)
 def summarize(
     measures: Sequence[Metrics],
     guards: Sequence[Metrics] = (),

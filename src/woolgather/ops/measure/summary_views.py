@@ -7,11 +7,13 @@ measured on too little to be named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.intervals import Estimate
-from woolgather.core.rows import JSON, Example, Verdict
+from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, curve, table, table_cell
 from woolgather.ops.measure.outcomes import By, difference, mean, rate, side_of
 
@@ -26,6 +28,7 @@ MATCHED = ("seeds alone", "SFT on the real answers")
 """Controls that are plain fine-tuning (SFT) on the seeds, with as many updates as the result had."""
 UNMATCHED = "seeds alone (M_0)"
 """The same with the updates that it had for another purpose."""
+GENERATED = "% of generated rows"
 SAME = 0.9
 """Share of rated rows that are kept, from which on random ones are nearly the same."""
 
@@ -181,28 +184,83 @@ def show_rounds(rounds: Sequence[Round]) -> list[View]:
 
 def show_quality(rounds: Sequence[Round], bar: Bar) -> list[View]:
     """Returns the share of generated rows above the bar, by verdict and by all of them, over iterations
-    (Figure 2 of I-SHEEP, arXiv 2408.08072); nothing where rows have no verdicts on a scale."""
+    (as in a figure of I-SHEEP, arXiv 2408.08072), and the share above each threshold; nothing where rows
+    have no verdicts on a scale."""
     above, generated = bar
+    rated = [
+        _read_scores(rows, count) for (rows, _, _), count in zip(rounds, generated, strict=True)
+    ]
+    return [*_show_above(rated, above), *_show_thresholds(rated)]
+
+
+def _show_above(rated: Sequence[_Rated], above: float) -> list[View]:
     lines: dict[str, list[tuple[float, float]]] = {}
-    for t, ((rated, _, _), count) in enumerate(zip(rounds, generated, strict=True)):
-        rows = rated if count and isinstance(rated, Iterable) else ()
-        scores = [row.verdicts for row in rows if isinstance(row, Example)]
-        names = list(dict.fromkeys(name for own in scores for name in own if name not in UNSCALED))
-        good = [[_exceeds(own[n], above) for n in names if n in own] for own in scores]
-        for i, name in enumerate(names):
-            passed = sum(flags[i] for flags in good if len(flags) == len(names))
-            lines.setdefault(name, []).append((float(t), 100 * passed / max(1, count)))
-        if len(names) > 1:
-            passed = sum(all(flags) and len(flags) == len(names) for flags in good)
-            lines.setdefault("all of them", []).append((float(t), 100 * passed / max(1, count)))
+    for t, found in enumerate(rated):
+        for i, name in enumerate(found.names):
+            lines.setdefault(name, []).append((float(t), found.share([i], above)))
+        if len(found.names) > 1:
+            lines.setdefault("all of them", []).append((float(t), found.share_of_all(above)))
     if not any(len(line) > 1 for line in lines.values()):
         return []
     title = f"Share of generated rows rated above {above:g}, by iteration"
-    return [curve(title, lines, x="iteration", y="% of generated rows")]
+    return [curve(title, lines, x="iteration", y=GENERATED)]
 
 
-def _exceeds(verdict: Verdict, above: float) -> bool:
-    return verdict.score is not None and verdict.score > above
+def _show_thresholds(rated: Sequence[_Rated]) -> list[View]:
+    lines = {
+        f"iter{t}": [(float(at), found.share_of_all(at)) for at in range(math.ceil(found.top))]
+        for t, found in enumerate(rated)
+        if found.top > 1
+    }
+    note = (
+        "Rows whose every verdict is above the threshold. What is missing at 0 was set aside by then, or "
+        "has a verdict that could not be read."
+    )
+    title = "Share of generated rows above each threshold"
+    return [curve(title, lines, x="threshold", y=GENERATED, note=note)] if lines else []
+
+
+@dataclass(frozen=True)
+class _Rated:
+    """The verdicts on a scale that an iteration's rows have."""
+
+    names: Sequence[str]
+    scores: Sequence[Sequence[float | None]]
+    """Those of each row that has all of them, in the order of their names; None for an unreadable one."""
+    generated: int
+    """Rows of the iteration, rated or not."""
+
+    @property
+    def top(self) -> float:
+        """Returns the highest score; 0 without one."""
+        return max(
+            (score for own in self.scores for score in own if score is not None), default=0.0
+        )
+
+    def share(self, which: Sequence[int], above: float) -> float:
+        """Returns the percentage of the generated rows whose verdicts `which`, by place, are above."""
+        passed = sum(all(_exceeds(own[i], above) for i in which) for own in self.scores)
+        return 100 * passed / max(1, self.generated)
+
+    def share_of_all(self, above: float) -> float:
+        """Returns the percentage of the generated rows whose every verdict is above."""
+        return self.share(range(len(self.names)), above)
+
+
+def _read_scores(rated: object, generated: int) -> _Rated:
+    known = rated if generated and isinstance(rated, Iterable) else ()
+    rows = [row for row in known if isinstance(row, Example)]
+    names = list(dict.fromkeys(n for row in rows for n in row.verdicts if n not in UNSCALED))
+    scores = [
+        [row.verdicts[name].score for name in names]
+        for row in rows
+        if all(name in row.verdicts for name in names)
+    ]
+    return _Rated(names, scores if names else [], generated)
+
+
+def _exceeds(score: float | None, threshold: float) -> bool:
+    return score is not None and score > threshold
 
 
 def _rate(measure: Metrics, on: str, by: By) -> JSON:

@@ -193,7 +193,11 @@ def _views(
                 "By how much the policy finds an answer likelier than the opponent does.",
             ),
             line(
-                "Margin", points, {"margin": "margin"}, f"beta {config.beta:g} x (real - generated)"
+                "Margin",
+                points,
+                {"margin": "margin"},
+                "nats per answer, times beta",
+                f"Gain of real answers less that of generated ones, at beta {config.beta:g}.",
             ),
             line(
                 "Pairs told apart",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from woolgather.report.charts import colours
 from woolgather.report.figures.svg_file import write_svg
 from woolgather.report.page import asset, environment, policy
 from woolgather.report.sweep import figure as figures
@@ -26,7 +27,7 @@ def write_sweep_report(folder: Path) -> Path:
     drawn = figures.figures(sweep)
     files = {"sweep.csv": table.write_csv(sweep), "sweep.html": render(sweep, drawn)}
     for figure in drawn:
-        legend = list(figure.lines) if len(figure.lines) > 1 else []
+        legend = colours(figure.lines if len(figure.lines) > 1 else [])
         drawing = write_svg(figures.draw(figure), legend, figure.title)
         files[f"{FIGURES}/{figure.name}.svg"] = drawing
         files[f"{FIGURES}/{figure.name}.csv"] = figures.write_csv(figure)

@@ -6,7 +6,7 @@ their content. Those that stand for a step's result are held to what the next st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ GOOD = {
     '"verdicts": [{"name": "NAME", "score": 9, "text": ""}]}',
 }
 """A row that has a field which a step needs."""
+_NO_PINS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_dataset(
         return source
     pins = store.pins(source)
     asked = [name, kind, part, needs_response]
-    key = fingerprint([asked, pins, _local(source, pins)]) if pins else ""
+    key = fingerprint([asked, pins, digest_files(source, pins)]) if pins else ""
     if pins and (known := store.find_rows(key)):
         return known
     told: list[str] = []
@@ -71,23 +72,30 @@ def open_dataset(
         )
     for text in told:
         store.tell(text)
-    used = sum(row.set_aside is None for row in rows)
-    if not used:
+    if all(row.set_aside is not None for row in rows):
         where = ", ".join(map(str, split_sources(source)))
         raise InputError(f"{where} holds no rows. Give at least a handful of examples.")
-    print_ = fingerprint([to_record(row) for row in rows])
-    folder = store.folder / f"{name}-{print_[:12]}"
-    if not list(folder.glob("part-*.parquet")):
-        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, kind):
-            pass
-    found = Dataset(folder, print_, used, kind)
+    found = store_rows(rows, store, name, kind)
     if pins:
         store.note_rows(key, found, told)
     return found
 
 
-def _local(source: data.Source, pins: Mapping[str, str]) -> JSON:
-    """The places of a setting in order, files by their content."""
+def store_rows(
+    rows: Sequence[Row], store: InputStore, name: str, kind: Literal["example", "pair"]
+) -> Dataset:
+    """Returns the rows as a Dataset in the store, under the hash of their content."""
+    print_ = fingerprint([to_record(row) for row in rows])
+    folder = store.folder / f"{name}-{print_[:12]}"
+    if not list(folder.glob("part-*.parquet")):
+        for _ in write_rows((_with_id(r, i, name) for i, r in enumerate(rows)), folder, kind):
+            pass
+    return Dataset(folder, print_, sum(row.set_aside is None for row in rows), kind)
+
+
+def digest_files(source: data.Source, pins: Mapping[str, str] = _NO_PINS) -> JSON:
+    """Returns the places of a setting in order, files by their content and names of the hub, which
+    `pins` has, as they are. Raises InputError for a place without files of rows."""
     places: list[JSON] = []
     for each in split_sources(source):
         if str(each) in pins:

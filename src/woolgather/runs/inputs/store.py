@@ -102,7 +102,7 @@ class InputStore:
         return Dataset(folder, str(found["fingerprint"]), int(found["count"]), kind)
 
     def note_rows(self, key: str, rows: Dataset, told: list[str]) -> None:
-        """Remember rows that came from the hub, and what was told of them."""
+        """Remember rows that came from the hub, or were drawn from many, and what was told of them."""
         noted: dict[str, JSON] = {"folder": rows.path.name, "fingerprint": rows.fingerprint}
         noted |= {"count": rows.count, "kind": rows.kind, "told": told}
         self._note("rows", key, noted)
