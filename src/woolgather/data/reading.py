@@ -62,7 +62,8 @@ def read_examples(
     `part` is what the rows are for, where a layout holds more than one kind (published/). Rows that
     were stored as set aside are passed over; rows of a published layout that are not used come set
     aside, with a reason that `tell` explains. `id` is the file's own, else `<stem>-<line>`; `meta`
-    has an origin, and category and check where the file has them. Raises InputError, also where no
+    has an origin, and category and check where the file has them. Replayed rows have `replay-` before
+    their id, and in `meta` the place that they come from. Raises InputError, also where no
     row is left.
     """
     used, origin = False, "machine" if part == "made" else "seed"
@@ -208,7 +209,17 @@ def _rows_of(
     else:
         rows = examples_of(record, file.shape, place, origin)
     for row in rows:
-        yield replace(row, id=file.name(row.id, place))
+        row = replace(row, id=file.name(row.id, place))
+        yield _as_replayed(row, place) if part == "replay" else row
+
+
+def _as_replayed(row: Example, place: Place) -> Example:
+    """Returns the row under an id and an origin that no seed has, whatever the file says: the same file
+    may hold the seeds."""
+    where = f"{spell(place.path.name)}, {place.unit} {place.number}"
+    return replace(
+        row, id=f"replay-{row.id}", meta={**row.meta, "origin": "replay", "place": where}
+    )
 
 
 def _read_all(source: Source, pins: Pins, tell: Tell) -> Iterator[tuple[_File, Place, Record]]:

@@ -13,7 +13,7 @@ the result is the best candidate, the base included. docs/humback.md maps every 
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import TypeVar
 
 from pydantic import Field, field_validator
@@ -39,6 +39,7 @@ from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
+    Beside,
     Tuning,
     best,
     choose_assessor,
@@ -48,6 +49,7 @@ from woolgather.recipes.stages import (
     measure,
     mix_rows,
     open_inputs,
+    open_replay,
     rate,
     settle_tier,
     train,
@@ -156,10 +158,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     turned = backward.step(
         "reverse", reverse, seeds, template=how.template, min_pairs=how.min_pairs
     )
-    rows = mix_rows(backward, [], turned, base, cfg.sft)
+    rows = mix_rows(backward, [], Beside(turned), base, cfg.sft)
     writer = train(backward, "train", base, rows, Tuning(cfg.once))
-    tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
-    rows = mix_rows(forward, [], tagged, base, cfg.sft)
+    beside = tag_given(run, seeds, cfg)
+    rows = mix_rows(forward, [], beside.alone, base, cfg.sft)
     first = train(forward, "train", base, rows, Tuning(cfg.once, system=cfg.tags.line("seed")))
     asked = list_measured(run, cfg, held_out)
     guard = open_guard(run, cfg, asked)
@@ -186,7 +188,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         kept.append(good)
-        rows = guard_rows(it, join_with_seeds(it, "", good, tagged, base, cfg), guard)
+        rows = guard_rows(it, join_with_seeds(it, "", good, beside, base, cfg), guard)
         model, measured, config = train_round(it, base, rows, found.held_out, cfg)
         configs.append(config)
         found.add(it, model, measured)
@@ -199,7 +201,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
         chance = join_with_seeds(
-            scope, "random-", draw_rows(scope, "random", augmented, kept[last]), tagged, base, cfg
+            scope, "random-", draw_rows(scope, "random", augmented, kept[last]), beside, base, cfg
         )
         shots = scope.step("shots", fixed_shots, seeds)
         alike = Tuning(configs[last], system=cfg.tags.line("both"))
@@ -233,12 +235,23 @@ def curate_pairs(
     return rated, it.step("rewrite", rewrite, kept, rater, how=cfg.rewriting)
 
 
+def tag_given(run: Scope, seeds: Rows[Example], cfg: Config) -> Beside:
+    """Returns the seeds and the replayed rows with the system line of the seeds: people wrote both."""
+    forward, line = run.scope("forward"), cfg.tags.line("seed")
+    tagged = forward.step("tag", tag, seeds, origin="seed", line=line)
+    replay: Rows[Example] | Sequence[Example] = ()
+    if cfg.mix.replay:
+        rows = open_replay(run, cfg.mix)
+        replay = forward.step("replay-tag", tag, rows, origin="replay", line=line)
+    return Beside(tagged, replay, cfg.mix)
+
+
 def join_with_seeds(
-    scope: Scope, name: str, kept: Rows[Example], tagged: Rows[Example], base: Model, cfg: Config
+    scope: Scope, name: str, kept: Rows[Example], beside: Beside, base: Model, cfg: Config
 ) -> Rows[Example]:
-    """Returns kept pairs and seeds, each kind with its system line."""
+    """Returns kept pairs, seeds and replayed rows, each kind with its system line."""
     lined = scope.step(f"{name}tag", tag, kept, origin=ORIGIN, line=cfg.tags.line("augmented"))
-    return mix_rows(scope, [lined], tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
+    return mix_rows(scope, [lined], beside, base, cfg.sft, name=f"{name}mix")
 
 
 def train_round(

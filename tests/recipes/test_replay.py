@@ -1,0 +1,144 @@
+"""Rows of the user's own in every training: read once, drawn alike by method and controls, traced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dry import Dry, steps
+
+from woolgather.core.errors import ConfigError, InputError
+from woolgather.core.rows import Example
+from woolgather.core.storage import read_rows
+from woolgather.recipes import config
+from woolgather.release.folder import write_release
+from woolgather.report.lineage import trace
+
+SMALL = {
+    "isheep": ["iterations=2", "per_iteration=12", "judge.pairs=24"],
+    "humback": ["iterations=1", "judge.pairs=24"],
+    "dromedary": ["adherence.sample=0", "pool.limit=24", "name=Fern"],
+}
+MIXES = {
+    "isheep": {"iter0/mix", "iter1/mix", "control/random-mix", "control/seeds-mix"},
+    "humback": {"forward/mix", "iter0/mix", "control/random-mix"},
+    "dromedary": {"engrave/mix", "control/seeds-mix", "control/plain-mix"},
+}
+"""All that train the model forward."""
+ROWS = 60
+
+
+def dry(recipe: str) -> Dry:
+    base = ["base=fake", "measure.probes=55", "measure.calibration=12", *SMALL[recipe]]
+    return Dry(config.find_recipe(recipe), base)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "sft.jsonl"
+    lines = [{"instruction": f"Name tool {i}.", "response": f"A spade, {i}."} for i in range(ROWS)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module", params=list(SMALL))
+def finished(
+    request: pytest.FixtureRequest, own: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("replay") / "run"
+    return request.param, dry(request.param).finished(folder, f"mix.replay={own}")
+
+
+def replayed(folder: Path, step: str) -> list[Example]:
+    rows = read_rows(steps(folder)[step][0])
+    return [row for row in rows if row.meta.get("origin") == "replay"]  # type: ignore[misc]
+
+
+def test_every_training_has_its_share_and_draws_the_same_rows(finished: tuple[str, Path]) -> None:
+    recipe, folder = finished
+    known = steps(folder)
+    drawn = []
+    for step in MIXES[recipe]:
+        record = known[step][1]
+        told = next(view for view in record.shown() if view.title == "Training rows")
+        assert "of the training tokens are replayed" in told.note
+        assert dict(told.data["rows"])["replay"] == len(replayed(folder, step)) > 0
+        drawn.append({row.id for row in replayed(folder, step)})
+        places = {row.meta["place"] for row in replayed(folder, step)}
+        assert places <= {f"sft.jsonl, line {i + 1}" for i in range(ROWS)}
+    drawn.sort(key=len)
+    assert all(fewer <= more for fewer, more in zip(drawn, drawn[1:], strict=False))
+    others = [step for step in known if step.endswith("mix") and step not in MIXES[recipe]]
+    assert not any(replayed(folder, step) for step in others), "such as Humback's backward model"
+
+
+def test_a_row_is_traced_to_its_file(finished: tuple[str, Path]) -> None:
+    recipe, folder = finished
+    row = replayed(folder, min(MIXES[recipe]))[0]
+    assert trace(folder, row.id).where.startswith("inputs/replay-")
+
+
+def test_other_rows_mean_other_trainings_and_another_folder_none(
+    finished: tuple[str, Path], own: Path, tmp_path: Path
+) -> None:
+    recipe, folder = finished
+    moved = tmp_path / own.name
+    moved.write_text(own.read_text())
+    plan = dry(recipe).planned(folder, f"mix.replay={moved}")
+    assert {state for state, _ in plan.values()} == {"remembered"}
+    moved.write_text(own.read_text().replace("spade", "rake"))
+    changed = dry(recipe).planned(folder, f"mix.replay={moved}")
+    assert {step for step in MIXES[recipe] if changed[step][0] == "new"} == MIXES[recipe]
+    share = dry(recipe).planned(folder, f"mix.replay={own}", "mix.replay_share=0.4")
+    assert {step for step in MIXES[recipe] if "replay_share" in share[step][1]} == MIXES[recipe]
+
+
+def test_nothing_else_of_a_finished_run_is_made_anew(own: Path, tmp_path: Path) -> None:
+    made = dry("isheep")
+    folder = made.finished(tmp_path / "run", "iterations=1")
+    plan = made.planned(folder, "iterations=1", f"mix.replay={own}")
+    anew = {step for step, (state, _) in plan.items() if state == "new"}
+    assert {"replay", "iter0/mix", "control/seeds-mix"} <= anew
+    assert not anew & {"iter0/synthesize", "iter0/respond", "iter0/keep", "control/random0"}
+
+
+def test_cards_name_the_file_without_its_folder(own: Path, tmp_path: Path) -> None:
+    made = dry("isheep")
+    folder = made.finished(tmp_path / "run", "iterations=1", f"mix.replay={own}")
+    out = tmp_path / "release"
+    write_release(folder, out, "ann/sheep", ["iter0"], data=True)
+    print_ = steps(folder)["replay"][1].payload["args"]["rows"]["artifact"]
+    for card in ("models/iter0/README.md", "data/README.md"):
+        text = (out / card).read_text()
+        assert f"| replay | sft.jsonl, {ROWS} rows, `{print_[:12]}` |" in text
+        assert "seeds and replayed rows of its user (sft.jsonl) beside them" in text
+        assert "`replay`" not in text.partition("## Configurations")[2].partition("##")[0]
+    lineage = json.loads((out / "data/lineage.json").read_text())
+    assert next(each for each in lineage if each["step"] == "replay")["made_from"] == [print_]
+    assert str(own.parent) not in "".join(p.read_text() for p in out.rglob("*.md"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"gone\.jsonl: no such file"),
+        ("", r"gone\.jsonl"),
+        ('{"instruction": "Q", "response": " "}\n', r"line 1: field 'response' is empty"),
+        ('{"question": "Q"}\n', r"line 1: the fields \(question\)"),
+    ],
+)
+def test_rows_that_cannot_be_replayed_are_refused_in_the_plan(
+    content: str | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "gone.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=said):
+        dry("dromedary").planned(tmp_path / "run", f"mix.replay={path}")
+
+
+@pytest.mark.parametrize("wrong", ["mix.replay_share=0", "mix.replay_share=1", "mix.replay=7"])
+def test_a_setting_that_cannot_be(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"mix\.replay"):
+        dry("isheep").built(wrong)
