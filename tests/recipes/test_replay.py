@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ MIXES = {
     "dromedary": {"engrave/mix", "control/seeds-mix", "control/plain-mix"},
 }
 """All that train the model forward."""
+BEFORE = {
+    "isheep": {"iter0/synthesize", "iter0/respond", "iter0/keep"},
+    "humback": {"backward/train", "backtranslate", "texts"},
+    "dromedary": {"engrave/align", "engrave/rules", "engrave/prune"},
+}
 ROWS = 60
 
 
@@ -68,7 +74,7 @@ def test_every_training_has_its_share_and_draws_the_same_rows(finished: tuple[st
         places = {row.meta["place"] for row in replayed(folder, step)}
         assert places <= {f"sft.jsonl, line {i + 1}" for i in range(ROWS)}
     drawn.sort(key=len)
-    assert all(fewer <= more for fewer, more in zip(drawn, drawn[1:], strict=False))
+    assert all(fewer <= more for fewer, more in pairwise(drawn))
     others = [step for step in known if step.endswith("mix") and step not in MIXES[recipe]]
     assert not any(replayed(folder, step) for step in others), "such as Humback's backward model"
 
@@ -94,29 +100,28 @@ def test_other_rows_mean_other_trainings_and_another_folder_none(
     assert {step for step in MIXES[recipe] if "replay_share" in share[step][1]} == MIXES[recipe]
 
 
-def test_nothing_else_of_a_finished_run_is_made_anew(own: Path, tmp_path: Path) -> None:
-    made = dry("isheep")
-    folder = made.finished(tmp_path / "run", "iterations=1")
-    plan = made.planned(folder, "iterations=1", f"mix.replay={own}")
-    anew = {step for step, (state, _) in plan.items() if state == "new"}
-    assert {"replay", "iter0/mix", "control/seeds-mix"} <= anew
-    assert not anew & {"iter0/synthesize", "iter0/respond", "iter0/keep", "control/random0"}
+def test_what_is_made_before_a_mix_stands_without_replay(finished: tuple[str, Path]) -> None:
+    recipe, folder = finished
+    anew = {s for s, (state, _) in dry(recipe).planned(folder).items() if state == "new"}
+    assert MIXES[recipe] <= anew
+    assert not anew & BEFORE[recipe]
 
 
-def test_cards_name_the_file_without_its_folder(own: Path, tmp_path: Path) -> None:
-    made = dry("isheep")
-    folder = made.finished(tmp_path / "run", "iterations=1", f"mix.replay={own}")
-    out = tmp_path / "release"
-    write_release(folder, out, "ann/sheep", ["iter0"], data=True)
+def test_cards_name_the_file_without_its_folder(
+    finished: tuple[str, Path], own: Path, tmp_path: Path
+) -> None:
+    recipe, folder = finished
+    model = {"isheep": "iter0", "humback": "iter0", "dromedary": "engrave"}[recipe]
+    write_release(folder, tmp_path, "ann/sheep", [model], data=True)
     print_ = steps(folder)["replay"][1].payload["args"]["rows"]["artifact"]
-    for card in ("models/iter0/README.md", "data/README.md"):
-        text = (out / card).read_text()
+    for card in (f"models/{model}/README.md", "data/README.md"):
+        text = (tmp_path / card).read_text()
         assert f"| replay | sft.jsonl, {ROWS} rows, `{print_[:12]}` |" in text
         assert "seeds and replayed rows of its user (sft.jsonl) beside them" in text
         assert "`replay`" not in text.partition("## Configurations")[2].partition("##")[0]
-    lineage = json.loads((out / "data/lineage.json").read_text())
+    lineage = json.loads((tmp_path / "data/lineage.json").read_text())
     assert next(each for each in lineage if each["step"] == "replay")["made_from"] == [print_]
-    assert str(own.parent) not in "".join(p.read_text() for p in out.rglob("*.md"))
+    assert str(own.parent) not in "".join(p.read_text() for p in tmp_path.rglob("*.md"))
 
 
 @pytest.mark.parametrize(

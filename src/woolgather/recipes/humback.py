@@ -49,6 +49,7 @@ from woolgather.recipes.stages import (
     measure,
     mix_rows,
     open_inputs,
+    open_judge,
     open_replay,
     rate,
     settle_tier,
@@ -112,11 +113,13 @@ class Config(Common):
     text: TextOptions = TextOptions()
     backward: Backward = Backward()
     iterations: int = Field(default=2, ge=1)
-    """Rounds of self-curation."""
+    """Rounds of curation."""
+    judge_model: str = "self"
+    """self: the model of the round before rates; base: the base does; else the name of another model."""
     judge: Curation = Curation()
     keep: KeepRule = KeepRule(by="auto", at_least=5)
     rewrite: bool = False
-    """The curator rewrites what was kept as an answer to its instruction."""
+    """The model of the round before rewrites what was kept as an answer to its instruction."""
     rewriting: Rewriting = Rewriting()
     tags: Tags = Tags()
     mix: MixOptions = MixOptions()
@@ -182,10 +185,13 @@ def recipe(run: Scope, cfg: Config) -> Model:
         avoid=[seeds],
         measured=asked,
     )
+    judge = open_judge(run, cfg.judge_model, base)
     rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
-        it, curator = run.scope(f"iter{t}"), found.last if t else first
-        scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
+        it, own = run.scope(f"iter{t}"), found.last if t else first
+        scored, good = curate_pairs(it, augmented, seeds, judge or own, cfg)
+        if cfg.rewrite:
+            good = it.step("rewrite", rewrite, good, it.engine(own), how=cfg.rewriting)
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         kept.append(good)
         rows = guard_rows(it, join_with_seeds(it, "", good, beside, base, cfg), guard)
@@ -214,7 +220,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         controls,
         facts=facts,
         seeds=seeds,
-        raters=[first, *found.models[1:-1]],
+        raters=[judge] if judge else [first, *found.models[1:-1]],
         rounds=list(zip(rated, kept, maps, strict=True)),
     )
 
@@ -222,17 +228,14 @@ def recipe(run: Scope, cfg: Config) -> Model:
 def curate_pairs(
     it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
 ) -> tuple[Rows[Example], Rows[Example]]:
-    """Returns the pairs as the curator rated them, and those it finds good, rewritten if asked for."""
+    """Returns the pairs as the curator rated them, and those it finds good."""
     rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
     asked = Questionnaire(rubrics=(rubric,), sampling=cfg.judge.sampling)
     assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
     rated = rate(it, augmented, rater, assessor, cfg.judge, asked)
     strict, window = cfg.judge.strict, cfg.judge.window
     scored = it.step("read", read_again, rated, rubric=rubric, strict=strict, window=window)
-    kept = best(it, scored, cfg.keep, assessor, rater)
-    if not cfg.rewrite:
-        return rated, kept
-    return rated, it.step("rewrite", rewrite, kept, rater, how=cfg.rewriting)
+    return rated, best(it, scored, cfg.keep, assessor, rater)
 
 
 def tag_given(run: Scope, seeds: Rows[Example], cfg: Config) -> Beside:

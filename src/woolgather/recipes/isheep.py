@@ -47,6 +47,7 @@ from woolgather.recipes.stages import (
     map_embeddings,
     mix_rows,
     open_inputs,
+    open_judge,
     open_replay,
     rate,
     settle_tier,
@@ -128,11 +129,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     cfg = settle_tier(run, cfg, seeds, base)
     measured = list_measured(run, cfg, held_out)
     guard = open_guard(run, cfg, measured)
-    other = (
-        run.model("judge_model", cfg.judge_model)
-        if cfg.judge_model not in ("self", "base")
-        else base
-    )
+    judge = open_judge(run, cfg.judge_model, base)
     judging, tuning = cfg.judging, Tuning(cfg.sft, cfg.lora_scale)
     asked = judging.questionnaire()
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
@@ -144,7 +141,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     verified, checked, generated = list[Rows[Example]](), list[Rows[Example]](), list[int]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
-        rater = run.engine(model if cfg.judge_model == "self" else other)
+        rater = run.engine(judge or model)
         assessor = choose_assessor(it, seeds, rater, judging, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
@@ -188,7 +185,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         controls,
         facts={"method": METHOD, "seeds": len(seeds), "iterations": len(kept)},
         seeds=seeds,
-        raters=found.models[: len(kept)] if cfg.judge_model == "self" else [other],
+        raters=[judge] if judge else found.models[: len(kept)],
         rounds=list(zip(rated, kept, maps, strict=True)),
         bar=(cfg.keep.above, generated),
     )

@@ -106,6 +106,14 @@ def answer_tasks(
     return scope.step(name, respond, tasks, scope.engine(model), how=how, shots=shown)
 
 
+def open_judge(run: Scope, name: str, base: Model) -> Model | None:
+    """Returns the model that rates in every iteration, the base or another one; None where `name` is
+    "self" and each iteration's own model does."""
+    if name == "self":
+        return None
+    return base if name == "base" else run.model("judge_model", name)
+
+
 def choose_assessor(
     scope: Scope, seeds: Rows[Example], rater: Engine, judging: Hiring, asked: Questionnaire
 ) -> Assessor | Choice:
