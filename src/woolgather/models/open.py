@@ -50,8 +50,10 @@ def open_model(
         whole = digest_of(file_digests(path))
         return Model(str(path.resolve()), print_, prompt_format, digest=whole)
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
-        raise InputError(f"{role}={name}: no such folder. Give a folder with config.json in it.")
-    path = _open_hub(name, f"{role}={name}")
+        raise InputError(
+            f"{role}={name}: no such folder. Give a folder with config.json in it{_or_server(role)}."
+        )
+    path = _open_hub(name, role)
     return Model(
         str(path), fingerprint({"hub": _repo_of(name), "commit": path.name}), prompt_format
     )
@@ -96,17 +98,24 @@ def _fetch(name: str, *, cached: bool) -> Path:
     return Path(found)
 
 
-def _open_hub(name: str, said: str) -> Path:
+def _open_hub(name: str, role: str) -> Path:
+    said = f"{role}={name}"
     if _is_here(name):
         return _fetch(name, cached=True)
     try:
         path = _fetch(name, cached=False)
     except Exception as error:
         raise InputError(
-            f"{said}: no folder here, and {why_not(error, name, 'model')} Or give a local folder."
+            f"{said}: no folder here, and {why_not(error, name, 'model')} Or give a local "
+            f"folder{_or_server(role)}."
         ) from error
     _check_model_dir(path, said)
     return path
+
+
+def _or_server(role: str) -> str:
+    """What else is possible for a model that is only asked."""
+    return "" if role == "base" else f", or name its server: --serve {role}=URL#NAME"
 
 
 def _check_model_dir(path: Path, said: str) -> None:

@@ -154,7 +154,7 @@ def mix(
     if replay:
         fresh: Iterable[Example] = filter(usable, replay)
         if options.one_per_prompt:
-            fresh = _unasked(fresh, rows, aside)
+            fresh = _skip_asked(fresh, rows, aside)
         replayed, share = _take_share(fresh, rows, tokens, options.replay_share)
         rows += replayed
         stages.append(("with replay", len(rows)))
@@ -193,7 +193,7 @@ def _too_few(share: float, wanted: float) -> View:
     )
 
 
-def _unasked(
+def _skip_asked(
     rows: Iterable[Example], before: Iterable[Example], aside: list[Example]
 ) -> Iterator[Example]:
     """Yields the rows whose prompt is none of a row `before` or of an earlier one; others go `aside`."""
