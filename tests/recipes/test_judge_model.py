@@ -18,6 +18,8 @@ ASKED = {
     "humback": {"iter0/audition", "iter0/assess"},
     "dromedary": {"adherence/audition", "adherence/judge"},
 }
+SELECTS = ("isheep", "humback")
+"""Where it decides what is trained on."""
 SMALL = {
     "isheep": ["iterations=1", "per_iteration=12"],
     "humback": ["iterations=1", "rewrite=true", "keep.by=all"],
@@ -35,25 +37,21 @@ def asks(record: StepRecord, name: str) -> bool:
 
 
 @pytest.mark.parametrize("recipe", list(ASKED))
-def test_it_rates_and_writes_nothing(recipe: str, tmp_path: Path) -> None:
-    folder = dry(recipe).finished(tmp_path / "run", f"judge_model={JUDGE}")
-    found = {name for name, (_, record) in steps(folder).items() if asks(record, JUDGE)}
-    assert found == ASKED[recipe]
-    again = dry(recipe).planned(folder, f"judge_model={JUDGE}")
+def test_it_rates_writes_nothing_and_is_no_judge_of_its_own_choice(
+    recipe: str, tmp_path: Path
+) -> None:
+    wins = [f"measure.win_judge={JUDGE}"] if recipe in SELECTS else []
+    folder = dry(recipe).finished(tmp_path / "run", f"judge_model={JUDGE}", *wins)
+    made = steps(folder)
+    found = {name for name, (_, record) in made.items() if asks(record, JUDGE)}
+    assert {name for name in found if not name.startswith("win-rate/")} == ASKED[recipe]
+    told = made["summary"][1].shown()[0].note
+    assert ("this judge selected training data" in told) == bool(wins)
+    again = dry(recipe).planned(folder, f"judge_model={JUDGE}", *wins)
     assert {state for state, _ in again.values()} == {"remembered"}
     for other in ("fake-other", "base"):
         plan = dry(recipe).planned(folder, f"judge_model={other}")
         assert {s for s, (_, why) in plan.items() if "args.engine" in why} == ASKED[recipe]
-
-
-@pytest.mark.parametrize("recipe", ["isheep", "humback"])
-def test_who_selected_data_does_not_measure_the_win_rate(recipe: str, tmp_path: Path) -> None:
-    """The judge of the data would rate its own choice; another one may."""
-    folder = dry(recipe).finished(
-        tmp_path / "run", f"judge_model={JUDGE}", f"measure.win_judge={JUDGE}"
-    )
-    told = steps(folder)["summary"][1].shown()[0].note
-    assert "this judge selected training data" in told
 
 
 def test_spin_judges_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dry import Dry, steps
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.rows import Example
 from woolgather.core.storage import read_rows
+from woolgather.data import write_rows_as
 from woolgather.recipes import config
 from woolgather.release.folder import write_release
 from woolgather.report.lineage import trace
@@ -43,9 +45,16 @@ def dry(recipe: str) -> Dry:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("own") / "sft.jsonl"
-    lines = [{"instruction": f"Name tool {i}.", "response": f"A spade, {i}."} for i in range(ROWS)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path.write_text("".join(json.dumps({"messages": talk(i)}) + "\n" for i in range(ROWS)))
     return path
+
+
+def talk(i: int) -> list[dict[str, str]]:
+    """The messages of a line; those of every third go on."""
+    said = [f"Name tool {i}.", f"A spade, {i}.", "And its use?", "It digs."]
+    roles = ("user", "assistant") * 2
+    turns = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
+    return turns if i % 3 == 0 else turns[:2]
 
 
 @pytest.fixture(scope="module", params=list(SMALL))
@@ -77,6 +86,21 @@ def test_every_training_has_its_share_and_draws_the_same_rows(finished: tuple[st
     assert all(fewer <= more for fewer, more in pairwise(drawn))
     others = [step for step in known if step.endswith("mix") and step not in MIXES[recipe]]
     assert not any(replayed(folder, step) for step in others), "such as Humback's backward model"
+
+
+def test_conversations_are_trained_on_and_exported_as_they_were_given(
+    finished: tuple[str, Path], tmp_path: Path
+) -> None:
+    recipe, folder = finished
+    rows = replayed(folder, min(MIXES[recipe]))
+    out = tmp_path / "out.jsonl"
+    write_rows_as([replace(row, system="") for row in rows], out, "messages")  # Humback's lines
+    written = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
+    assert written == [talk(int(str(row.meta["place"]).rpartition(" ")[2]) - 1) for row in rows]
+    assert any(len(turns) == 4 for turns in written)
+    several = sum(len(turns) == 4 for turns in written)
+    table = next(v for v in steps(folder)[min(MIXES[recipe])][1].shown() if v.kind == "table")
+    assert f"Rows of several turns: {several}." in table.note
 
 
 def test_a_row_is_traced_to_its_file(finished: tuple[str, Path]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example, PreferencePair, Row, set_aside
+from woolgather.core.rows import Example, PreferencePair, Row, set_aside, turns_of
 from woolgather.data.fields import Fields, Record
 from woolgather.data.folders import (
     Source,
@@ -44,6 +44,8 @@ Pins = Mapping[str, str]
 
 _OWN = GOOD["own"]
 _NO_PINS: Pins = {}
+_CHANGED = ("renamed", "cut", "one_turn")
+"""In `meta` of a row in use: why it is not as it stands in the file."""
 _HEAD = 20
 """Records that tell a file's layout: a shard may begin with replies that are like no others."""
 
@@ -165,18 +167,28 @@ class _LayoutCounts:
     unused: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     files: dict[str, _File] = field(default_factory=dict)
+    conversations: Counter[str] = field(default_factory=Counter)
+    """Rows in use that have several turns."""
 
     def count(self, file: _File, row: Row) -> None:
         family, reason = file.family, row.set_aside
         self.files.setdefault(family, file)
         self.total[family] += 1
         self.unused[family] += reason is not None
-        if reason := reason or ("renamed" if row.meta.get("renamed") else None):
+        if reason := reason or next((why for why in _CHANGED if row.meta.get(why)), None):
             self.reasons.setdefault(family, Counter())[reason] += 1
+        several = isinstance(row, Example) and len(turns_of(row)) > 2
+        self.conversations[family] += several and row.set_aside is None
 
     def finish(self) -> None:
         """Tells of each published layout that it was recognized, and of all rows left out."""
         for family, file in self.files.items():
+            if several := self.conversations[family]:
+                self.tell(
+                    f"{file.label}: {several:,} of {self.total[family]:,} rows have several turns. "
+                    "Fine-tuning takes them all; what asks or shows one question and one answer "
+                    "(demonstrations, ratings, measures, pairs) takes the first."
+                )
             reasons = self._reasons(family)
             if file.layout is None and not reasons:
                 continue
@@ -195,6 +207,8 @@ class _LayoutCounts:
     def _reasons(self, family: str) -> str:
         words = {"empty": "a side is empty", "identical": "both sides are the same"}
         words["repeated"] = "the same is there before"
+        words["cut"] = "it ends before a turn that is no text of user or assistant in alternation"
+        words["one_turn"] = "of several turns the first is used"
         if layout := self.files[family].layout:
             words = {**words, **layout.reasons}
         counts = self.reasons.get(family, Counter()).most_common()

@@ -1,10 +1,11 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import ConfigError
-from woolgather.core.rows import Example, Verdict
+from woolgather.core.rows import Example, Verdict, answered_turns
 from woolgather.ops.curate.mix import MixOptions, RowLimits, mix, shuffle, token_counter
 from woolgather.prompting.turns import messages_of
 
@@ -273,3 +274,22 @@ def test_shuffling_follows_the_random_seed():
     rows = [own(n) for n in range(20)]
     assert list(shuffle(rows, seed=1)) == list(shuffle(rows, seed=1)) != list(shuffle(rows, seed=2))
     assert sorted(shuffle(rows, seed=1), key=lambda r: rows.index(r)) == rows
+
+
+def talk(n: int, *later: str) -> Example:
+    """A row of several turns."""
+    said = [f"task {n}", "an answer", *later]
+    roles = ("user", "assistant") * len(said)
+    turns = [{"role": r, "content": t} for r, t in zip(roles, said, strict=False)]
+    return replace(row(n), meta={"conversation": turns})
+
+
+def test_several_turns_are_mixed_and_counted_whole():
+    short, long = talk(1, "and then?", "then nothing"), talk(2, "and then?", "word " * 60)
+    assert token_counter(FAKE)(short) == 2 + 2 + 2 + 2 + 1
+    used, aside, views = mixed([short, row(3)], [long], options=MixOptions(seed_repeats=2))
+    assert short in used
+    assert aside == {"r2": "too_long"}, "set aside whole, not cut to its first turn"
+    assert views[1].note == "Rows of several turns: 1."
+    twice = mixed([row(3)], [short], options=MixOptions(seed_repeats=2))[0]
+    assert [len(answered_turns(r)) for r in twice if r.instruction == "task 1"] == [4, 4]

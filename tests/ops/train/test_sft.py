@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -220,3 +221,22 @@ def test_an_end_token_that_nobody_trained_is_told(tmp_path, trained):
         "<|im_end|> was never trained: its length is 0.08, and the median is 1.6"
         in found.data["text"]
     )
+
+
+def test_every_answer_of_a_conversation_has_loss():
+    turns = ["user", "a b"], ["assistant", "c"], ["user", "d"], ["assistant", "e f"], ["user", "g"]
+    meta = {"conversation": [{"role": role, "content": text} for role, text in turns]}
+    row = Example(instruction="a b", response="c", system="s", meta=meta)
+    ((ids, labels),) = encode([row], FAKE)
+    assert [i == label for i, label in zip(ids, labels, strict=True)] == [
+        False, False, False, True, True, False, True, True, True,
+    ]  # fmt: skip
+    ((_, cut),) = encode([replace(row, finish_reason="length")], FAKE)
+    assert cut == labels[:-1]
+
+
+def test_the_last_answer_of_a_conversation_is_what_a_trained_model_is_tried_on():
+    from woolgather.training.worker.sft import _split
+
+    assert _split([1, 2, 3, 4, 5, 6], [-100, 2, 3, -100, 5, 6]) == ([1, 2, 3, 4], [5, 6])
+    assert _split([1, 2, 3], [-100, -100, 3]) == ([1, 2], [3])

@@ -24,9 +24,9 @@ from woolgather.core.expected import Expected
 from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.rows import Example, answered_turns, set_aside
 from woolgather.core.views import View, alarm, funnel, table
-from woolgather.prompting.turns import messages_of
+from woolgather.prompting.turns import training_turns
 from woolgather.training.job import is_fake
 
 ORDER = ("empty", "repeated_prompt", "over_max_rows", "too_long")
@@ -163,6 +163,8 @@ def mix(
     rng.shuffle(rows)
     yield from rows
     yield from aside
+    if several := sum(len(answered_turns(row)) > 2 for row in rows):
+        note = f"{note} Rows of several turns: {several}.".strip()
     reasons = Counter(str(row.set_aside) for row in aside)
     origins = sorted(Counter(map(_origin, rows)).items())
     return [
@@ -277,8 +279,8 @@ def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
     """Returns what counts the tokens that a row is in training, where templates see `date` as today;
     words for a fake model, which has no tokens."""
     if is_fake(base):
-        return lambda row: len(f"{question(row)} {row.response}".split()) + 1
+        return lambda row: sum(len(text.split()) for _, text in answered_turns(row)) + 1
     from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer.of(base, date)
-    return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])
+    return lambda row: len(renderer.training_ids(*training_turns(row))[0])

@@ -22,9 +22,9 @@ from woolgather.core.errors import YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
-from woolgather.core.rows import JSON, Example, question
+from woolgather.core.rows import JSON, Example, answered_turns, question
 from woolgather.core.views import View, alarm, curve, table
-from woolgather.prompting.turns import messages_of
+from woolgather.prompting.turns import training_turns
 from woolgather.training.job import (
     CURVES,
     RESULT,
@@ -136,7 +136,7 @@ def _renderer(start: Model, date: str) -> Callable[[Example], Tokens]:
     from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer.of(start, date)
-    return lambda row: renderer.training_ids(messages_of(row), row.response)
+    return lambda row: renderer.training_ids(*training_turns(row))
 
 
 def write_tokens(
@@ -165,9 +165,13 @@ def _words(row: Example) -> Tokens:
     def number(word: str) -> int:
         return int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big")
 
-    prompt = [number(w) for w in f"{row.system} {question(row)}".split()]
-    reply = [*map(number, row.response.split()), 0]
-    return prompt + reply, [IGNORE] * len(prompt) + reply
+    ids, labels = [number(word) for word in row.system.split()], [IGNORE] * len(row.system.split())
+    for role, text in answered_turns(row):
+        turn = [number(word) for word in text.split()]
+        turn += [0] if role == "assistant" else []
+        ids += turn
+        labels += turn if role == "assistant" else [IGNORE] * len(turn)
+    return ids, labels
 
 
 def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
