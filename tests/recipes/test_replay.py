@@ -167,7 +167,21 @@ def test_rows_that_cannot_be_replayed_are_refused_in_the_plan(
         dry("dromedary").planned(tmp_path / "run", f"mix.replay={path}")
 
 
-@pytest.mark.parametrize("wrong", ["mix.replay_share=0", "mix.replay_share=1", "mix.replay=7"])
-def test_a_setting_that_cannot_be(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"mix\.replay"):
-        dry("isheep").built(wrong)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("mix.replay_share=0", r"^mix\.replay_share: .* greater than 0"),
+        ("mix.replay_share=1", r"^mix\.replay_share: .* less than 1"),
+        ("mix.replay_share=0.3", r"name them with mix\.replay=FILE"),
+        ("mix.replay=7", r"^mix\.replay: a file, a folder or a list of them belongs here"),
+    ],
+)
+def test_a_setting_that_cannot_be(wrong: str, said: str) -> None:
+    for recipe in SMALL:
+        with pytest.raises(ConfigError, match=said):
+            dry(recipe).built(wrong)
+
+
+def test_several_files_by_naming_the_setting_again() -> None:
+    built = dry("humback").built("mix.replay=a.jsonl", "mix.replay=b.jsonl")
+    assert built.mix.replay == ("a.jsonl", "b.jsonl")

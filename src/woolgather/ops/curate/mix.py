@@ -189,8 +189,8 @@ def _too_few(share: float, wanted: float) -> View:
     """Says that the replayed rows do not come to their share."""
     return alarm(
         "Replay falls short",
-        f"All its rows that can be used are in, each once, and have {share:.1%} of the training tokens; "
-        f"mix.replay_share asks for {wanted:.0%}.",
+        f"All rows of mix.replay that can be used are in, each once, and have {share:.1%} of the "
+        f"training tokens; mix.replay_share asks for {wanted:.0%}.",
         "note",
     )
 
