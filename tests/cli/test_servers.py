@@ -199,6 +199,17 @@ def test_a_judge_at_a_server_beside_another_engine(
         assert call("run", *words, *options).stdout.count("remembered:") == 2
 
 
+def test_a_judge_that_only_its_server_has(
+    call: Call, server: Told, mine: Path, tmp_path: Path
+) -> None:
+    words = [mine, "base=fake", "judge_model=org/judge-70b", "--engine", "fake", "--no-report"]
+    words += ["--dir", tmp_path / "r"]
+    serve = ["--serve", f"judge_model={server.url}#tiny"]
+    assert f"asking {server.url}/v1#tiny for judge_model" in call("run", *words, *serve).stdout
+    assert {body["model"] for body in server.bodies} == {"tiny"}
+    assert call("run", *words, *serve).stdout.count("remembered:") == 2
+
+
 def test_eval_of_a_folder_here_beside_a_name_at_a_server(
     told: Call, server: Told, base: Path, tasks: Path
 ) -> None:

@@ -2,7 +2,15 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from woolgather.core.rows import Example, PreferencePair, Verdict, question, set_aside
+from woolgather.core.rows import (
+    Example,
+    PreferencePair,
+    Verdict,
+    answered_turns,
+    question,
+    set_aside,
+    turns_of,
+)
 
 
 def test_a_row_is_frozen_and_has_no_stray_fields():
@@ -43,3 +51,16 @@ def test_pairs_are_set_aside_as_well():
 
 def test_rows_do_not_share_their_maps():
     assert Example(instruction="a").meta is not Example(instruction="b").meta
+
+
+def test_later_turns_follow_the_question_and_answer_that_they_followed():
+    turns = [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B"), ("user", "S")]
+    meta = {"conversation": [{"role": role, "content": text} for role, text in turns]}
+    row = Example(instruction="Q", response="A", meta=meta)
+    assert turns_of(row) == turns
+    assert answered_turns(row) == turns[:4]
+    assert turns_of(replace(row, system="S")) == turns
+    assert turns_of(replace(row, response="C")) == [("user", "Q"), ("assistant", "C")]
+    assert len(turns_of(replace(row, instruction="P"))) == 2
+    for odd in ("text", [5], [], None):
+        assert len(turns_of(replace(row, meta={"conversation": odd}))) == 2

@@ -38,6 +38,13 @@ PAIRS = [
     ),
 ]
 
+TALK = [
+    {"role": role, "content": text}
+    for role, text in [
+        ("user", "Name a tree."), ("assistant", "An elm."), ("user", "Another?"),
+        ("assistant", "An oak.\n"), ("user", "Thanks!"), ("assistant", "Gladly."),
+    ]
+]  # fmt: skip
 USER, BOT = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 
 GOOD_LINE = '{"instruction": "Q", "input": "", "output": "A"}\n'

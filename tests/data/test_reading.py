@@ -218,3 +218,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path, name):
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_replayed_rows_are_told_from_seeds_and_name_their_line(tmp_path):
+    lines = [{"instruction": "Q", "response": "A", "id": "7", "meta": {"origin": "seed"}}]
+    lines += [{"instruction": "R", "response": "B"}]
+    first, second = read_examples(file(tmp_path, "sft.jsonl", lines), part="replay")
+    assert (first.id, second.id) == ("replay-7", "replay-sft-2")
+    assert first.meta == {"origin": "replay", "place": "sft.jsonl, line 1"}
+    assert second.meta == {"origin": "replay", "place": "sft.jsonl, line 2"}
+    bad = file(tmp_path, "bad.jsonl", [{"instruction": "Q", "response": ""}])
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 1: field 'response' is empty"):
+        list(read_examples(bad, part="replay"))

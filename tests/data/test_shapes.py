@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example, PreferencePair
+from woolgather.core.rows import Example, PreferencePair, turns_of
 from woolgather.data import detect_shape, read_examples, read_pairs
 from woolgather.data.shapes import GOOD
 
-from .shared import BOT, GOOD_LINE, USER, file, one
+from .shared import BOT, GOOD_LINE, TALK, USER, file, one, rows_of
 
 
 def shaped(field: str, *turns: Any) -> str:
@@ -100,6 +100,72 @@ def test_of_a_longer_talk_the_first_turn_counts_and_a_system_turn_stays(tmp_path
     [pair] = read_pairs(file(tmp_path, "p.jsonl", [record]))
     assert (pair.system, pair.instruction) == ("Be kind.", USER["content"])
     assert (pair.chosen, pair.rejected) == (BOT["content"], "bad")
+    told = []
+    list(read_pairs(tmp_path / "p.jsonl", tell=told.append))
+    assert told[-1].endswith("one_turn 1 (of several turns the first is used)")
+
+
+def as_sharegpt(turns):
+    names = {"user": "human", "assistant": "gpt"}
+    return [{"from": names[turn["role"]], "value": turn["content"]} for turn in turns]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": TALK},
+        {"conversations": as_sharegpt(TALK)},
+        {"prompt": TALK[:-1], "completion": TALK[-1:]},
+        {
+            "instruction": "Thanks!", "output": "Gladly.",
+            "history": [["Name a tree.", "An elm."], ["Another?", "An oak.\n"]],
+        },
+    ],
+)  # fmt: skip
+def test_a_longer_conversation_is_kept_whole_and_told_of(tmp_path, record):
+    lines = [record, {**record, "system": "Be kind."}]
+    used, reasons, told = rows_of(file(tmp_path, "talks.jsonl", lines))
+    assert [(row.instruction, row.response) for row in used] == [("Name a tree.", "An elm.")] * 2
+    assert [row.system for row in used] == ["", "Be kind."]
+    for row in used:
+        assert turns_of(row) == [(turn["role"], turn["content"]) for turn in TALK]
+    assert not reasons
+    (said,) = told
+    assert "talks.jsonl: 2 of 2 rows have several turns. Fine-tuning takes them all" in said
+    assert "takes the first" in said
+
+
+@pytest.mark.parametrize(
+    ("later", "kept", "cut"),
+    [
+        ([{"role": "user", "content": "And?"}], 3, None),
+        ([{"role": "user", "content": "And?"}, {"role": "tool", "content": "5"}], 3, 4),
+        ([{"role": "assistant", "content": "More."}], 2, 3),
+        ([{"role": "system", "content": "Stop."}, *TALK[:2]], 2, 3),
+        ([*TALK[2:3], {"role": "assistant", "content": None}], 3, 4),
+        ([*TALK[2:3], {"role": "assistant", "content": " "}], 3, 4),
+        (["what"], 2, 3),
+    ],
+)
+def test_a_conversation_ends_before_a_turn_that_is_none(tmp_path, later, kept, cut):
+    used, _, told = rows_of(file(tmp_path, "t.jsonl", [{"messages": [*TALK[:2], *later]}]))
+    assert len(turns_of(used[0])) == kept
+    assert used[0].meta.get("cut") == (cut and f"message {cut}")
+    why = "cut 1 (it ends before a turn that is no text of user or assistant in alternation)"
+    assert any(why in said for said in told) == bool(cut)
+
+
+def test_half_a_character_in_a_later_turn_is_named(tmp_path):
+    turns = [*TALK[:2], {"role": "user", "content": "a\ud83d"}]
+    with pytest.raises(InputError, match="line 1: message 3 has half a character"):
+        one(tmp_path, {"messages": turns})
+
+
+@pytest.mark.parametrize("history", ["hi", [["a"]], [["a", 5]], ["ab"]])
+def test_a_history_that_is_none_is_named(tmp_path, history):
+    record = {"instruction": "Q", "output": "A", "history": history}
+    with pytest.raises(InputError, match="line 1: field 'history' is not a list of pairs"):
+        one(tmp_path, record)
 
 
 @pytest.mark.parametrize(

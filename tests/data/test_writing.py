@@ -10,7 +10,7 @@ from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.rows import Example, question
 from woolgather.data import read_examples, read_pairs, write_rows_as
 
-from .shared import ASIDE, FULL, PAIRS, ROWS, file
+from .shared import ASIDE, FULL, PAIRS, ROWS, TALK, file
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
@@ -22,6 +22,36 @@ def test_round_trip(tmp_path, form, suffix):
     expected = [replace(r, instruction=question(r), input="") for r in ROWS] if joined else ROWS
     assert list(read_examples(path)) == expected
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "form", ["messages", "sharegpt", "prompt-completion", "alpaca", "jsonl", "parquet"]
+)
+def test_several_turns_come_out_as_they_went_in(tmp_path, form):
+    given = [{"id": "t", "messages": TALK}, {"id": "s", "messages": TALK[:2]}]
+    given.append({"id": "u", "messages": [{"role": "system", "content": "S"}, *TALK[:4]]})
+    rows = list(read_examples(file(tmp_path, "talks.jsonl", given)))
+    out = tmp_path / ("out.parquet" if form == "parquet" else "out.jsonl")
+    write_rows_as(rows, out, form)
+    assert list(read_examples(out)) == rows
+    if form == "messages":
+        assert list(map(json.loads, out.read_text().splitlines())) == given
+
+
+def test_a_last_question_without_an_answer_is_exported_where_messages_are(tmp_path):
+    (row,) = read_examples(file(tmp_path, "t.jsonl", [{"id": "t", "messages": TALK[:3]}]))
+    written = {}
+    for form in ("messages", "prompt-completion"):
+        write_rows_as([row], tmp_path / "o.jsonl", form)
+        written[form] = json.loads((tmp_path / "o.jsonl").read_text())
+    assert written["messages"]["messages"] == TALK[:3]
+    assert written["prompt-completion"]["completion"] == TALK[1:2]
+
+
+def test_a_benchmark_of_single_answers_takes_no_conversation(tmp_path):
+    rows = read_examples(file(tmp_path, "t.jsonl", [{"id": "t", "messages": TALK}]))
+    with pytest.raises(InputError, match=r"row t has several turns\. Use messages or sharegpt"):
+        write_rows_as(rows, tmp_path / "o.json", "alpaca-eval")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

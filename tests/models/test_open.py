@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from woolgather.core.errors import InputError
-from woolgather.models.open import open_model
+from woolgather.models.open import open_model, open_served
 
 
 def test_a_tokenizer_larger_than_the_embeddings_is_refused(
@@ -54,3 +54,26 @@ def test_an_adapter_whose_config_is_broken(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=r"adapter_config.json there is no JSON object"):
         open_model(str(tmp_path))
+
+
+def test_a_model_at_a_server_needs_no_files_here(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object, local_files_only: bool, **__: object) -> str:
+        assert local_files_only, "nothing is downloaded"
+        raise FileNotFoundError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    for name in ("org/judge-70b", "judge", "/models/judge"):
+        model = open_served(name, role="judge_model")
+        assert (model.path, model.prompt_format) == (name, "chat")
+        assert model.fingerprint == open_served(name, role="win_judge").fingerprint
+    assert len({open_served(n, role="judge_model").fingerprint for n in ("a/b", "a/c")}) == 2
+    assert open_served("fake", role="judge_model") == open_model("fake")
+    with pytest.raises(InputError, match=r"judge_model=.*no config\.json"):
+        open_served(str(tmp_path), role="judge_model")
+
+
+def test_a_judge_that_is_not_found_may_be_at_a_server() -> None:
+    with pytest.raises(InputError, match=r"judge_model=/gone: .* --serve judge_model=URL#NAME\.$"):
+        open_model("/gone", role="judge_model")
+    with pytest.raises(InputError, match=r"no judge model\. Name one: judge_model="):
+        open_model("", role="judge_model")

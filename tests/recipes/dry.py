@@ -34,9 +34,15 @@ class Dry:
         return config.build(self.module.Config, self.name, preset=preset, overrides=settings)
 
     def opened(
-        self, folder: Path, *, engine: Any = open_engine, plan: bool = False, **choices: Any
+        self,
+        folder: Path,
+        *,
+        engine: Any = open_engine,
+        plan: bool = False,
+        settings: Any = None,
+        **choices: Any,
     ) -> Run:
-        recipe = AskedRecipe(self.name, source=source_hash(self.module.recipe))
+        recipe = AskedRecipe(self.name, settings, source=source_hash(self.module.recipe))
         backends = Backends(engine, open_trainer(fake=True), EngineOptions(name="fake"))
         return Run(folder, recipe, backends, StepChoices(**choices), plan=plan)
 
@@ -44,8 +50,10 @@ class Dry:
         """Run, without what a plan finds not needed."""
         plan = self.planned(folder, *overrides, **options) if options.get("given") else {}
         spare = frozenset(step for step, (state, _) in plan.items() if state == "not needed")
-        with self.opened(folder, spare=spare, **options) as run:
-            self.module.recipe(run, self.built(*overrides))
+        cfg = self.built(*overrides)
+        settings = cfg.model_dump(mode="json")
+        with self.opened(folder, spare=spare, settings=settings, **options) as run:
+            self.module.recipe(run, cfg)
         return folder
 
     def planned(self, folder: Path, *overrides: str, **options: Any) -> dict[str, tuple[str, str]]:

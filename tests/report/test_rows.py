@@ -47,3 +47,17 @@ def test_embedded_json_cannot_end_its_script() -> None:
     text = script_json(value)
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text) == value
+
+
+def test_later_turns_are_shown_in_their_order() -> None:
+    said = ["Q", "A", "R", "B"]
+    turns = [
+        {"role": r, "content": t} for r, t in zip(("user", "assistant") * 2, said, strict=True)
+    ]
+    row = Example(instruction="Q", response="A", id="a", meta={"conversation": turns, "kind": "x"})
+    data = embed([Table("one", 1, {}, [row])])
+    (shown,) = data["steps"][0]["rows"]
+    assert [(name, data["texts"][at]) for name, at in shown["texts"]] == [
+        ("instruction", "Q"), ("response", "A"), ("turn 3, user", "R"), ("turn 4, assistant", "B"),
+    ]  # fmt: skip
+    assert [name for name, _ in shown["meta"]] == ["kind"], "not a second time"

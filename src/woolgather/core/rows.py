@@ -88,6 +88,29 @@ def question(row: Example) -> str:
     return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
 
 
+CONVERSATION = "conversation"
+"""In an example's `meta`: the messages of a longer conversation, {"role": "user" or "assistant",
+"content"}, of which the row's own question and response are the first two."""
+
+
+def turns_of(row: Example) -> list[tuple[str, str]]:
+    """Returns the turns of a row as (role, text), without the system's: its question and its response,
+    and those that followed them where it was read. None follow another question or response: a row that
+    an op has worded or answered anew has one turn of each."""
+    own = [("user", question(row)), ("assistant", row.response)]
+    told = row.meta.get(CONVERSATION)
+    if not isinstance(told, list) or not all(isinstance(turn, Mapping) for turn in told):
+        return own
+    whole = [(str(turn.get("role")), str(turn.get("content"))) for turn in told]
+    return whole if whole[:2] == own else own
+
+
+def answered_turns(row: Example) -> list[tuple[str, str]]:
+    """Returns the same up to the last response."""
+    turns = turns_of(row)
+    return turns[:-1] if turns[-1][0] == "user" else turns
+
+
 def task_key(row: Example) -> str:
     """Returns what all samples of one task have in common: the task's id, else what it asks."""
     return str(row.meta.get("prompt_id") or question(row))

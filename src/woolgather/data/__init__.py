@@ -3,7 +3,8 @@
 The one idea: a file is a stream of records, the first of which tells the shape; each is then turned
 into rows by that shape's reader. A mistake is one InputError that names file, line, field, what is
 wrong, and what a good line looks like. Nothing is cut or cleaned; of a longer conversation the
-first question and its answer are kept, with the system text before it.
+first question and its answer are the row's, with the system text before it, and `meta.conversation` has
+all turns (`core.rows.turns_of`).
 
     self-instruct      {"instruction", "instances": [{"input", "output"}, ...]}
     alpaca             {"instruction", "input", "output"}

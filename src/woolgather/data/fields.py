@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import JSON, Example
+from woolgather.core.rows import CONVERSATION, JSON, Example
 from woolgather.data.record_files import Place, explain_json
 from woolgather.data.values import kind_of, to_plain
 from woolgather.probes.checks import Check, validate
@@ -158,24 +158,15 @@ class Fields:
         return check
 
     def talk(self, turns: object, role_key: str = "role", text_key: str = "content") -> Example:
-        """Returns the first question with its answer ("" when there is none) and system text."""
+        """Returns the first question with its answer ("" when there is none) and system text; meta has
+        the whole conversation where it goes on, up to a turn that is no text of user or assistant in
+        alternation, and the place where it was `cut` there."""
         if not isinstance(turns, list) or not turns:
             raise self.wrong(f"{kind_of(turns)}, where a list of messages belongs.")
         row = self.example("", "")
-        system, asked, answer = row.system, None, ""
-        for i, turn in enumerate(turns):
-            if not isinstance(turn, Mapping):
-                raise self.wrong(f"message {i + 1} is {kind_of(turn)}, not an object.")
-            role = _ROLES.get(str(turn.get(role_key)).lower())
-            if role is None:
-                raise self.wrong(
-                    f"message {i + 1}: {role_key!r} is {turn.get(role_key)!r}, none of system, user "
-                    "(human), assistant (gpt).",
-                )
-            text = turn.get(text_key)
-            if not isinstance(text, str):
-                raise self.wrong(f"message {i + 1}: {text_key!r} is {kind_of(text)}, not text.")
-            text = self.whole(text, f"message {i + 1}")
+        system, asked, answer, read = row.system, None, "", 0
+        for read, turn in enumerate(turns, start=1):
+            role, text = self._turn(read, turn, role_key, text_key)
             if asked is not None:
                 answer = text if role == "assistant" else ""
                 break
@@ -187,4 +178,39 @@ class Fields:
             raise self.wrong(
                 "no message of the user." if asked is None else "the user's message is empty."
             )
-        return replace(row, instruction=asked, response=answer, system=system)
+        meta = dict(row.meta)
+        if answer.strip() and turns[read:]:
+            later = [_plain_turn(turn, role_key, text_key) for turn in turns[read:]]
+            alternate = [r == ("user", "assistant")[i % 2] and t for i, (r, t) in enumerate(later)]
+            used = next((i for i, fits in enumerate(alternate) if not fits), len(later))
+            for i, (_, text) in enumerate(later[:used], start=read + 1):
+                self.whole(text, f"message {i}")
+            whole = [("user", asked), ("assistant", answer), *later[:used]]
+            if used:
+                meta[CONVERSATION] = [{"role": role, "content": text} for role, text in whole]
+            if used < len(later):
+                meta["cut"] = f"message {read + used + 1}"
+        return replace(row, instruction=asked, response=answer, system=system, meta=meta)
+
+    def _turn(self, number: int, turn: object, role_key: str, text_key: str) -> tuple[str, str]:
+        """The role and text of a message. Raises InputError for what is none."""
+        if not isinstance(turn, Mapping):
+            raise self.wrong(f"message {number} is {kind_of(turn)}, not an object.")
+        role = _ROLES.get(str(turn.get(role_key)).lower())
+        if role is None:
+            raise self.wrong(
+                f"message {number}: {role_key!r} is {turn.get(role_key)!r}, none of system, user "
+                "(human), assistant (gpt).",
+            )
+        text = turn.get(text_key)
+        if not isinstance(text, str):
+            raise self.wrong(f"message {number}: {text_key!r} is {kind_of(text)}, not text.")
+        return role, self.whole(text, f"message {number}")
+
+
+def _plain_turn(turn: object, role_key: str, text_key: str) -> tuple[str, str]:
+    """The role and text of a later message; "" for one that it lacks, or a text of spaces."""
+    told = turn if isinstance(turn, Mapping) else {}
+    text = told.get(text_key)
+    said = text if isinstance(text, str) and text.strip() else ""
+    return _ROLES.get(str(told.get(role_key)).lower(), ""), said

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example, PreferencePair, Row, set_aside
+from woolgather.core.rows import Example, PreferencePair, Row, set_aside, turns_of
 from woolgather.data.fields import Fields, Record
 from woolgather.data.folders import (
     Source,
@@ -44,6 +44,8 @@ Pins = Mapping[str, str]
 
 _OWN = GOOD["own"]
 _NO_PINS: Pins = {}
+_CHANGED = ("renamed", "cut", "one_turn")
+"""In `meta` of a row in use: why it is not as it stands in the file."""
 _HEAD = 20
 """Records that tell a file's layout: a shard may begin with replies that are like no others."""
 
@@ -62,7 +64,8 @@ def read_examples(
     `part` is what the rows are for, where a layout holds more than one kind (published/). Rows that
     were stored as set aside are passed over; rows of a published layout that are not used come set
     aside, with a reason that `tell` explains. `id` is the file's own, else `<stem>-<line>`; `meta`
-    has an origin, and category and check where the file has them. Raises InputError, also where no
+    has an origin, and category and check where the file has them. Replayed rows have `replay-` before
+    their id, and in `meta` the place that they come from. Raises InputError, also where no
     row is left.
     """
     used, origin = False, "machine" if part == "made" else "seed"
@@ -164,18 +167,28 @@ class _LayoutCounts:
     unused: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     files: dict[str, _File] = field(default_factory=dict)
+    conversations: Counter[str] = field(default_factory=Counter)
+    """Rows in use that have several turns."""
 
     def count(self, file: _File, row: Row) -> None:
         family, reason = file.family, row.set_aside
         self.files.setdefault(family, file)
         self.total[family] += 1
         self.unused[family] += reason is not None
-        if reason := reason or ("renamed" if row.meta.get("renamed") else None):
+        if reason := reason or next((why for why in _CHANGED if row.meta.get(why)), None):
             self.reasons.setdefault(family, Counter())[reason] += 1
+        several = isinstance(row, Example) and len(turns_of(row)) > 2
+        self.conversations[family] += several and row.set_aside is None
 
     def finish(self) -> None:
         """Tells of each published layout that it was recognized, and of all rows left out."""
         for family, file in self.files.items():
+            if several := self.conversations[family]:
+                self.tell(
+                    f"{file.label}: {several:,} of {self.total[family]:,} rows have several turns. "
+                    "Fine-tuning takes them all; what asks or shows one question and one answer "
+                    "(demonstrations, ratings, measures, pairs) takes the first."
+                )
             reasons = self._reasons(family)
             if file.layout is None and not reasons:
                 continue
@@ -194,6 +207,8 @@ class _LayoutCounts:
     def _reasons(self, family: str) -> str:
         words = {"empty": "a side is empty", "identical": "both sides are the same"}
         words["repeated"] = "the same is there before"
+        words["cut"] = "it ends before a turn that is no text of user or assistant in alternation"
+        words["one_turn"] = "of several turns the first is used"
         if layout := self.files[family].layout:
             words = {**words, **layout.reasons}
         counts = self.reasons.get(family, Counter()).most_common()
@@ -208,7 +223,17 @@ def _rows_of(
     else:
         rows = examples_of(record, file.shape, place, origin)
     for row in rows:
-        yield replace(row, id=file.name(row.id, place))
+        row = replace(row, id=file.name(row.id, place))
+        yield _as_replayed(row, place) if part == "replay" else row
+
+
+def _as_replayed(row: Example, place: Place) -> Example:
+    """Returns the row under an id and an origin that no seed has, whatever the file says: the same file
+    may hold the seeds."""
+    where = f"{spell(place.path.name)}, {place.unit} {place.number}"
+    return replace(
+        row, id=f"replay-{row.id}", meta={**row.meta, "origin": "replay", "place": where}
+    )
 
 
 def _read_all(source: Source, pins: Pins, tell: Tell) -> Iterator[tuple[_File, Place, Record]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import cast
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import JSON, Example, PreferencePair, Row
+from woolgather.core.rows import CONVERSATION, JSON, Example, PreferencePair, Row, question
 from woolgather.core.storage import from_record
 from woolgather.data.fields import Fields, Record
 from woolgather.data.record_files import Place
@@ -79,11 +79,26 @@ def examples_of(
         if not isinstance(answer, list):
             raise fields.wrong("'prompt' is a list of messages, 'completion' is not.")
         yield fields.talk([*asked, *answer])
+    elif shape == "alpaca" and record.get("history"):
+        yield fields.talk(_with_history(fields))
     else:
         question, answered = _fields(record, shape)
         yield fields.example(
             fields.text(question), fields.text(answered, may_lack=True), fields.material()
         )
+
+
+def _with_history(fields: Fields) -> list[dict[str, str]]:
+    """The messages of LLaMA-Factory's alpaca rows: pairs of earlier turns, and the row's own last."""
+    history = fields.plain("history")
+    pairs = history if isinstance(history, list) else [history]
+    for pair in pairs:
+        if not isinstance(pair, list) or [type(text) for text in pair] != [str, str]:
+            raise fields.wrong("field 'history' is not a list of pairs of texts.")
+    last = fields.example(fields.text("instruction"), fields.text("output"), fields.material())
+    said = [text for pair in pairs for text in pair] + [question(last), last.response]
+    roles = ("user", "assistant") * (len(said) // 2)
+    return [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
 
 
 def _instances(fields: Fields) -> Iterator[Example]:
@@ -114,13 +129,16 @@ def pair_of(record: Record, shape: str, place: Place) -> PreferencePair:
             fields.require(side)
         chosen, rejected = (fields.text(side, may_lack=True) for side in (good, bad))
         row = fields.example(asked, chosen)
+    meta = dict(row.meta)
+    if meta.pop(CONVERSATION, None) or meta.pop("cut", None):
+        meta["one_turn"] = True
     return PreferencePair(
         instruction=row.instruction,
         chosen=row.response,
         rejected=rejected,
         id=row.id,
         system=row.system,
-        meta=row.meta,
+        meta=meta,
     )
 
 

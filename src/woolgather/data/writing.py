@@ -10,6 +10,9 @@
     alpaca-eval        instruction, output, generator      -                         AlpacaEval
     jsonl, parquet     all of a row                        all of a row              woolgather, pandas
 
+Rows of several turns are written whole: as messages, as sharegpt, the last answer as completion, or, in
+alpaca, the earlier turns as LLaMA-Factory's `history`. alpaca-eval refuses them.
+
 A field has the same type in every row, so that a file opens as a table: messages where one row may
 have a system text and another none.
 """
@@ -22,7 +25,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from woolgather.core.errors import ConfigError, InputError
-from woolgather.core.rows import Example, PreferencePair, Row, question
+from woolgather.core.rows import (
+    Example,
+    PreferencePair,
+    Row,
+    answered_turns,
+    question,
+    turns_of,
+)
 from woolgather.core.storage import publish, to_record
 from woolgather.data.record_files import write_json_records, write_parquet, write_talk_pairs
 
@@ -91,6 +101,11 @@ def _to_record(row: Row, shape: str, generator: str) -> Record:
             raise InputError(f"format {shape} cannot hold pairs. Use {fit}.")
         made = _OF_PAIRS[shape](row)
     elif shape == "alpaca-eval":
+        if len(turns_of(row)) > 2:
+            raise InputError(
+                f"format alpaca-eval holds one question and one answer, and row {row.id} has several "
+                "turns. Use messages or sharegpt."
+            )
         # Its users match answers by the question, and know no id.
         return {
             "dataset": str(row.meta.get("dataset", "woolgather")),
@@ -106,22 +121,26 @@ def _to_record(row: Row, shape: str, generator: str) -> Record:
 
 
 def _as_messages(row: Example) -> Record:
-    return {"messages": _messages(row.system, question(row), row.response)}
+    return {"messages": _messages(row.system, turns_of(row))}
 
 
 def _as_prompt(row: Example) -> Record:
-    turns = _messages(row.system, question(row), row.response)
+    turns = _messages(row.system, answered_turns(row))
     return {"prompt": turns[:-1], "completion": turns[-1:]}
 
 
 def _as_sharegpt(row: Example) -> Record:
     names = {"system": "system", "user": "human", "assistant": "gpt"}
-    turns = _messages(row.system, question(row), row.response)
+    turns = _messages(row.system, turns_of(row))
     return {"conversations": [{"from": names[t["role"]], "value": t["content"]} for t in turns]}
 
 
 def _as_alpaca(row: Example) -> Record:
-    texts = {"instruction": row.instruction, "input": row.input, "output": row.response}
+    texts: Record = {"instruction": row.instruction, "input": row.input, "output": row.response}
+    if len(turns := answered_turns(row)) > 2:
+        said = [text for _, text in turns]
+        earlier = [said[i : i + 2] for i in range(0, len(said) - 2, 2)]
+        texts = {"instruction": said[-2], "input": "", "output": said[-1], "history": earlier}
     return {**texts, **({"system": row.system} if row.system else {})}
 
 
@@ -132,12 +151,12 @@ def _as_ranked(pair: PreferencePair) -> Record:
 
 
 def _as_spin(pair: PreferencePair) -> Record:
-    real = _messages(pair.system, pair.instruction, pair.chosen)
+    real = _messages(pair.system, _one_turn(pair))
     return {"real": real, "generated": [*real[:-1], _to_message("assistant", pair.rejected)]}
 
 
 def _as_preference(pair: PreferencePair) -> Record:
-    turns = _messages(pair.system, pair.instruction, pair.chosen)
+    turns = _messages(pair.system, _one_turn(pair))
     rejected = [_to_message("assistant", pair.rejected)]
     return {"prompt": turns[:-1], "chosen": turns[-1:], "rejected": rejected}
 
@@ -155,9 +174,13 @@ _OF_PAIRS: Mapping[str, Callable[[PreferencePair], Record]] = {
 }
 
 
-def _messages(system: str, asked: str, answer: str) -> list[dict[str, str]]:
+def _one_turn(pair: PreferencePair) -> list[tuple[str, str]]:
+    return [("user", pair.instruction), ("assistant", pair.chosen)]
+
+
+def _messages(system: str, turns: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     before = [_to_message("system", system)] if system else []
-    return [*before, _to_message("user", asked), _to_message("assistant", answer)]
+    return [*before, *(_to_message(role, text) for role, text in turns)]
 
 
 def _to_message(role: str, content: str) -> dict[str, str]:

@@ -22,16 +22,21 @@ EMBEDDED = "embedded"
 """`base=embedded` is the small model that installs from a package."""
 
 
-def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model:
+def open_model(
+    name: str | Model, prompt_format: PromptFormat = "chat", *, role: str = "base"
+) -> Model:
     """Returns the Model that `name` means: `embedded`, a local directory, or `repo[@revision]` on the
-    hub.
+    hub. `role` is the setting that names it, for messages.
 
     Raises InputError when it is not there, or has no tokenizer or no safetensors weights.
     """
     if isinstance(name, Model):
         return name
     if not name:
-        raise InputError("no base model. Name one: base=<folder or hub name>, or base=embedded.")
+        raise InputError(
+            f"no {role.removesuffix('_model')} model. Name one: {role}=<folder or hub name>, or "
+            f"{role}=embedded."
+        )
     if name.startswith("fake"):
         return Model(name, fingerprint({"fake": name}), prompt_format)
     if name == EMBEDDED:
@@ -40,50 +45,81 @@ def open_model(name: str | Model, prompt_format: PromptFormat = "chat") -> Model
         name = str(embedded_model())
     path = Path(name).expanduser()
     if path.is_dir():
-        _check_model_dir(path)
+        _check_model_dir(path, f"{role}={path}")
         print_ = fingerprint({"files": model_digest(path)})
         whole = digest_of(file_digests(path))
         return Model(str(path.resolve()), print_, prompt_format, digest=whole)
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
-        raise InputError(f"base={name}: no such folder. Give a folder with config.json in it.")
-    return _open_hub(name, prompt_format)
+        raise InputError(
+            f"{role}={name}: no such folder. Give a folder with config.json in it{_or_server(role)}."
+        )
+    path = _open_hub(name, role)
+    return Model(
+        str(path), fingerprint({"hub": _repo_of(name), "commit": path.name}), prompt_format
+    )
 
 
-def _open_hub(name: str, prompt_format: PromptFormat) -> Model:
+def open_served(name: str, *, role: str) -> Model:
+    """Returns the Model that a server is asked for. Nothing is downloaded: where its files are not on
+    this machine, it is known by its name alone. Raises InputError for files that are no model's."""
+    if name and not name.startswith("fake") and name != EMBEDDED and not _is_here(name):
+        return Model(name, fingerprint({"served": name}))
+    return open_model(name, role=role)
+
+
+def _is_here(name: str) -> bool:
+    """Whether a folder is here, or the hub's cache has the whole model."""
+    if Path(name).expanduser().is_dir():
+        return True
+    try:
+        _check_model_dir(_fetch(name, cached=True), name)
+    except Exception:  # not there, or only what another program wanted of it
+        return False
+    return True
+
+
+def _repo_of(name: str) -> str:
+    return name.partition("@")[0]
+
+
+def _fetch(name: str, *, cached: bool) -> Path:
+    """The folder of a hub model's files, from the cache alone or from the hub."""
     from huggingface_hub import snapshot_download
 
-    repo, _, revision = name.partition("@")
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     twice = ["consolidated*", "*/*.safetensors"]  # the same weights in another shape
+    found = snapshot_download(
+        _repo_of(name),
+        revision=name.partition("@")[2] or None,
+        local_files_only=cached,
+        allow_patterns=wanted,
+        ignore_patterns=twice,
+    )
+    return Path(found)
 
-    def folder(*, cached: bool) -> Path:
-        found = snapshot_download(
-            repo,
-            revision=revision or None,
-            local_files_only=cached,
-            allow_patterns=wanted,
-            ignore_patterns=twice,
-        )
-        return Path(found)
 
+def _open_hub(name: str, role: str) -> Path:
+    said = f"{role}={name}"
+    if _is_here(name):
+        return _fetch(name, cached=True)
     try:
-        path = folder(cached=True)
-        _check_model_dir(path, name)
-    except Exception:  # not there, or only what another program wanted of it
-        try:
-            path = folder(cached=False)
-        except Exception as error:
-            raise InputError(
-                f"base={name}: no folder here, and {why_not(error, name, 'model')} "
-                "Or give a local folder."
-            ) from error
-        _check_model_dir(path, name)
-    return Model(str(path), fingerprint({"hub": repo, "commit": path.name}), prompt_format)
+        path = _fetch(name, cached=False)
+    except Exception as error:
+        raise InputError(
+            f"{said}: no folder here, and {why_not(error, name, 'model')} Or give a local "
+            f"folder{_or_server(role)}."
+        ) from error
+    _check_model_dir(path, said)
+    return path
 
 
-def _check_model_dir(path: Path, name: str = "") -> None:
-    """`name` is what the user called it, if not its path."""
-    said = f"base={name or path}"
+def _or_server(role: str) -> str:
+    """What else is possible for a model that is only asked."""
+    return "" if role == "base" else f", or name its server: --serve {role}=URL#NAME"
+
+
+def _check_model_dir(path: Path, said: str) -> None:
+    """`said` is what the user called it, for messages."""
     adapter = (path / "adapter_config.json").is_file()
     if adapter:
         _check_adapter(path, said)

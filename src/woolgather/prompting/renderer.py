@@ -199,13 +199,25 @@ class Renderer:
         """Returns (input_ids, labels) of a conversation and its reply, two lists of one length.
 
         The ids begin with `prompt_ids(messages)`. Labels are -100 (no loss) up to the reply, then the
-        ids: what closes reasoning that the template opened, the reply and exactly one end token.
+        ids: what closes reasoning that the template opened, the reply and exactly one end token. An
+        earlier reply among `messages` has them, too, where it stands there as it would be written; a
+        template that writes replies of the past otherwise (without an end, say) leaves it without loss.
         Nothing is cut: compare the length with the limit and set aside what is too long. Raises
         InputError as `prompt_text` does.
         """
         prompt = self.prompt_ids(tuple(messages), "chat")
-        reply = [*self.answer_lead, *self.continuation_ids(response), self.end_id]
-        return prompt + reply, [IGNORE] * len(prompt) + reply
+        labels = [IGNORE] * len(prompt)
+        for i, message in enumerate(messages):
+            if message.role == "assistant":
+                asked, earlier = self.prompt_ids(tuple(messages[:i])), self._reply(message.content)
+                end = len(asked) + len(earlier)
+                if prompt[:end] == asked + earlier:
+                    labels[len(asked) : end] = earlier
+        reply = self._reply(response)
+        return prompt + reply, labels + reply
+
+    def _reply(self, response: str) -> list[int]:
+        return [*self.answer_lead, *self.continuation_ids(response), self.end_id]
 
     def continuation_ids(self, text: str) -> list[int]:
         """Returns the token ids of a text that follows a prompt: no start token, no special token,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from woolgather.core.artifacts import PromptFormat
-from woolgather.core.rows import Example, question
+from woolgather.core.rows import Example, answered_turns, question
 from woolgather.prompting.forms import TURN_STOP, is_text
 from woolgather.prompting.messages import Message, Prompt
 
@@ -48,6 +48,15 @@ def messages_of(row: Example) -> tuple[Message, ...]:
     """Returns the turns before the response: the row's system turn if it has one, and its question."""
     system = (Message("system", row.system),) if row.system else ()
     return (*system, Message("user", question(row)))
+
+
+def training_turns(row: Example) -> tuple[tuple[Message, ...], str]:
+    """Returns the turns before a row's last response, and that response: what training renders."""
+    turns = answered_turns(row)
+    later = tuple(
+        Message("assistant" if role == "assistant" else "user", text) for role, text in turns[1:-1]
+    )
+    return (*messages_of(row), *later), turns[-1][1]
 
 
 def _has_blocks(prompt_format: PromptFormat, shots: Sequence[Example]) -> bool:

@@ -159,9 +159,15 @@ def _assign(config: type[BaseModel], overrides: Iterable[str]) -> Iterator[tuple
         yield key, found
 
 
-def _places(config: type[BaseModel]) -> set[str]:
-    """Returns the settings that take a file or several."""
-    return {k for k, f in config.model_fields.items() if f.annotation == str | tuple[str, ...]}
+def _places(config: type[BaseModel], prefix: str = "") -> set[str]:
+    """Returns the settings that take a file or several, by their dotted keys."""
+    found = set()
+    for name, field in config.model_fields.items():
+        if field.annotation == str | tuple[str, ...]:
+            found.add(prefix + name)
+        for inner in options_in(field.annotation):
+            found |= _places(inner, f"{prefix}{name}.")
+    return found
 
 
 def _nest(config: type[BaseModel], key: str, value: JSON) -> dict[str, JSON]:
@@ -270,14 +276,13 @@ def options_in(annotation: object) -> list[type[BaseModel]]:
 
 
 def _readable(error: ValidationError, config: type[BaseModel]) -> str:
-    lines = []
+    lines, places = [], _places(config)
     for item in error.errors():
         key = ".".join(str(p) for p in item["loc"] if p not in ("function-after",))
         if item["type"] == "extra_forbidden":
             lines.append(f"there is no setting {key!r}{_nearest(key, _keys(config))}")
-        elif item["loc"][:1] and item["loc"][0] in _places(config):
-            key = str(item["loc"][0])
-            lines.append(f"{key}: a file, a folder or a list of them belongs here, each as text.")
+        elif place := next((p for p in places if f"{key}.".startswith(f"{p}.")), ""):
+            lines.append(f"{place}: a file, a folder or a list of them belongs here, each as text.")
         else:
             given = f" (given: {item['input']!r})" if not isinstance(item["input"], dict) else ""
             lines.append(f"{key}: {item['msg']}{given}.")

@@ -13,7 +13,7 @@ the result is the best candidate, the base included. docs/humback.md maps every 
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import TypeVar
 
 from pydantic import Field, field_validator
@@ -40,6 +40,7 @@ from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
 from woolgather.recipes.stages import (
+    Beside,
     Tuning,
     best,
     choose_assessor,
@@ -49,7 +50,9 @@ from woolgather.recipes.stages import (
     measure,
     mix_rows,
     open_inputs,
+    open_judge,
     open_reference,
+    open_replay,
     rate,
     settle_tier,
     train,
@@ -112,11 +115,13 @@ class Config(Common):
     text: TextOptions = TextOptions()
     backward: Backward = Backward()
     iterations: int = Field(default=2, ge=1)
-    """Rounds of self-curation."""
+    """Rounds of curation."""
+    judge_model: str = "self"
+    """self: the model of the round before rates; base: the base does; else the name of another model."""
     judge: Curation = Curation()
     keep: KeepRule = KeepRule(by="auto", at_least=5)
     rewrite: bool = False
-    """The curator rewrites what was kept as an answer to its instruction."""
+    """The model of the round before rewrites what was kept as an answer to its instruction."""
     rewriting: Rewriting = Rewriting()
     tags: Tags = Tags()
     mix: MixOptions = MixOptions()
@@ -160,10 +165,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     turned = backward.step(
         "reverse", reverse, seeds, template=how.template, min_pairs=how.min_pairs
     )
-    rows = mix_rows(backward, [], turned, base, cfg.sft)
+    rows = mix_rows(backward, [], Beside(turned), base, cfg.sft)
     writer = train(backward, "train", base, rows, Tuning(cfg.once))
-    tagged = forward.step("tag", tag, seeds, origin="seed", line=cfg.tags.line("seed"))
-    rows = mix_rows(forward, [], tagged, base, cfg.sft)
+    beside = tag_given(run, seeds, cfg)
+    rows = mix_rows(forward, [], beside.alone, base, cfg.sft)
     first = train(forward, "train", base, rows, Tuning(cfg.once, system=cfg.tags.line("seed")))
     asked = list_measured(run, cfg, held_out)
     guard = open_guard(run, cfg, asked)
@@ -184,13 +189,16 @@ def recipe(run: Scope, cfg: Config) -> Model:
         avoid=[seeds],
         measured=asked,
     )
+    judge = open_judge(run, cfg.judge_model, base)
     rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
-        it, curator = run.scope(f"iter{t}"), found.last if t else first
-        scored, good = curate_pairs(it, augmented, seeds, curator, cfg)
+        it, own = run.scope(f"iter{t}"), found.last if t else first
+        scored, good = curate_pairs(it, augmented, seeds, judge or own, cfg)
+        if cfg.rewrite:
+            good = it.step("rewrite", rewrite, good, it.engine(own), how=cfg.rewriting)
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         kept.append(good)
-        rows = guard_rows(it, join_with_seeds(it, "", good, tagged, base, cfg), guard)
+        rows = guard_rows(it, join_with_seeds(it, "", good, beside, base, cfg), guard)
         model, measured, config = train_round(it, base, rows, found.held_out, cfg)
         configs.append(config)
         found.add(it, model, measured)
@@ -203,7 +211,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     if cfg.controls:
         last, scope = (int(chosen.value) or len(kept)) - 1, run.scope("control")
         chance = join_with_seeds(
-            scope, "random-", draw_rows(scope, "random", augmented, kept[last]), tagged, base, cfg
+            scope, "random-", draw_rows(scope, "random", augmented, kept[last]), beside, base, cfg
         )
         shots = scope.step("shots", fixed_shots, seeds)
         alike = Tuning(configs[last], system=cfg.tags.line("both"))
@@ -216,7 +224,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         controls,
         facts=facts,
         seeds=seeds,
-        raters=[first, *found.models[1:-1]],
+        raters=[judge] if judge else [first, *found.models[1:-1]],
         rounds=list(zip(rated, kept, maps, strict=True)),
     )
 
@@ -224,25 +232,33 @@ def recipe(run: Scope, cfg: Config) -> Model:
 def curate_pairs(
     it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
 ) -> tuple[Rows[Example], Rows[Example]]:
-    """Returns the pairs as the curator rated them, and those it finds good, rewritten if asked for."""
+    """Returns the pairs as the curator rated them, and those it finds good."""
     rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
     asked = Questionnaire(rubrics=(rubric,), sampling=cfg.judge.sampling)
     assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
     rated = rate(it, augmented, rater, assessor, cfg.judge, asked)
     strict, window = cfg.judge.strict, cfg.judge.window
     scored = it.step("read", read_again, rated, rubric=rubric, strict=strict, window=window)
-    kept = best(it, scored, cfg.keep, assessor, rater)
-    if not cfg.rewrite:
-        return rated, kept
-    return rated, it.step("rewrite", rewrite, kept, rater, how=cfg.rewriting)
+    return rated, best(it, scored, cfg.keep, assessor, rater)
+
+
+def tag_given(run: Scope, seeds: Rows[Example], cfg: Config) -> Beside:
+    """Returns the seeds and the replayed rows with the system line of the seeds: people wrote both."""
+    forward, line = run.scope("forward"), cfg.tags.line("seed")
+    tagged = forward.step("tag", tag, seeds, origin="seed", line=line)
+    replay: Rows[Example] | Sequence[Example] = ()
+    if cfg.mix.replay:
+        rows = open_replay(run, cfg.mix)
+        replay = forward.step("replay-tag", tag, rows, origin="replay", line=line)
+    return Beside(tagged, replay, cfg.mix)
 
 
 def join_with_seeds(
-    scope: Scope, name: str, kept: Rows[Example], tagged: Rows[Example], base: Model, cfg: Config
+    scope: Scope, name: str, kept: Rows[Example], beside: Beside, base: Model, cfg: Config
 ) -> Rows[Example]:
-    """Returns kept pairs and seeds, each kind with its system line."""
+    """Returns kept pairs, seeds and replayed rows, each kind with its system line."""
     lined = scope.step(f"{name}tag", tag, kept, origin=ORIGIN, line=cfg.tags.line("augmented"))
-    return mix_rows(scope, [lined], tagged, base, cfg.sft, cfg.mix, name=f"{name}mix")
+    return mix_rows(scope, [lined], beside, base, cfg.sft, name=f"{name}mix")
 
 
 def train_round(

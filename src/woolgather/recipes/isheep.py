@@ -38,6 +38,7 @@ from woolgather.recipes.levers import VERIFIED, add_preferring, verify_answers
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Judging
 from woolgather.recipes.stages import (
+    Beside,
     Tuning,
     answer_tasks,
     best,
@@ -47,7 +48,9 @@ from woolgather.recipes.stages import (
     map_embeddings,
     mix_rows,
     open_inputs,
+    open_judge,
     open_reference,
+    open_replay,
     rate,
     settle_tier,
     train,
@@ -130,22 +133,19 @@ def recipe(run: Scope, cfg: Config) -> Model:
     cfg = settle_tier(run, cfg, seeds, base)
     measured = list_measured(run, cfg, held_out)
     guard = open_guard(run, cfg, measured)
-    other = (
-        run.model("judge_model", cfg.judge_model)
-        if cfg.judge_model not in ("self", "base")
-        else base
-    )
+    judge = open_judge(run, cfg.judge_model, base)
     judging, tuning = cfg.judging, Tuning(cfg.sft, cfg.lora_scale)
     asked = judging.questionnaire()
     shots = run.step("shots", fixed_shots, seeds, k=cfg.respond.shots)
     shown = run.step("shot-pool", fixed_shots, seeds, k=POOL) if cfg.respond.redrawn else shots
 
     found = Candidates(run, cfg, base, held_out, guard)
+    beside = Beside(seeds, open_replay(run, cfg.mix), cfg.mix)
     clean, rated, kept = list[Rows[Example]](), list[Sized](), list[Rows[Example]]()
     verified, checked, generated = list[Rows[Example]](), list[Rows[Example]](), list[int]()
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
-        rater = run.engine(model if cfg.judge_model == "self" else other)
+        rater = run.engine(judge or model)
         assessor = choose_assessor(it, seeds, rater, judging, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
@@ -168,7 +168,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
         verified += verify_answers(it, clean[-1], cfg.respond.samples, it.engine(model), cfg.verify)
         seen = [*cfg.seen(kept), *cfg.seen(verified)]
-        mixed = mix_rows(it, seen, seeds, base, cfg.sft, cfg.mix)
+        mixed = mix_rows(it, seen, beside, base, cfg.sft)
         rows = guard_rows(it, mixed, guard)
         start = model if cfg.init_from == "last" else base
         found.add(it, train(it, "train", start, rows, tuning), name=f"iter{t}" if cfg.pairs else "")
@@ -183,13 +183,13 @@ def recipe(run: Scope, cfg: Config) -> Model:
     controls: dict[str, Metrics] = {}
     if cfg.controls:
         made = int(chosen.value) or len(kept)
-        controls = control(found, clean[:made], kept, verified[:made], seeds, shots, cfg)
+        controls = control(found, clean[:made], kept, verified[:made], beside, shots, cfg)
     return found.hand_over(
         chosen,
         controls,
         facts={"method": METHOD, "seeds": len(seeds), "iterations": len(kept)},
         seeds=seeds,
-        raters=found.models[: len(kept)] if cfg.judge_model == "self" else [other],
+        raters=[judge] if judge else found.models[: len(kept)],
         rounds=list(zip(rated, kept, maps, strict=True)),
         bar=(cfg.keep.above, generated),
     )
@@ -200,13 +200,14 @@ def control(
     clean: list[Rows[Example]],
     kept: list[Rows[Example]],
     verified: list[Rows[Example]],
-    seeds: Rows[Example],
+    beside: Beside,
     shots: Rows[Example],
     cfg: Config,
 ) -> dict[str, Metrics]:
-    """Returns measures of what stands beside the result: models trained on the seeds alone, and on as
+    """Returns measures of what is compared with the result: models trained on the seeds alone, and on as
     many rows at random as each iteration kept, of the same tasks where samples had to agree; and on the
-    seeds with what the base's own answers were verified to meet, where they were."""
+    seeds with what the base's own answers were verified to meet, where they were. All have the same
+    share of replayed rows."""
     base, scope = found.base, found.run.scope("control")
     chance = [
         scope.step(f"random{t}", draw_alike, rows, kept[t])
@@ -214,13 +215,11 @@ def control(
         else draw_rows(scope, f"random{t}", rows, kept[t])
         for t, rows in enumerate(clean)
     ]
-    mix = mix_rows(scope, cfg.seen(chance), seeds, base, cfg.sft, cfg.mix, name="random-mix")
-    alone = mix_rows(scope, [], seeds, base, cfg.sft, name="seeds-mix")
+    mix = mix_rows(scope, cfg.seen(chance), beside, base, cfg.sft, name="random-mix")
+    alone = mix_rows(scope, [], beside.alone, base, cfg.sft, name="seeds-mix")
     rows = {"seeds alone": alone, "random rows, none verified" if verified else "random rows": mix}
     if verified:
-        rows[VERIFIED] = mix_rows(
-            scope, verified[:1], seeds, base, cfg.sft, cfg.mix, name="verified-mix"
-        )
+        rows[VERIFIED] = mix_rows(scope, verified[:1], beside, base, cfg.sft, name="verified-mix")
     # Rows of the result: as many updates for all.
     size = len(mix) + sum(map(len, cfg.seen(verified)))
     return found.controls(scope, rows, Tuning(cfg.sft.like(size), cfg.lora_scale), shots)

@@ -8,7 +8,7 @@ this module knows which recipe calls it.
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from woolgather.core.artifacts import Choice, Metrics, Model, PromptFormat
@@ -17,7 +17,7 @@ from woolgather.core.rows import Example
 from woolgather.data import builtin_heldout, builtin_seeds
 from woolgather.engines.base import Engine
 from woolgather.ops.curate.keep import KeepRule, keep
-from woolgather.ops.curate.mix import MixOptions, RowLimits, mix
+from woolgather.ops.curate.mix import MixOptions, Replaying, RowLimits, mix, shuffle
 from woolgather.ops.generate.respond import Responding, fixed_shots, respond
 from woolgather.ops.judge.assessors import Assessor, Questionnaire
 from woolgather.ops.judge.audition import AuditionOptions, audition
@@ -107,6 +107,14 @@ def answer_tasks(
     return scope.step(name, respond, tasks, scope.engine(model), how=how, shots=shown)
 
 
+def open_judge(run: Scope, name: str, base: Model) -> Model | None:
+    """Returns the model that rates in every iteration, the base or another one; None where `name` is
+    "self" and each iteration's own model does."""
+    if name == "self":
+        return None
+    return base if name == "base" else run.model("judge_model", name)
+
+
 def choose_assessor(
     scope: Scope, seeds: Rows[Example], rater: Engine, judging: Hiring, asked: Questionnaire
 ) -> Assessor | Choice:
@@ -146,19 +154,56 @@ def draw_rows(scope: Scope, name: str, rows: Rows[Example], like: Sized) -> Rows
     return scope.step(name, keep, rows, rule=KeepRule(by="random"), limit=max(1, len(like)))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the rows just kept in a training."""
+
+    seeds: Rows[Example] | Sequence[Example]
+    replay: Rows[Example] | Sequence[Example] = ()
+    """Rows of the user's own, in the order in which every training draws from them."""
+    options: MixOptions = field(default_factory=MixOptions)
+
+    @property
+    def alone(self) -> Beside:
+        """Returns what a control without a row of the machine's trains on: the seeds once, whatever the
+        method does with them, and the same share of replay."""
+        return replace(self, options=replay_alone(self.options))
+
+
+def replay_alone(options: Replaying) -> MixOptions:
+    """Returns options that say no more than `options` do of the replay."""
+    return MixOptions(replay=options.replay, replay_share=options.replay_share)
+
+
+def open_replay(run: Scope, options: Replaying) -> Rows[Example] | Sequence[Example]:
+    """Returns the rows that are replayed, in an order that all trainings of the run share, so that they
+    draw the same ones; none where no file is named."""
+    if not options.replay:
+        return ()
+    return run.step("replay", shuffle, run.rows("replay", options.replay, part="replay"))
+
+
 def mix_rows(
     scope: Scope,
     rows: Sequence[Rows[Example]],
-    seeds: Rows[Example] | Sequence[Example],
+    beside: Beside,
     base: Model,
     config: SftOptions,
-    options: MixOptions = MixOptions(),  # noqa: B008 - frozen
     *,
     name: str = "mix",
 ) -> Rows[Example]:
-    """Returns what training with `config` sees: `rows` by iteration, and the seeds as `options` say."""
+    """Returns what training with `config` sees: `rows` by iteration, and what stands beside them."""
     limits = RowLimits(max_length=config.max_length, max_rows=config.max_rows, choose=config.choose)
-    return scope.step(name, mix, rows, seeds, base=base, limits=limits, options=options)
+    return scope.step(
+        name,
+        mix,
+        rows,
+        beside.seeds,
+        beside.replay,
+        base=base,
+        limits=limits,
+        options=beside.options,
+    )
 
 
 def open_reference(run: Scope, how: MapOptions) -> Rows[Example] | None:

@@ -16,7 +16,7 @@ from woolgather.core.rows import JSON
 from woolgather.release import sections
 from woolgather.release.parts import RESULT, ReleasedModel, made_from
 from woolgather.release.rows import Configuration
-from woolgather.release.source import Base
+from woolgather.release.source import Base, name_replayed
 from woolgather.report.collect import RunReport
 from woolgather.report.text import number
 
@@ -56,8 +56,8 @@ class Cards:
         about = [self._place(model)]
         if made_from(self.run, [model]):
             about.append(
-                f"{self.base.name} was tuned on rows that a run of woolgather made, with the seeds "
-                "beside them."
+                f"{self.base.name} was tuned on rows that a run of woolgather made, with the "
+                f"{self._beside} beside them."
             )
         else:
             about.append(
@@ -89,8 +89,8 @@ class Cards:
         licence = self.base.licence or sections.UNKNOWN_LICENCE
         about = (
             f"Rows that models were trained on in a run of woolgather, step by step. They were written "
-            f"by {self.base.name} (licence: {licence}) and by models tuned from it, with seeds beside "
-            "them; the terms of both apply."
+            f"by {self.base.name} (licence: {licence}) and by models tuned from it, with "
+            f"{self._beside} beside them; the terms of both apply."
         )
         return _fill(
             "dataset-card.md",
@@ -113,6 +113,14 @@ class Cards:
             "reproduce": sections.write_reproduction(self.run),
             "lineage": sections.write_lineage(self.run),
         }
+
+    @property
+    def _beside(self) -> str:
+        """What people wrote of a training's rows."""
+        last = self.run.last
+        settings = last.config if last and isinstance(last.config, Mapping) else {}
+        replayed = name_replayed(settings)
+        return f"seeds and replayed rows of its user ({replayed})" if replayed else "seeds"
 
     def _place(self, model: ReleasedModel) -> str:
         """Which model of the run this is, in a sentence."""

@@ -22,6 +22,9 @@ CONTROL = "control"
 _COMPARED = {"measured", "avoid", "against"}
 """Arguments with rows that others are kept unlike: nothing is made from them."""
 
+_ORDERED = "shuffle"
+"""The op that only puts rows in order: those of them that were used are among the rows made of it."""
+
 
 @dataclass(frozen=True)
 class ReleasedModel:
@@ -67,7 +70,8 @@ def choose_models(run: RunReport, names: Sequence[str]) -> list[ReleasedModel]:
 
 
 def made_from(run: RunReport, models: Iterable[ReleasedModel]) -> list[Step]:
-    """Returns the steps whose rows went into `models`, in order of making."""
+    """Returns the steps whose rows went into `models`, in order of making. What a user gave to draw from
+    is none of them: the rows that were drawn are in the step that drew."""
     steps = {step.record.fingerprint: step for step in run.steps}
     due, seen = [model.step.record.fingerprint for model in models], set[str]()
     while due:
@@ -78,7 +82,9 @@ def made_from(run: RunReport, models: Iterable[ReleasedModel]) -> list[Step]:
     return [
         step
         for step in run.steps
-        if step.record.fingerprint in seen and step.record.kind == "dataset"
+        if step.record.fingerprint in seen
+        and step.record.kind == "dataset"
+        and step.record.op != _ORDERED
     ]
 
 

@@ -70,10 +70,23 @@ def describe_inputs(run: RunReport) -> list[tuple[str, str]]:
     steps = [(step.entry, step.record) for step in run.steps]
     config = run.last.config if run.last and isinstance(run.last.config, Mapping) else {}
     return [
-        (role, f"{_name_input(config.get(role))}, {_count(path)}, `{print_}`")
+        (role, f"{_name_input(_find_setting(config, role))}, {_count(path)}, `{print_}`")
         for path in inputs_of(run.path, steps)
         for role, _, print_ in [path.name.rpartition("-")]
     ]
+
+
+def name_replayed(config: Mapping[str, JSON]) -> str:
+    """Returns the rows of the user's own that a run's settings keep in every training, without their
+    folders; empty where there are none."""
+    named = _find_setting(config, "replay")
+    return _name_input(named) if named else ""
+
+
+def _find_setting(config: Mapping[str, JSON], role: str) -> JSON:
+    """The setting that names an input: one of the recipe's own, or one in its group `mix`."""
+    mix = config.get("mix")
+    return config.get(role, mix.get(role) if isinstance(mix, Mapping) else None)
 
 
 def _name_input(setting: JSON) -> str:

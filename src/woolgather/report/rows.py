@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from woolgather.core.errors import WoolgatherError
-from woolgather.core.rows import Example, Row
+from woolgather.core.rows import CONVERSATION, Example, Row, turns_of
 from woolgather.core.storage import read_rows
 from woolgather.report.text import cell, is_number, visible
 
@@ -161,7 +161,9 @@ def _step(table: Table, share: float, place: Callable[[str], int]) -> dict[str, 
 
 def _row(row: Row, place: Callable[[str], int]) -> dict[str, object]:
     if isinstance(row, Example):
+        later = enumerate(turns_of(row)[2:], start=3)
         texts = [("input", row.input), ("response", row.response)]
+        texts += [(f"turn {n}, {role}", text) for n, (role, text) in later]
         finish = row.finish_reason
         verdicts = [
             [name, v.score if is_number(v.score) else None, place(v.text)]
@@ -171,7 +173,11 @@ def _row(row: Row, place: Callable[[str], int]) -> dict[str, object]:
         texts = [("chosen", row.chosen), ("rejected", row.rejected)]
         finish, verdicts = None, []
     texts = [("system", row.system), ("instruction", row.instruction), *texts]
-    meta = [[visible(str(key), 60), place(cell(value, 600))] for key, value in row.meta.items()]
+    meta = [
+        [visible(str(key), 60), place(cell(value, 600))]
+        for key, value in row.meta.items()
+        if key != CONVERSATION
+    ]
     every = {
         "id": row.id,
         "texts": [[name, place(text)] for name, text in texts if text],

@@ -15,6 +15,7 @@ from woolgather.core.errors import ConfigError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.openai.adapters import find_at_servers, loads_adapters
 from woolgather.engines.openai.serving import Asked, Endpoint, ask_at, assign, read_options
+from woolgather.models.open import open_model, open_served
 from woolgather.runs.call import Call, artifacts_in, engines_in
 from woolgather.runs.earlier.doubts import SALT, Past, engine_of
 from woolgather.runs.record import StepRecord
@@ -62,6 +63,16 @@ class RunModels:
             self._made[call.identity] = call.name
             if (found := self._read_adapter(call)) is not None:
                 self._adapters[call.identity] = found
+
+    def open(self, role: str, source: str | Model) -> Model:
+        """Returns a model from outside. The first one is trained from and has to be here; of another one
+        that --serve takes to a server only its name is needed. Raises InputError for one that cannot be
+        opened."""
+        if self.base is not None and isinstance(source, str):
+            named = Asked(roles=(role,), sources=(source,))
+            if self._serving.find_endpoints(named):
+                return open_served(source, role=role)
+        return open_model(source, role=role)
 
     def bring(self, role: str, source: str | Model, model: Model, chat_template: str = "") -> Model:
         """Note that `model` is from outside: its `role` in the recipe, and how `source` spells it.

@@ -25,7 +25,6 @@ from woolgather.core.op import as_op
 from woolgather.data import Part, Source
 from woolgather.data.documents import Texts
 from woolgather.engines.base import Engine
-from woolgather.models.open import open_model
 from woolgather.runs import inputs, lookup
 from woolgather.runs.call import (
     Call,
@@ -141,7 +140,8 @@ class Run:
     def model(self, name: str, source: str | Model, *, chat_template: str = "") -> Model:
         """Returns a model from outside, known by its content; `name` stands for it in messages, and
         `chat_template` replaces its own. Raises InputError when it cannot be opened."""
-        found = self._models.bring(name, source, open_model(source), chat_template)
+        opened = self._models.open(name, source)
+        found = self._models.bring(name, source, opened, chat_template)
         if not isinstance(source, Model):
             self._index.setdefault(found.fingerprint, (name, found.fingerprint))
         return found

@@ -46,6 +46,14 @@ def test_a_shared_run_of_words_is_found_wherever_it_stands() -> None:
     assert reasons(rows, Contamination(ngram=12))[2] == "shares_ngram"
 
 
+def test_a_later_turn_is_looked_at_too() -> None:
+    said = ["Hello!", "Hi.", "Go on.", PASSAGE]
+    roles = ("user", "assistant") * 2
+    turns = [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
+    row = Example(instruction="Hello!", response="Hi.", meta={"conversation": turns})
+    assert reasons([row]) == ["shares_ngram"]
+
+
 def test_a_run_does_not_reach_from_the_question_into_the_answer() -> None:
     words = PASSAGE.split()
     halves = Example(instruction=" ".join(words[:9]), response=" ".join(words[9:]))

@@ -1,10 +1,12 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from woolgather.core.artifacts import Model
-from woolgather.core.rows import Example, Verdict
-from woolgather.ops.curate.mix import MixOptions, RowLimits, mix, token_counter
+from woolgather.core.errors import ConfigError
+from woolgather.core.rows import Example, Verdict, answered_turns
+from woolgather.ops.curate.mix import MixOptions, RowLimits, mix, shuffle, token_counter
 from woolgather.prompting.turns import messages_of
 
 FAKE = Model("fake", fingerprint="fake")
@@ -21,9 +23,12 @@ def seed_row(n: int) -> Example:
     return Example(instruction=f"seed {n}", response="given", id=f"s{n}", meta={"origin": "seed"})
 
 
-def mixed(kept, seeds=(), *, earlier=(), max_length=50, max_rows=None, choose="random", **settings):
+def mixed(
+    kept, seeds=(), replay=(), *, earlier=(), max_length=50, max_rows=None, choose="random",
+    **settings,
+):  # fmt: skip
     limits = RowLimits(max_length=max_length, max_rows=max_rows, choose=choose)
-    generator = mix([*earlier, kept], seeds, limits=limits, **{"base": FAKE, **settings})
+    generator = mix([*earlier, kept], seeds, replay, limits=limits, **{"base": FAKE, **settings})
     rows, views = [], []
     while True:
         try:
@@ -182,3 +187,109 @@ def test_training_on_seeds_alone_is_told(kept: list[Example]):
         "alarm", "Nothing but seeds", "error",
     )  # fmt: skip
     assert mixed([row(1)], [seed_row(1)])[2][0].kind != "alarm"
+
+
+def own(n: int, response: str = "an answer", **fields) -> Example:
+    meta = {"origin": "replay", "place": f"own.jsonl, line {n}"}
+    return Example(instruction=f"own {n}", response=response, id=f"replay-{n}", meta=meta, **fields)
+
+
+def replaying(share: float = 0.5, **more) -> MixOptions:
+    return MixOptions(replay="own.jsonl", replay_share=share, **more)
+
+
+def replayed(used):
+    return [row for row in used if row.id.startswith("replay-")]
+
+
+def test_replayed_rows_have_their_share_of_the_tokens():
+    kept, seeds = [row(n) for n in range(6)], [seed_row(n) for n in range(2)]
+    long = "word " * 13 + "end"  # a row of 17 tokens beside eight rows of five and four
+    used, aside, views = mixed(kept, seeds, [own(n, long) for n in range(9)], options=replaying())
+    tokens = token_counter(FAKE)
+    theirs, all_of = sum(map(tokens, replayed(used))), sum(map(tokens, used))
+    assert [row.id for row in replayed(sorted(used, key=lambda r: r.id))] == [
+        "replay-0", "replay-1", "replay-2",
+    ]  # fmt: skip
+    assert 0.5 <= theirs / all_of <= 0.5 + 17 / all_of
+    assert not aside
+    assert views[0].data["stages"] == [
+        ["machine rows", 6], ["of these used", 6], ["with seeds", 8], ["with replay", 11],
+    ]  # fmt: skip
+    assert views[1].data["rows"] == [["machine", 6], ["replay", 3], ["seed", 2]]
+    assert views[1].note == f"{theirs / all_of:.0%} of the training tokens are replayed."
+
+
+def test_a_share_that_the_rows_do_not_come_to_is_told_and_none_is_repeated():
+    used, _, views = mixed([row(n) for n in range(20)], (), [own(1), own(2)], options=replaying())
+    assert len(replayed(used)) == 2
+    assert (views[0].title, views[0].data["level"]) == ("Replay falls short", "note")
+    assert "9.1% of the training tokens; mix.replay_share asks for 50%" in views[0].data["text"]
+
+
+def test_a_small_mix_replays_the_first_rows_of_a_larger_one():
+    """So that a control sees no other rows of the user's than the method does."""
+    rows = [own(n) for n in range(40)]
+    small = mixed([row(n) for n in range(5)], (), rows, options=replaying(0.3), seed=1)[0]
+    large = mixed([row(n) for n in range(25)], (), rows, options=replaying(0.3), seed=2)[0]
+    few, many = ({r.id for r in replayed(used)} for used in (small, large))
+    assert few < many
+    assert len(many) == pytest.approx(5 * len(few), abs=4)
+
+
+def test_replayed_rows_yield_and_are_set_aside_like_others():
+    same = Example(instruction="task 1", response="theirs", id="replay-same")
+    seed = Example(instruction="seed 1 ", response="theirs", id="replay-seed")
+    rows = [same, seed, own(1), own(1), own(2, " "), own(3, "word " * 60), own(4)]
+    used, aside, _ = mixed([row(1), row(2)], [seed_row(1)], rows, options=replaying(0.9))
+    assert {r.id for r in used} == {"r1", "r2", "s1", "replay-1", "replay-4"}
+    assert aside == {
+        "replay-same": "repeated_prompt", "replay-seed": "repeated_prompt",
+        "replay-1": "repeated_prompt", "replay-2": "empty", "replay-3": "too_long",
+    }  # fmt: skip
+    every = mixed([row(1)], (), rows, options=replaying(0.9, one_per_prompt=False))[0]
+    assert Counter(r.instruction for r in every)["task 1"] == 2
+
+
+def test_the_bound_on_machine_rows_counts_no_replayed_ones():
+    used, aside, _ = mixed(
+        [row(n) for n in range(9)], (), [own(1)], max_rows=3, options=replaying()
+    )
+    assert (len(used), len(replayed(used)), len(aside)) == (4, 1, 6)
+
+
+def test_the_plan_counts_replayed_rows():
+    kept, rows = [row(n) for n in range(30)], [own(n) for n in range(100)]
+    how = {"base": FAKE, "limits": RowLimits(max_length=9), "options": replaying(0.25)}
+    assert mix.expects([kept], [], rows, **how).rows == 40
+    assert mix.expects([kept], [], rows[:4], **how).rows == 34
+
+
+def test_a_share_needs_rows():
+    with pytest.raises(ConfigError, match=r"mix\.replay=FILE"):
+        MixOptions(replay_share=0.3)
+
+
+def test_shuffling_follows_the_random_seed():
+    rows = [own(n) for n in range(20)]
+    assert list(shuffle(rows, seed=1)) == list(shuffle(rows, seed=1)) != list(shuffle(rows, seed=2))
+    assert sorted(shuffle(rows, seed=1), key=lambda r: rows.index(r)) == rows
+
+
+def talk(n: int, *later: str) -> Example:
+    """A row of several turns."""
+    said = [f"task {n}", "an answer", *later]
+    roles = ("user", "assistant") * len(said)
+    turns = [{"role": r, "content": t} for r, t in zip(roles, said, strict=False)]
+    return replace(row(n), meta={"conversation": turns})
+
+
+def test_several_turns_are_mixed_and_counted_whole():
+    short, long = talk(1, "and then?", "then nothing"), talk(2, "and then?", "word " * 60)
+    assert token_counter(FAKE)(short) == 2 + 2 + 2 + 2 + 1
+    used, aside, views = mixed([short, row(3)], [long], options=MixOptions(seed_repeats=2))
+    assert short in used
+    assert aside == {"r2": "too_long"}, "set aside whole, not cut to its first turn"
+    assert views[1].note == "Rows of several turns: 1."
+    twice = mixed([row(3)], [short], options=MixOptions(seed_repeats=2))[0]
+    assert [len(answered_turns(r)) for r in twice if r.instruction == "task 1"] == [4, 4]

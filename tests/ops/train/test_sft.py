@@ -1,14 +1,18 @@
 import json
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from woolgather.core.artifacts import Model
 from woolgather.core.errors import YieldError
 from woolgather.core.rows import Example
 from woolgather.core.storage import digest
 from woolgather.ops.train.sft import encode, sft
+from woolgather.prompting.template_choice import ChatTemplate
 from woolgather.training.fake import FakeTrainer
 from woolgather.training.job import SftOptions, TrainJob, is_fake
 
@@ -220,3 +224,48 @@ def test_an_end_token_that_nobody_trained_is_told(tmp_path, trained):
         "<|im_end|> was never trained: its length is 0.08, and the median is 1.6"
         in found.data["text"]
     )
+
+
+def test_every_answer_of_a_conversation_has_loss():
+    turns = ["user", "a b"], ["assistant", "c"], ["user", "d"], ["assistant", "e f"], ["user", "g"]
+    meta = {"conversation": [{"role": role, "content": text} for role, text in turns]}
+    row = Example(instruction="a b", response="c", system="s", meta=meta)
+    ((ids, labels),) = encode([row], FAKE)
+    assert [i == label for i, label in zip(ids, labels, strict=True)] == [
+        False, False, False, True, True, False, True, True, True,
+    ]  # fmt: skip
+    ((_, cut),) = encode([replace(row, finish_reason="length")], FAKE)
+    assert cut == labels[:-1]
+
+
+@pytest.mark.parametrize(("template", "learned"), [("chatml", 16), ("plain", 8)])
+def test_answers_that_a_template_writes_otherwise_later_are_told(
+    tiny_model, tmp_path, template, learned
+):
+    """Plain turns put a space before an answer of the past."""
+    start = Model(str(tiny_model), fingerprint="tiny").with_template(choose(template).text)
+    made = tuned(several_turns(8), tmp_path, start=start, trainer=Remembers(), validation=0)
+    labels = [row["labels"] for row in stored(tmp_path, "train")]
+    runs = sum(b != -100 == a for row in labels for a, b in pairwise([-100, *row]))
+    assert runs == learned
+    told = [view.data["text"] for view in made.views if view.kind == "alarm"]
+    assert told == [] if learned == 16 else told[0].startswith("Of 16 answers in 8 rows of several")
+
+
+def several_turns(count):
+    texts = "say it", "one", "and then", "two"
+    roles = ("user", "assistant") * 2
+    turns = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    meta = {"conversation": turns}
+    return [Example(instruction="say it", response="one", meta=meta) for _ in range(count)]
+
+
+def choose(name):
+    return TypeAdapter(ChatTemplate).validate_python(name)
+
+
+def test_the_last_answer_of_a_conversation_is_what_a_trained_model_is_tried_on():
+    from woolgather.training.worker.sft import _split
+
+    assert _split([1, 2, 3, 4, 5, 6], [-100, 2, 3, -100, 5, 6]) == ([1, 2, 3, 4], [5, 6])
+    assert _split([1, 2, 3], [-100, -100, 3]) == ([1, 2], [3])

@@ -10,9 +10,9 @@ from woolgather.core.rows import Example, Verdict
 from woolgather.data.fields import Fields, Record
 from woolgather.data.values import kind_of
 
-Part = Literal["seeds", "made", "identity"]
-"""What rows are wanted for: as tasks that people wrote, as the result of a step, or to say who the
-assistant is. A file may hold a side for each."""
+Part = Literal["seeds", "made", "identity", "replay"]
+"""What rows are wanted for: as tasks that people wrote, as the result of a step, to say who the
+assistant is, or to be trained on beside all others. A file may hold a side for each."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from woolgather.core.artifacts import Metrics
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, PreferencePair, question, set_aside
+from woolgather.core.rows import Example, PreferencePair, question, set_aside, turns_of
 from woolgather.core.views import View, alarm, funnel, table
 from woolgather.ops.curate.rouge_l import LIKE_MEASURED, NoveltyIndex
 from woolgather.ops.text.words import ngrams, tokens
@@ -185,7 +185,7 @@ def set_overlap_aside(
 
 
 def _texts_of(row: Example | PreferencePair) -> tuple[str, ...]:
-    """The question, and what is answered to it."""
+    """The question, what is answered to it, and what follows."""
     if isinstance(row, PreferencePair):
         return row.instruction, row.chosen, row.rejected
-    return question(row), row.response
+    return tuple(text for _, text in turns_of(row))

@@ -1,36 +1,62 @@
-"""The rows that training sees: what was kept, earlier rounds, and the seeds, in one shuffled order.
+"""The rows that training sees: what was kept, earlier rounds, the seeds, and the user's own rows, in one
+shuffled order.
 
 The one idea: after this step nothing is left out in silence. One row per prompt; a row too long for
 training is set aside whole, because a cut one would lose its end token; a bound on the rows (the
 hidden cap of I-SHEEP's scripts) shows as a reason. The seeds stay in: in trials, seeds and own rows
-together beat either alone.
+together beat either alone. Replayed rows are a share of the tokens, whatever else there is, so that
+controls see as much of them; where one asks what another row asks, it is the one that yields.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from woolgather.core.artifacts import Model
+from woolgather.core.errors import ConfigError
 from woolgather.core.expected import Expected
 from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
 from woolgather.core.options import Options
-from woolgather.core.rows import Example, question, set_aside
+from woolgather.core.rows import Example, answered_turns, set_aside
 from woolgather.core.views import View, alarm, funnel, table
-from woolgather.prompting.turns import messages_of
+from woolgather.prompting.turns import training_turns
 from woolgather.training.job import is_fake
 
 ORDER = ("empty", "repeated_prompt", "over_max_rows", "too_long")
 """Reasons, in the order in which they are looked for; too long before too many."""
 
 
-class MixOptions(Options):
+class Replaying(Options):
+    """Keeping rows of the user's own in every training."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"replay"})  # `mix` takes the rows themselves
+    added: ClassVar[frozenset[str]] = frozenset({"replay_share"})
+
+    replay: str | tuple[str, ...] = ""
+    """Answered rows of your own that are among the rows of every training, the controls' too: a file, a
+    folder, a data set of the hub (`owner/name[@revision]`), or several of these. Empty replays none."""
+    replay_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the training tokens that is theirs, where they suffice: none is there twice."""
+
+    @model_validator(mode="after")
+    def _names_rows(self) -> Self:
+        share = type(self).model_fields["replay_share"].default
+        if not self.replay and self.replay_share != share:
+            raise ConfigError(
+                f"replay_share={self.replay_share:g} without rows to replay: name them with "
+                "mix.replay=FILE, or leave the share out."
+            )
+        return self
+
+
+class MixOptions(Replaying):
     """What goes into training besides the rows just kept."""
 
     seeds: bool = True
@@ -58,6 +84,7 @@ class RowLimits(Options):
 def _work(
     kept: Sequence[Sized],
     seeds: Sized,
+    replay: Sized = (),
     *,
     limits: RowLimits,
     options: MixOptions,
@@ -65,13 +92,23 @@ def _work(
 ) -> Expected:
     rows = sum(map(len, kept))
     rows = min(rows, limits.max_rows) if limits.max_rows is not None else rows
-    return Expected(rows=rows + (len(seeds) * options.seed_repeats if options.seeds else 0))
+    rows += len(seeds) * options.seed_repeats if options.seeds else 0
+    return Expected(rows=rows + min(len(replay), round(_beside(rows, options.replay_share))))
+
+
+@op("shuffle")
+def shuffle(rows: Iterable[Example], *, seed: int = 0) -> Iterator[Example]:
+    """Yields the rows in a random order. Memory grows with the rows."""
+    shuffled = list(rows)
+    random.Random(seed).shuffle(shuffled)
+    yield from shuffled
 
 
 @op("mix", expects=_work, needs={"kept": ("response",), "seeds": ("response",)})
 def mix(
     kept: Sequence[Iterable[Example]],
     seeds: Iterable[Example],
+    replay: Iterable[Example] = (),
     *,
     base: Model,
     limits: RowLimits,
@@ -79,9 +116,10 @@ def mix(
     seed: int = 0,
     date: str = "",
 ) -> Generator[Example, None, list[View]]:
-    """Yields the rows of `kept` (by iteration, oldest first) and of `seeds`, shuffled.
+    """Yields the rows of `kept` (by iteration, oldest first), of `seeds` and of `replay`, shuffled.
 
-    Set aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
+    Of `replay` the first rows are taken, until theirs are `options.replay_share` of all tokens. Set
+    aside: `empty` (no instruction or response), `repeated_prompt`, `too_long` (over
     `limits.max_length` tokens of `base`, or more than it has positions), `over_max_rows` (the machine's
     own rows beyond `limits.max_rows`, at random or from the end). Memory grows with the rows.
     """
@@ -111,19 +149,28 @@ def mix(
         own = own[: limits.max_rows]
     given = [row for row in seeds if usable(row)] if options.seeds else []
     rows = own + [again for row in given for again in _copies(row, options.seed_repeats)]
+    stages = [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))]
+    note, views = "", [] if own or not kept else [_nothing_new(offered)]
+    if replay:
+        fresh: Iterable[Example] = filter(usable, replay)
+        if options.one_per_prompt:
+            fresh = _skip_asked(fresh, rows, aside)
+        replayed, share = _take_share(fresh, rows, tokens, options.replay_share)
+        rows += replayed
+        stages.append(("with replay", len(rows)))
+        note = f"{share:.0%} of the training tokens are replayed."
+        views += [_too_few(share, options.replay_share)] if share < options.replay_share else []
     rng.shuffle(rows)
     yield from rows
     yield from aside
+    if several := sum(len(answered_turns(row)) > 2 for row in rows):
+        note = f"{note} Rows of several turns: {several}.".strip()
     reasons = Counter(str(row.set_aside) for row in aside)
-    nothing = [] if own or not kept else [_nothing_new(offered)]
+    origins = sorted(Counter(map(_origin, rows)).items())
     return [
-        *nothing,
-        funnel(
-            "Into training",
-            [("machine rows", offered), ("of these used", len(own)), ("with seeds", len(rows))],
-            {name: reasons[name] for name in ORDER if reasons[name]},
-        ),
-        table("Training rows", ["origin", "rows"], sorted(Counter(map(_origin, rows)).items())),
+        *views,
+        funnel("Into training", stages, {name: reasons[name] for name in ORDER if reasons[name]}),
+        table("Training rows", ["origin", "rows"], origins, note),
     ]
 
 
@@ -138,12 +185,60 @@ def _nothing_new(offered: int) -> View:
     )
 
 
+def _too_few(share: float, wanted: float) -> View:
+    """Says that the replayed rows do not come to their share."""
+    return alarm(
+        "Replay falls short",
+        f"All rows of mix.replay that can be used are in, each once, and have {share:.1%} of the "
+        f"training tokens; mix.replay_share asks for {wanted:.0%}.",
+        "note",
+    )
+
+
+def _skip_asked(
+    rows: Iterable[Example], before: Iterable[Example], aside: list[Example]
+) -> Iterator[Example]:
+    """Yields the rows whose prompt is none of a row `before` or of an earlier one; others go `aside`."""
+    asked = set(map(_prompt, before))
+    for row in rows:
+        if _prompt(row) in asked:
+            aside.append(set_aside(row, "repeated_prompt"))
+        else:
+            asked.add(_prompt(row))
+            yield row
+
+
+def _take_share(
+    rows: Iterable[Example],
+    beside: Sequence[Example],
+    tokens: Callable[[Example], int],
+    share: float,
+) -> tuple[list[Example], float]:
+    """Returns the first of `rows` that have `share` of all tokens, those of `beside` included, or all
+    there are, and the share that they have."""
+    others, taken, size = sum(map(tokens, beside)), list[Example](), 0
+    due, wanted = iter(rows), _beside(others, share)
+    while size < wanted and (row := next(due, None)):
+        taken.append(row)
+        size += tokens(row)
+    return taken, size / max(1, size + others)
+
+
+def _beside(others: float, share: float) -> float:
+    """Returns how much is `share` of the whole where the rest of it is `others`."""
+    return others * share / (1 - share)
+
+
+def _prompt(row: Example) -> tuple[str, str]:
+    return row.instruction.strip(), row.input.strip()
+
+
 def _best_of_prompts(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Returns the best row of each prompt, and the others; rows come oldest first."""
     best: dict[tuple[str, str], Example] = {}
     others: list[Example] = []
     for row in rows:
-        asked = (row.instruction.strip(), row.input.strip())
+        asked = _prompt(row)
         known = best.get(asked)
         if known is not None and _better(known, row):
             others.append(row)
@@ -184,8 +279,8 @@ def token_counter(base: Model, date: str = "") -> Callable[[Example], int]:
     """Returns what counts the tokens that a row is in training, where templates see `date` as today;
     words for a fake model, which has no tokens."""
     if is_fake(base):
-        return lambda row: len(f"{question(row)} {row.response}".split()) + 1
+        return lambda row: sum(len(text.split()) for _, text in answered_turns(row)) + 1
     from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer.of(base, date)
-    return lambda row: len(renderer.training_ids(messages_of(row), row.response)[0])
+    return lambda row: len(renderer.training_ids(*training_turns(row))[0])

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: rows become token ids and labels here, and a trainer trains on them.
 
 The one idea: a model is trained on exactly what it is asked with (renderer.py renders both), with loss
-on the response and its one end token and on nothing else; a response that was cut at the length limit
+on each response and its one end token and on nothing else; a response that was cut at the length limit
 has no end token, so that nobody learns to stop in the middle. Which rows are held back for validation
 follows from the seed; a prompt that occurs twice is never held back, so that no response that is
 trained on is validated with.
@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from woolgather.core.artifacts import Model
@@ -22,9 +23,9 @@ from woolgather.core.errors import YieldError
 from woolgather.core.expected import Expected
 from woolgather.core.model_limits import longest_row
 from woolgather.core.op import op
-from woolgather.core.rows import JSON, Example, question
+from woolgather.core.rows import JSON, Example, answered_turns, question
 from woolgather.core.views import View, alarm, curve, table
-from woolgather.prompting.turns import messages_of
+from woolgather.prompting.turns import training_turns
 from woolgather.training.job import (
     CURVES,
     RESULT,
@@ -87,7 +88,7 @@ def sft(
         rng.shuffle(examples)
     longest = longest_row(start.path, config.max_length)
     encoded = [
-        (question(row), ids)
+        (row, ids)
         for row, ids in zip(examples, encode(examples, start, date), strict=True)
         if len(ids[0]) <= longest
     ]
@@ -101,8 +102,8 @@ def sft(
             "aside (`woolgather status` shows which step took them; for a threshold, lower "
             "keep.above), ask for more, or leave the seeds in where there is mix.seeds."
         )
-    asked = Counter(prompt for prompt, _ in encoded)
-    single = [i for i, (prompt, _) in enumerate(encoded) if asked[prompt] == 1]
+    asked = Counter(question(row) for row, _ in encoded)
+    single = [i for i, (row, _) in enumerate(encoded) if asked[question(row)] == 1]
     held = set(single[: held_back(len(encoded), config.validation)])
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,28 @@ def sft(
         write_tokens([ids for i, (_, ids) in enumerate(encoded) if i in held], data / "validation")
     model = trainer(TrainJob(config, start, data, seed), out)
     left_out = {"too long": len(examples) - usable, "over max_rows": usable - len(encoded)}
-    return replace(model, views=(*model.views, *_views(out, config, len(held), left_out)))
+    views = [*_views(out, config, len(held), left_out), *_past_answers(encoded)]
+    return replace(model, views=(*model.views, *views))
+
+
+def _past_answers(encoded: Sequence[tuple[Example, Tokens]]) -> list[View]:
+    """Says that earlier answers of conversations have no loss, where that is so."""
+    several = [(answered_turns(row), labels) for row, (_, labels) in encoded]
+    several = [(turns, labels) for turns, labels in several if len(turns) > 2]
+    answers = sum(len(turns) // 2 for turns, _ in several)
+    learned = sum(
+        label != IGNORE == before
+        for _, labels in several
+        for before, label in pairwise([IGNORE, *labels])
+    )
+    if learned == answers:
+        return []
+    text = (
+        f"Of {answers} answers in {len(several)} rows of several turns, {learned} are learned, the last "
+        "of each row among them. The chat template writes the others otherwise once another turn "
+        "follows than they would be written as answers."
+    )
+    return [alarm("Earlier answers without loss", text, "note")]
 
 
 def encode(rows: Sequence[Example], start: Model, date: str = "") -> list[Tokens]:
@@ -136,7 +158,7 @@ def _renderer(start: Model, date: str) -> Callable[[Example], Tokens]:
     from woolgather.prompting.renderer import Renderer
 
     renderer = Renderer.of(start, date)
-    return lambda row: renderer.training_ids(messages_of(row), row.response)
+    return lambda row: renderer.training_ids(*training_turns(row))
 
 
 def write_tokens(
@@ -165,9 +187,13 @@ def _words(row: Example) -> Tokens:
     def number(word: str) -> int:
         return int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big")
 
-    prompt = [number(w) for w in f"{row.system} {question(row)}".split()]
-    reply = [*map(number, row.response.split()), 0]
-    return prompt + reply, [IGNORE] * len(prompt) + reply
+    ids, labels = [number(word) for word in row.system.split()], [IGNORE] * len(row.system.split())
+    for role, text in answered_turns(row):
+        turn = [number(word) for word in text.split()]
+        turn += [0] if role == "assistant" else []
+        ids += turn
+        labels += turn if role == "assistant" else [IGNORE] * len(turn)
+    return ids, labels
 
 
 def read_trainer_output(out: Path) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:

@@ -22,9 +22,10 @@ from woolgather.prompting.templates import fill
 from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.dromedary.stages import (
+    Trained,
     control,
-    identities,
     judge_adherence,
+    open_beside,
     prompts,
     read_inputs,
     training_rows,
@@ -46,14 +47,14 @@ def recipe(run: Scope, cfg: Config) -> Model:
     given = read_inputs(run, cfg)
     seeds, base = given.seeds, given.base
     asked = prompts(run.scope("prompts"), given)
-    identity = identities(run, cfg)
+    beside = open_beside(run, cfg)
 
     guard = open_guard(run, cfg, given.measured)
     found = Candidates(run, cfg, base, given.held_out, guard)
     it = run.scope("engrave")
     answered = it.step("align", align, asked, run.engine(base), guide=given.guide, how=cfg.align)
     clean = it.step("rules", apply_rules, answered, rules=cfg.rules, seeds=seeds)
-    rows = guard_rows(it, training_rows(it, clean, identity, base, cfg.sft), guard)
+    rows = guard_rows(it, training_rows(it, clean, beside, base, cfg.sft), guard)
     engraved = train(it, "train", base, rows, Tuning(cfg.sft, cfg.lora_scale))
     found.add(it, engraved, name="engraved")
 
@@ -69,7 +70,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
         )
         clean_long = it.step("rules", apply_rules, long, rules=v.rules, seeds=seeds)
         config = cfg.sft.model_copy(update={"max_length": v.max_length})
-        mixed = training_rows(it, clean_long, identity, base, config)
+        mixed = training_rows(it, clean_long, beside, base, config)
         long_rows = guard_rows(it, mixed, guard)
         cloned = train(it, "train", base, long_rows, Tuning(config, cfg.lora_scale))
         found.add(it, cloned, name="cloned")
@@ -83,7 +84,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
     chosen = found.choose()
     controls: dict[str, Metrics] = {}
     if cfg.controls:
-        controls = control(run.scope("control"), found, given, asked, rows, shots)
+        controls = control(
+            run.scope("control"), found, given, asked, Trained(clean, beside, rows), shots
+        )
     facts = {
         "method": METHOD[cfg.variant],
         "variant": cfg.variant,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from woolgather.core.options import Options
 from woolgather.engines.base import Sampling
+from woolgather.ops.curate.mix import Replaying
 from woolgather.ops.curate.pool import Pooling
 from woolgather.ops.curate.response_rules import ResponseRules
 from woolgather.ops.generate.synthesize import Synthesis
@@ -71,6 +72,7 @@ class Config(Common):
     align: Aligning = Aligning()
     rules: ResponseRules = ResponseRules()
     identity: Identity = Identity()
+    mix: Replaying = Replaying()
     sft: SftOptions = SftOptions(
         lora=LoraOptions(r=64, alpha=16),
         learning_rate=1e-4,

@@ -7,11 +7,10 @@ to a scope and returns what the next one needs; nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from woolgather.core.artifacts import Metrics, Model
 from woolgather.core.rows import Example
-from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.pool import pool
 from woolgather.ops.generate.respond import Responding
 from woolgather.ops.generate.synthesize import synthesize
@@ -26,6 +25,7 @@ from woolgather.recipes.candidates import Candidates
 from woolgather.recipes.dromedary.config import Config
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.stages import (
+    Beside,
     Tuning,
     answer_tasks,
     choose_assessor,
@@ -33,12 +33,11 @@ from woolgather.recipes.stages import (
     list_measured,
     mix_rows,
     open_inputs,
+    open_replay,
+    replay_alone,
     settle_tier,
 )
 from woolgather.training.job import SftOptions
-
-EACH = MixOptions(one_per_prompt=False)
-"""Every row is its own: a prompt may have several answers."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,17 @@ class Inputs:
     measured: Sequence[Rows[Example] | Sequence[Example]]
     """Held-out tasks and probes: no prompt that is trained on may be like them."""
     base: Model
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the engraved model was trained on."""
+
+    answers: Rows[Example]
+    """Those that the rules let through."""
+    beside: Beside
+    rows: Rows[Example]
+    """Both together, as training saw them."""
 
 
 def read_inputs(run: Scope, cfg: Config) -> Inputs:
@@ -134,16 +144,20 @@ def identities(run: Scope, cfg: Config) -> Rows[Example] | Sequence[Example]:
     return run.step("identity", identity_rows, rows, assistant=name, how=cfg.identity)
 
 
+def open_beside(run: Scope, cfg: Config) -> Beside:
+    """Returns what every training has beside the answers: identity rows and replayed ones. Every row is
+    its own: a prompt may have several answers."""
+    each = replay_alone(cfg.mix).model_copy(update={"one_per_prompt": False})
+    return Beside(identities(run, cfg), open_replay(run, cfg.mix), each)
+
+
 def training_rows(
-    scope: Scope,
-    answered: Rows[Example],
-    identity: Rows[Example] | Sequence[Example],
-    base: Model,
-    config: SftOptions,
+    scope: Scope, answered: Rows[Example], beside: Beside, base: Model, config: SftOptions
 ) -> Rows[Example]:
-    """Returns questions and answers alone, with the identity rows: nothing of the prompt is left."""
+    """Returns questions and answers alone, with what stands beside them: nothing of the prompt is
+    left."""
     bare = scope.step("prune", prune, answered)
-    return mix_rows(scope, [bare], identity, base, config, EACH)
+    return mix_rows(scope, [bare], beside, base, config)
 
 
 def judge_adherence(
@@ -188,18 +202,20 @@ def control(
     found: Candidates,
     given: Inputs,
     asked: Rows[Example],
-    rows: Rows[Example],
+    trained: Trained,
     shots: Rows[Example],
 ) -> dict[str, Metrics]:
-    """Returns what stands beside the result: the teacher as it is, the seeds alone, and plain answers
-    to as many of the prompts `asked` as `rows` were trained on."""
+    """Returns what is compared with the result: the teacher as it is, the seeds alone, and plain answers
+    to as many of the prompts `asked` as the method trained on. Trained controls have the same share of
+    replayed rows."""
     cfg, base, m = given.cfg, given.base, given.cfg.measure
     plainly = Responding(sampling=cfg.align.sampling)
     plain = answer_tasks(scope, asked, base, plainly, shots, "plain")
-    like = draw_rows(scope, "draw", plain, rows)
+    like = draw_rows(scope, "draw", plain, trained.answers if cfg.mix.replay else trained.rows)
+    seeds, none = (replace(trained.beside, seeds=rows) for rows in (given.seeds, ()))
     mixes = {
-        "seeds alone": mix_rows(scope, [], given.seeds, base, cfg.sft, name="seeds-mix"),
-        "plain answers": mix_rows(scope, [like], (), base, cfg.sft, EACH, name="plain-mix"),
+        "seeds alone": mix_rows(scope, [], seeds.alone, base, cfg.sft, name="seeds-mix"),
+        "plain answers": mix_rows(scope, [like], none, base, cfg.sft, name="plain-mix"),
     }
     teacher = scope.step(
         "teacher-measure",
@@ -211,6 +227,6 @@ def control(
         probe_seed=m.probe_seed,
         probes=cfg.teacher.probes or m.probes,
     )
-    alike = Tuning(cfg.sft.like(len(rows)), cfg.lora_scale)
+    alike = Tuning(cfg.sft.like(len(trained.rows)), cfg.lora_scale)
     others = found.controls(scope, mixes, alike, shots)
     return {"prompted teacher": teacher, **others}

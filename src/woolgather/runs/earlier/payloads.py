@@ -71,6 +71,9 @@ ZIPPED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """By op, and by the name of an argument with an entry per iteration: the lists that it was before."""
 
+CAME_LATER: Mapping[str, Mapping[str, JSON]] = {"mix": {"replay": []}}
+"""By op: arguments that it did not have, with the value that makes no difference."""
+
 
 def modern(payload: JSON) -> JSON:
     """Returns a step's payload as this version writes it; one of this version comes back as it is."""
@@ -99,7 +102,7 @@ def _modern_arguments(op: str, args: dict[str, JSON]) -> dict[str, JSON]:
     """Returns the canonical arguments of `op` as this version has them; its own come back as they are."""
     args = _join(args, JOINED.get(op, {}))
     args = _zip(args, ZIPPED.get(op, {}))
-    return _group(args, GROUPED.get(op, {}))
+    return {**CAME_LATER.get(op, {}), **_group(args, GROUPED.get(op, {}))}
 
 
 def _group(args: dict[str, JSON], groups: Mapping[str, Mapping[str, str]]) -> dict[str, JSON]:

@@ -65,9 +65,9 @@ def train(job: WorkerJob) -> dict[str, JSON]:
 
 
 def _split(ids: list[int], labels: list[int]) -> tuple[list[int], list[int]]:
-    """Returns the ids of a row's prompt, which has no loss, and those of its reply."""
-    opening = labels.count(IGNORE)
-    return ids[:opening], ids[opening:]
+    """Returns the ids of all that comes before a row's last reply, and those of that reply."""
+    reply = next((n for n, label in enumerate(reversed(labels)) if label == IGNORE), len(labels))
+    return ids[: len(ids) - reply], ids[len(ids) - reply :]
 
 
 def lengths_of(rows: Dataset) -> list[int]:
