@@ -119,12 +119,14 @@ class Comparing:
 
     @property
     def told(self) -> str:
-        """Returns how often the judge was right, over all pairs and by kind."""
+        """Returns how often the judge was right, over all pairs and by kind, and how often the order of
+        the two answers changed what it said."""
         rates = ((kind, self.rate(kind)) for kind in KINDS)
         by_kind = ", ".join(f"{kind} {100 * rate.value:.0f}" for kind, rate in rates if rate)
+        disagreements = sum(each.disagrees for each in self.verdicts)
         return (
             f"right on {_spell(self.rate())} of {len(self.pairs)} pairs of which one answer was made "
-            f"worse (50 is chance; {by_kind})"
+            f"worse (50 is chance; {by_kind}); on {disagreements} its verdict changed with the order"
         )
 
     def rows(self, judge: str) -> Iterator[dict[str, JSON]]:
