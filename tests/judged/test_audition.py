@@ -91,7 +91,6 @@ def test_a_judge_that_is_often_right_is_hired() -> None:
         (more(lambda _, said: len(said)), "by length: it took the longer answer where that was the"),
         (more(lambda _, said: -len(said)), "by length: it took the shorter answer"),
         (lambda *_: "tie", "not seen to be better than chance"),
-        (lambda *_: "neither of them", "100 of 100 pairs no verdict could be read"),
         (
             more(lambda asked, said: overlap(Example(instruction=asked, response=said))),
             r"a rule that asks no model \(overlap\)",
@@ -104,6 +103,15 @@ def test_a_judge_that_goes_by_something_else_is_told_what(
     heard = hear_comparing(comparing(choose), SEEDS)
     with pytest.raises(YieldError, match=f"judge mine failed its audition.*{why}.*It was right on"):
         hire_to_compare(heard, "mine")
+
+
+def test_replies_that_cannot_be_read_are_no_verdicts_by_chance() -> None:
+    heard = hear_comparing(comparing(lambda *_: "neither of them"), SEEDS)
+    with pytest.raises(
+        YieldError, match=r"on 100 of 100 pairs no verdict.*neither of them"
+    ) as told:
+        hire_to_compare(heard, "mine")
+    assert "right on" not in str(told.value)
 
 
 def test_luck_is_no_knowledge() -> None:

@@ -26,6 +26,8 @@ PAIRS = 100
 """Pairs in an audition, over all kinds: 200 calls, to grade both answers or to compare them in both
 orders."""
 CHANCE = 0.5
+SHOWN = 60
+"""Characters of a reply that an error shows."""
 TO_GRADE = AuditionOptions(candidates=("rubric",), probes=0)
 """None of its own answers to probes: a server's are dear, and the built pairs include answers with one
 fact exchanged."""
@@ -43,6 +45,8 @@ def hire_to_grade(judge: Engine, name: str, seeds: Iterable[Example]) -> str:
 
 def hire_to_compare(heard: Comparing, name: str) -> str:
     """Returns what the judge's comparisons came to, as `hire_to_grade` does."""
+    if unread := heard.find_unread():
+        raise _refuse(name, unread)
     if fault := heard.find_fault():
         raise _refuse(name, f"{fault}. It was {heard.told}")
     return heard.told
@@ -90,12 +94,23 @@ class Comparing:
         assert found
         return found
 
+    def find_unread(self) -> str:
+        """Returns, with a reply for an example, that most pairs have no readable verdict; empty where
+        they have."""
+        replies = [reply for each in self.verdicts if each.win is None for reply in each.replies]
+        said = [reply.text.strip() for reply in replies if reply.preferred is None]
+        unreadable, count = len(replies) // 2, len(self.pairs)
+        if 2 * unreadable <= count:
+            return ""
+        return (
+            f"on {unreadable} of {count} pairs no verdict could be read, since its replies do not end "
+            f"with a line such as 'Better: 1' (one ends with {said[0][-SHOWN:]!r})"
+        )
+
     def find_fault(self) -> str:
-        """Returns why the judge is not fit, as a clause about it; empty where it is."""
+        """Returns why a judge whose verdicts can be read is not fit, as a clause about it; empty where it
+        is."""
         count = len(self.pairs)
-        unreadable = sum(each.win is None for each in self.verdicts)
-        if 2 * unreadable > count:
-            return f"on {unreadable} of {count} pairs no verdict could be read from its replies"
         by_place = sum(map(_goes_by_place, self.verdicts))
         if _is_clear(by_place, count):
             return (
