@@ -10,6 +10,7 @@ from woolgather.core.intervals import (
     bootstrap_weights,
     family_interval,
     mean_interval,
+    outcome_difference,
     paired_difference,
     rate_interval,
     smallest_visible,
@@ -240,3 +241,14 @@ def test_a_comparison_over_families_takes_no_time():
     began = time.perf_counter()
     paired_difference(values, dict.fromkeys(values, 0.0), family_of=lambda n: n.split("/")[1])
     assert time.perf_counter() - began < 0.2
+
+
+def test_a_difference_of_outcomes_is_never_a_point_and_others_are_as_before() -> None:
+    same = {str(i): float(i < 40) for i in range(100)}
+    found = outcome_difference(same, {**same, "100": None})
+    assert found is not None
+    assert (found.value, found.count, found.changed) == (0.0, 100, 0)
+    # Half a pair in each of the four cells: 1.96 * sqrt(1) / 102.
+    assert found.high == -found.low == pytest.approx(1.96 / 102)
+    parts = {name: value / 2 for name, value in same.items()}
+    assert outcome_difference(parts, same) == paired_difference(parts, same)

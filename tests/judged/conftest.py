@@ -64,9 +64,12 @@ def knowing(compare: Callable[[str, str], str], grade: Callable[[str], str]) -> 
     tasks = {task for task, _ in known}
 
     def answer(prompt: str, sampling: Sampling) -> str:
+        asked = part(prompt, "asked")
         if "<answer-1>" in prompt:
-            return f"They differ.\nBetter: {compare(part(prompt, 'answer-1'), part(prompt, 'answer-2'))}"
-        asked, said = part(prompt, "asked"), part(prompt, "answer")
+            pair = part(prompt, "answer-1"), part(prompt, "answer-2")
+            right = "1" if (asked, pair[0]) in known else "2"
+            return f"They differ.\nBetter: {right if asked in tasks else compare(*pair)}"
+        said = part(prompt, "answer")
         if asked in tasks:
             return f"Known.\nScore: {9 if (asked, said) in known else 2}"
         return grade(said)

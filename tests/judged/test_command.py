@@ -14,7 +14,7 @@ from woolgather.api.judged import JudgedOptions, evaluate_judged
 from woolgather.core.errors import ConfigError, RunDirError, YieldError
 from woolgather.engines.base import EngineOptions
 from woolgather.engines.fake import FakeEngine
-from woolgather.judged import judge as hiring
+from woolgather.judged import audition
 
 from ..api.test_suites import save_run
 from ..cli.conftest import call, said, told
@@ -43,8 +43,7 @@ def server(running: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
 @pytest.fixture(autouse=True)
 def short_audition(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many pairs as are needed for an interval."""
-    short = hiring.AUDITION.model_copy(update={"pairs": 32})
-    monkeypatch.setattr(hiring, "AUDITION", short)
+    monkeypatch.setattr(audition, "PAIRS", 32)
 
 
 @pytest.fixture
@@ -144,11 +143,17 @@ def test_a_run_is_its_base_and_every_iteration(
     assert [each.name for each in result.judged] == ["base", "iter0", "iter1"]
 
 
-def test_a_judge_that_fails_keeps_the_answers(evaluate: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_judge_that_fails_keeps_the_answers_and_its_replies(
+    evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
     with pytest.raises(YieldError, match="the judge other failed its audition"):
         evaluate("one", win_judge="other")
     assert files(tmp_path, "out/alpaca_eval/one-*/model_outputs.json")
     assert not files(tmp_path, "out/alpaca_eval/one-*/verdicts-*")
+    (place,) = files(tmp_path, "out/alpaca_eval/audition-other-*.jsonl")
+    rows = [json.loads(line) for line in place.read_text().splitlines()]
+    assert [row["first"] for row in rows[:2]] == ["better", "worse"]
+    assert all(row["reply"] for row in rows)
 
 
 def test_a_server_that_fails_its_audition_is_one_error(

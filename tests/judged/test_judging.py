@@ -1,4 +1,4 @@
-"""Answers, both orders, grades and the audition, on scripted engines."""
+"""Answers, both orders and grades, on scripted engines."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from woolgather.core.errors import EngineError, YieldError
-from woolgather.data import builtin_seeds, read_examples
+from woolgather.core.errors import EngineError
 from woolgather.engines.base import Completion, Sampling
 from woolgather.engines.fake import FakeEngine
 from woolgather.judged import length_controlled
 from woolgather.judged.answers import BenchmarkAnswer, answer_questions, write_answers
 from woolgather.judged.compare import compare_answers, read_verdict
 from woolgather.judged.grade import grade_answers
-from woolgather.judged.judge import hire
 from woolgather.judged.length_controlled import annotate, measure_length_controlled
 from woolgather.judged.questions import BENCHMARKS, BenchmarkQuestion, read_questions
 from woolgather.judged.table import Judged, JudgeReport, make_views, to_json
-
-from .conftest import knowing
 
 ALPACA, MT = BENCHMARKS["alpaca_eval"], BENCHMARKS["mt_bench"]
 ASKED = BenchmarkQuestion("1", ("What?",), "kitchen", ("the reference",), "cook")
@@ -160,20 +156,6 @@ def test_each_turn_is_graded_with_what_was_said_before(data: Path) -> None:
     found = judged.mean_grade(turn=1)
     assert found is not None
     assert (found.value, found.count) == (7, 2)
-
-
-# The audition
-
-
-def test_a_judge_that_knows_good_answers_is_hired() -> None:
-    judge = knowing(lambda one, two: "1", lambda said: "Score: 5")
-    found = hire(judge, "judge", read_examples(builtin_seeds()))
-    assert "chosen across prompts" in found.why
-
-
-def test_a_judge_that_knows_nothing_is_not() -> None:
-    with pytest.raises(YieldError, match=r"judge mine failed its audition.*answers are kept"):
-        hire(judge_of("Fine.\nScore: 5"), "mine", read_examples(builtin_seeds()))
 
 
 # Tables

@@ -247,6 +247,15 @@ def test_a_win_rate_needs_a_judge_that_selected_nothing_and_passed(
     assert ("win-rate/compare" in records) == bool(judge)
 
 
+def test_controls_have_the_updates_of_a_result_whose_rows_are_limited(tmp_path: Path) -> None:
+    settings = ["iterations=1", "sft.max_rows=8", "sft.epochs=2", "sft.batch_size=1"]
+    with opened(tmp_path / "run") as run:
+        isheep.recipe(run, built(*settings, "sft.validation=0", "sft.max_updates=null"))
+    records = {r.step: r for _, r in current_steps(tmp_path / "run")}
+    for name in ("control/seeds-alone", "control/random-rows"):
+        assert records[name].payload["args"]["config"]["max_updates"] == 16
+
+
 def test_presets_build_and_paper_says_what_the_paper_says() -> None:
     paper = config.build(isheep.Config, "isheep", preset="paper", overrides=["base=fake"])
     assert paper.keep.by == "threshold"

@@ -152,7 +152,8 @@ PAIRS = [*VERIFY, "pairs.samples=8", "pairs.prompts=40", "controls=false"]
 
 
 def test_pairs_that_a_check_decides_give_one_more_candidate(tmp_path: Path) -> None:
-    own = [*PAIRS, "per_iteration=20", "verify.answers=6", "pairs.ratio=[0.1,10]"]
+    more = ["verify.answers=6", "verify.chance=0.4", "pairs.ratio=[0.1,10]"]
+    own = [*PAIRS, "per_iteration=20", *more]
     folder = DRY.finished(tmp_path / "run", *own, engine=chatty)
     found = steps(folder)
     merged = {f"pairs/merge-{scale}" for scale in ("0.5", "0.75", "1")}

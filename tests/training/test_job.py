@@ -141,6 +141,8 @@ def test_the_worker_reads_the_job_that_was_written(tmp_path, options):
         (100, {"validation": 0, "epochs": 0.5}, 4),
         (4, {"validation": 0, "epochs": 1}, 1),
         (100, {"max_updates": 3}, 3),
+        (100, {"validation": 0, "epochs": 1, "max_rows": 20}, 2),
+        (10, {"validation": 0, "epochs": 1, "max_rows": 20}, 1),
     ],
 )
 def test_updates(rows, options, updates):

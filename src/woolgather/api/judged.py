@@ -1,6 +1,7 @@
 """A judged benchmark for models as a user names them: all answers first, then the judge.
 
     OUT/<suite>/journal.sqlite                         every answer and reply, as it came
+    OUT/<suite>/audition-<judge>-<12 hex>.jsonl        a row per order of a pair, with the judge's reply
     OUT/<suite>/<model>-<12 hex>/                      a model, as it is asked
         model_outputs.json or model_answer.jsonl       its answers, in the benchmark's own format
         verdicts-<judge>-<12 hex>.jsonl                a row per order or turn, with the judge's reply
@@ -39,9 +40,10 @@ from woolgather.judged.answers import (
     write_answers,
     write_lines,
 )
+from woolgather.judged.audition import PAIRS, hear_comparing, hire_to_compare, hire_to_grade
 from woolgather.judged.compare import TEMPLATE, compare_answers
 from woolgather.judged.grade import grade_answers
-from woolgather.judged.judge import GRADING, hire
+from woolgather.judged.judge import GRADING
 from woolgather.judged.length_controlled import measure_length_controlled
 from woolgather.judged.questions import BENCHMARKS, Benchmark, read_questions
 from woolgather.judged.table import Judged, JudgeReport, make_views, to_json
@@ -138,18 +140,21 @@ class _Bench:
     def ask(self, named: NamedModel) -> Iterator[Engine]:
         """Yields an engine that remembers, and opens the model at the first question that is new."""
         with _opening(named) as open_it:
-            engine = self._remember(named, open_it)
+            engine = self._remember(named, open_it, named.name)
             yield engine
             self._tell(_spell(named.name, engine.calls))
 
-    def _remember(self, named: NamedModel, open_it: Callable[[], Engine]) -> JournaledEngine:
+    def _remember(
+        self, named: NamedModel, open_it: Callable[[], Engine], doing: str
+    ) -> JournaledEngine:
+        """Returns an engine that remembers, and tells now and then how far it is in what it is doing."""
         last = time.monotonic()
 
         def told(calls: Calls) -> None:
             nonlocal last
             if time.monotonic() - last > PLAIN_EVERY:
                 last = time.monotonic()
-                self._tell(_spell(named.name, calls))
+                self._tell(_spell(doing, calls))
 
         return JournaledEngine(named.model, self._journal, open_it, told)
 
@@ -169,18 +174,37 @@ class _Bench:
         with _opening(judge) as open_it:
             # A counter of its own for the audition and for each model: identical questions of two of
             # them are then one call.
-            hearing = self._remember(judge, open_it)
-            found = hire(hearing, judge.name, seeds)
-            self._tell(f"audition: {found.why}")
+            why = self._hire(judge, open_it, seeds)
+            self._tell(f"audition: {why}")
             judged = [
-                self._judge_one(named, each, judge, self._remember(judge, open_it))
+                self._judge_one(named, each, judge, open_it)
                 for named, each in zip(models, answered, strict=True)
             ]
-        return JudgeReport(judge.name, found.why), judged
+        return JudgeReport(judge.name, why), judged
+
+    def _hire(
+        self, judge: NamedModel, open_it: Callable[[], Engine], seeds: Sequence[Example]
+    ) -> str:
+        """Returns how the audition went. Raises YieldError where the judge failed it."""
+        doing = f"{judge.name} in its audition ({2 * PAIRS} calls)"
+        engine = self._remember(judge, open_it, doing)
+        if not self._benchmark.compared:
+            return hire_to_grade(engine, judge.name, seeds)
+        heard = hear_comparing(engine, seeds)
+        place = self._folder / f"audition-{_slug(judge.name)}-{self._judge_print(judge)}.jsonl"
+        write_lines(heard.rows(judge.name), place)
+        self._tell(f"{_spell(doing, engine.calls)}: {place}")
+        return hire_to_compare(heard, judge.name)
 
     def _judge_one(
-        self, named: NamedModel, answered: Judged, judge: NamedModel, engine: JournaledEngine
+        self,
+        named: NamedModel,
+        answered: Judged,
+        judge: NamedModel,
+        open_it: Callable[[], Engine],
     ) -> Judged:
+        doing = f"{judge.name} on {named.name}"
+        engine = self._remember(judge, open_it, doing)
         place = self._home(named) / f"verdicts-{_slug(judge.name)}-{self._judge_print(judge)}.jsonl"
         if self._benchmark.compared:
             comparisons = compare_answers(answered.answers, engine)
@@ -192,7 +216,7 @@ class _Bench:
             rows = (row for each in grades for row in each.rows(named.name, judge.name))
             made = replace(answered, grades=grades)
         write_lines(rows, place)
-        self._tell(f"{_spell(f'{judge.name} on {named.name}', engine.calls)}: {place}")
+        self._tell(f"{_spell(doing, engine.calls)}: {place}")
         return made
 
     def _home(self, named: NamedModel) -> Path:

@@ -214,3 +214,30 @@ def paired_difference(
         else mean_interval(values, seed, draws)
     )
     return found and replace(found, changed=sum(d != 0 for d in values))
+
+
+def outcome_difference(
+    a: Mapping[str, float | None],
+    b: Mapping[str, float | None],
+    *,
+    family_of: Callable[[str], str] | None = None,
+) -> Estimate | None:
+    """Returns `paired_difference`; where every outcome is 0 or 1, its interval is that of Agresti and Min
+    (2005) and so never a point, also where few items changed, or none."""
+    found = paired_difference(a, b, family_of=family_of)
+    if found is None or not {*a.values(), *b.values()} <= {0.0, 1.0, None}:
+        return found
+    return _add_pairs(found)
+
+
+def _add_pairs(found: Estimate) -> Estimate:
+    """A difference of shares with half a pair added to each of the four cells. Items of families count as
+    fewer (see `Estimate.effect`)."""
+    gained = (found.changed / found.count + found.value) / 2
+    lost = (found.changed / found.count - found.value) / 2
+    n = found.count / found.effect
+    up, down, pairs = gained * n + 0.5, lost * n + 0.5, n + 2
+    middle = (up - down) / pairs
+    reach = NORMAL * math.sqrt(up + down - (up - down) ** 2 / pairs) / pairs
+    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
+    return replace(found, low=min(low, found.value), high=max(high, found.value))

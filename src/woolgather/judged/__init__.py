@@ -3,7 +3,9 @@ questions.
 
     questions.py          what each benchmark asks, from the file that its authors published
     answers.py            what a model answers, in the file format of the benchmark
-    judge.py              the judge: its audition, and the question that it grades by
+    judge.py              what the judge is asked
+    audition.py           whether it can tell good answers from bad ones, by the same question
+    known_pairs.py        the answers whose order is known, for a judge that compares
     compare.py            an answer against the reference, in both orders
     grade.py              an answer by itself, 1 to 10
     length_controlled.py  the win rate without its share of length, by alpaca_eval's own model

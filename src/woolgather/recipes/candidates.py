@@ -18,7 +18,6 @@ from woolgather.ops.measure.select import label, select_guarded, select_model, s
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.summary_views import Bar, Round
 from woolgather.ops.measure.tax.choices import answer_questions
-from woolgather.ops.measure.tax.questions import read_questions
 from woolgather.ops.train.merge import merge
 from woolgather.prompting.forms import is_as_tuned
 from woolgather.recipes.guard import Guard, guard_control
@@ -50,10 +49,10 @@ class Candidates:
             self.held_out = draw_rows(run, "tasks", held_out, range(cfg.measure.tasks))
         self.models = [base]
         self.measures = [measure(run, "measure", base, self.held_out, cfg.measure)]
-        self.questions = read_questions(cfg.measure.guard) if cfg.measure.guard else None
-        self.guards: list[Metrics] = []
+        self.guards: list[Metrics] = self._ask_guard(run, "guard", base)
         """What each model knows of the guard's questions; none without a guard."""
-        self._ask_guard(run, base)
+        self.control_guards: dict[str, Metrics] = {}
+        """The same of controls that are models of their own."""
         self.beside: dict[str, Metrics] = {}
         """Measures that are shown and that nothing is compared with: that of `AS_CHAT`."""
         if not is_as_tuned(base.path, base.prompt_format, base.chat_template):
@@ -81,22 +80,23 @@ class Candidates:
         if found is None:
             found = measure(scope, "measure", model, self.held_out, self.cfg.measure)
         self.measures.append(found)
-        self._ask_guard(scope, model)
+        self.guards += self._ask_guard(scope, "guard", model)
         self.names += [name] if name else []
 
-    def _ask_guard(self, scope: Scope, model: Model) -> None:
-        if self.questions:
-            engine, how = scope.engine(model), self.cfg.measure
-            self.guards.append(
-                scope.step(
-                    "guard",
-                    answer_questions,
-                    self.questions,
-                    engine,
-                    margin=how.guard_margin,
-                    by=how.guard_by,
-                )
-            )
+    def add_control(self, scope: Scope, name: str, model: Model, prefix: str = "") -> None:
+        """Adds a control that is a model of its own: it goes through the suite, and is asked what the
+        guard asks in a step whose name begins with `prefix`."""
+        self.trained[name] = model
+        for found in self._ask_guard(scope, f"{prefix}guard", model):
+            self.control_guards[name] = found
+
+    def _ask_guard(self, scope: Scope, step: str, model: Model) -> list[Metrics]:
+        """Returns what a model knows of the guard's questions; nothing without a guard."""
+        if not self.guard.questions:
+            return []
+        asked, how = self.guard.questions, self.cfg.measure
+        engine, margin = scope.engine(model), how.guard_margin
+        return [scope.step(step, answer_questions, asked, engine, margin=margin, by=how.guard_by)]
 
     def stop(self, scope: Scope) -> bool:
         """Returns whether the last ones brought nothing better."""
@@ -104,6 +104,7 @@ class Candidates:
             "stop",
             should_stop,
             self.measures,
+            self.guards,
             patience=self.cfg.patience,
             by=self.cfg.select_by,
             names=self.names,
@@ -133,7 +134,7 @@ class Candidates:
             step = step_name(name)
             given = guard_control(scope, given, self.guard, f"{step}-contamination")
             model = train(scope, step, self.base, given, how)
-            self.trained[name] = model
+            self.add_control(scope, name, model, f"{step}-")
             found[name] = self._measure(scope, step, model)
         return found
 
@@ -172,6 +173,7 @@ class Candidates:
             chosen=chosen,
             controls=controls,
             beside=self.beside,
+            control_guards=self.control_guards,
             by=cfg.select_by,
             wins=self._win_rate(model, seeds, raters),
             bench=bench_models(run, self.exam, asked),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from woolgather.core.rows import Example, PreferencePair
 from woolgather.ops.curate.contamination import Contamination, count_overlap, set_overlap_aside
+from woolgather.ops.measure.tax.questions import QuestionSet, read_questions
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common
 
@@ -24,21 +25,26 @@ class Guard:
 
     against: Mapping[str, Rows[Example] | Sequence[Example]]
     how: Contamination
+    questions: QuestionSet | None
+    """Multiple-choice questions that models must not unlearn, nor learn by heart; None without them."""
 
 
 def open_guard(
     run: Scope, cfg: Common, measured: Sequence[Rows[Example] | Sequence[Example]]
 ) -> Guard:
     """Returns the guard for rows of a run that is measured on `measured` (`list_measured`) and on the
-    files that the settings name. Raises InputError for one that cannot be read."""
+    files that the settings name. Raises InputError or ConfigError for one that cannot be read."""
     against = dict(zip(("held-out tasks", "probes"), measured, strict=False))
+    questions = read_questions(cfg.measure.guard) if cfg.measure.guard else None
+    if questions:
+        against["guard questions"] = questions
     named = cfg.contamination.against
     sources = filter(None, [named] if isinstance(named, str) else named)
     for number, source in enumerate(sources):
         name = Path(source).name
         name = name if name not in against else f"{name} ({number + 1})"
         against[name] = run.rows(f"against{number}", source, needs_response=False)
-    return Guard(against, cfg.contamination)
+    return Guard(against, cfg.contamination, questions)
 
 
 def guard_rows(scope: Scope, rows: Rows[Example], guard: Guard) -> Rows[Example]:

@@ -174,7 +174,7 @@ def recipe(run: Scope, cfg: Config) -> Model:
     guard = open_guard(run, cfg, asked)
     found = Candidates(run, cfg, base, held_out, guard)
     seeded = measure(forward, "measure", first, found.held_out, cfg.measure)
-    found.trained[SEEDED] = first
+    found.add_control(forward, SEEDED, first)
 
     texts = run.step(
         "texts", prepare_texts, source, options=text, seeds=seeds, avoid=[held_out, seeds]

@@ -62,8 +62,8 @@ class Measuring(EvaluationOptions):
     """Held-out tasks that are asked, drawn at random; None asks all of them."""
     guard: str = ""
     """Local file of multiple-choice questions (JSONL of question, options and answer; exports of MMLU and
-    ARC) that the base and every iteration answer. A candidate that lost clearly more than `guard_margin`
-    is not selected. Empty guards nothing."""
+    ARC) that the base, every iteration and every trained control answer. A candidate that lost clearly
+    more than `guard_margin` is not selected, and such a control is no rival. Empty guards nothing."""
     guard_by: ScoredBy = "letters"
     """What of each option is scored: its letter, or its text, by which small models show what they know.
     Texts take an engine that scores whole texts."""

@@ -7,14 +7,12 @@ guessing says so, since its number then speaks of the task and not of the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from woolgather.core.intervals import (
-    NORMAL,
     Estimate,
     mean_interval,
+    outcome_difference,
     paired_difference,
     rate_interval,
 )
@@ -55,24 +53,7 @@ def compare(mine: Outcomes, first: Outcomes) -> Estimate | None:
     """Returns the difference to the first model, with its 95 % interval, on the items that both were
     asked; None without any."""
     several = any("#" in item for item in mine.items)
-    found = paired_difference(mine.items, first.items, family_of=family_of if several else None)
-    if found is None or not {*mine.items.values(), *first.items.values()} <= {0.0, 1.0}:
-        return found
-    return _widen(found)
-
-
-def _widen(found: Estimate) -> Estimate:
-    """A difference of shares with an interval that is no point where few items changed, or none: that of
-    Agresti and Min (2005), who add half a pair to each of the four cells. Items of families count as
-    fewer (see `Estimate.effect`)."""
-    gained = (found.changed / found.count + found.value) / 2
-    lost = (found.changed / found.count - found.value) / 2
-    n = found.count / found.effect
-    up, down, pairs = gained * n + 0.5, lost * n + 0.5, n + 2
-    middle = (up - down) / pairs
-    reach = NORMAL * math.sqrt(up + down - (up - down) ** 2 / pairs) / pairs
-    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
-    return replace(found, low=min(low, found.value), high=max(high, found.value))
+    return outcome_difference(mine.items, first.items, family_of=family_of if several else None)
 
 
 def make_views(

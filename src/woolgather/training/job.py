@@ -156,9 +156,11 @@ class TrainingOptions(Options):
         return self
 
     def updates(self, rows: int) -> int:
-        """Returns the optimizer steps of a training on `rows` rows, validation held back."""
+        """Returns the optimizer steps of a training on `rows` rows, those over `max_rows` left out and
+        validation held back."""
         if self.max_updates is not None:
             return self.max_updates
+        rows = min(rows, self.max_rows or rows)
         return self.updates_of(rows - held_back(rows, self.validation))
 
     def updates_of(self, trained: int) -> int:

@@ -207,7 +207,7 @@ def test_held_out_tasks_that_select_do_not_report() -> None:
     picked = select_model([base, lucky], by="heldout")
     out = summarize([base, lucky], chosen=picked, controls={}, by="heldout")
     assert picked.value == 1
-    assert "no difference seen, +0.0 points [+0.0, +0.0] of held-out tasks passed" in out.headline
+    assert "no difference seen, +0.0 points [-2.2, +2.2] of held-out tasks passed" in out.headline
     models = next(v for v in out.views if v.title == "Models")
     assert models.data["rows"][1][5]["value"] == 0
     assert "that did not select" in models.note

@@ -40,7 +40,7 @@ class Contamination(Options):
 
     against: str | tuple[str, ...] = ""
     """Files, folders or data sets of the hub that training rows are compared with, beside the held-out
-    tasks and the probes: the prompts of a benchmark, say."""
+    tasks, the probes and the questions of `measure.guard`: the prompts of a benchmark, say."""
     remove: bool = False
     """Set overlapping rows aside before training; otherwise they are counted only."""
     ngram: int = Field(default=13, ge=2)

@@ -42,7 +42,7 @@ class Verifying(Options):
     """A Python file with checks beside ours; empty takes ours alone (31)."""
     chance: float = Field(default=0.2, gt=0, lt=1)
     """Greatest share of unconditioned answers that meet a constraint by chance, among those of all tasks
-    and among the other samples of the task; a contrary constraint may be met by more of them."""
+    and among the other samples of the task; for a contrary constraint, too."""
     two: float = Field(default=1 / 3, ge=0, le=1)
     """Share of answers with two constraints, where a second one fits."""
     answers: int = Field(default=2, ge=1)
@@ -72,7 +72,7 @@ def _expect(answers: Sized, *, how: Verifying, samples: int, **_: object) -> Exp
     return Expected(rows=2 * min(how.answers, samples) * max(1, len(answers) // samples))
 
 
-@op("verify", expects=_expect, needs={"answers": ("response",)})
+@op("verify", version=2, expects=_expect, needs={"answers": ("response",)})
 def verify(
     answers: Iterable[Example],
     *,
@@ -206,20 +206,21 @@ class _Maker:
     def _contrary(
         self, first: Constraint, sample: _Answer, task: Sequence[_Answer], rng: random.Random
     ) -> tuple[_Answer, Constraint, float] | None:
-        """Returns another sample that fails `first`, with what it meets and the answer does not: by the
-        same check if there is something, else by another and as rare as `how.chance`. The rarest is
-        taken; None without any."""
+        """Returns another sample that fails `first`, with what it meets and the answer does not, as rare
+        as `how.chance`: by the same check if there is something, else by another. The rarest is taken;
+        None without any."""
 
         def find(own: bool) -> list[tuple[_Answer, Constraint, float]]:
             return [
-                (other, each, self._chance(each, other, task))
+                (other, each, chance)
                 for other in failing
                 for each in other.met
                 if (each.check.name == first.check.name) == own and not each.holds(sample.text)
+                if (chance := self._chance(each, other, task)) <= self.how.chance
             ]
 
         failing = [other for other in task if not first.holds(other.text)]
-        found = find(own=True) or [each for each in find(own=False) if each[2] <= self.how.chance]
+        found = find(own=True) or find(own=False)
         return min(found, key=lambda each: (each[2], rng.random()), default=None)
 
     def _row(

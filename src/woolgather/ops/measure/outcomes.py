@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from woolgather.core.artifacts import Metrics
-from woolgather.core.intervals import Estimate, paired_difference, rate_interval
+from woolgather.core.intervals import Estimate, outcome_difference, rate_interval
 from woolgather.probes import family_of
 
 By = Literal["probes", "heldout", "last"]
@@ -55,7 +55,7 @@ def difference(a: Metrics, b: Metrics, on: str, side: Side = "select") -> Estima
 
 def compare(a: Outcomes, b: Outcomes, on: str) -> Estimate | None:
     """Returns `difference` for outcomes of the measure `on`."""
-    return paired_difference(a, b, family_of=None if on == "heldout" else family_of)
+    return outcome_difference(a, b, family_of=None if on == "heldout" else family_of)
 
 
 def rate(measure: Metrics, on: str, side: Side = "select") -> Estimate | None:

@@ -53,13 +53,14 @@ def why_refused(measures: Sequence[Metrics], winner: int, by: By, names: Sequenc
     )
 
 
-def _go_on(measures: Sequence[Metrics], **_: object) -> Expected:
+def _go_on(measures: Sequence[Metrics], *_: object, **__: object) -> Expected:
     return Expected(value=False)
 
 
-@op("should_stop", version=2, expects=_go_on)
+@op("should_stop", version=3, expects=_go_on)
 def should_stop(
     measures: Sequence[Metrics],
+    guards: Sequence[Metrics] = (),
     *,
     patience: int | None,
     by: By = "probes",
@@ -67,19 +68,23 @@ def should_stop(
 ) -> Choice:
     """Returns True when the last `patience` iterations (or stages, if `names` are given) gained nothing.
 
-    `measures[0]` is the base's. `patience` None, or `by="last"`, never stops.
+    `measures[0]` is the base's, and `guards` what `guard` found of each (none: nothing was guarded); one
+    that is vetoed is no gain, whatever it scores. `patience` None, or `by="last"`, never stops.
     """
     if patience is None or by == "last":
         return Choice(False, "runs all iterations")
+    vetoes = find_vetoes(guards)
     scores = [mean(m, by) for m in measures]
-    measured = [(s, i) for i, s in enumerate(scores) if s is not None]
+    measured = [(s, i) for i, s in enumerate(scores) if s is not None and i not in vetoes]
     if not measured:
         return Choice(False, f"{by} not measured")
     best = max(measured, key=lambda pair: (pair[0], -pair[1]))
     since = len(measures) - 1 - best[1]
     where = label(best[1], names) if best[1] else "the base"
     ago = f"{since} {'stage' if names else 'iteration'}{'' if since == 1 else 's'} ago"
-    why = f"best on {by} so far: {where} ({best[0]:.3f}), {ago}"
+    passed = ", ".join(label(index, names) for index in vetoes)
+    left = f", without {passed}, vetoed by the guard" if passed else ""
+    why = f"best on {by} so far{left}: {where} ({best[0]:.3f}), {ago}"
     return Choice(since >= patience, why)
 
 

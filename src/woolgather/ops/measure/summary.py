@@ -9,7 +9,7 @@ another measure is said first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from woolgather.core.artifacts import Choice, Metrics
@@ -33,7 +33,7 @@ from woolgather.ops.measure.summary_views import (
     show_rounds,
     show_tiers,
 )
-from woolgather.ops.measure.tax.choices import describe_veto, find_vetoes, warn_of_vetoes
+from woolgather.ops.measure.tax.choices import describe_veto, find_loss, find_vetoes, warn_of_vetoes
 from woolgather.ops.measure.tax.table import show_tax, warn_of_drift
 
 BASE = "the base"
@@ -65,6 +65,7 @@ def summarize(
     chosen: Choice,
     controls: Mapping[str, Metrics],
     beside: Mapping[str, Metrics] | None = None,
+    control_guards: Mapping[str, Metrics] | None = None,
     by: By = "probes",
     wins: Metrics | None = None,
     bench: Metrics | None = None,
@@ -77,9 +78,10 @@ def summarize(
     `measures[0]` is the base's, `measures[t + 1]` that of `names[t]`, or of iteration t, and `guards`
     are in the same order what `guard` found of each (none: nothing was guarded); `controls`
     are named, such as "seeds alone", "random rows", measured by `evaluate` like the others; random rows
-    that are the rows the rule kept are called the same rows. Fine-tuning on the seeds alone is shown
-    first: it is what the seeds give without a method. Those of `beside` are shown under the base and
-    compared with nothing. Values:
+    that are the rows the rule kept are called the same rows. `control_guards` is what `guard` found of
+    those that are models of their own: one that would be vetoed is shown and is no rival. Fine-tuning on
+    the seeds alone is shown first: it is what the seeds give without a method. Those of `beside` are
+    shown under the base and compared with nothing. Values:
     `verdict` and `difference` against `rival`, the one that comes closest; `against_base` and
     `against_controls`; `worse_on`, the measures on which the result is worse than the base; and
     `win_rate` over the base as `win_rate` found it in `wins` (None: not measured); `bench`, what the
@@ -93,6 +95,8 @@ def summarize(
     called, controls = dict(zip(controls, named, strict=True)), named
     result, base = measures[index], measures[0]
     on = "probes" if by == "last" else by
+    known = {called[n]: guard for n, guard in (control_guards or {}).items()}
+    forgetful = {n: loss for n, guard in known.items() if (loss := find_loss(guard, guards[0]))}
     vetoes = find_vetoes(guards)
     winner = find_winner(measures, by, vetoes) if by != "last" and not index else 0
     wanted = find_winner(measures, by)
@@ -107,6 +111,7 @@ def summarize(
         veto=describe_veto(label(wanted, names), vetoes[wanted], guards[0])
         if wanted in vetoes
         else "",
+        forgetful=forgetful,
     )
     rival, gain = found.rivals[0] if found.rivals else (BASE, found.over_base)
     values: dict[str, JSON] = {
@@ -125,12 +130,16 @@ def summarize(
     candidates = {label(0): base, **tuned}
     views = (
         *found.alarms(),
-        *warn_of_vetoes(guards, dict(enumerate(candidates))),
+        *warn_of_vetoes(guards, dict(enumerate(candidates)), forgetful),
         *warn_of_drift(candidates, base),
         show_models(models, base=base, result=result, by=by, wins=wins),
         *show_tiers(models),
         *found.tables(),
-        *show_tax(candidates, guards),
+        *show_tax(
+            candidates | {name: controls[name] for name in known},
+            dict(zip(candidates, guards, strict=False)) | known,
+            known,
+        ),
         *show_margins(models, base),
         show_measures(measures, by, names),
         *([show_bench(bench, label(index, names), called)] if bench else ()),
@@ -169,12 +178,15 @@ class _Conclusion:
     """Why the winner of the selection is not the result; empty where it is, or there was none."""
     veto: str = ""
     """Why the guard let a model that would have won not be the result; empty where there was none."""
+    forgetful: Container[str] = ()
+    """Controls that the guard would veto."""
 
     @property
     def rivals(self) -> list[tuple[str, Estimate]]:
         """Returns the base, if it is not the result, and the control that comes closest, with the
         result's gain over each; the smaller lower bound first."""
-        controls = {n: g for n, g in self.over_controls.items() if g and self.is_compared(g)}
+        able = {n: gain for n, gain in self.over_controls.items() if n not in self.forgetful}
+        controls = {name: gain for name, gain in able.items() if gain and self.is_compared(gain)}
         best = min(controls, key=lambda n: controls[n].low, default="")
         found = [(best, controls[best])] if best else []
         if self.name and self.over_base:
@@ -231,6 +243,7 @@ class _Conclusion:
                 continue
             few = gain is not None and not self.is_compared(gain)
             said = "on too few items to be named" if few else verdict(gain)
+            said += ", and no rival: it forgot" * (name in self.forgetful)
             common = f"{gain.count if gain else 0} of {self.items}"
             rows.append([name, common, table_cell(gain, "points"), said])
         if not rows:

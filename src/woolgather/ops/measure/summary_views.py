@@ -111,9 +111,9 @@ def show_models(
     )
     note = (
         f"{_describe_seeds(models)}Probes of the families that report; strict: of answers as they stand, "
-        "with no lead-in or code fence taken off. Intervals are 95 %: over families of probes, and of "
-        f"held-out tasks Wilson's for a rate, paired bootstrap for a difference. {half}Win rate over the "
-        f"base: {_describe_wins(wins)}."
+        "with no lead-in or code fence taken off. Intervals are 95 %, Wilson's for a rate and Agresti "
+        f"and Min's for a difference, over families of probes. {half}Win rate over the base: "
+        f"{_describe_wins(wins)}."
     )
     return table("Models", columns, rows, note)
 

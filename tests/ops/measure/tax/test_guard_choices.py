@@ -9,7 +9,7 @@ import pytest
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.engines.base import LogProb
 from woolgather.engines.fake import FakeEngine
-from woolgather.ops.measure.select import select_guarded, select_model
+from woolgather.ops.measure.select import select_guarded, select_model, should_stop
 from woolgather.ops.measure.summary import summarize
 from woolgather.ops.measure.tax.choices import answer_questions, find_vetoes, warn_of_vetoes
 from woolgather.ops.measure.tax.questions import GuardQuestion, QuestionSet
@@ -141,7 +141,56 @@ def test_a_guard_that_loses_nothing_changes_nothing() -> None:
 
 
 def test_a_base_at_chance_is_told() -> None:
-    (note,) = warn_of_vetoes(guards(30, 10), {0: "base", 1: "iter0"})[-1:]
+    (note,) = warn_of_vetoes(guards(30, 10), {0: "base", 1: "iter0"}, {})[-1:]
     assert note.title == "The guard sees little"
     assert "30.0 % of the guard questions, not clear of guessing (29.2 %)" in note.data["text"]
-    assert warn_of_vetoes(guards(80, 80), {}) == []
+    assert warn_of_vetoes(guards(80, 80), {}, {}) == []
+
+
+def test_a_control_that_forgot_is_shown_and_is_no_rival() -> None:
+    controls = {"seeds alone": measured(150), "random rows": measured(100)}
+    forgot, kept = guards(40, 79)
+    told = summarize(
+        [measured(60), measured(140)],
+        guards(80, 80),
+        chosen=Choice(1),
+        controls=controls,
+        control_guards={"seeds alone": forgot, "random rows": kept},
+    )
+    assert told.values["rival"] == "random rows"
+    assert "seeds alone" not in told.headline
+    (note,) = [view for view in told.views if view.kind == "alarm"]
+    assert note.data["text"].startswith(
+        "The control seeds alone is no rival, since the guard would veto it: it answers -40.0 points ["
+    )
+    (tax,) = [view for view in told.views if view.title == "Tax and drift"]
+    assert {row[0]: row[-1] for row in tax.data["rows"]} == {
+        "base": "",
+        "iter0": "",
+        "seeds alone": "would be vetoed",
+        "random rows": "",
+    }
+    (rivals,) = [view for view in told.views if "each rival" in view.title]
+    verdicts = {row[0]: row[-1] for row in rivals.data["rows"]}
+    assert verdicts["seeds alone"].endswith("no rival: it forgot")
+    assert "rival" not in verdicts["random rows"]
+
+
+def test_an_accuracy_that_did_not_change_has_an_interval_all_the_same() -> None:
+    known = guards(80, 80)
+    told = summarize([measured(60)] * 2, known, chosen=Choice(0), controls={})
+    (tax,) = [view for view in told.views if view.title == "Tax and drift"]
+    change = tax.data["rows"][1][2]
+    assert change["value"] == 0
+    assert -0.05 < change["low"] < 0 < change["high"] < 0.05
+    assert not find_vetoes(known)
+
+
+def test_an_iteration_that_is_vetoed_is_no_gain_to_wait_for() -> None:
+    measures, lost = [measured(60), measured(140), measured(60)], guards(80, 50, 80)
+    assert should_stop(measures, patience=2).value is False
+    told = should_stop(measures, lost, patience=2)
+    assert told.value is True
+    assert told.why.startswith(
+        "best on probes so far, without iter0, vetoed by the guard: the base (0.300), 2 iterations ago"
+    )

@@ -16,7 +16,7 @@ from typing import Literal
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.expected import Expected
-from woolgather.core.intervals import Estimate, paired_difference, rate_interval
+from woolgather.core.intervals import Estimate, outcome_difference, rate_interval
 from woolgather.core.op import op
 from woolgather.core.views import View, alarm, table_cell
 from woolgather.engines.base import Engine
@@ -102,36 +102,53 @@ def _is_right(scores: Sequence[float], answer: int) -> float | None:
     return float(scores[answer] == best and scores.count(best) == 1)
 
 
-def compare_accuracy(guards: Sequence[Metrics], index: int) -> Estimate | None:
-    """Returns the accuracy of model `index` minus the base's, over the questions both answered."""
-    return paired_difference(guards[index].items[ITEMS], guards[0].items[ITEMS])
+def compare_accuracy(mine: Metrics, base: Metrics) -> Estimate | None:
+    """Returns the accuracy of a model minus the base's, over the questions both answered."""
+    return outcome_difference(mine.items[ITEMS], base.items[ITEMS])
+
+
+def find_loss(mine: Metrics, base: Metrics) -> Estimate | None:
+    """Returns what a model lost where that is clearly more than the margin; None where it is not."""
+    change = compare_accuracy(mine, base)
+    return change if change and change.high < -float(base.values["margin"]) else None
 
 
 def find_vetoes(guards: Sequence[Metrics]) -> dict[int, Estimate]:
     """Returns by index the candidates that lost clearly more than the margin, with their loss; the
     base's is `guards[0]`. Empty without guards."""
-    changes = {index: compare_accuracy(guards, index) for index in range(1, len(guards))}
-    return {
-        index: change
-        for index, change in changes.items()
-        if change and change.high < -float(guards[0].values["margin"])
-    }
+    losses = {index: find_loss(guard, guards[0]) for index, guard in enumerate(guards) if index}
+    return {index: loss for index, loss in losses.items() if loss}
 
 
 def describe_veto(name: str, loss: Estimate, guard: Metrics) -> str:
     """Returns why the model `name` is vetoed, as the end of a sentence."""
+    return f"{name} is vetoed by the guard: {_describe_loss(loss, guard)}"
+
+
+def _describe_loss(loss: Estimate, guard: Metrics) -> str:
     return (
-        f"{name} is vetoed by the guard: it answers {loss.format('+.1f', 100, ' points')} of "
-        f"{guard.values['questions']} questions against the base, and may lose "
-        f"{100 * float(guard.values['margin']):g}"
+        f"it answers {loss.format('+.1f', 100, ' points')} of {guard.values['questions']} questions "
+        f"against the base, and may lose {100 * float(guard.values['margin']):g}"
     )
 
 
-def warn_of_vetoes(guards: Sequence[Metrics], names: Mapping[int, str]) -> list[View]:
-    """Returns an alarm per vetoed model, and a note where the guard could not have seen a loss."""
+def warn_of_vetoes(
+    guards: Sequence[Metrics], names: Mapping[int, str], forgetful: Mapping[str, Estimate]
+) -> list[View]:
+    """Returns an alarm per vetoed model, a note per control that is `forgetful` in the same way, with its
+    loss, and a note where the guard could not have seen a loss."""
     found = [
         alarm("Vetoed by the guard", f"{describe_veto(names[index], loss, guards[0])}.")
         for index, loss in find_vetoes(guards).items()
+    ]
+    found += [
+        alarm(
+            "A control that forgot",
+            f"The control {name} is no rival, since the guard would veto it: "
+            f"{_describe_loss(loss, guards[0])}.",
+            "note",
+        )
+        for name, loss in forgetful.items()
     ]
     base = guards[0].values if guards else {}
     accuracy = base.get("accuracy")

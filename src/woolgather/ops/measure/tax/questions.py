@@ -14,13 +14,13 @@ also be the text of an option. Other fields are not looked at.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from woolgather.core.errors import ConfigError
 from woolgather.core.fingerprint import canonical, fingerprint
-from woolgather.core.rows import JSON
+from woolgather.core.rows import JSON, Example
 from woolgather.data.record_files import Place, read_records
 from woolgather.data.values import kind_of
 
@@ -44,7 +44,8 @@ class GuardQuestion:
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """The questions of a file; a step that is given them is known by their content."""
+    """The questions of a file; a step that is given them is known by their content. Iterating yields them
+    as tasks, with the right option for a reference."""
 
     name: str
     """The file's name, for people."""
@@ -55,6 +56,10 @@ class QuestionSet:
 
     def __len__(self) -> int:
         return len(self.questions)
+
+    def __iter__(self) -> Iterator[Example]:
+        for question in self.questions:
+            yield Example(instruction=question.text, response=question.options[question.answer])
 
 
 def read_questions(source: str) -> QuestionSet:

@@ -5,7 +5,7 @@ The one idea: what a method costs is said for every iteration, also for those th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from woolgather.core.artifacts import Metrics
 from woolgather.core.rows import JSON
@@ -13,7 +13,7 @@ from woolgather.core.views import View, alarm, table, table_cell
 from woolgather.ops.measure.harms import describe_harms, find_drift
 from woolgather.ops.measure.outcomes import rate
 from woolgather.ops.measure.tax.answers import DRIFT
-from woolgather.ops.measure.tax.choices import compare_accuracy, find_vetoes
+from woolgather.ops.measure.tax.choices import compare_accuracy, find_loss
 
 
 def warn_of_drift(models: Mapping[str, Metrics], base: Metrics) -> list[View]:
@@ -25,19 +25,22 @@ def warn_of_drift(models: Mapping[str, Metrics], base: Metrics) -> list[View]:
     ]
 
 
-def show_tax(models: Mapping[str, Metrics], guards: Sequence[Metrics]) -> list[View]:
-    """Returns the table of what each model knows and how it drifted, the base first, with `guards` in the
-    same order; none where nothing of it was measured."""
+def show_tax(
+    models: Mapping[str, Metrics], guards: Mapping[str, Metrics], controls: Container[str] = ()
+) -> list[View]:
+    """Returns the table of what each model knows and how it drifted, the base first, with the `guards` by
+    the same names; `controls` are those that no guard vetoes. None where nothing of it was measured."""
     base, *_ = models.values()
     if not guards and not any(sign in base.items for sign in DRIFT):
         return []
-    vetoes = find_vetoes(guards)
+    asked = list(guards.values())[:1]
     rows: list[list[JSON]] = []
-    for index, (name, measure) in enumerate(models.items()):
-        known = _cells_of(guards, index) if guards else []
+    for name, measure in models.items():
+        known = _cells_of(guards[name], *asked) if guards else []
         shares = [table_cell(rate(measure, sign), "percent") for sign in DRIFT]
-        marks = ["vetoed"] * (index in vetoes)
-        marks += [f"more {harm.on}" for harm in find_drift(measure, base)] if index else []
+        veto = "would be vetoed" if name in controls else "vetoed"
+        marks = [veto for first in asked if find_loss(guards[name], first)]
+        marks += [f"more {harm.on}" for harm in find_drift(measure, base)]
         rows.append([name, *known, *shares, ", ".join(marks)])
     columns = [
         "model",
@@ -45,13 +48,12 @@ def show_tax(models: Mapping[str, Metrics], guards: Sequence[Metrics]) -> list[V
         *DRIFT,
         "clear of the base",
     ]
-    return [table("Tax and drift", columns, rows, _note(guards))]
+    return [table("Tax and drift", columns, rows, _note(asked))]
 
 
-def _cells_of(guards: Sequence[Metrics], index: int) -> list[JSON]:
-    change = compare_accuracy(guards, index) if index else None
-    accuracy = guards[index].values["accuracy"]
-    return [table_cell(accuracy, "percent"), table_cell(change, "points") if index else ""]
+def _cells_of(guard: Metrics, base: Metrics) -> list[JSON]:
+    change = table_cell(compare_accuracy(guard, base), "points") if guard is not base else ""
+    return [table_cell(guard.values["accuracy"], "percent"), change]
 
 
 def _note(guards: Sequence[Metrics]) -> str:
