@@ -1,6 +1,5 @@
 import json
 import shutil
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -62,42 +61,6 @@ def test_a_training_row_begins_with_the_prompt_and_has_one_end_token(
     assert ids[-1] == renderer.end_id == 2
     assert ids[len(prompt) :].count(renderer.end_id) == 1
     assert renderer.decode(ids[len(prompt) :]) == " two <|im_end|> three\n"
-
-
-TALK = (
-    *SYSTEM, Message("assistant", "one, two"), Message("user", "and more?"),
-    Message("assistant", "three"), Message("user", "thanks"),
-)  # fmt: skip
-
-
-def learned(ids: list[int], labels: list[int]) -> list[list[int]]:
-    """The stretches with loss."""
-    runs = [list(run) for with_loss, run in groupby(labels, lambda i: i != IGNORE) if with_loss]
-    assert all(label in (IGNORE, i) for i, label in zip(ids, labels, strict=True))
-    return runs
-
-
-def test_each_reply_of_a_conversation_is_learned_with_its_end(tiny_model: Path) -> None:
-    renderer = Renderer(tiny_model)
-    ids, labels = renderer.training_ids(TALK, "gladly")
-    prompt = renderer.prompt_ids(TALK)
-    assert ids[: len(prompt)] == prompt, "begins with what the model is asked"
-    assert ids.count(renderer.end_id) == 7, "one behind each turn"
-    runs = learned(ids, labels)
-    assert [renderer.decode(run) for run in runs] == ["one, two", "three", "gladly"]
-    assert all(run[-1] == renderer.end_id for run in runs)
-    for n, asked in enumerate((TALK[:2], TALK[:4])):
-        start = len(renderer.prompt_ids(asked))
-        assert labels[start - 1] == IGNORE
-        assert labels[start : start + len(runs[n])] == runs[n], "right behind its prompt"
-
-
-def test_a_reply_that_the_template_writes_otherwise_later_is_left_without_loss(make: Any) -> None:
-    past = "message['role'] == 'assistant' and not loop.last"
-    shortened = f"(message['content'][:5] if {past} else message['content'])"
-    renderer = make(CHATML.replace("message['content']", shortened), eos_token="<|im_end|>")
-    ids, labels = renderer.training_ids(TALK, "gladly")
-    assert [renderer.decode(run) for run in learned(ids, labels)] == ["three", "gladly"]
 
 
 def test_a_text_prompt_is_sent_as_it_is(tiny_model: Path) -> None:
