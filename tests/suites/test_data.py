@@ -83,6 +83,7 @@ def test_results_beside_a_suite_are_no_data_of_it(tmp_path: Path) -> None:
     before = describe_data(own, own.tasks[2], None)
     (tmp_path / "evals").mkdir()
     (tmp_path / "evals" / "record.json").write_text("{}")
+    (tmp_path / "eval.log").write_text("what a shell wrote of this very command")
     assert describe_data(own, own.tasks[2], None) == before
     (tmp_path / "one.yaml").write_text("task: another\n")
     assert describe_data(own, own.tasks[2], None) != before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_a_suite_is_asked_offline_with_its_data_and_kept(
     assert all((record.parent / name).is_file() for name in told["files"])
     assert run(fake_harness, asked) == [measured]
     assert len(fake_harness.jobs) == 1
+
+
+def test_data_that_change_meanwhile_do_not_lose_what_was_asked(
+    fake_harness: FakeHarness, asked: SuiteOptions, tmp_path: Path
+) -> None:
+    shutil.copytree(TOY.parent, tmp_path / "toy")
+
+    def change(line: str) -> None:
+        (tmp_path / "toy" / "notes.txt").write_text(line)
+
+    harness, suite = find_harness(fake_harness.python), read_suite(str(tmp_path / "toy" / TOY.name))
+    (measured,) = run_suite(suite, [model("base")], harness, asked, change)
+    assert len(measured.outcomes) == 2
+    run_suite(suite, [model("base")], harness, asked, change)
+    assert len(fake_harness.jobs) == 2, "to data that have changed it is another question"
 
 
 def test_after_a_death_only_the_rest_is_asked(

@@ -17,6 +17,8 @@ from woolgather.suites.suite import Data, Suite, SuiteTask
 
 TASK_FILES = {".yaml", ".yml", ".py"}
 """Endings of files that say what a task is; others hold data."""
+PRINTED = {".log", ".out", ".err"}
+"""Endings of files that programs print into, perhaps this one: they are no data."""
 NLTK = "nltk_data"
 """Folder of --data-dir with the data of nltk."""
 CODE_EVAL = "code_eval"
@@ -107,7 +109,8 @@ def _own_files(suite: Suite) -> list[Path]:
     """The files beside a suite of your own, without those in folders: results may be among these."""
     if suite.folder is None:
         return []
-    return sorted(path for path in suite.folder.iterdir() if path.is_file())
+    beside = (path for path in suite.folder.iterdir() if path.suffix not in PRINTED)
+    return sorted(path for path in beside if path.is_file())
 
 
 def _files(place: Path) -> Iterator[Path]:

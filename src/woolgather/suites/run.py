@@ -139,7 +139,7 @@ class _Sitting:
             log = self.home / "log.txt"
             tell(f"{name}: {len(due)} tasks to ask, {kept} kept; the harness prints to {log}")
             for done, seconds in work_off(self._job(due.values()), self.home, name):
-                found = read_result(self._folder_of(due[done]), due[done])
+                found = read_result(self._folders[done], due[done])
                 self._write_record(due[done], found, seconds)
                 tell(f"{name}: {due[done].name} done in {seconds:.0f} s: {spell(found.outcomes)}")
         else:
@@ -159,7 +159,12 @@ class _Sitting:
         known = self.asked.out.glob(f"*-{short}")  # perhaps under another name
         return next(known, self.asked.out / f"{slug}-{short}").resolve()
 
-    def _folder_of(self, task: SuiteTask) -> Path:
+    @cached_property
+    def _folders(self) -> Mapping[str, Path]:
+        """The folder of each task: found once, since a file among the data may change meanwhile."""
+        return {task.task: self._find_folder(task) for task in self.tasks}
+
+    def _find_folder(self, task: SuiteTask) -> Path:
         identity = {
             "task": canonical(task.question),
             "limit": self.asked.limit,
@@ -171,7 +176,7 @@ class _Sitting:
         return self.home / f"{task.task}-{fingerprint(identity)[:12]}"
 
     def _record_of(self, task: SuiteTask) -> Path:
-        return self._folder_of(task) / RECORD
+        return self._folders[task.task] / RECORD
 
     def _in_turns(self, task: SuiteTask) -> bool:
         wanted = task.chat if self.asked.form == "auto" else self.asked.form == "chat"
@@ -198,7 +203,7 @@ class _Sitting:
                     chat=self._in_turns(task),
                     nltk=task.nltk,
                     code=task.code,
-                    folder=str(self._folder_of(task)),
+                    folder=str(self._folders[task.task]),
                 )
                 for task in due
             ],
