@@ -197,7 +197,12 @@ def test_payloads_of_earlier_versions_are_read_as_this_one_writes_them() -> None
         (
             "mix",
             {"kept": "B", "history": ["A"], "seeds": "S", "max_length": 9, "max_rows": None},
-            {"kept": ["A", "B"], "seeds": "S", "replay": [], "limits": {"max_length": 9, "max_rows": None}},
+            {
+                "kept": ["A", "B"],
+                "seeds": "S",
+                "replay": [],
+                "limits": {"max_length": 9, "max_rows": None},
+            },
         ),
         (
             "mix",
