@@ -120,6 +120,14 @@ def as_sharegpt(turns):
             "instruction": "Thanks!", "output": "Gladly.",
             "history": [["Name a tree.", "An elm."], ["Another?", "An oak.\n"]],
         },
+        {
+            "instruction": "Thanks!", "response": "Gladly.",
+            "history": [["Name a tree.", "An elm."], ["Another?", "An oak.\n"]],
+        },
+        {
+            "instruction": "Thanks!", "output": "Gladly.",
+            "history": '[["Name a tree.", "An elm."], ["Another?", "An oak.\\n"]]',
+        },
     ],
 )  # fmt: skip
 def test_a_longer_conversation_is_kept_whole_and_told_of(tmp_path, record):
@@ -155,6 +163,29 @@ def test_a_conversation_ends_before_a_turn_that_is_none(tmp_path, later, kept, c
     assert any(why in said for said in told) == bool(cut)
 
 
+def test_a_last_question_without_an_answer_makes_no_row_of_several_turns(tmp_path):
+    asked = {"messages": [*TALK[:2], {"role": "user", "content": "And?"}]}
+    _, _, told = rows_of(file(tmp_path, "t.jsonl", [asked, {"messages": TALK}]))
+    (said,) = told
+    assert "1 of 2 rows have several turns" in said
+
+
+@pytest.mark.parametrize(("pair", "what"), [(["", "An elm."], "question"), (["Q", " "], "answer")])
+def test_the_empty_text_of_a_first_pair_is_named_where_it_stands(tmp_path, pair, what):
+    record = {"instruction": "Q", "output": "A", "history": [pair]}
+    with pytest.raises(
+        InputError, match=f"'history': the {what} of its first pair is empty.*history"
+    ):
+        one(tmp_path, record)
+
+
+def test_a_history_without_a_pair_is_none(tmp_path):
+    assert turns_of(one(tmp_path, {"instruction": "Q", "output": "A", "history": "[]"})) == [
+        ("user", "Q"),
+        ("assistant", "A"),
+    ]
+
+
 def test_half_a_character_in_a_later_turn_is_named(tmp_path):
     turns = [*TALK[:2], {"role": "user", "content": "a\ud83d"}]
     with pytest.raises(InputError, match="line 1: message 3 has half a character"):
@@ -164,7 +195,7 @@ def test_half_a_character_in_a_later_turn_is_named(tmp_path):
 @pytest.mark.parametrize("history", ["hi", [["a"]], [["a", 5]], ["ab"]])
 def test_a_history_that_is_none_is_named(tmp_path, history):
     record = {"instruction": "Q", "output": "A", "history": history}
-    with pytest.raises(InputError, match="line 1: field 'history' is not a list of pairs"):
+    with pytest.raises(InputError, match=r"line 1: field 'history' is not (a list of pairs|valid)"):
         one(tmp_path, record)
 
 

@@ -6,6 +6,10 @@ import csv
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
+from woolgather.cli.reporting import report
+from woolgather.core.errors import MistakeError
 from woolgather.core.rows import JSON
 from woolgather.core.views import View, curve, table, table_cell
 from woolgather.report.figures.files import _numbers, write_figures
@@ -52,3 +56,25 @@ def test_numbers_keep_their_digits_and_estimates_their_ends() -> None:
 def test_broken_data_is_no_file() -> None:
     assert _numbers(View("curve", "x", {"series": 3})) is None
     assert _numbers(View("alarm", "x", {"text": "t", "level": "note"})) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--figures", "taken", "--figures: .*taken is a file, where a folder belongs"),
+        ("--figures", "taken/figures", "--figures: .*taken is a file"),
+        ("--out", "taken/report.html", "--out: .*taken is a file"),
+        ("--out", "", "is a folder. Name a file, e.g. .*report.html"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_named(
+    tmp_path: Path, option: str, place: str, message: str
+) -> None:
+    (tmp_path / "taken").write_text("x", encoding="utf-8")
+    where = tmp_path / place
+    with pytest.raises(MistakeError, match=message):
+        report(
+            tmp_path,
+            out=where if option == "--out" else None,
+            figures=where if option == "--figures" else None,
+        )

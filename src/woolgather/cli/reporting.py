@@ -34,11 +34,22 @@ def report(
     """
     from woolgather.report.page import write_report
 
+    for option, path in (("--out", out and out.parent), ("--figures", figures)):
+        if path:
+            _refuse_no_folder(option, path)
+    if out and out.is_dir():
+        raise MistakeError(f"--out {out}: is a folder. Name a file, e.g. {out / 'report.html'}.")
     console().print(Text(f"Report: {write_report(run, out)}"))
     if figures:
         from woolgather.report.figures.files import write_figures
 
         console().print(Text(f"Figures: {len(write_figures(run, figures))} files in {figures}"))
+
+
+def _refuse_no_folder(option: str, path: Path) -> None:
+    """Raises MistakeError where a file stands at a path that has to be a folder, or above it."""
+    if taken := next((each for each in (path, *path.parents) if each.is_file()), None):
+        raise MistakeError(f"{option}: {taken} is a file, where a folder belongs. Name another.")
 
 
 def compare(

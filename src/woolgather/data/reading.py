@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from woolgather.core.errors import InputError
-from woolgather.core.rows import Example, PreferencePair, Row, set_aside, turns_of
+from woolgather.core.rows import Example, PreferencePair, Row, answered_turns, set_aside
 from woolgather.data.fields import Fields, Record
 from woolgather.data.folders import (
     Source,
@@ -168,7 +168,7 @@ class _LayoutCounts:
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     files: dict[str, _File] = field(default_factory=dict)
     conversations: Counter[str] = field(default_factory=Counter)
-    """Rows in use that have several turns."""
+    """Rows in use that have several answers."""
 
     def count(self, file: _File, row: Row) -> None:
         family, reason = file.family, row.set_aside
@@ -177,7 +177,7 @@ class _LayoutCounts:
         self.unused[family] += reason is not None
         if reason := reason or next((why for why in _CHANGED if row.meta.get(why)), None):
             self.reasons.setdefault(family, Counter())[reason] += 1
-        several = isinstance(row, Example) and len(turns_of(row)) > 2
+        several = isinstance(row, Example) and len(answered_turns(row)) > 2
         self.conversations[family] += several and row.set_aside is None
 
     def finish(self) -> None:

@@ -33,6 +33,10 @@ GOOD = {
     "preference": '{"prompt": "...", "chosen": "...", "rejected": "..."}',
 }
 """A good line of each shape."""
+_GOOD_HISTORY = (
+    '{"instruction": "...", "input": "", "output": "...", '
+    '"history": [["an earlier question", "its answer"]]}'
+)
 PAIRS = ("spin", "preference")
 """Shapes of two answers."""
 _MOST = sys.float_info.max
@@ -79,8 +83,8 @@ def examples_of(
         if not isinstance(answer, list):
             raise fields.wrong("'prompt' is a list of messages, 'completion' is not.")
         yield fields.talk([*asked, *answer])
-    elif shape == "alpaca" and record.get("history"):
-        yield fields.talk(_with_history(fields))
+    elif shape in ("alpaca", "own") and record.get("history") and (turns := _earlier(fields)):
+        yield fields.talk(turns)
     else:
         question, answered = _fields(record, shape)
         yield fields.example(
@@ -88,14 +92,23 @@ def examples_of(
         )
 
 
-def _with_history(fields: Fields) -> list[dict[str, str]]:
-    """The messages of LLaMA-Factory's alpaca rows: pairs of earlier turns, and the row's own last."""
-    history = fields.plain("history")
+def _earlier(fields: Fields) -> list[dict[str, str]]:
+    """The messages of LLaMA-Factory's alpaca rows, or of ours with such a field: pairs of earlier
+    turns, and the row's own last; none where the field has no pair. Raises InputError where it holds
+    anything else, or where its first pair, which is what the row asks and answers, lacks a text."""
+    fields = replace(fields, good=_GOOD_HISTORY)
+    history = fields.parsed("history")
+    if not history:
+        return []
     pairs = history if isinstance(history, list) else [history]
     for pair in pairs:
         if not isinstance(pair, list) or [type(text) for text in pair] != [str, str]:
             raise fields.wrong("field 'history' is not a list of pairs of texts.")
-    last = fields.example(fields.text("instruction"), fields.text("output"), fields.material())
+    for text, what in zip(pairs[0], ("question", "answer"), strict=True):
+        if not text.strip():
+            raise fields.wrong(f"field 'history': the {what} of its first pair is empty.")
+    _, answered = _fields(fields.record, "own" if "response" in fields else "alpaca")
+    last = fields.example(fields.text("instruction"), fields.text(answered), fields.material())
     said = [text for pair in pairs for text in pair] + [question(last), last.response]
     roles = ("user", "assistant") * (len(said) // 2)
     return [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]

@@ -106,6 +106,8 @@ def test_too_few_and_none(tmp_path: Path) -> None:
         read_questions(few)
     with pytest.raises(ConfigError, match=r"measure\.guard=nowhere\.jsonl: no such file"):
         read_questions("nowhere.jsonl")
+    with pytest.raises(ConfigError, match=r"is a folder\. Give a local file"):
+        read_questions(str(tmp_path))
 
 
 def test_questions_are_known_by_their_content(tmp_path: Path) -> None:

@@ -67,8 +67,9 @@ def read_questions(source: str) -> QuestionSet:
     fewer than `FEWEST`, and InputError, naming the line, for one that has no single reading."""
     path = Path(source).expanduser()
     if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
         raise ConfigError(
-            f"measure.guard={source}: no such file. Give a local file with a question per line: {GOOD}"
+            f"measure.guard={source}: {what}. Give a local file with a question per line: {GOOD}"
         )
     found = tuple(_read(place, record) for place, record in read_records(path))
     if len(found) < FEWEST:
