@@ -251,10 +251,13 @@ def read_run(run_dir: Path) -> dict[str, JSON]:
     """Returns run.json. Raises RunDirError when `run_dir` is no run directory, or of a newer format."""
     path = run_dir / RUN
     if not path.is_file():
-        raise RunDirError(
-            f"{run_dir} is not a run directory: it has no {RUN}; name the directory that"
-            " `woolgather run` wrote to"
+        inside = sorted(found.parent.name for found in run_dir.glob(f"*/{RUN}"))
+        remedy = (
+            f"name one of the {len(inside)} that are in it, such as {run_dir / inside[0]}"
+            if inside
+            else "name the directory that `woolgather run` wrote to"
         )
+        raise RunDirError(f"{run_dir} is not a run directory: it has no {RUN}; {remedy}")
     value = _read_object(path)
     _check_format(value, str(path))
     return value
