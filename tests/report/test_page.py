@@ -304,7 +304,9 @@ def test_rows_that_are_gone_do_not_stop_the_report(builder: Any) -> None:
 
 
 def test_a_directory_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match=r"not a run directory: it has no run\.json; name the dir"):
+    with pytest.raises(
+        RunDirError, match=r"not a run directory: it has no run\.json; name the dir"
+    ):
         write_report(tmp_path)
     for name in ("keep.above=4", "keep.above=6"):  # a sweep, or a folder of runs
         (tmp_path / name).mkdir()
