@@ -14,6 +14,7 @@ from woolgather.api.suites import evaluate_suite
 from woolgather.core.errors import ConfigError, InputError
 from woolgather.core.fingerprint import fingerprint
 from woolgather.engines.base import EngineOptions
+from woolgather.prompting.template_choice import with_origin
 from woolgather.runs.record import (
     RunRecord,
     StepRecord,
@@ -118,7 +119,8 @@ def test_the_base_of_a_run_is_asked_as_the_tuned_models_are_too(
     assert len(fake_harness.jobs) == n
     assert len(evaluate(run, options=on_cpu, form="chat").measured) == 3
     for folder in run.glob("iter*/train-merge-*/model"):
-        shutil.copy(tiny_model / "chat_template.jinja", folder)
+        own = (tiny_model / "chat_template.jinja").read_text()
+        (folder / "chat_template.jinja").write_text(with_origin(own, "its own"))
     assert len(evaluate(run, options=on_cpu).measured) == 3, "one form is all there is"
 
 

@@ -22,6 +22,7 @@ from woolgather.engines.base import EngineOptions
 from woolgather.judged.questions import BENCHMARKS
 from woolgather.models.open import open_model
 from woolgather.prompting.forms import read_template
+from woolgather.prompting.template_choice import read_origin
 from woolgather.suites.backends import Server, find_backend, find_templated
 from woolgather.suites.bench import TEMPLATED
 from woolgather.suites.interpreter import Harness, find_harness
@@ -99,8 +100,8 @@ def _as_tuned(
     base: Contender, tuned: Contender, options: EngineOptions, templated: Path
 ) -> Iterator[Contender]:
     """Yields the base asked by the template of `tuned`, unless that is its own."""
-    template = read_template(Path(tuned.path))
-    if not template or template == read_template(Path(base.path)):
+    template, own = (read_template(Path(each.path)) for each in (tuned, base))
+    if not template or read_origin(template)[1] == read_origin(own)[1]:
         return
     model = open_model(base.path).with_variables(options.chat_template_kwargs)
     folder = templated / f"{model.fingerprint[:12]}-{fingerprint(template)[:12]}"
