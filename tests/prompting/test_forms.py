@@ -10,9 +10,11 @@ import pytest
 
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import InputError
+from woolgather.core.rows import Example
 from woolgather.prompting.forms import FORMS, forms_of, is_as_tuned, is_text, spell_out
 from woolgather.prompting.messages import Message, Prompt
 from woolgather.prompting.template_choice import OWN, load_chat_template
+from woolgather.prompting.turns import answer_prompt, messages_of
 
 from ..conftest import CHATML
 
@@ -107,3 +109,21 @@ def test_a_chosen_template_stands_for_the_one_in_the_folder(tmp_path: Path) -> N
     assert forms_of(path, OWN) == forms_of(path) == ("raw", "blocks", "chatml")
     assert {form for form in FORMS if is_as_tuned(path, form, chatml)} == {"chat", "chatml"}
     assert {form for form in FORMS if is_as_tuned(path, form, plain)} == {"chat"}
+
+
+def test_blocks_are_what_our_template_of_that_name_writes(tmp_path: Path) -> None:
+    import jinja2
+
+    task = Example(id="a", instruction="Name a colour.", input="one word", response="Blue")
+    shot = Example(id="b", instruction="Name a fish.", response="Cod")
+    blocks = load_chat_template("blocks").text
+    talk = (*messages_of(shot), Message("assistant", "Cod"), *messages_of(task))
+    text = jinja2.Template(blocks).render(
+        messages=[m._asdict() for m in talk], add_generation_prompt=True, eos_token="<eos>"
+    )
+    assert text.replace("<eos>", "") == answer_prompt(task, "blocks", [shot])
+    assert text.count("<eos>") == 1
+    path = make_folder(tmp_path, None)
+    assert forms_of(path, blocks) == ("raw", "blocks", "chatml")
+    assert {form for form in FORMS if is_as_tuned(path, form, blocks)} == {"blocks", "chat"}
+    assert not is_as_tuned(path, "blocks")

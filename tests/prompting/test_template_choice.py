@@ -190,7 +190,9 @@ def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str, said:
 
 
 def test_a_choice_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none of auto, own, chatml, plain, qwen, spin-instruct"):
+    with pytest.raises(
+        InputError, match=r"none of auto, own, blocks, chatml, plain, qwen, spin-instruct"
+    ):
         load_chat_template("chatlm")
     with pytest.raises(InputError, match="no such file"):
         load_chat_template(str(tmp_path / "mine.jinja"))

@@ -15,7 +15,7 @@ from typing import get_args
 from woolgather.core.artifacts import PromptFormat
 from woolgather.core.errors import InputError
 from woolgather.prompting.messages import Prompt
-from woolgather.prompting.template_choice import OWN, load_chat_template
+from woolgather.prompting.template_choice import OWN, load_chat_template, read_origin
 
 FORMS: tuple[PromptFormat, ...] = get_args(PromptFormat)
 TURN, TURN_STOP = "<|im_start|>", "<|im_end|>"
@@ -43,31 +43,38 @@ def spell_out(prompt: Prompt, prompt_format: PromptFormat) -> Prompt:
 
 def forms_of(path: str, chosen: str = "") -> tuple[PromptFormat, ...]:
     """Returns the forms in which the model at `path` can be asked, no two of them alike: `chat` where it
-    comes with a template, and `chatml` unless that template writes ChatML. All of them for a model
-    that is no folder here, such as one on a server. `chosen` is the model's `chat_template`, which
-    stands for the one in the folder."""
+    comes with a template that writes no blocks, and `chatml` unless that template writes ChatML. All of
+    them for a model that is no folder here, such as one on a server. `chosen` is the model's
+    `chat_template`, which stands for the one in the folder."""
     if not Path(path).is_dir():
         return FORMS
     template = chosen if chosen not in ("", OWN) else read_template(Path(path))
-    chat: tuple[PromptFormat, ...] = ("chat",) if template else ()
+    chat: tuple[PromptFormat, ...] = (
+        ("chat",) if template and not _writes(template, "blocks") else ()
+    )
     chatml: tuple[PromptFormat, ...] = () if TURN in template else ("chatml",)
     return ("raw", "blocks", *chat, *chatml)
 
 
 def is_as_tuned(path: str, prompt_format: PromptFormat, chosen: str = "") -> bool:
     """Returns whether the model at `path`, asked in this form, reads what a model tuned from it will
-    read: `chat`, or `chatml` where that is the `chosen` template, or training puts it in for one that
-    is not there."""
-    if prompt_format != "chatml":
+    read: `chat`; `blocks` or `chatml` where that is the `chosen` template; or `chatml` where training
+    puts it in for one that is not there."""
+    if prompt_format not in ("blocks", "chatml"):
         return prompt_format == "chat"
-    if chosen:
-        return chosen == load_chat_template("chatml").text
+    if chosen or prompt_format == "blocks":
+        return _writes(chosen, prompt_format)
     vocabulary = Path(path) / "tokenizer.json"
     return (
         vocabulary.is_file()
         and not read_template(Path(path))
         and f'"{TURN}"' in vocabulary.read_text(encoding="utf-8")
     )
+
+
+def _writes(template: str, name: str) -> bool:
+    """Returns whether a template is ours of that name, whatever its head says."""
+    return read_origin(template)[1] == read_origin(load_chat_template(name).text)[1]
 
 
 def read_template(folder: Path) -> str:
