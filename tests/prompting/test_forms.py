@@ -88,7 +88,7 @@ def test_a_model_on_a_server_may_be_asked_in_any_form() -> None:
 @pytest.mark.parametrize(
     ("template", "token", "forms"),
     [
-        (None, "<s>", {"chat"}),
+        (None, "<s>", {"blocks", "chat"}),
         (None, "<|im_start|>", {"chat", "chatml"}),
         (OTHER, "<|im_start|>", {"chat"}),
     ],
@@ -126,4 +126,4 @@ def test_blocks_are_what_our_template_of_that_name_writes(tmp_path: Path) -> Non
     path = make_folder(tmp_path, None)
     assert forms_of(path, blocks) == ("raw", "blocks", "chatml")
     assert {form for form in FORMS if is_as_tuned(path, form, blocks)} == {"blocks", "chat"}
-    assert not is_as_tuned(path, "blocks")
+    assert not is_as_tuned(path, "blocks", load_chat_template("plain").text)

@@ -161,11 +161,11 @@ def test_without_a_template_chatml_where_its_tokens_are_known(make: Any) -> None
     assert renderer.end_ids == (0, 2)
 
 
-def test_without_a_template_or_its_tokens_plain_roles_and_the_end_token(make: Any) -> None:
+def test_without_a_template_or_its_tokens_blocks_and_the_end_token(make: Any) -> None:
     renderer = make(None, ["<s>", "</s>"], eos_token="</s>")
     talk = (*SYSTEM, Message("assistant", "1"), Message("user", "2"))
     assert renderer.prompt_text(talk) == (
-        "System: be brief\n\nUser: say the list\n\nAssistant: 1</s>\n\nUser: 2\n\nAssistant:"
+        "be brief\n\n### Task\nsay the list\n\n### Answer\n1</s>\n\n### Task\n2\n\n### Answer\n"
     )
     ids, labels = renderer.training_ids(USER, " yes")
     assert (ids[-1], renderer.end_id, renderer.end_ids) == (1, 1, (1,))

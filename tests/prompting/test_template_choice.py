@@ -118,7 +118,7 @@ def test_chatml_of_qwen_has_its_system_line(folder: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["chatml", "qwen"])
 def test_chatml_needs_its_tokens(folder: Any, name: str) -> None:
-    said = rf"template {name} cannot be used: it writes <\|im_start\|>.*chat_template=plain"
+    said = rf"template {name} cannot be used: it writes <\|im_start\|>.*chat_template=blocks"
     with pytest.raises(InputError, match=said):
         chosen(name, folder(specials=PLAIN))
 

@@ -58,18 +58,17 @@ def forms_of(path: str, chosen: str = "") -> tuple[PromptFormat, ...]:
 
 def is_as_tuned(path: str, prompt_format: PromptFormat, chosen: str = "") -> bool:
     """Returns whether the model at `path`, asked in this form, reads what a model tuned from it will
-    read: `chat`; `blocks` or `chatml` where that is the `chosen` template; or `chatml` where training
-    puts it in for one that is not there."""
+    read: `chat`; or `blocks` or `chatml` where that is the `chosen` template, or the one that training
+    puts in for one that is not there."""
     if prompt_format not in ("blocks", "chatml"):
         return prompt_format == "chat"
-    if chosen or prompt_format == "blocks":
+    if chosen:
         return _writes(chosen, prompt_format)
     vocabulary = Path(path) / "tokenizer.json"
-    return (
-        vocabulary.is_file()
-        and not read_template(Path(path))
-        and f'"{TURN}"' in vocabulary.read_text(encoding="utf-8")
-    )
+    if not vocabulary.is_file() or read_template(Path(path)):
+        return False
+    has_turns = f'"{TURN}"' in vocabulary.read_text(encoding="utf-8")
+    return has_turns == (prompt_format == "chatml")
 
 
 def _writes(template: str, name: str) -> bool:

@@ -57,7 +57,7 @@ class ChatTemplate:
             return THEIRS
         if self.text:
             return read_origin(self.text)[0]
-        return f"{THEIRS}, without a system line that it puts in; chatml or plain where it has none"
+        return f"{THEIRS}, without a system line that it puts in; chatml or blocks where it has none"
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -127,14 +127,14 @@ def choose_template(tokenizer: Tokenizer, told: str, adds_start: bool) -> tuple[
         origin, text = read_origin(own)
         return origin or THEIRS, text
     if not told:
-        name = "plain" if lacking else "chatml"
+        name = "blocks" if lacking else "chatml"
         told = _ours(name, f"woolgather's template {name}, since the tokenizer has none")
     origin, text = read_origin(told)
     for token in lacking:
         if token in text:
             raise InputError(
                 f"{origin} cannot be used: it writes {token}, which is no token of this tokenizer. "
-                "Set chat_template=plain, or chat_template=auto, which takes what fits."
+                "Set chat_template=blocks, or chat_template=auto, which takes what fits."
             )
     start = tokenizer.bos_token
     if adds_start and start and "bos_token" not in text and start not in text:

@@ -91,9 +91,11 @@ class Common(Options):
     level."""
     chat_template: ChatTemplate = AUTO
     """What the base and the models tuned from it are asked and trained with as a chat. auto: the
-    tokenizer's own template, without a system line that it puts in, and chatml or plain where it has
-    none; own: the tokenizer's own as it is; one of ours: chatml, plain, qwen (ChatML with Qwen's system
-    line) or spin-instruction (as the paper of SPIN asks); or the path of a .jinja file."""
+    tokenizer's own template, without a system line that it puts in, and where it has none chatml, or
+    blocks for a vocabulary without the tokens of ChatML; own: the tokenizer's own as it is; one of ours:
+    blocks (the task and its answer under headings, as a base can be asked), chatml, plain (turns named
+    User and Assistant), qwen (ChatML with Qwen's system line) or spin-instruction (as the paper of SPIN
+    asks); or the path of a .jinja file."""
     measure: Measuring = Measuring()
     bench: str = ""
     """A suite of lm-evaluation-harness that the base, every iteration and the controls go through at the
