@@ -57,7 +57,9 @@ class ChatTemplate:
             return THEIRS
         if self.text:
             return read_origin(self.text)[0]
-        return f"{THEIRS}, without a system line that it puts in; chatml or blocks where it has none"
+        return (
+            f"{THEIRS}, without a system line that it puts in; chatml or blocks where it has none"
+        )
 
     @classmethod
     def __get_pydantic_core_schema__(

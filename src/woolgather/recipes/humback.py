@@ -18,11 +18,11 @@ from typing import TypeVar
 
 from pydantic import Field, field_validator
 
-from woolgather.core.artifacts import Metrics, Model
+from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.options import Options
 from woolgather.core.rows import JSON, Example
 from woolgather.data import builtin_texts
-from woolgather.engines.base import Sampling
+from woolgather.engines.base import Engine, Sampling
 from woolgather.ops.curate.keep import KeepRule
 from woolgather.ops.curate.mix import MixOptions
 from woolgather.ops.curate.tag import tag
@@ -30,7 +30,7 @@ from woolgather.ops.curate.texts import TextOptions, prepare_texts
 from woolgather.ops.generate.backtranslate import ORIGIN, Backward, backtranslate, reverse
 from woolgather.ops.generate.respond import fixed_shots
 from woolgather.ops.generate.rewrite import Rewriting, rewrite
-from woolgather.ops.judge.assessors import Candidate, Questionnaire
+from woolgather.ops.judge.assessors import Assessor, Candidate, Questionnaire
 from woolgather.ops.judge.reread import read_again
 from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.embedding_map import MapOptions
@@ -87,6 +87,12 @@ class Curation(Hiring):
                 "with reasons. Use rubric, yes_no, mutual_information or channel"
             )
         return value
+
+    def questionnaire(self) -> Questionnaire:
+        """Returns what a curator is asked about a pair. Raises InputError for a template that cannot be
+        read."""
+        rubrics = (curation_rubric(self.template),)
+        return Questionnaire(rubrics=rubrics, sampling=self.sampling)
 
 
 class Tags(Options):
@@ -193,7 +199,10 @@ def recipe(run: Scope, cfg: Config) -> Model:
     rated, kept, configs = list[Sized](), list[Rows[Example]](), list[SftOptions]()
     for t in range(cfg.iterations):
         it, own = run.scope(f"iter{t}"), found.last if t else first
-        scored, good = curate_pairs(it, augmented, seeds, judge or own, cfg)
+        rater = it.engine(judge or own)
+        if not (judge and t):  # who stays the same passes one audition
+            assessor = choose_assessor(it, seeds, rater, cfg.judge, cfg.judge.questionnaire())
+        scored, good = curate_pairs(it, augmented, rater, assessor, cfg)
         if cfg.rewrite:
             good = it.step("rewrite", rewrite, good, it.engine(own), how=cfg.rewriting)
         rated.append(() if it.given("keep") else scored)  # rows that are given are a share of none
@@ -230,13 +239,12 @@ def recipe(run: Scope, cfg: Config) -> Model:
 
 
 def curate_pairs(
-    it: Scope, augmented: Rows[Example], seeds: Rows[Example], curator: Model, cfg: Config
+    it: Scope, augmented: Rows[Example], rater: Engine, assessor: Assessor | Choice, cfg: Config
 ) -> tuple[Rows[Example], Rows[Example]]:
-    """Returns the pairs as the curator rated them, and those it finds good."""
-    rater, rubric = it.engine(curator), curation_rubric(cfg.judge.template)
-    asked = Questionnaire(rubrics=(rubric,), sampling=cfg.judge.sampling)
-    assessor = choose_assessor(it, seeds, rater, cfg.judge, asked)
+    """Returns the pairs as the curator behind `rater` rated them, and those it finds good."""
+    asked = cfg.judge.questionnaire()
     rated = rate(it, augmented, rater, assessor, cfg.judge, asked)
+    (rubric,) = asked.rubrics
     strict, window = cfg.judge.strict, cfg.judge.window
     scored = it.step("read", read_again, rated, rubric=rubric, strict=strict, window=window)
     return rated, best(it, scored, cfg.keep, assessor, rater)

@@ -146,7 +146,8 @@ def recipe(run: Scope, cfg: Config) -> Model:
     for t in range(cfg.iterations):
         it, model = run.scope(f"iter{t}"), found.last
         rater = run.engine(judge or model)
-        assessor = choose_assessor(it, seeds, rater, judging, asked)
+        if not (judge and t):  # who stays the same passes one audition
+            assessor = choose_assessor(it, seeds, rater, judging, asked)
         tasks = it.step(
             "synthesize", synthesize, seeds, it.engine(model), n=at(cfg.per_iteration, t),
             how=cfg.synthesis.settled(model.prompt_format), avoid=kept, measured=measured,
