@@ -54,3 +54,19 @@ def test_several_places_by_a_list_or_by_saying_it_again(tmp_path: Path) -> None:
         assert places(recipe, name, f"{name}=b.jsonl", file=f"{name}: a.jsonl\n") == "b.jsonl"
     assert places(isheep, "seeds", "seeds=[a.jsonl]", "seeds=[b.jsonl, c]")[-1] == "c"
     assert places(isheep, "iterations", "iterations=2", "iterations=3") == 3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "least"),
+    [(isheep, "per_iteration", 0), (isheep, "practice.tasks", 0), (humback, "updates", 1)],
+)
+def test_numbers_of_iterations_that_are_none(recipe: object, name: str, least: int) -> None:
+    def build(value: str) -> object:
+        return config.build(recipe.Config, "any", overrides=[f"{name}={value}"])  # type: ignore[attr-defined]
+
+    with pytest.raises(ConfigError, match=rf"^{name}=\[\] has no number: give one"):
+        build("[]")
+    for wrong in (f"{least - 1}", f"[4, {least - 1}]"):
+        with pytest.raises(ConfigError, match=rf"^{name} holds {least - 1}: give numbers from"):
+            build(wrong)
+    build(f"[{least}, 4]")

@@ -71,6 +71,19 @@ def test_nothing_of_it_is_asked_for_by_default(tmp_path: Path) -> None:
     assert "iter0/audition" not in plan
 
 
+def test_practice_may_begin_once_a_model_is_tuned(tmp_path: Path) -> None:
+    late = [*AGREE, "iterations=3", "patience=3", "practice.tasks=[0, 17, 20]"]
+    plan = DRY.planned(tmp_path / "run", *late)
+    assert {name for name in plan if name.endswith("/practice")} == {
+        "iter1/practice", "iter2/practice",
+    }  # fmt: skip
+    folder = DRY.finished(tmp_path / "run", *late, "controls=false", engine=half_right)
+    added = [sum("check" in r.meta for r in rows_of(folder, f"iter{t}/respond")) for t in range(3)]
+    assert added == [0, 17 * 6, 20 * 6]
+    with pytest.raises(ConfigError, match="pairs without tasks"):
+        DRY.built("practice.tasks=[0, 0]", "pairs={}")
+
+
 def test_one_sample_agrees_with_none() -> None:
     with pytest.raises(ConfigError, match=r"1 samples of each task.*such as respond\.samples=8"):
         DRY.built("agreement={}")

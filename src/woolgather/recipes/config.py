@@ -38,6 +38,15 @@ def at(value: T | tuple[T, ...], t: int) -> T:
     return value[min(t, len(value) - 1)] if isinstance(value, tuple) else value
 
 
+def check_numbers(name: str, value: int | tuple[int, ...], least: int) -> None:
+    """Raises ConfigError for a list without a number, and for a number below `least`."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not numbers:
+        raise ConfigError(f"{name}=[] has no number: give one, or several as {name}=[4, 6].")
+    if min(numbers) < least:
+        raise ConfigError(f"{name} holds {min(numbers)}: give numbers from {least} up.")
+
+
 def find_recipe(name: str) -> types.ModuleType:
     """Returns a recipe module by name, or by the path of a .py file. Raises ConfigError."""
     if name.endswith(".py"):

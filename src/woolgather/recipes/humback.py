@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from typing import TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from woolgather.core.artifacts import Choice, Metrics, Model
 from woolgather.core.options import Options
@@ -36,6 +36,7 @@ from woolgather.ops.judge.rubrics import curation_rubric
 from woolgather.ops.measure.embedding_map import MapOptions
 from woolgather.ops.measure.select import best_of
 from woolgather.recipes.candidates import Candidates
+from woolgather.recipes.config import check_numbers
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.scope import Rows, Scope
 from woolgather.recipes.settings import Common, Hiring
@@ -138,6 +139,12 @@ class Config(Common):
     """Updates of each round's model; None: `sft.epochs`. Of a list each is trained and measured,
     and the best on `select_by` goes on."""
     embedding_map: MapOptions = MapOptions()
+
+    @model_validator(mode="after")
+    def _check_updates(self) -> Config:
+        if self.updates is not None:
+            check_numbers("updates", self.updates, 1)
+        return self
 
     @property
     def once(self) -> SftOptions:

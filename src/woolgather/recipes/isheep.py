@@ -32,7 +32,7 @@ from woolgather.ops.generate.synthesize import Synthesis, synthesize
 from woolgather.ops.generate.verify import Verifying, check_verifiable
 from woolgather.ops.measure.embedding_map import MapOptions
 from woolgather.recipes.candidates import Candidates
-from woolgather.recipes.config import at
+from woolgather.recipes.config import at, check_numbers
 from woolgather.recipes.guard import guard_rows, open_guard
 from woolgather.recipes.levers import VERIFIED, add_preferring, verify_answers
 from woolgather.recipes.scope import Rows, Scope
@@ -105,12 +105,14 @@ class Config(Common):
     embedding_map: MapOptions = MapOptions()
 
     @model_validator(mode="after")
-    def _check_samples(self) -> Config:
+    def _check(self) -> Config:
+        check_numbers("per_iteration", self.per_iteration, 0)
+        check_numbers("practice.tasks", self.practice.tasks, 0)
         if self.agreement:
             check_samples(self.respond.samples)
         if self.verify:
             check_verifiable(self.respond.samples)
-        if self.pairs and not self.verify and not self.practice.tasks:
+        if self.pairs and not self.verify and not self.practice.most:
             raise ConfigError(
                 "pairs without tasks that have a check: set 'verify={}', or practice.tasks=600."
             )
@@ -153,8 +155,9 @@ def recipe(run: Scope, cfg: Config) -> Model:
             how=cfg.synthesis.settled(model.prompt_format), avoid=kept, measured=measured,
             machine=kept[-1] if kept else (),
         )  # fmt: skip
-        if cfg.practice.tasks:
-            tasks = it.step("practice", add_practice, tasks, how=cfg.practice)
+        practice = cfg.practice.at(t)
+        if practice.most:
+            tasks = it.step("practice", add_practice, tasks, how=practice)
             checked.append(tasks)
         pairs = answer_tasks(it, tasks, model, cfg.respond, shown)
         known = not any(map(it.given, ("respond", "rules", "assess", "keep")))

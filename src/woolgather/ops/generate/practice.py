@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 
-from pydantic import Field
-
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
@@ -21,14 +19,27 @@ from woolgather.probes import Tier, generate, task_of
 class Practice(Options):
     """Generated tasks with a check, from the families for training."""
 
-    tasks: int = Field(default=0, ge=0)
-    """Tasks in each iteration, about 3,500 at most; 0 leaves them out."""
+    tasks: int | tuple[int, ...] = 0
+    """Tasks in each iteration, about 3,500 at most; 0 leaves them out. A list gives one number per
+    iteration: a base answers few of them rightly, and what is tuned in the first round several times as
+    many, so that [0, 600] samples less in vain."""
     tier: Tier | None = None
     """Those as hard alone: easy, middle or hard; None takes all."""
 
+    def at(self, t: int) -> Practice:
+        """Returns the practice of iteration `t`, with one number of tasks."""
+        if not isinstance(self.tasks, tuple):
+            return self
+        return self.model_copy(update={"tasks": self.tasks[min(t, len(self.tasks) - 1)]})
+
+    @property
+    def most(self) -> int:
+        """Returns the greatest number of tasks of an iteration."""
+        return max(self.tasks, default=0) if isinstance(self.tasks, tuple) else self.tasks
+
 
 def _expect(tasks: Sized, *, how: Practice, **_: object) -> Expected:
-    return Expected(rows=len(tasks) + how.tasks)
+    return Expected(rows=len(tasks) + how.most)
 
 
 @op("practice", expects=_expect)
@@ -36,4 +47,4 @@ def add_practice(tasks: Iterable[Example], *, how: Practice, seed: int = 0) -> I
     """Yields the tasks, and behind them generated ones with a check in their meta. Raises InputError
     where the families have no more of them."""
     yield from tasks
-    yield from map(task_of, generate(how.tasks, seed, "train", how.tier))
+    yield from map(task_of, generate(how.most, seed, "train", how.tier))
