@@ -7,7 +7,7 @@ import pytest
 from woolgather.core.artifacts import Choice, Metrics
 from woolgather.core.rows import Example, Verdict
 from woolgather.ops.measure.summary import side_by_side, summarize
-from woolgather.ops.measure.summary_views import name_controls, show_quality
+from woolgather.ops.measure.summary_views import name_controls, show_families, show_quality
 
 
 def measure(passed: list[float], length: float | None, family: float) -> Metrics:
@@ -124,3 +124,27 @@ def test_fine_tuning_on_the_seeds_comes_first_or_was_not_run(
     assert listed[0] == first
     assert sorted(listed) == sorted(["base", "iter0 ← result", *names])
     assert said in shown.note
+
+
+def test_families_that_lost_and_gained_most_are_shown_where_there_are_enough_probes() -> None:
+    def model(probes: int, **families: float | None) -> Metrics:
+        items = {"probes:report": {f"p{n}": 1.0 for n in range(probes)}}
+        return Metrics({"families": families}, items)
+
+    base = model(12, plural=0.5, capital=1.0, copy=0.0, add=0.25)
+    tuned = model(12, plural=1.0, capital=0.25, copy=1.0, add=0.25, gone=1.0)
+    other = model(12, capital=0.75)
+    models = {"base": base, "seeds alone": other, "iter0": tuned}
+    (view,) = show_families(models, base=base, result=tuned)
+    columns = ["family", "tier", "base", "seeds alone", "iter0"]
+    assert view.data["columns"] == columns
+    shown = [[row[0], row[1]] for row in view.data["rows"]]
+    assert shown == [["capital", "easy"], ["plural", "easy"]]  # copy selects, and add is level
+    assert "Of 3 families that report, 1 lost" in view.note
+    assert "about 4 probes" in view.note
+    assert not show_families(models, base=base, result=base)
+    few = model(11, plural=0.5, capital=1.0, add=0.25)
+    assert not show_families(models, base=few, result=tuned)
+    unknown = Metrics({"families": None}, {})
+    assert not show_families(models, base=unknown, result=tuned)
+    assert not show_families(models, base=base, result=model(12, plural=None))

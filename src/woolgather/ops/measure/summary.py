@@ -27,6 +27,7 @@ from woolgather.ops.measure.summary_views import (
     lead_with_seeds,
     name_controls,
     show_bench,
+    show_families,
     show_measures,
     show_models,
     show_quality,
@@ -57,7 +58,7 @@ def verdict(gain: Estimate | None) -> str:
     return "worse" if gain.high < 0 else "no difference seen"
 
 
-@op("summarize", version=6)
+@op("summarize", version=7)
 def summarize(
     measures: Sequence[Metrics],
     guards: Sequence[Metrics] = (),
@@ -134,6 +135,7 @@ def summarize(
         *warn_of_drift(candidates, base),
         show_models(models, base=base, result=result, by=by, wins=wins),
         *show_tiers(models),
+        *show_families(models, base=base, result=result),
         *found.tables(),
         *show_tax(
             candidates | {name: controls[name] for name in known},

@@ -16,6 +16,7 @@ from woolgather.core.intervals import Estimate
 from woolgather.core.rows import JSON, Example
 from woolgather.core.views import View, curve, table, table_cell
 from woolgather.ops.measure.outcomes import By, difference, mean, rate, side_of
+from woolgather.probes.families.sets import PLACES
 
 UNSCALED = ("yes_no", "mutual_information", "channel", "length", "overlap")
 """Verdicts that are on no scale of which a bar could speak."""
@@ -29,6 +30,10 @@ MATCHED = ("seeds alone", "SFT on the real answers")
 UNMATCHED = "seeds alone (M_0)"
 """The same with the updates that it had for another purpose."""
 GENERATED = "% of generated rows"
+FEW_PROBES = 4
+"""Probes of a family on the average, from which on families are shown by themselves."""
+SHOWN_FAMILIES = 8
+"""Families shown that lost most, and as many that gained most."""
 SAME = 0.9
 """Share of rated rows that are kept, from which on random ones are nearly the same."""
 
@@ -130,6 +135,38 @@ def show_tiers(models: Mapping[str, Metrics]) -> list[View]:
         "Probes that report, by how hard their families are; the intervals are over few families."
     )
     return [table("Probes by tier", ["model", *tiers], rows, note)]
+
+
+def show_families(models: Mapping[str, Metrics], *, base: Metrics, result: Metrics) -> list[View]:
+    """Returns the table of the reporting families in which `result` differs most from `base`, those that
+    lost first; none where they are the same model, or families have too few probes to be looked at."""
+    before, after = (m.values.get("families") or {} for m in (base, result))
+    reporting = [family for family in before if PLACES.get(family, ("",))[0] == "report"]
+    known = [family for family in reporting if None not in (before[family], after.get(family))]
+    probes = len(base.items.get("probes:report", {}))
+    if result is base or not known or probes < FEW_PROBES * len(known):
+        return []
+    ordered = sorted(known, key=lambda family: after[family] - before[family])
+    lost = [family for family in ordered[:SHOWN_FAMILIES] if after[family] < before[family]]
+    gained = [family for family in ordered[-SHOWN_FAMILIES:] if after[family] > before[family]]
+    rows: list[list[JSON]] = [
+        [
+            family,
+            PLACES[family][1],
+            *(
+                table_cell((m.values.get("families") or {}).get(family), "percent")
+                for m in models.values()
+            ),
+        ]
+        for family in (*lost, *gained)
+    ]
+    count = len([family for family in known if after[family] < before[family]])
+    note = (
+        f"Of {len(known)} families that report, {count} lost from base to result; those that changed "
+        f"most are shown. Each has about {probes // len(known)} probes: they say where to look, and the "
+        "mean above says what was gained."
+    )
+    return [table("Families that changed most", ["family", "tier", *models], rows, note)]
 
 
 def show_measures(measures: Sequence[Metrics], by: By, names: Sequence[str]) -> View:
