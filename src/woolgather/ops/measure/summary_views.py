@@ -32,7 +32,7 @@ UNMATCHED = "seeds alone (M_0)"
 GENERATED = "% of generated rows"
 FEW_PROBES = 4
 """Probes of a family on the average, from which on families are shown by themselves."""
-SHOWN_FAMILIES = 8
+SHOWN_FAMILIES = 6
 """Families shown that lost most, and as many that gained most."""
 SAME = 0.9
 """Share of rated rows that are kept, from which on random ones are nearly the same."""
