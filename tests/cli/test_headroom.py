@@ -37,9 +37,10 @@ def test_the_advice_is_a_command_with_its_time() -> None:
     values: dict[str, JSON] = {"room": gain, "gains": {"yes_no": none}, "picks": {"yes_no": none}}
     given = ["base=fake", "probes=30", "seeds="]
     command, seconds = advise(values, given, EngineOptions(name="fake")) or ("", 0.0)
-    assert command.startswith("woolgather run isheep base=fake seeds= iterations=1 ")
+    assert command.startswith("woolgather run isheep base=fake seeds= iterations=2 ")
     assert "'agreement={}'" in command
     assert all(setting in command for setting in AGREE)
+    assert "'practice.tasks=[0,600]'" in command
     assert seconds > 0
     better: dict[str, JSON] = {**values, "gains": {"yes_no": gain}, "picks": {"yes_no": gain}}
     told = advise(better, given, EngineOptions(name="fake"))
