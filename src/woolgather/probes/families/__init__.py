@@ -18,11 +18,13 @@ Sampling sets of probes is `probes.generate`, not here.
 from woolgather.probes.families import (
     choices,
     editing,
+    everyday,
     grammar,
     knowledge,
     lists,
     numeric,
     reading,
+    statements,
     text,
     writing,
 )
@@ -39,11 +41,13 @@ __all__ = [
     "Tier",
     "choices",
     "editing",
+    "everyday",
     "grammar",
     "knowledge",
     "lists",
     "numeric",
     "reading",
+    "statements",
     "text",
     "writing",
 ]

@@ -36,9 +36,10 @@ SETS: Mapping[Purpose, Mapping[Tier, str]] = {
         "hard": "sort_words sort_numbers reverse_list",
     },
     "train": {
-        "easy": "with_article fix_spelling append_word tips continue_from",
+        "easy": "with_article fix_spelling append_word tips continue_from colour_of who_does used_for "
+        "hot_or_cold past_or_future sentence_kind mentions",
         "middle": "negate to_question punctuate first_sentence own_lines digits_words count_words "
-        "join next_number",
+        "join next_number leg_count rhyme people_count ordinal same_text",
         "hard": "drop_last_word count_letters spell",
     },
 }
