@@ -98,6 +98,9 @@ def prepare_training(
     carried out here: an adapter as start, too few devices, a batch that cannot be shared out, processes
     that were given different rows."""
     began = time.monotonic()
+    # Before the first product: what a CPU's threads do with numbers below 1e-38 they take over from the
+    # thread that starts them, and a product that holds many takes 100 times as long.
+    torch.set_flush_denormal(True)
     machine = find_machine(job.execution, config)
     transformers.set_seed(job.seed)
     settings, own_dropout = _read_config(job.start.path, config)
