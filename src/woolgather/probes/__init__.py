@@ -44,7 +44,7 @@ def generate(n: int, seed: int, purpose: Purpose, tier: Tier | None = None) -> l
     family is in two of them. `tier` leaves those that are as hard. The same arguments give the same
     probes on every machine. Two seeds of 600 share about 1 prompt in 50 and 1 answer in 7, so a seed is
     no substitute for a purpose. Raises InputError if n < 1, if there is no such purpose or tier, or if
-    a family has no new prompt left: beyond about 9,400 probes that report, 5,700 that select and 3,500
+    a family has no new prompt left: beyond about 9,400 probes that report, 5,700 that select and 6,000
     for training.
     """
     if n < 1:

@@ -20,7 +20,7 @@ class Practice(Options):
     """Generated tasks with a check, from the families for training."""
 
     tasks: int | tuple[int, ...] = 0
-    """Tasks in each iteration, about 3,500 at most; 0 leaves them out. A list gives one number per
+    """Tasks in each iteration, about 6,000 at most; 0 leaves them out. A list gives one number per
     iteration: a base answers few of them rightly, and what is tuned in the first round several times as
     many, so that [0, 600] samples less in vain."""
     tier: Tier | None = None
@@ -42,7 +42,7 @@ def _expect(tasks: Sized, *, how: Practice, **_: object) -> Expected:
     return Expected(rows=len(tasks) + how.most)
 
 
-@op("practice", expects=_expect)
+@op("practice", version=2, expects=_expect)
 def add_practice(tasks: Iterable[Example], *, how: Practice, seed: int = 0) -> Iterator[Example]:
     """Yields the tasks, and behind them generated ones with a check in their meta. Raises InputError
     where the families have no more of them."""
