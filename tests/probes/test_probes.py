@@ -180,7 +180,10 @@ def test_no_family_is_given_to_an_echo() -> None:
 
 
 def test_yes_and_no_are_balanced() -> None:
-    for name in ("yes_no_kind", "yes_no_number", "true_false", "even_odd"):
+    for name in (
+        "yes_no_kind", "yes_no_number", "true_false", "even_odd", "mentions", "same_text",
+        "past_or_future",
+    ):  # fmt: skip
         said = Counter(FAMILIES[name](random.Random(k)).reference for k in range(1000))
         assert len(said) == 2
         assert min(said.values()) > 420

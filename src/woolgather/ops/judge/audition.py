@@ -126,7 +126,7 @@ def _work(
     )
 
 
-@op("audition", version=3, expects=_work)
+@op("audition", version=4, expects=_work)
 def audition(
     seeds: Iterable[Example],
     engine: Engine,

@@ -115,8 +115,8 @@ def used_for(rng: random.Random) -> Draft:
         "I want to {x}. Which object do I need?",
         "Give the name of something that helps you to {x}.",
     )
-    right = [form for one in _MEANS[end] for form in (one, f"{one}s")]
-    return *ask(rng, wordings, end), pick(right, max_words=20), right[0]
+    right = sorted({form for one in _MEANS[end] for form in (one, one.removesuffix("s") + "s")})
+    return *ask(rng, wordings, end), pick(right, max_words=20), _MEANS[end][0]
 
 
 _LEGS: Mapping[int, Sequence[str]] = {
