@@ -1,6 +1,9 @@
 """The launched program's own decisions, run here without a launcher, on a tiny model."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -43,6 +46,25 @@ def test_the_faster_loss_is_the_plain_one(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(trl.trainer.utils, "_use_triton", lambda device: False)
     assert run(tiny_model, tmp_path / "plain") == 0
     assert losses(tmp_path / "fast") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
+
+
+def test_numbers_too_small_to_matter_are_zero_on_every_thread(tiny_model, tmp_path, monkeypatch):
+    """Products with such numbers took a hundred times as long. A thread does what the one that started
+    it did, so this is said before the first product."""
+    monkeypatch.setattr(program, "main", lambda argv: 0)
+    assert run(tiny_model, tmp_path / "out", max_updates=1) == 0
+    code = (
+        "import sys, torch\n"
+        "from woolgather.training.worker import program\n"
+        "assert program.main(sys.argv[1:]) == 0\n"
+        "product = torch.full((512, 640), 1e-39) @ torch.full((640, 2048), 1e10)\n"
+        "print(int(product.count_nonzero()))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out" / JOB)],
+        env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.split()[-1] == "0"
 
 
 def test_the_first_loss_is_the_cross_entropy_of_responses_alone(tiny_model, tmp_path):
