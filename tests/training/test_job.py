@@ -90,6 +90,14 @@ def test_known_fields_are_those_of_the_installed_config():
     assert pairs >= (DPO_FIXED | DPO_OURS.keys() | OURS.keys() | EXECUTION_ARGS)
 
 
+@pytest.mark.parametrize("other", [{"packing": True}, {"loss_type": "dft"}])
+def test_rows_that_weigh_the_same_need_the_plain_loss_of_rows(other):
+    assert SftOptions(weigh="rows", args={"loss_type": "nll", "packing": False})
+    assert SftOptions(args=other)
+    with pytest.raises(ConfigError, match=rf"weigh=rows beside args\.{next(iter(other))}"):
+        SftOptions(weigh="rows", args=other)
+
+
 def test_each_kind_of_training_has_its_own_fields():
     assert DpoOptions(args={"label_smoothing": 0.1}).args
     with pytest.raises(ConfigError, match="no such field in SFTConfig"):

@@ -63,7 +63,9 @@ def job_of(kind: str, start: Model, folder: Path, updates: int) -> TrainJob:
         rows = encode(ROWS[:11], start)
         write_tokens(rows[3:], folder / "train")
         write_tokens(rows[:3], folder / "validation")
-        return TrainJob(SftOptions(validate_every=updates, **common), start, folder, 1)
+        weigh = "rows" if kind.endswith("lora") else "tokens"
+        options = SftOptions(validate_every=updates, weigh=weigh, **common)
+        return TrainJob(options, start, folder, 1)
     ids = pa.list_(pa.int32())
     shape = pa.schema([(name, ids) for name in PAIRS[0]])
     for name, part in (("train", PAIRS), ("validation", PAIRS[2:5])):

@@ -32,9 +32,11 @@ from .working import OPTIONS, ROWS, error, losses, run
 pytestmark = pytest.mark.usefixtures("few_threads")
 
 
-def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path):
+@pytest.mark.parametrize("weigh", ["tokens", "rows"])
+def test_rows_at_once_do_not_change_what_is_learned(tiny_model, tmp_path, weigh):
     for micro in (1, 4):
-        assert run(tiny_model, tmp_path / str(micro), micro=micro, precision="float32") == 0
+        how = {"micro": micro, "precision": "float32", "weigh": weigh}
+        assert run(tiny_model, tmp_path / str(micro), **how) == 0
     one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
     assert len(one) == 3
     assert one == pytest.approx(four, rel=1e-5)
@@ -67,17 +69,26 @@ def test_numbers_too_small_to_matter_are_zero_on_every_thread(tiny_model, tmp_pa
     assert said.stdout.split()[-1] == "0"
 
 
-def test_the_first_loss_is_the_cross_entropy_of_responses_alone(tiny_model, tmp_path):
-    assert run(tiny_model, tmp_path / "out", precision="float32", batch_size=12) == 0
+@pytest.mark.parametrize("weigh", ["tokens", "rows"])
+def test_the_first_loss_is_the_cross_entropy_of_responses_alone(tiny_model, tmp_path, weigh):
+    """Over all their tokens, or the mean of the means of rows."""
+    how = {"precision": "float32", "batch_size": 12, "weigh": weigh}
+    assert run(tiny_model, tmp_path / "out", **how) == 0
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
-    total = count = 0.0
+    sums: list[float] = []
+    counts: list[int] = []
     for ids, labels in encode(ROWS, Model(str(tiny_model))):
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0, :-1]
         wanted = torch.tensor(labels[1:])
         loss = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
-        total, count = total + loss.item(), count + (wanted != -100).sum().item()
-    assert losses(tmp_path / "out")[0] == pytest.approx(total / count, rel=1e-4)
+        sums.append(loss.item())
+        counts.append((wanted != -100).sum().item())
+    by_row = sum(s / n for s, n in zip(sums, counts, strict=True)) / len(sums)
+    by_token = sum(sums) / sum(counts)
+    assert by_row != pytest.approx(by_token, rel=1e-3)
+    right = by_row if weigh == "rows" else by_token
+    assert losses(tmp_path / "out")[0] == pytest.approx(right, rel=1e-4)
 
 
 def test_all_weights_can_be_trained_and_are_stored_as_the_base_is(tiny_model, tmp_path):

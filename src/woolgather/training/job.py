@@ -168,11 +168,15 @@ class TrainingOptions(Options):
         return max(1, math.ceil(math.ceil(trained / self.batch_size) * self.epochs))
 
 
+_OTHER_LOSSES = ("packing", "padding_free", "loss_type", "label_smoothing_factor")
+"""Fields of TRL's config under which its loss is no mean over the tokens of rows."""
+
+
 class SftOptions(TrainingOptions):
     """Supervised fine-tuning. Defaults are those of I-SHEEP (arXiv 2408.08072)."""
 
     kind: ClassVar[JobKind] = "sft"
-    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"dropout", "choose"}
+    added: ClassVar[frozenset[str]] = TrainingOptions.added | {"dropout", "choose", "weigh"}
     trl: ClassVar[TrlConfig] = "SFTConfig"
 
     learning_rate: float = Field(default=5e-5, gt=0)
@@ -181,6 +185,22 @@ class SftOptions(TrainingOptions):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout of the model itself where all weights are trained (`lora: null`), wherever its
     architecture has some; None leaves what its config says. For an adapter there is `lora.dropout`."""
+
+    weigh: Literal["tokens", "rows"] = "tokens"
+    """What weighs the same in an update: each token that is learned, so that long answers count for more,
+    or each row, so that a word counts as much as a page."""
+
+    @model_validator(mode="after")
+    def _weighs_once(self) -> SftOptions:
+        told = [
+            name for name in _OTHER_LOSSES if self.args.get(name) not in (None, 0, False, "nll")
+        ]
+        if self.weigh == "rows" and told:
+            raise ConfigError(
+                f"weigh=rows beside args.{told[0]}: rows are told apart, and weighed, only in the plain "
+                "loss of rows that are not packed. Leave one of the two out."
+            )
+        return self
 
     @model_validator(mode="after")
     def _drops_once(self) -> SftOptions:

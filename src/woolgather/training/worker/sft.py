@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ def train(job: WorkerJob) -> dict[str, JSON]:
         peft_config=adapter_for(setup),
         callbacks=[setup.told],
         rows_per_update=config.batch_size,
+        by_row=config.weigh == "rows",
     )
     replies = [_split(*row) for row in zip(*(rows[n] for n in COLUMNS), strict=True)]
     result = carry_out(setup, trainer, replies, sum(lengths))
@@ -77,13 +79,16 @@ def lengths_of(rows: Dataset) -> list[int]:
 
 class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
     """TRL's, with our order of rows and no model card in checkpoints. `rows_per_update` is the
-    global batch."""
+    global batch; with `by_row` its rows weigh the same, however many tokens they have."""
 
     train_dataset: Dataset
     eval_dataset: Dataset | None
 
-    def __init__(self, *args: object, rows_per_update: int, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, rows_per_update: int, by_row: bool = False, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._by_row = by_row
         show_bias(self.model)
         # Packed rows are not ours to add to.
         at_once = 1 if self.args.packing else rows_at_once(self.args)
@@ -99,16 +104,33 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByUpdate:
         return self._order
 
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device
+    ) -> torch.Tensor | int | None:
+        """Returns what a sum over an update is divided by to be its mean: tokens with a label, or rows,
+        over all devices."""
+        if not self._by_row:
+            told: torch.Tensor | int | None = super()._get_num_items_in_batch(batch_samples, device)
+            return told
+        labelled = (batch["labels"] != IGNORE for batch in batch_samples)
+        rows = torch.tensor(sum(int(each.any(dim=1).sum()) for each in labelled), device=device)
+        if self.args.world_size > 1 and self.args.average_tokens_across_devices:
+            rows = self.accelerator.gather(rows).sum()
+        return rows
+
     def compute_loss(
         self,
-        model: torch.nn.Module,
+        model: torch.nn.Module | _ByRow,
         inputs: dict[str, torch.Tensor],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, ModelOutput]:
-        """Returns the loss per token; in validation such that its mean over rows is the mean over all
-        their tokens, whichever of them are on a device at once."""
+        """Returns the loss per token, or in training the mean over rows where they weigh the same; in
+        validation such that its mean over rows is the mean over all their tokens, whichever of them
+        are on a device at once."""
         told: torch.Tensor | tuple[torch.Tensor, ModelOutput]
+        if self._by_row and self.model.training:
+            model = _ByRow(model)
         told = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.model.training or "attention_mask" not in inputs:
             return told
@@ -126,3 +148,17 @@ class UpdateTrainer(trl.SFTTrainer):  # type: ignore[misc]
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Writes nothing: a checkpoint is not a model to publish."""
+
+
+class _ByRow:
+    """A model that gives each token's log-probability as a share of its row: summed over a batch, they
+    are the rows' means."""
+
+    def __init__(self, model: Callable[..., ModelOutput]) -> None:
+        self._model = model
+
+    def __call__(self, **inputs: object) -> ModelOutput:
+        output = self._model(**inputs)
+        tokens = output.label_mask.sum(dim=1, keepdim=True).clamp(min=1)
+        output.log_probs = output.log_probs / tokens
+        return output
