@@ -4,7 +4,8 @@ A name is looked for clause by clause: in what concludes ("So ...", "the answer 
 sentence up to an explanation ("because", "not", "than", a bracket), in all of it, and then in the
 last sentence likewise. The first clause that names right candidates alone, or wrong ones alone,
 decides; a clause that names none or both says nothing. A candidate that is denied ("not cold", "Amman
-is not the capital") is not named, and of two that are joined by "or" both must be right.
+is not the capital") is not named, and of two that are joined by "or" both must be right. A list that
+has a wrong candidate on a line of its own names both, whichever comes first, unless it is concluded from.
 
 A number is the one after "the answer is"; else the last one with its unit, where a unit is given;
 else the last one that the question does not state, outside brackets if there is one; else the last.
@@ -29,6 +30,8 @@ _EXPLAINS = re.compile(
     r"|,\s*(?:not|as|after|before|followed by|(?:and )?(?:all )?(?:the )?(?:others?|rest))\b",
     re.IGNORECASE,
 )
+_MARK = re.compile(r"^\s*(?:[-*•]|\(?\w{1,2}[.)])\s+")
+"""What stands before an item of a list."""
 _CONCLUDES = re.compile(
     r"(?:(?:^|[,;]\s+)(?:so|therefore|thus|hence)\b,?|\banswer\s+is\b:?)\s+", re.IGNORECASE
 )
@@ -46,17 +49,32 @@ _NOT_AFTER = re.compile(
 
 def names(text: str, right: Sequence[str], wrong: Sequence[str] = ()) -> bool:
     """Returns whether the answer of `text` is one of `right` and none of `wrong`."""
-    for clause in _clauses(split_sentences(fold(text))):
+    sentences = split_sentences(fold(text))
+    concluded = list(_conclusions(sentences))
+    for clause in (*concluded, *_clauses(sentences)):
         good = _named(clause, right)
         if good != _named(clause, wrong):
-            return good and not _hedged(clause, right)
+            listed = clause not in concluded and _lists(text, wrong)
+            return good and not listed and not _hedged(clause, right)
     return False
 
 
-def _clauses(sentences: Sequence[str]) -> Iterator[str]:
+def _lists(text: str, wrong: Sequence[str]) -> bool:
+    """Returns whether a line of several holds a wrong candidate and nothing else."""
+    lines = [
+        _MARK.sub("", line).strip(" \t.,;:*\"'`") for line in fold(text).casefold().splitlines()
+    ]
+    candidates = {fold(phrase).casefold() for phrase in wrong}
+    return any(line in candidates for line in lines[1:])
+
+
+def _conclusions(sentences: Sequence[str]) -> Iterator[str]:
     for sentence in reversed(sentences):
         for end in [match.end() for match in _CONCLUDES.finditer(sentence)][::-1]:
             yield _before_explanation(sentence[end:])
+
+
+def _clauses(sentences: Sequence[str]) -> Iterator[str]:
     for sentence in (*sentences[:1], *sentences[-1:]):
         head = _before_explanation(sentence)
         yield head.split(": ")[0]

@@ -45,6 +45,26 @@ def test_right_answers_of_a_checked_task_stay_once_each_and_the_commonest_first(
     assert [row.meta["agreed"] for row in kept] == [0.625, 0.625]
 
 
+def test_what_a_measure_forgives_is_not_trained_on() -> None:
+    check: JSON = {"kind": "exact", "value": "Ana is not here."}
+    said = [
+        "Sure! Here it is:\nAna is not here.",
+        "Ana is not here.",
+        "Ana is here.",
+        "```\nAna\n```",
+    ]
+    assert reasons(samples("a", *said, check=check), 4) == [
+        "check_failed", None, "check_failed", "check_failed",
+    ]  # fmt: skip
+
+
+def test_of_answers_as_common_the_shortest_stay() -> None:
+    said = ["Paris is the right city", "It is Paris, I think", "Paris", "It is Paris", "Rome"]
+    assert reasons(samples("a", *said, check=PARIS), 5) == [
+        "enough_answers", "enough_answers", None, None, "check_failed",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("right", "missing", "reason"),
     [

@@ -44,6 +44,14 @@ def test_a_task_with_a_check_of_probes() -> None:
     assert (pair.chosen, pair.rejected) == ("Paris", "Rome")
 
 
+def test_what_passes_only_without_its_lead_in_is_on_neither_side() -> None:
+    check = {"kind": "exact", "value": "Ana is not here."}
+    said = ("Sure! Here it is:\nAna is not here.", "Ana is not here.", "Ana is here now.")
+    for seed in range(10):
+        [pair] = pair_checked(answers("t", *said, check=check), samples=3, seed=seed)
+        assert (pair.chosen, pair.rejected) == said[1:]
+
+
 def test_a_task_without_a_pair_says_why_and_few_pairs_are_told() -> None:
     rows = [
         *answers("a", "a, b", "c, d"),

@@ -1,10 +1,11 @@
 """Keep what a model's own samples agree on: rejection sampling by checks and by majority.
 
 The one idea: where a base can do more in one of many samples than in most of them, choosing among its
-samples shows it what it can do, and no judge is asked. A task with a check has right answers, one
-without has at most a commonest one (self-consistency, arXiv 2203.11171), and a task whose samples are
-all right, or nearly all wrong, teaches nothing. A task that is open has no commonest answer: one of its
-samples is drawn, as a control draws them, until a judge has earned the choice.
+samples shows it what it can do, and no judge is asked. A task with a check has right answers, right as
+they stand, for a lead-in that a measure forgives would be learned. One without has at most a commonest
+answer (self-consistency, arXiv 2203.11171), and a task whose samples are all right, or nearly all wrong,
+teaches nothing. A task that is open has no commonest answer: one of its samples is drawn, as a control
+draws them, until a judge has earned the choice.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from woolgather.core.options import Options
 from woolgather.core.rows import Example, set_aside, task_key
 from woolgather.core.views import View, alarm, funnel, histogram
 from woolgather.ops.text.words import answer_of, count_words
-from woolgather.probes.checks import passes
+from woolgather.probes.checks import passes_strictly
 
 MANY = 4
 """Samples of a task from which an agreement says something."""
@@ -39,7 +40,8 @@ class Agreement(Options):
     rates: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of right samples, or of those that agree, of a task that is kept."""
     answers: int = Field(default=2, ge=1)
-    """Different right answers of one task that are kept, at most, the commonest first."""
+    """Different right answers of one task that are kept, at most, the commonest first, of those as common
+    the shortest."""
     words: int = Field(default=12, ge=1)
     """A task is open where most of its samples have more words than this."""
 
@@ -57,7 +59,7 @@ def _expect(rows: Sized, *, samples: int, **_: object) -> Expected:
     return Expected(rows=max(1, len(rows) // samples))
 
 
-@op("agree", expects=_expect, needs={"rows": ("response",)})
+@op("agree", version=2, expects=_expect, needs={"rows": ("response",)})
 def agree(
     rows: Iterable[Example],
     *,
@@ -133,7 +135,7 @@ def _decide(
     check = group[0].meta.get("check")
     said = [answer_of(row.response) for row in group]
     if check:
-        right = [passes(row.response, check) for row in group]
+        right = [passes_strictly(row.response, check) for row in group]
         share = sum(right) / samples
         return "checked", share, _pick(said, right, "check_failed", share, rule)
     if 2 * sum(count_words(row.response) <= rule.words for row in group) <= len(group):
@@ -151,12 +153,13 @@ def _pick(
     said: Sequence[str], right: Sequence[bool], wrong: str, share: float, rule: Agreement
 ) -> list[str | None]:
     """Returns by sample the reason to set it aside: the first of each answer stays, the commonest
-    answers first."""
+    answers first, of those as common the shortest."""
     least, greatest = rule.rates
     if not least <= share <= greatest:
         return ["too_easy" if share > greatest else "too_hard"] * len(said)
     votes = Counter(one for one, is_right in zip(said, right, strict=True) if is_right)
-    wanted = {answer for answer, _ in votes.most_common(rule.answers)}
+    ranked = sorted(votes, key=lambda answer: (-votes[answer], len(answer)))
+    wanted = set(ranked[: rule.answers])
     reasons: list[str | None] = []
     taken: set[str] = set()
     for one, is_right in zip(said, right, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from itertools import groupby, product
 from typing import ClassVar
@@ -31,7 +31,8 @@ from woolgather.ops.curate.constraints import (
     read_constraints,
 )
 from woolgather.ops.text.words import count_words
-from woolgather.probes.checks import passes
+from woolgather.probes.checks import Check as MachineCheck
+from woolgather.probes.checks import passes, passes_strictly
 from woolgather.training.job import DpoOptions, LoraOptions
 
 FEWEST = 8
@@ -106,7 +107,7 @@ def _expect_pairs(answers: Sized, *, samples: int, **_: object) -> Expected:
     return Expected(rows=max(1, len(answers) // samples))
 
 
-@op("pair_checked", expects=_expect_pairs, needs={"answers": ("response",)})
+@op("pair_checked", version=2, expects=_expect_pairs, needs={"answers": ("response",)})
 def pair_checked(
     answers: Iterable[Example],
     *,
@@ -117,7 +118,8 @@ def pair_checked(
 ) -> Generator[PreferencePair, None, list[View]]:
     """Yields one pair per task, a random one of those that fit.
 
-    `answers` are the samples of each task one after another, as `respond` gives them. Set aside:
+    `answers` are the samples of each task one after another, as `respond` gives them. One side passes as
+    it stands, the other fails also without a lead-in or other wrapping. Set aside:
     `none_passes` and `none_fails` (of the finished answers), `unlike_lengths` (no two within
     `how.ratio`). Parents are both answers. Raises InputError for a check that is unknown or raises.
     """
@@ -152,8 +154,8 @@ def _pair(
     group: Sequence[Example], how: Pairing, checks: Mapping[str, Check], rng: random.Random
 ) -> PreferencePair:
     finished = [row for row in group if row.finish_reason != "length" and row.response.strip()]
-    right = [row for row in finished if _passes(row, checks)]
-    wrong = [row for row in finished if row not in right]
+    right = [row for row in finished if _passes(row, checks, passes_strictly)]
+    wrong = [row for row in finished if not _passes(row, checks, passes)]
     fitting = [pair for pair in product(right, wrong) if _fits(pair, how.ratio)]
     if fitting:
         return _make(group[0], *rng.choice(fitting))
@@ -173,11 +175,13 @@ def _make(task: Example, *sides: Example) -> PreferencePair:
     )
 
 
-def _passes(row: Example, checks: Mapping[str, Check]) -> bool:
+def _passes(
+    row: Example, checks: Mapping[str, Check], judge: Callable[[str, MachineCheck], bool]
+) -> bool:
     told = row.meta.get("constraints")
     if told:
         return meets_all(row.response, read_constraints(told, checks))
-    return passes(row.response, row.meta["check"])
+    return judge(row.response, row.meta["check"])
 
 
 def _fits(pair: tuple[Example, Example], ratio: tuple[float, float]) -> bool:

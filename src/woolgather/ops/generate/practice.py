@@ -2,18 +2,22 @@
 
 The one idea: a task whose answer a program can check needs no judge. They are probes of the families that
 are for training (probes/families/sets.py): no model is chosen by these families, and none is reported on
-them, so that a gain elsewhere is not their memory.
+them, so that a gain elsewhere is not their memory. A measure forgives words around a right answer; what
+is trained on is copied, and so an answer for practice may have twice the words of the known one, and two
+more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 
 from woolgather.core.expected import Expected
 from woolgather.core.op import op
 from woolgather.core.options import Options
 from woolgather.core.rows import Example
-from woolgather.probes import Tier, generate, task_of
+from woolgather.probes import Probe, Tier, generate, task_of
+from woolgather.probes.answer_parsing import count_words
 
 
 class Practice(Options):
@@ -47,4 +51,12 @@ def add_practice(tasks: Iterable[Example], *, how: Practice, seed: int = 0) -> I
     """Yields the tasks, and behind them generated ones with a check in their meta. Raises InputError
     where the families have no more of them."""
     yield from tasks
-    yield from map(task_of, generate(how.most, seed, "train", how.tier))
+    yield from (task_of(_bound(p)) for p in generate(how.most, seed, "train", how.tier))
+
+
+def _bound(probe: Probe) -> Probe:
+    """Returns the probe with a check that no long-winded answer passes."""
+    most = 2 * count_words(probe.reference) + 2
+    parts = [probe.check] if isinstance(probe.check, Mapping) else probe.check
+    bounded = [{**part, "max_words": min(most, part.get("max_words", most))} for part in parts]
+    return replace(probe, check=bounded[0] if len(bounded) == 1 else bounded)

@@ -107,7 +107,7 @@ def _work(
     )
 
 
-@op("evaluate", version=4, expects=_work)
+@op("evaluate", version=5, expects=_work)
 def evaluate(
     tasks: Iterable[Example],
     engine: Engine,

@@ -43,7 +43,7 @@ def _expect(*_: object, **__: object) -> Expected:
     return Expected()
 
 
-@op("headroom", expects=_expect)
+@op("headroom", version=2, expects=_expect)
 def measure_headroom(
     answers: Sequence[Iterable[Example]],
     samples: Iterable[Example],

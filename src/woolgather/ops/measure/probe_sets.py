@@ -133,7 +133,7 @@ def _work(
     )
 
 
-@op("choose_tier", expects=_work)
+@op("choose_tier", version=2, expects=_work)
 def choose_tier(
     shots: Iterable[Example],
     engine: Engine,

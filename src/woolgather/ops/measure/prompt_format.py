@@ -74,7 +74,7 @@ class _Trial:
         return gain is not None and gain.above_zero
 
 
-@op("choose_format", version=2, expects=_work)
+@op("choose_format", version=3, expects=_work)
 def choose_format(
     rows: Iterable[Example],
     text: Engine,
