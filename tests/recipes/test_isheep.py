@@ -263,7 +263,18 @@ def test_presets_build_and_paper_says_what_the_paper_says() -> None:
     assert (paper.sft.lora.r, paper.sft.lora.alpha) == (8, 16)  # type: ignore[union-attr]
     assert paper.synthesis.sampling.max_tokens == 1000
     assert paper.select_by == "last"
-    assert set(config.presets("isheep")) == {"default", "demo", "paper", "code"}
+    assert set(config.presets("isheep")) == {"default", "demo", "small", "paper", "code"}
+
+
+def test_the_small_preset_practises_from_the_second_round_on(tmp_path: Path) -> None:
+    few = ["practice.tasks=[0,29]", "respond.samples=4", "per_iteration=6", "sft.max_updates=2"]
+    few += ["measure.probes=55", "measure.margin=0", "measure.calibration=0", "patience=3"]
+    cfg = config.build(isheep.Config, "isheep", preset="small", overrides=["base=fake", *few])
+    with opened(tmp_path / "run") as run:
+        isheep.recipe(run, cfg)
+    made = {record.step for _, record in current_steps(tmp_path / "run")}
+    assert {"iter0/keep", "iter1/practice", "iter1/keep", "control/random-rows", "summary"} <= made
+    assert not {"iter0/practice", "iter0/audition"} & made
 
 
 def test_paper_preset_runs_on_the_fake_path(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ FOLLOWS = [
     (recipe, preset)
     for recipe in config.RECIPES
     for preset in config.presets(recipe)
-    if preset not in ("default", "demo")
+    if preset not in ("default", "demo", "small")
 ]
 """Presets that follow a paper, or the code of its authors."""
 
