@@ -51,10 +51,10 @@ def add_practice(tasks: Iterable[Example], *, how: Practice, seed: int = 0) -> I
     """Yields the tasks, and behind them generated ones with a check in their meta. Raises InputError
     where the families have no more of them."""
     yield from tasks
-    yield from (task_of(_bound(p)) for p in generate(how.most, seed, "train", how.tier))
+    yield from (task_of(_limit_words(p)) for p in generate(how.most, seed, "train", how.tier))
 
 
-def _bound(probe: Probe) -> Probe:
+def _limit_words(probe: Probe) -> Probe:
     """Returns the probe with a check that no long-winded answer passes."""
     most = 2 * count_words(probe.reference) + 2
     parts = [probe.check] if isinstance(probe.check, Mapping) else probe.check

@@ -24,7 +24,6 @@ from woolgather.probes.families import (
     lists,
     numeric,
     reading,
-    statements,
     text,
     writing,
 )
@@ -47,7 +46,6 @@ __all__ = [
     "lists",
     "numeric",
     "reading",
-    "statements",
     "text",
     "writing",
 ]

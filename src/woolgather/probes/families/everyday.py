@@ -101,7 +101,7 @@ _MEANS = pairs(
     row a boat=oar|oars|paddle; hear the heart of a patient=stethoscope;
     add up numbers quickly=calculator|computer; blow dry your hair=hairdryer|hair dryer|dryer;
     carry your things on your back=backpack|rucksack; protect your eyes from the sun=sunglasses;
-    fasten papers together=stapler|paper clip|clip|staple; pump up a tyre=pump"""
+    fasten papers together=stapler|paper clip|clip|staple; fill a flat tyre with air=pump|compressor"""
 )
 """Ends, with the things that serve them."""
 
