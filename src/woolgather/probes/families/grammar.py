@@ -185,3 +185,34 @@ def same_meaning(rng: random.Random) -> Draft:
     )
     given = "" if "{o}" in (wording := rng.choice(wordings)) else options
     return wording.format(w=word, o=options), given, pick([right], wrong), right
+
+
+_ORDINALS = pairs(
+    """one=first|1st; two=second|2nd; three=third|3rd; four=fourth|4th; five=fifth|5th; six=sixth|6th;
+    seven=seventh|7th; eight=eighth|8th; nine=ninth|9th; ten=tenth|10th; eleven=eleventh|11th;
+    twelve=twelfth|12th; thirteen=thirteenth|13th; fourteen=fourteenth|14th; fifteen=fifteenth|15th;
+    sixteen=sixteenth|16th; seventeen=seventeenth|17th; eighteen=eighteenth|18th;
+    nineteen=nineteenth|19th; twenty=twentieth|20th; thirty=thirtieth|30th; forty=fortieth|40th;
+    fifty=fiftieth|50th; sixty=sixtieth|60th; seventy=seventieth|70th; eighty=eightieth|80th;
+    ninety=ninetieth|90th"""
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@family
+def ordinal(rng: random.Random) -> Draft:
+    if coin(rng):
+        word = rng.choice(list(_ORDINALS))
+        right = _ORDINALS[word]
+    else:
+        ten, one = rng.choice(_TENS), rng.choice(_ONES)
+        spoken, digits = _ORDINALS[one]
+        word = f"{ten}-{one}"
+        right = [f"{ten}-{spoken}", f"{ten} {spoken}", f"{_TENS.index(ten) + 2}{digits}"]
+    wordings = (
+        'What is the ordinal of "{x}"?',
+        'Write the ordinal number that belongs to "{x}".',
+        "Give the ordinal form of this number word, as in first, second, third.",
+    )
+    return *ask(rng, wordings, word), pick(right, max_words=12), right[0]
